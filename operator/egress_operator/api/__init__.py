@@ -1,0 +1,1 @@
+"""What users write: the models of our kinds, their rules in Python and in CEL, and the CRDs."""

@@ -1,0 +1,60 @@
+"""Backends: where a host really is, when its own DNS name does not say it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from egress_operator.api.model import Model
+from egress_operator.api.rule import ListType, NotNull
+from egress_operator.api.scalar import EndpointAddress, Label, Locality, ServiceAccountName
+
+MOST_ENDPOINTS = 32
+
+
+class Endpoint(Model):
+    """A machine or a name that answers for the host."""
+
+    address: Annotated[
+        EndpointAddress,
+        Field(
+            description="An IP address or a host name, without a port.",
+            examples=["203.0.113.10"],
+        ),
+    ]
+    locality: Annotated[
+        Locality | None,
+        NotNull(),
+        Field(
+            description="Where the endpoint is, so that near ones are preferred: region, "
+            "region/zone or region/zone/subzone.",
+            examples=["eu-west/a"],
+        ),
+    ] = None
+    service_account: Annotated[
+        ServiceAccountName | None,
+        NotNull(),
+        Field(
+            description="The ServiceAccount by which a machine inside the mesh identifies itself; "
+            "needs location Internal.",
+            examples=["mongo"],
+        ),
+    ] = None
+
+
+class Backend(Model):
+    """A group of endpoints under a name."""
+
+    name: Annotated[
+        Label,
+        Field(description="The name of the backend, a DNS label.", examples=["v1"]),
+    ]
+    endpoints: Annotated[
+        tuple[Endpoint, ...],
+        Field(
+            min_length=1,
+            max_length=MOST_ENDPOINTS,
+            description="The machines or names behind the host, 1 to 32.",
+            examples=[[{"address": "203.0.113.10"}]],
+        ),
+        ListType("map", "address"),
+    ]

@@ -1,0 +1,117 @@
+"""`check_policy`: every finding on a policy's own text, each with its rule and its field. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from egress_operator.api.hint import (
+    Loc,
+    explain_missing,
+    explain_type,
+    explain_unknown_field,
+    explain_unknown_value,
+)
+from egress_operator.api.model import Model
+from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
+from egress_operator.api.rule import FLOOR, Finding, quote, say
+from egress_operator.diagnostic import RULES, Diagnostic
+
+Checked = TypeVar("Checked", bound=Model)
+
+
+def check_policy(
+    document: Mapping[str, Any],
+) -> tuple[EgressPolicy | None, tuple[Diagnostic, ...]]:
+    """Judge a whole EgressPolicy by its shape, as the API server does on create.
+
+    `document` is what a strict YAML or JSON reader gives. The policy is None when anything is
+    wrong. Diagnostics are sorted, all are errors of scope Shape, and paths start at the document
+    (`spec.destinations[0].hosts[1]`). `metadata.name` is demanded; `status` is not looked at.
+    """
+    return _check(EgressPolicy, document, ())
+
+
+def check_spec(spec: object) -> tuple[EgressPolicySpec | None, tuple[Diagnostic, ...]]:
+    """`check_policy` for `spec` alone, as the API server has it; paths start with `spec`."""
+    return _check(EgressPolicySpec, spec, ("spec",))
+
+
+def _check(
+    model: type[Checked], value: object, root: Loc
+) -> tuple[Checked | None, tuple[Diagnostic, ...]]:
+    try:
+        return model.model_validate(value), ()
+    except ValidationError as error:
+        found = set(_translate(error, model, root))
+    # A bad host hides the checks of its destination: look again without the lower ones.
+    for floor in range(1, EgressPolicySpec.height + 1):
+        try:
+            model.model_validate(value, context={FLOOR: floor})
+        except ValidationError as error:
+            found.update(_translate(error, model, root))
+    return None, tuple(sorted(found))
+
+
+def _translate(error: ValidationError, model: type[Model], root: Loc) -> Iterator[Diagnostic]:
+    for detail in error.errors(include_url=False):
+        if not _is_false_alarm(detail):
+            code, message = _explain(detail, model)
+            yield Diagnostic(code, build_path(root + detail["loc"]), message)
+
+
+def _is_false_alarm(detail: ErrorDetails) -> bool:
+    """Pydantic counts a list without its bad items, and then calls it too short."""
+    bound = detail.get("ctx", {}).get("min_length")
+    return detail["type"] == "too_short" and len(detail["input"]) >= (bound or 0)
+
+
+def build_path(loc: Loc) -> str:
+    """`("spec", "destinations", 0)` as `spec.destinations[0]`."""
+    path = ""
+    for part in loc:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path
+
+
+def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
+    """Rule and message of one of pydantic's errors; its own words never reach the user."""
+    kind, loc, value = detail["type"], detail["loc"], detail["input"]
+    if kind in RULES:
+        return kind, detail["msg"]
+    code, finding = "EG003", explain_type(model, loc, kind, value)
+    if kind == "extra_forbidden":
+        code, finding = "EG001", explain_unknown_field(model, loc)
+    elif kind == "missing":
+        code, finding = "EG002", explain_missing(model, loc)
+    elif kind in _BOUNDS:
+        code, finding = "EG004", _BOUNDS[kind](value, detail["ctx"])
+    elif kind == "enum":
+        code, finding = "EG005", explain_unknown_value(value, detail["ctx"]["expected"])
+    elif kind == "literal_error":
+        code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}")
+    return code, say(code, finding)
+
+
+def _count(value: Any, ctx: Mapping[str, Any], what: str) -> Finding:  # noqa: ANN401 - any list
+    least, most = ctx.get("min_length"), ctx.get("max_length")
+    bound = f"at least {least}" if least is not None else f"at most {most}"
+    return Finding(f"{len(value)} {what}, and {bound} must be there", cure=f"write {bound}")
+
+
+_BOUNDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Finding]] = {
+    "too_long": lambda value, ctx: _count(value, ctx, "entries"),
+    "too_short": lambda value, ctx: _count(value, ctx, "entries"),
+    "string_too_long": lambda value, ctx: _count(value, ctx, "characters"),
+    "string_too_short": lambda value, ctx: _count(value, ctx, "characters"),
+    "greater_than_equal": lambda value, ctx: Finding(
+        f"{quote(value)} is too small", cure=f"write {ctx['ge']} or more"
+    ),
+    "less_than_equal": lambda value, ctx: Finding(
+        f"{quote(value)} is too large", cure=f"write {ctx['le']} or less"
+    ),
+}

@@ -1,0 +1,279 @@
+"""A destination: hosts, ports, addresses, where they are, and how HTTP behaves."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from egress_operator.api.address import parse_cidr
+from egress_operator.api.backend import Backend
+from egress_operator.api.http import Http
+from egress_operator.api.model import Model
+from egress_operator.api.port import (
+    HTTP_LIKE,
+    HTTP_LIKE_CEL,
+    HTTP_PORT,
+    TLS_LIKE,
+    TLS_LIKE_CEL,
+    TLS_PORT,
+    Port,
+)
+from egress_operator.api.rule import Check, Finding, ListType, NotNull, quote
+from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
+
+MOST_OF_EACH = 16
+"""Bound of hosts, ports and addresses: it keeps the CEL rules within the API server's budget."""
+
+DEFAULT_PORTS = (Port.model_construct(number=TLS_PORT, protocol=Protocol.TLS),)
+"""What a destination without ports means. The CRD holds no default: the compiler resolves it."""
+
+_DIALLED = frozenset({*TLS_LIKE, Protocol.TCP})
+_NO_HOST = "(!has(self.hosts) || self.hosts.size() == 0)"
+
+
+def _find_nothing(destination: "Destination") -> Iterator[Finding]:
+    if not destination.hosts and not destination.addresses:
+        yield Finding("the destination names no host and no address")
+
+
+def _find_many_hosts(destination: "Destination") -> Iterator[Finding]:
+    # Two services on one address and port are one listener; Istio keeps the older in silence.
+    if destination.addresses and len(destination.hosts) > 1:
+        yield Finding(
+            f"addresses belong to one host, and there are {len(destination.hosts)}",
+            ("addresses",),
+        )
+
+
+def _find_cidr_of_host(destination: "Destination") -> Iterator[Finding]:
+    # Istio refuses CIDRs with resolution DNS, and NONE would send the client wherever it dialled.
+    if not destination.hosts:
+        return
+    for index, address in enumerate(destination.addresses):
+        if "/" in address:
+            network = parse_cidr(address)
+            single = network is not None and network.num_addresses == 1
+            yield Finding(
+                f"{quote(address)} is a CIDR, and a host has single addresses",
+                ("addresses", index),
+                f"write {address.partition('/')[0]}" if single else "",
+            )
+
+
+def _find_protocol_without_host(destination: "Destination") -> Iterator[Finding]:
+    if destination.hosts:
+        return
+    for index, port in enumerate(destination.ports):
+        if port.protocol not in _DIALLED:
+            yield Finding(f"protocol {port.protocol} needs a host", ("ports", index, "protocol"))
+
+
+def _find_backends_without_host(destination: "Destination") -> Iterator[Finding]:
+    # Without a host the resolution is NONE, and Istio refuses endpoints there.
+    if destination.backends and not destination.hosts:
+        yield Finding("backends need a host", ("backends",))
+
+
+def _find_target_without_host(destination: "Destination") -> Iterator[Finding]:
+    # Resolution NONE is an ORIGINAL_DST cluster: the dialled port is used, whatever is written.
+    if destination.hosts:
+        return
+    for index, port in enumerate(destination.ports):
+        if port.target_port is not None:
+            yield Finding("targetPort needs a host", ("ports", index, "targetPort"))
+
+
+def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
+    if destination.http is None:
+        return
+    opaque = [port for port in destination.resolve_ports() if port.protocol not in HTTP_LIKE]
+    if not opaque:
+        return
+    port = opaque[0]
+    default = "" if destination.ports else " (the default)"
+    if port.protocol in TLS_LIKE:
+        yield Finding(
+            f"port {port.number} is {port.protocol}{default}, so Istio sees only encrypted bytes "
+            "and http has no effect",
+            ("http",),
+            "use port 80 with protocol HTTP and call http://..., or remove http; ports that stay "
+            f"{port.protocol} go into a destination of their own",
+        )
+    else:
+        yield Finding(
+            f"port {port.number} is {port.protocol}, so Istio sees no requests and http has no "
+            "effect",
+            ("http",),
+            "write protocol HTTP, HTTP2 or GRPC where the application speaks it, or remove http; "
+            "other ports go into a destination of their own",
+        )
+
+
+def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
+    # The listener 0.0.0.0:80 is HTTP's; with addresses TLS gets a listener of its own.
+    if destination.addresses:
+        return
+    for index, port in enumerate(destination.ports):
+        if port.number == HTTP_PORT and port.protocol in TLS_LIKE:
+            yield Finding(
+                f"protocol {port.protocol} on port 80 would take the port from all HTTP hosts of "
+                "the namespace",
+                ("ports", index, "protocol"),
+            )
+
+
+def _find_internal_without_backends(destination: "Destination") -> Iterator[Finding]:
+    if destination.location is Location.INTERNAL and not destination.backends:
+        yield Finding("location Internal needs backends with endpoints", ("location",))
+
+
+def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
+    if destination.location is Location.INTERNAL:
+        return
+    for index, backend in enumerate(destination.backends):
+        for number, endpoint in enumerate(backend.endpoints):
+            if endpoint.service_account is not None:
+                yield Finding(
+                    "serviceAccount has no effect on a host outside the mesh",
+                    ("backends", index, "endpoints", number, "serviceAccount"),
+                )
+
+
+class Destination(Model):
+    """Hosts that share ports and settings."""
+
+    name: Annotated[
+        Label | None,
+        NotNull(),
+        Field(
+            description="A name for status and messages, a DNS label, unique in the policy.",
+            examples=["stripe"],
+        ),
+    ] = None
+    hosts: Annotated[
+        tuple[Host, ...],
+        Field(
+            max_length=MOST_OF_EACH,
+            description="The outside hosts by their full names in lower case, at most 16; "
+            "international names as A-labels.",
+            examples=[["api.stripe.com", "files.stripe.com"]],
+        ),
+        ListType("set"),
+    ] = ()
+    ports: Annotated[
+        tuple[Port, ...],
+        Field(
+            min_length=1,
+            max_length=MOST_OF_EACH,
+            description="The ports of each host, 1 to 16; left out: port 443 with TLS that the "
+            "application opens itself.",
+            examples=[[{"number": 443, "protocol": "TLS"}]],
+        ),
+        ListType("map", "number"),
+    ] = ()
+    addresses: Annotated[
+        tuple[AddressOrCidr, ...],
+        Field(
+            min_length=1,
+            max_length=MOST_OF_EACH,
+            description="The addresses that clients dial: single IPs of exactly one host, or, "
+            "without hosts, IPs and CIDRs that are allowed as they are dialled.",
+            examples=[["203.0.113.20"]],
+        ),
+        ListType("set"),
+    ] = ()
+    location: Annotated[
+        Location | None,
+        NotNull(),
+        Field(
+            description="Where the hosts are: External (meant when left out), or Internal for "
+            "machines inside the mesh, which need backends.",
+            examples=["External"],
+        ),
+    ] = None
+    backends: Annotated[
+        tuple[Backend, ...],
+        Field(
+            min_length=1,
+            max_length=1,
+            description="Where the hosts really are, exactly one backend; left out: at their own "
+            "DNS names, or at the single IPs of addresses.",
+            examples=[[{"name": "v1", "endpoints": [{"address": "203.0.113.10"}]}]],
+        ),
+        ListType("map", "name"),
+    ] = ()
+    http: Annotated[
+        Http | None,
+        NotNull(),
+        Field(
+            description="Settings of HTTP requests; every port must be HTTP, HTTP2 or GRPC.",
+            examples=[{"timeout": "3s"}],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 3
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check("EG202", f"!{_NO_HOST} || has(self.addresses)", _find_nothing),
+        Check(
+            "EG203",
+            "!has(self.addresses) || !has(self.hosts) || self.hosts.size() <= 1",
+            _find_many_hosts,
+            "addresses",
+        ),
+        Check(
+            "EG204",
+            f"{_NO_HOST} || !has(self.addresses) || !self.addresses.exists(a, a.contains('/'))",
+            _find_cidr_of_host,
+            "addresses",
+        ),
+        Check(
+            "EG205",
+            f"!{_NO_HOST} || !has(self.ports)"
+            " || self.ports.all(p, p.protocol in ['TCP', 'TLS', 'HTTPS'])",
+            _find_protocol_without_host,
+            "ports",
+        ),
+        Check(
+            "EG206",
+            f"!{_NO_HOST} || !has(self.backends)",
+            _find_backends_without_host,
+            "backends",
+        ),
+        Check(
+            "EG207",
+            f"!{_NO_HOST} || !has(self.ports) || !self.ports.exists(p, has(p.targetPort))",
+            _find_target_without_host,
+            "ports",
+        ),
+        Check(
+            "EG208",
+            "!has(self.http) || (has(self.ports)"
+            f" && self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}))",
+            _find_http_on_opaque,
+            "http",
+        ),
+        Check(
+            "EG210",
+            "has(self.addresses) || !has(self.ports) || !self.ports.exists(p,"
+            f" p.number == {HTTP_PORT} && p.protocol in {TLS_LIKE_CEL})",
+            _find_tls_on_80,
+            "ports",
+        ),
+        Check(
+            "EG211",
+            "!has(self.location) || self.location != 'Internal' || has(self.backends)",
+            _find_internal_without_backends,
+            "location",
+        ),
+        Check(
+            "EG212",
+            "(has(self.location) && self.location == 'Internal') || !has(self.backends)"
+            " || !self.backends.exists(b, b.endpoints.exists(e, has(e.serviceAccount)))",
+            _find_account_outside,
+            "backends",
+        ),
+    )
+
+    def resolve_ports(self) -> tuple[Port, ...]:
+        """Return the ports, or the default that no port means."""
+        return self.ports or DEFAULT_PORTS

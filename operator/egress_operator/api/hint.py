@@ -1,0 +1,119 @@
+"""What is said when a document does not even have the shape of the models. Only on errors."""
+
+import json
+from collections.abc import Iterator
+from typing import get_args
+
+from egress_operator.api.model import Model
+from egress_operator.api.rule import Finding, quote
+
+Loc = tuple[int | str, ...]
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "tuple_type": "a list",
+    "model_type": "an object",
+    "dict_type": "an object",
+}
+
+
+def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
+    """Name the field that was probably meant: a similar one here, or the same one elsewhere."""
+    name = str(loc[-1])
+    holder = _find_model(model, loc[:-1])
+    own = list(get_fields(holder))
+    if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:
+        return Finding(f"there is no field {name} here", cure=f"did you mean {elsewhere[0]}?")
+    if elsewhere := [path for path in _list_paths(model, "") if path.split(".")[-1] == name]:
+        return Finding(f"there is no field {name} here", cure=f"it belongs to {elsewhere[0]}")
+    if close := _find_close(name, own):
+        return Finding(f"there is no field {name}", cure=f"did you mean {close}?")
+    return Finding(f"there is no field {name}", cure=f"the fields here are {', '.join(own)}")
+
+
+def explain_missing(model: type[Model], loc: Loc) -> Finding:
+    """Show the missing field with its example."""
+    name = str(loc[-1])
+    example = _get_example(model, loc)
+    return Finding(f"{name} is missing", cure=f"add it, such as {example}" if example else "")
+
+
+def explain_unknown_value(value: object, expected: str) -> Finding:
+    """Show what is allowed; `expected` is pydantic's list of an enum: `'HTTP', 'TLS' or 'TCP'`."""
+    allowed = expected.replace(" or ", ", ").replace("'", "").split(", ")
+    close = _find_close(value, allowed) if isinstance(value, str) else ""
+    cure = f"did you mean {close}? Allowed are" if close else "write one of"
+    return Finding(f"{quote(value)} is not allowed here", cure=f"{cure} {', '.join(allowed)}")
+
+
+def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Finding:
+    """Say what was expected and what is there, with the example of the field."""
+    expected = _EXPECTED.get(kind, "something else")
+    what = f"{_name_type(value)} stands here, and {expected} is expected"
+    example = _get_example(model, loc)
+    if value is None:
+        return Finding(what, cure="remove the entry, or give it a value")
+    return Finding(what, cure=f"write it such as {example}" if example else "")
+
+
+def get_fields(model: type[Model]) -> dict[str, type[Model] | None]:
+    """Return the fields of a model by their API names, with the model that each one holds."""
+    return {
+        info.alias or name: _find_held(info.annotation) for name, info in model.model_fields.items()
+    }
+
+
+def _find_held(annotation: object) -> type[Model] | None:
+    """Find the model inside `Model | None`, `tuple[Model, ...]` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    return next((held for arg in get_args(annotation) if (held := _find_held(arg))), None)
+
+
+def _find_model(model: type[Model], loc: Loc) -> type[Model]:
+    for part in loc:
+        if isinstance(part, str):
+            model = get_fields(model).get(part) or model
+    return model
+
+
+def _list_paths(model: type[Model], prefix: str) -> Iterator[str]:
+    for name, held in get_fields(model).items():
+        yield f"{prefix}{name}"
+        if held is not None:
+            yield from _list_paths(held, f"{prefix}{name}.")
+
+
+def _get_example(model: type[Model], loc: Loc) -> str:
+    """`name: value` in YAML's flow style; for an item of a list, the list's example."""
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return ""
+    holder = _find_model(model, tuple(names[:-1]))
+    for name, info in holder.model_fields.items():
+        if (info.alias or name) == names[-1] and info.examples:
+            return f"{names[-1]}: {json.dumps(info.examples[0])}"
+    return ""
+
+
+def _find_close(name: str, candidates: list[str]) -> str:
+    """Find the candidate that is most similar when letter case is left aside, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only when there is an error
+
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else ""
+
+
+def _name_type(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {quote(value)}"
+    return "a list" if isinstance(value, list | tuple) else "an object"

@@ -1,0 +1,130 @@
+"""What Istio does with HTTP requests on their way: time limits and retries."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StrictInt
+
+from egress_operator.api.duration import build_duration_cel, parse_duration
+from egress_operator.api.model import Model
+from egress_operator.api.rule import Check, Finding, ListType, NotNull, quote
+from egress_operator.api.scalar import Duration, RetryCondition
+
+MOST_ATTEMPTS = 10
+MOST_CODES = 32
+
+
+def _find_settings_of_nothing(retries: "Retries") -> Iterator[Finding]:
+    # Istio's webhook refuses perTryTimeout and retryOn beside attempts 0 (validation.go).
+    others = {
+        "perTryTimeout": retries.per_try_timeout,
+        "conditions": retries.conditions,
+        "codes": retries.codes,
+    }
+    if retries.attempts == 0 and (given := [name for name, value in others.items() if value]):
+        yield Finding(
+            f"attempts 0 turns retries off, so {' and '.join(given)} would have no effect",
+            ("attempts",),
+        )
+
+
+class Retries(Model):
+    """When and how often a request is tried again."""
+
+    attempts: Annotated[
+        StrictInt,
+        Field(
+            ge=0,
+            le=MOST_ATTEMPTS,
+            description="How often a failed request is tried again, 0 to 10; 0 turns off the two "
+            "retries that Istio does by itself.",
+            examples=[2],
+        ),
+    ]
+    per_try_timeout: Annotated[
+        Duration | None,
+        NotNull(),
+        Field(
+            description="How long each try may take, 1ms at least.",
+            examples=["1s"],
+        ),
+    ] = None
+    conditions: Annotated[
+        tuple[RetryCondition, ...],
+        Field(
+            min_length=1,
+            max_length=len(RetryCondition),
+            description="Which failures are tried again; left out with codes too, Istio's own "
+            "choice holds: connect-failure, refused-stream, unavailable and cancelled.",
+            examples=[["connect-failure", "refused-stream"]],
+        ),
+        ListType("set"),
+    ] = ()
+    codes: Annotated[
+        tuple[Annotated[StrictInt, Field(ge=400, le=599)], ...],
+        Field(
+            min_length=1,
+            max_length=MOST_CODES,
+            description="Which HTTP status codes are tried again, 400 to 599.",
+            examples=[[503]],
+        ),
+        ListType("set"),
+    ] = ()
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "EG213",
+            "self.attempts > 0 || !(has(self.perTryTimeout) || has(self.conditions)"
+            " || has(self.codes))",
+            _find_settings_of_nothing,
+            "attempts",
+        ),
+    )
+
+
+def _find_long_try(http: "Http") -> Iterator[Finding]:
+    if http.timeout is None or http.retries is None or http.retries.per_try_timeout is None:
+        return
+    whole = parse_duration(http.timeout)
+    single = parse_duration(http.retries.per_try_timeout)
+    if whole is not None and single is not None and single > whole:
+        yield Finding(
+            f"perTryTimeout {quote(http.retries.per_try_timeout)} is longer than timeout "
+            f"{quote(http.timeout)}",
+            ("retries", "perTryTimeout"),
+        )
+
+
+class Http(Model):
+    """Settings of HTTP requests."""
+
+    timeout: Annotated[
+        Duration | None,
+        NotNull(),
+        Field(
+            description="How long a request may take with all its retries, 1ms at least; then the "
+            "answer is 504.",
+            examples=["3s"],
+        ),
+    ] = None
+    retries: Annotated[
+        Retries | None,
+        NotNull(),
+        Field(
+            description="When and how often a request is tried again.",
+            examples=[{"attempts": 2, "conditions": ["connect-failure"]}],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 2
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "EG214",
+            "!has(self.timeout) || !has(self.retries) || !has(self.retries.perTryTimeout)"
+            f" || !{build_duration_cel('self.timeout')}"
+            f" || !{build_duration_cel('self.retries.perTryTimeout')}"
+            " || duration(self.retries.perTryTimeout) <= duration(self.timeout)",
+            _find_long_try,
+            "retries.perTryTimeout",
+        ),
+    )

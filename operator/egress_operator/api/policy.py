@@ -1,0 +1,217 @@
+"""EgressPolicy: what an app team writes."""
+
+from collections.abc import Hashable, Iterator
+from itertools import combinations
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from egress_operator.api.destination import Destination
+from egress_operator.api.model import Model
+from egress_operator.api.port import TLS_PORT
+from egress_operator.api.rule import Check, Finding, ListType, NotNull
+from egress_operator.api.scalar import Label, Location, PolicyName
+
+GROUP = "egress-operator.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "EgressPolicy"
+PLURAL = "egresspolicies"
+
+MOST_DESTINATIONS = 16
+MOST_HOSTS = 64
+
+Pairs = Iterator[tuple[tuple[int, Destination], tuple[int, Destination]]]
+
+
+def _pair(spec: "EgressPolicySpec") -> Pairs:
+    return combinations(enumerate(spec.destinations), 2)
+
+
+def _numbers(destination: Destination) -> set[int]:
+    return {port.number for port in destination.resolve_ports()}
+
+
+def _find_too_many_hosts(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    count = sum(len(destination.hosts) for destination in spec.destinations)
+    if count > MOST_HOSTS:
+        yield Finding(f"the policy names {count} hosts, at most {MOST_HOSTS} are allowed")
+
+
+def _find_equal_names(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    for (first, one), (second, other) in _pair(spec):
+        if one.name is not None and one.name == other.name:
+            yield Finding(
+                f"destinations {first} and {second} are both named {one.name}",
+                ("destinations", second, "name"),
+            )
+
+
+def _find_equal_host_ports(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    for (first, one), (second, other) in _pair(spec):
+        ports = sorted(_numbers(one) & _numbers(other))
+        for index, host in enumerate(other.hosts if ports else ()):
+            if host in one.hosts:
+                yield Finding(
+                    f"{host} port {ports[0]} stands in destination {first} too",
+                    ("destinations", second, "hosts", index),
+                )
+
+
+def _find_equal_address_ports(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    for (first, one), (second, other) in _pair(spec):
+        ports = sorted(_numbers(one) & _numbers(other))
+        for index, address in enumerate(other.addresses if ports else ()):
+            if address in one.addresses:
+                yield Finding(
+                    f"{address} port {ports[0]} stands in destination {first} too",
+                    ("destinations", second, "addresses", index),
+                )
+
+
+def _compare_per_host(destination: Destination) -> dict[str, Hashable]:
+    """Collect what Istio keeps per host. As in CEL, sets and maps are equal in any order."""
+    return {
+        "addresses": frozenset(destination.addresses),
+        "backends": frozenset(
+            (backend.name, frozenset(backend.endpoints)) for backend in destination.backends
+        ),
+        "location": destination.location or Location.EXTERNAL,
+    }
+
+
+def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    for (first, one), (second, other) in _pair(spec):
+        shared = next((host for host in other.hosts if host in one.hosts), None)
+        if shared is None:
+            continue
+        before, after = _compare_per_host(one), _compare_per_host(other)
+        for field, value in after.items():
+            if value != before[field]:
+                yield Finding(
+                    f"{shared} stands in destination {first} too, with other {field}",
+                    ("destinations", second, field),
+                )
+
+
+def _ports_cel(item: str) -> str:
+    return f"(has({item}.ports) ? {item}.ports.map(p, p.number) : [{TLS_PORT}])"
+
+
+def _alone_cel(field: str) -> str:
+    """CEL: no two destinations hold the same entry of `field` with the same port.
+
+    Each destination is compared with all, itself among them, so exactly one may match.
+    """
+    return (
+        f"self.destinations.all(d, !has(d.{field}) || d.{field}.size() == 0"
+        f" || self.destinations.filter(e, has(e.{field}) && sets.intersects(d.{field}, e.{field})"
+        f" && sets.intersects({_ports_cel('d')}, {_ports_cel('e')})).size() == 1)"
+    )
+
+
+def _same_cel(field: str) -> str:
+    return f"(has(d.{field}) ? has(e.{field}) && d.{field} == e.{field} : !has(e.{field}))"
+
+
+_LOCATION_CEL = (
+    "(has(d.location) ? d.location : 'External') == (has(e.location) ? e.location : 'External')"
+)
+
+
+class EgressPolicySpec(Model):
+    """What is allowed."""
+
+    destinations: Annotated[
+        tuple[Destination, ...],
+        Field(
+            min_length=1,
+            max_length=MOST_DESTINATIONS,
+            description="The outside hosts that the namespace may call, 1 to 16 destinations with "
+            "64 hosts together.",
+            examples=[[{"hosts": ["api.stripe.com"]}]],
+        ),
+        ListType("atomic"),
+    ]
+    justification: Annotated[
+        str | None,
+        NotNull(),
+        Field(
+            min_length=1,
+            max_length=512,
+            strict=True,
+            description="Why these hosts are needed, for those who review it.",
+            examples=["card payments, PAY-123"],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 4
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "EG021",
+            f"self.destinations.map(d, has(d.hosts) ? d.hosts.size() : 0).sum() <= {MOST_HOSTS}",
+            _find_too_many_hosts,
+            "destinations",
+        ),
+        Check(
+            "EG022",
+            "self.destinations.all(d, !has(d.name)"
+            " || self.destinations.filter(e, has(e.name) && e.name == d.name).size() == 1)",
+            _find_equal_names,
+            "destinations",
+        ),
+        Check("EG023", _alone_cel("hosts"), _find_equal_host_ports, "destinations"),
+        Check("EG024", _alone_cel("addresses"), _find_equal_address_ports, "destinations"),
+        Check(
+            "EG215",
+            "self.destinations.all(d, !has(d.hosts) || self.destinations.all(e, !has(e.hosts)"
+            " || !sets.intersects(d.hosts, e.hosts)"
+            f" || ({_same_cel('addresses')} && {_same_cel('backends')} && {_LOCATION_CEL})))",
+            _find_unequal_settings,
+            "destinations",
+        ),
+    )
+
+
+class ObjectMeta(Model):
+    """Metadata: what a policy file may hold; what only Kubernetes writes is not looked at."""
+
+    name: Annotated[
+        PolicyName,
+        Field(
+            description="The name of the policy, unique in its namespace.", examples=["payments"]
+        ),
+    ]
+    namespace: Annotated[
+        Label | None,
+        Field(description="The namespace whose workloads may call.", examples=["shop"]),
+    ] = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    creation_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    deletion_timestamp: Any = None
+    finalizers: Any = None
+    generate_name: Any = None
+    generation: Any = None
+    managed_fields: Any = None
+    owner_references: Any = None
+    resource_version: Any = None
+    self_link: Any = None
+    uid: Any = None
+
+
+class EgressPolicy(Model):
+    """EgressPolicy allows the workloads of its namespace to call the outside hosts it names."""
+
+    api_version: Literal["egress-operator.io/v1alpha1"]
+    kind: Literal["EgressPolicy"]
+    metadata: ObjectMeta
+    spec: Annotated[
+        EgressPolicySpec,
+        Field(
+            description="What is allowed.",
+            examples=[{"destinations": [{"hosts": ["api.stripe.com"]}]}],
+        ),
+    ]
+    status: Any = None

@@ -1,0 +1,110 @@
+"""The reference pages: every field of the API and every rule, as Markdown."""
+
+from collections.abc import Iterator
+
+from egress_operator.api.crd import CATEGORY, LOWEST_KUBERNETES
+from egress_operator.api.policy import API_VERSION, KIND, PLURAL, EgressPolicySpec
+from egress_operator.api.schema import Schema, build_plain_schema
+from egress_operator.api.state import EgressPolicyStatus
+from egress_operator.diagnostic import RULES, Rule, Scope
+
+_NOTE = "<!-- Written by `make gen`. -->"
+
+_SCOPES = {
+    Scope.SHAPE: "Judged alike by the API server (the CRD: schema and CEL) and `egressctl lint`.",
+    Scope.SETTINGS: "Judged by the operator and by `egressctl lint`: it takes the operator's "
+    "settings. The policy gets `Accepted=False`.",
+    Scope.CLUSTER: "Judged by the operator: it takes other objects of the cluster.",
+}
+
+_API_HEAD = f"""{_NOTE}
+# {KIND}
+
+`apiVersion: {API_VERSION}`, `kind: {KIND}`, namespaced, plural `{PLURAL}`, category `{CATEGORY}`.
+Needs Kubernetes {LOWEST_KUBERNETES} or later.
+
+The smallest policy allows one host on port 443 with TLS that the application opens itself:
+
+```yaml
+apiVersion: {API_VERSION}
+kind: {KIND}
+metadata:
+  name: payments
+  namespace: shop
+spec:
+  destinations:
+  - hosts: [api.stripe.com]
+```
+
+A field that is null counts as left out. The CRD holds no defaults: what a left-out field means
+stands in its description.
+"""
+
+_RULES_HEAD = f"""{_NOTE}
+# Rules
+
+Codes are stable. `EG0xx` is the policy's own text, `EG1xx` conflicts, `EG2xx` combinations that are
+not supported, `EG3xx` the cluster around the policy.
+
+The API server names a rule by its code (`EG010: ...`) where the CRD says it in CEL. EG001 to EG008
+are refused by the schema and by the API server itself, which say it in their own words and name the
+field. Unknown fields (EG001) are refused with strict field validation, the default of `kubectl`;
+other clients drop them with a warning.
+"""
+
+
+def render_api() -> str:
+    """Render the page of all fields."""
+    spec = "\n".join(_list_rows(build_plain_schema(EgressPolicySpec), "spec"))
+    status = "\n".join(_list_rows(build_plain_schema(EgressPolicyStatus), "status"))
+    head = "| field | type | meaning |\n|---|---|---|"
+    return f"{_API_HEAD}\n## spec\n\n{head}\n{spec}\n\n## status\n\n{head}\n{status}\n"
+
+
+def render_rules() -> str:
+    """Render the page of all rules."""
+    parts = [_RULES_HEAD]
+    for scope, text in _SCOPES.items():
+        rules = [rule for rule in RULES.values() if rule.scope is scope]
+        rows = "\n".join(_render_rule(rule) for rule in sorted(rules, key=lambda rule: rule.code))
+        parts.append(
+            f"## {scope}\n\n{text}\n\n"
+            f"| code | level | reason | what is wrong | cure |\n|---|---|---|---|---|\n{rows}\n"
+        )
+    return "\n".join(parts)
+
+
+def _render_rule(rule: Rule) -> str:
+    cells = (rule.code, str(rule.level), rule.reason, rule.title, rule.cure)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _list_rows(schema: Schema, path: str) -> Iterator[str]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        inner = f"{path}.{name}"
+        need = ", required" if name in required else ""
+        meaning = field.get("description", "").replace("|", "\\|")
+        yield f"| `{inner}` | {_name_type(field)}{need} | {meaning} |"
+        if field.get("type") == "array":
+            yield from _list_rows(field["items"], f"{inner}[]")
+        else:
+            yield from _list_rows(field, inner)
+
+
+def _name_type(field: Schema) -> str:
+    if field.get("type") == "array":
+        bounds = _name_bounds(field, "minItems", "maxItems")
+        return f"list of {_name_type(field['items'])}{bounds}"
+    if "enum" in field:
+        return "one of " + ", ".join(str(value) for value in field["enum"])
+    bounds = _name_bounds(field, "minimum", "maximum")
+    return str(field.get("type", "")).replace("integer", "whole number") + bounds
+
+
+def _name_bounds(field: Schema, least: str, most: str) -> str:
+    if least in field and most in field:
+        return f" ({field[least]} to {field[most]})"
+    if most in field:
+        return f" (at most {field[most]})"
+    return f" ({field[least]} or more)" if least in field else ""

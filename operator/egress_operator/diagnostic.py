@@ -1,0 +1,409 @@
+"""The one table of everything that can be wrong with a policy, and the value that reports it.
+
+Codes are stable: a retired one stays reserved. `EG0xx` is the policy's own text, `EG1xx` conflicts
+between policies and objects, `EG2xx` combinations that are not supported, `EG3xx` the cluster
+around it. Pure data: every layer may read it, it imports none of them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """Who can judge a rule."""
+
+    SHAPE = "Shape"
+    """The CRD (schema and CEL) and Python, with the same verdict."""
+    SETTINGS = "Settings"
+    """Python alone: it takes the operator's settings. `Accepted=False`."""
+    CLUSTER = "Cluster"
+    """The reconciler: it takes other objects of the cluster."""
+
+
+class Level(StrEnum):
+    """What a diagnostic does to the policy."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table. `title` says what is wrong in general, `cure` how to mend it."""
+
+    code: str
+    scope: Scope
+    level: Level
+    reason: str
+    """The CamelCase reason that conditions and events carry."""
+    title: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Diagnostic:
+    """One finding: `path` is the field, such as `spec.destinations[0].hosts[1]`, or empty."""
+
+    code: str
+    path: str
+    message: str
+    """What is wrong with this value and how to mend it, in one line."""
+
+
+def _shape(code: str, reason: str, title: str, cure: str) -> Rule:
+    return Rule(code, Scope.SHAPE, Level.ERROR, reason, title, cure)
+
+
+# The API server says `code: title; cure` for every shape rule that is written in CEL, so both are
+# short, hold no value, and read well together.
+_INPUT: tuple[Rule, ...] = (
+    _shape(
+        "EG001",
+        "UnknownField",
+        "this field does not exist",
+        "take the name from docs/reference/api.md, or remove the field",
+    ),
+    _shape("EG002", "MissingField", "a required field is missing", "add it"),
+    _shape(
+        "EG003",
+        "WrongType",
+        "the value has the wrong type",
+        "write it as the example of the field shows",
+    ),
+    _shape(
+        "EG004",
+        "OutOfBounds",
+        "a number, a length or a count is out of bounds",
+        "keep to the bounds of the field",
+    ),
+    _shape(
+        "EG005",
+        "UnknownValue",
+        "the value is not one of the allowed ones",
+        "write one of the allowed values, in the same letters",
+    ),
+    _shape("EG006", "Duplicate", "the list holds the same entry twice", "remove one of them"),
+    _shape(
+        "EG007",
+        "WrongKind",
+        "this is not an EgressPolicy",
+        "write apiVersion egress-operator.io/v1alpha1 and kind EgressPolicy",
+    ),
+    _shape(
+        "EG008",
+        "InvalidName",
+        "the name of the policy is not allowed by Kubernetes",
+        "use lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends",
+    ),
+    _shape(
+        "EG010",
+        "InvalidHost",
+        "this is not the name of an outside host",
+        "write lower-case DNS labels joined by dots, two at least, the last one starting with a "
+        "letter, such as api.example.com; no scheme, port, path or dot at the end; an IP address "
+        "goes into addresses; an international name is written as A-labels (xn--...)",
+    ),
+    _shape(
+        "EG011",
+        "ReservedHost",
+        "this name leads to the machine itself or to the cloud's metadata service",
+        "name a host outside; these are refused always",
+    ),
+    _shape(
+        "EG012",
+        "InvalidAddress",
+        "this is not an IP address or a CIDR in its usual spelling",
+        "write 203.0.113.20, 2001:db8::1, 203.0.113.0/24 or 2001:db8::/48, in lower case, "
+        "shortened, without leading zeros and without host bits; a name goes into hosts",
+    ),
+    _shape(
+        "EG013",
+        "DangerousAddress",
+        "this address is loopback, link-local, unspecified, multicast, reserved, a metadata "
+        "service, or an IPv6 address that hides an IPv4 one",
+        "use the address of a host outside; these are refused always",
+    ),
+    _shape(
+        "EG014",
+        "WideCidr",
+        "this CIDR is too wide",
+        "use /16 or narrower, for IPv6 /48 or narrower; several narrow ones are allowed",
+    ),
+    _shape(
+        "EG015",
+        "InvalidEndpoint",
+        "this is neither a host name nor an IP address in its usual spelling",
+        "write a name such as db.example.com or an address such as 203.0.113.10; no port, no CIDR",
+    ),
+    _shape(
+        "EG016",
+        "ReservedPort",
+        "ports 15000 to 15099 belong to the proxy itself",
+        "use another port; these are refused always",
+    ),
+    _shape(
+        "EG017",
+        "InvalidDuration",
+        "this is not a duration",
+        "write whole numbers with h, m, s or ms, such as 3s, 500ms or 1m30s; 1ms at least; "
+        "leave the field out for no limit",
+    ),
+    _shape(
+        "EG018",
+        "InvalidLabel",
+        "this name is not a DNS label",
+        "use lower-case letters, digits and '-', at most 63, a letter or digit at both ends",
+    ),
+    _shape(
+        "EG019",
+        "InvalidServiceAccount",
+        "this is not the name of a ServiceAccount",
+        "write the plain name, without a namespace: lower-case letters, digits, '-' and '.'",
+    ),
+    _shape(
+        "EG020",
+        "InvalidLocality",
+        "this is not a locality",
+        "write region, region/zone or region/zone/subzone, such as eu-west/a",
+    ),
+    _shape(
+        "EG021",
+        "TooManyHosts",
+        "the policy names more than 64 hosts",
+        "split it into several policies",
+    ),
+    _shape(
+        "EG022",
+        "Duplicate",
+        "two destinations have the same name",
+        "give each destination a name of its own, or none",
+    ),
+    _shape(
+        "EG023",
+        "Duplicate",
+        "two destinations hold the same host and port",
+        "keep it in one of them",
+    ),
+    _shape(
+        "EG024",
+        "Duplicate",
+        "two destinations hold the same address and port",
+        "keep it in one of them; only one can listen on an address and port",
+    ),
+)
+
+_COMBINATION: tuple[Rule, ...] = (
+    _shape(
+        "EG201",
+        "WildcardUnsupported",
+        "wildcard hosts are not supported yet",
+        "name each host",
+    ),
+    _shape(
+        "EG202",
+        "NothingToReach",
+        "the destination names no host and no address",
+        "write hosts, or addresses for a range without a name",
+    ),
+    _shape(
+        "EG203",
+        "AddressesForManyHosts",
+        "addresses belong to exactly one host, or to none",
+        "write one destination for each host with its own addresses",
+    ),
+    _shape(
+        "EG204",
+        "CidrWithHost",
+        "a CIDR cannot be the address of a host",
+        "write single IPs (203.0.113.20, not 203.0.113.20/32), or leave hosts out to allow the "
+        "range as it is dialled",
+    ),
+    _shape(
+        "EG205",
+        "ProtocolWithoutHost",
+        "addresses without a host can be TCP or TLS only",
+        "write protocol TCP or TLS, or name the host",
+    ),
+    _shape(
+        "EG206",
+        "BackendsWithoutHost",
+        "backends need a host",
+        "name the host, or remove backends: without a host the dialled address is the destination",
+    ),
+    _shape(
+        "EG207",
+        "TargetPortWithoutHost",
+        "targetPort needs a host",
+        "name the host, or remove targetPort: without a host the dialled port is the destination's",
+    ),
+    _shape(
+        "EG208",
+        "HttpOnOpaquePort",
+        "http needs ports whose protocol is HTTP, HTTP2 or GRPC",
+        "on other ports, and on TLS ports (the default is port 443, TLS), Istio sees only opaque "
+        "or encrypted bytes; use port 80 with protocol HTTP and call http://..., or remove http",
+    ),
+    _shape(
+        "EG209",
+        "HttpOn443",
+        "plain HTTP, HTTP2 or GRPC on port 443 takes the port from all TLS hosts of the namespace",
+        "write protocol TLS, which is right when the application calls https://...; plain HTTP "
+        "needs another port",
+    ),
+    _shape(
+        "EG210",
+        "TlsOn80",
+        "TLS on port 80 takes the port from all HTTP hosts of the namespace",
+        "write protocol HTTP for http://..., or port 443 for https://...",
+    ),
+    _shape(
+        "EG211",
+        "InternalWithoutBackends",
+        "location Internal needs backends with endpoints",
+        "add backends with the addresses of the machines, or remove location",
+    ),
+    _shape(
+        "EG212",
+        "ServiceAccountOutside",
+        "serviceAccount is only known for machines inside the mesh",
+        "add location: Internal, or remove serviceAccount",
+    ),
+    _shape(
+        "EG213",
+        "RetriesOff",
+        "attempts 0 turns retries off, so it stands alone",
+        "remove perTryTimeout, conditions and codes, or raise attempts",
+    ),
+    _shape(
+        "EG214",
+        "TimeoutOrder",
+        "perTryTimeout is longer than timeout",
+        "make perTryTimeout the shorter one: timeout counts all tries together",
+    ),
+    _shape(
+        "EG215",
+        "HostSettingsDiffer",
+        "destinations that share a host have unequal addresses, backends or location",
+        "write the same in each of them: Istio keeps these per host, not per port",
+    ),
+)
+
+_SETTINGS: tuple[Rule, ...] = (
+    Rule(
+        "EG050",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "InsideCluster",
+        "this is a name inside the cluster",
+        "remove it: Services of the cluster need no policy",
+    ),
+    Rule(
+        "EG051",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "ReservedHost",
+        "this name is under a domain that the operator uses itself",
+        "name the outside host",
+    ),
+    Rule(
+        "EG052",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "InsideCluster",
+        "this two-label name ends with the name of a namespace, so it leads into the cluster",
+        "remove it if a Service is meant, which needs no policy; else use a longer name",
+    ),
+    Rule(
+        "EG053",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "AddressNotAllowed",
+        "this address is not public and not in the setting allowed-cidrs",
+        "ask the platform team to add its range to allowed-cidrs, or use a public address",
+    ),
+    Rule(
+        "EG054",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "InsideCluster",
+        "this address is in a range of the cluster's own pods or services",
+        "remove it: the inside of the cluster needs no policy",
+    ),
+    Rule(
+        "EG055",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "AddressesNeeded",
+        "a TCP port without addresses would catch every destination on that port",
+        "write addresses; or protocol TLS when the client speaks TLS from the first byte; or have "
+        "proxies resolve names through Istio (setting dns-capture)",
+    ),
+)
+
+_CONFLICT: tuple[Rule, ...] = (
+    Rule(
+        "EG101",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "Conflicted",
+        "an older policy of the namespace claims the host with other addresses, backends or "
+        "location",
+        "make the two equal, or remove the host from one of the policies",
+    ),
+    Rule(
+        "EG102",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "Conflicted",
+        "an older policy of the namespace claims the port of the host with other settings",
+        "make the two equal, or remove the port from one of the policies",
+    ),
+    Rule(
+        "EG103",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "Conflicted",
+        "an older policy of the namespace claims the address and port for another host",
+        "give each host addresses of its own, or remove one",
+    ),
+    Rule(
+        "EG104",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "Squatted",
+        "an object that is not the operator's has the name of one that it would write",
+        "rename or delete that object: it is never touched",
+    ),
+    Rule(
+        "EG105",
+        Scope.CLUSTER,
+        Level.WARNING,
+        "Shadowed",
+        "a hand-written Istio object names the same host",
+        "remove it, or the host from the policy",
+    ),
+)
+
+_CLUSTER: tuple[Rule, ...] = (
+    Rule(
+        "EG301",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "ApplyFailed",
+        "the API server or Istio's webhook refuses an object, or cannot be reached",
+        "read the message; the operator tries again",
+    ),
+    Rule(
+        "EG302",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "IstioMissing",
+        "the API server does not serve a kind of Istio",
+        "install Istio's CRDs (networking.istio.io/v1); the operator goes on by itself",
+    ),
+)
+
+_ROWS: tuple[Rule, ...] = (*_INPUT, *_SETTINGS, *_CONFLICT, *_COMBINATION, *_CLUSTER)
+
+RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
+"""Every rule by its code."""

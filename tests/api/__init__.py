@@ -1,0 +1,1 @@
+"""Tests of the API: models, rules, CRD, and that Python and the API server agree."""

@@ -1,0 +1,53 @@
+"""The corpus: pairs of policies that differ in one field, and single valid ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1] / "corpus"
+Document = Any
+"""What a YAML file holds; an EgressPolicy, more or less."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`CODE-slug`: the invalid policy breaks the rule, the valid one differs in one field."""
+
+    name: str
+    valid: Document
+    invalid: Document
+
+    @property
+    def code(self) -> str:
+        return self.name.partition("-")[0]
+
+
+def load(file: Path) -> Document:
+    return yaml.safe_load(file.read_text("utf-8"))
+
+
+def load_pairs() -> list[Pair]:
+    return [
+        Pair(folder.name, load(folder / "valid.yaml"), load(folder / "invalid.yaml"))
+        for folder in sorted(ROOT.glob("EG*"))
+    ]
+
+
+def load_samples() -> dict[str, Document]:
+    """Load the valid policies by file name."""
+    return {file.stem: load(file) for file in sorted((ROOT / "valid").glob("*.yaml"))}
+
+
+def count_differences(one: object, other: object) -> int:
+    """In how many fields or items two documents differ; a field with all below it counts once."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return sum(
+            count_differences(one[key], other[key]) if key in one and key in other else 1
+            for key in one.keys() | other.keys()
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        both = zip(one, other, strict=False)
+        return abs(len(one) - len(other)) + sum(count_differences(*pair) for pair in both)
+    return int(type(one) is not type(other) or one != other)

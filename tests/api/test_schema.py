@@ -1,0 +1,226 @@
+"""The CRD and the editors' schema: complete, small, and as the API server wants them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from api.corpus import load_pairs, load_samples
+from api.server import REFUSED
+from egress_operator.api.crd import build_crds, render_crds
+from egress_operator.api.generate import build_files, find_stale
+from egress_operator.api.generate import main as generate
+from egress_operator.api.policy import API_VERSION, KIND, PLURAL, EgressPolicy
+from egress_operator.api.schema import build_strict_schema
+from egress_operator.diagnostic import RULES, Scope
+from egress_operator.status.destination import MOST_ROWS, RowState
+from testbed.client import ApiError
+from testbed.controlplane import ControlPlane
+
+LARGEST = 100_000
+"""Bytes. Client-side apply keeps a copy in an annotation, which may hold 262,144."""
+
+FORBIDDEN = {"$ref", "$defs", "anyOf", "const", "default", "additionalProperties", "title"}
+SPOKEN_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
+
+CRD = build_crds()[0]
+VERSION = CRD["spec"]["versions"][0]
+ROOT = VERSION["schema"]["openAPIV3Schema"]
+
+
+def walk(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every schema of a tree by its path; items of a list end in `[]`."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from walk(inner, f"{path}.{name}")
+    if "items" in schema:
+        yield from walk(schema["items"], f"{path}[]")
+
+
+FIELDS = {path: schema for path, schema in walk(ROOT) if path and not path.endswith("[]")}
+
+
+def test_the_walk_finds_the_fields() -> None:
+    assert ".spec.destinations[].http.retries.codes" in FIELDS
+    assert ".status.destinations[].host" in FIELDS
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_field_is_described_with_an_example(path: str) -> None:
+    if path == ".metadata":
+        return
+    text, example, value = FIELDS[path].get("description", "").partition(" Example: ")
+    if path in {".spec", ".status"}:
+        assert text
+        return
+    assert text.endswith(".")
+    assert example
+    json.loads(value)
+
+
+def test_the_schema_is_structural() -> None:
+    for path, schema in walk(ROOT):
+        assert not FORBIDDEN & schema.keys(), path
+        assert schema["type"] in {"object", "array", "string", "integer"}, path
+        if schema["type"] == "array":
+            assert schema["x-kubernetes-list-type"] in {"atomic", "set", "map"}, path
+            assert "maxItems" in schema, path
+        if schema["type"] == "integer" and path.startswith(".spec"):
+            assert {"minimum", "maximum"} <= schema.keys(), path
+        if schema["type"] == "string" and path.startswith(".spec"):
+            assert {"maxLength", "enum"} & schema.keys(), path
+
+
+def test_every_shape_rule_beyond_the_schema_is_in_cel() -> None:
+    messages = [
+        entry["message"]
+        for _, schema in walk(ROOT)
+        for entry in schema.get("x-kubernetes-validations", ())
+    ]
+    shape = {code for code, rule in RULES.items() if rule.scope is Scope.SHAPE}
+    assert {message.partition(":")[0] for message in messages} == shape - SPOKEN_BY_SERVER
+    for message in messages:
+        rule = RULES[message.partition(":")[0]]
+        assert message == f"{rule.code}: {rule.title}; {rule.cure}"
+
+
+def test_the_crd_is_small_and_stable() -> None:
+    assert len(render_crds().encode()) < LARGEST
+    assert render_crds() == render_crds()
+    assert list(yaml.safe_load_all(render_crds())) == list(build_crds())
+
+
+def test_no_field_is_a_boolean_of_yaml() -> None:
+    names = {path.rpartition(".")[2].removesuffix("[]") for path in FIELDS}
+    assert all(isinstance(yaml.safe_load(name), str) for name in names)
+
+
+def test_columns_category_and_selectable_fields(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    client = control_plane.admin
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}"
+    spec = load_samples()["smallest"]["spec"]
+    for name, extra in (("bare", {}), ("said", {"justification": "PAY-123"})):
+        policy = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
+        client.request("POST", path, body=policy | {"spec": spec | extra})
+    found = client.request("GET", path, query={"fieldSelector": "spec.justification="})
+    assert [item["metadata"]["name"] for item in found["items"]] == ["bare"]
+    with pytest.raises(ApiError) as refusal:
+        client.request("GET", path, query={"fieldSelector": "spec.destinations=x"})
+    assert refusal.value.code in REFUSED
+    resources = client.request("GET", f"/apis/{API_VERSION}")["resources"]
+    assert {item["name"]: item.get("categories") for item in resources} == {
+        PLURAL: ["egress"],
+        f"{PLURAL}/status": None,
+    }
+    assert "shortNames" not in resources[0]
+    columns = [(item["name"], item["priority"]) for item in VERSION["additionalPrinterColumns"]]
+    assert columns == [
+        ("Ready", 0),
+        ("Reason", 0),
+        ("Hosts", 0),
+        ("Age", 0),
+        ("Message", 1),
+        ("Objects", 1),
+    ]
+
+
+def test_a_full_status_is_accepted_and_kept(control_plane: ControlPlane, namespace: str) -> None:
+    client = control_plane.admin
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}"
+    client.request("POST", path, body=load_samples()["smallest"] | {"metadata": {"name": "sample"}})
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-31T12:00:00Z",
+        "reason": "Applied",
+        "message": "1 object for 1 host is applied.",
+    }
+    status = {
+        "observedGeneration": 1,
+        "conditions": [condition],
+        "hosts": "1/1",
+        "objectCount": 1,
+        "objects": [{"kind": "ServiceEntry", "count": 1}],
+        "moreDestinations": 2,
+        "destinations": [
+            {
+                "name": "stripe",
+                "host": "api.stripe.com",
+                "port": 443,
+                "route": "Direct",
+                "state": "Applied",
+                "reason": "Applied",
+                "message": "",
+            }
+        ],
+    }
+    query = {"fieldValidation": "Strict"}
+    kept = client.request(
+        "PATCH",
+        f"{path}/sample/status",
+        query=query,
+        body={"status": status},
+        content_type="application/merge-patch+json",
+    )
+    assert kept["status"] == status
+    bad = {"status": {"conditions": [condition | {"status": "Maybe"}]}}
+    with pytest.raises(ApiError, match="Unsupported value"):
+        client.request(
+            "PATCH",
+            f"{path}/sample/status",
+            body=bad,
+            content_type="application/merge-patch+json",
+        )
+
+
+def test_the_status_that_is_written_fits_its_schema() -> None:
+    rows = FIELDS[".status.destinations"]
+    assert rows["maxItems"] == MOST_ROWS
+    states = FIELDS[".status.destinations[].state"]
+    assert max(map(len, RowState)) <= states["maxLength"]
+
+
+def test_the_editors_schema_accepts_what_is_valid_and_closes_every_object() -> None:
+    strict = build_strict_schema(EgressPolicy)
+    jsonschema.Draft7Validator.check_schema(strict)
+    validator = jsonschema.Draft7Validator(strict)
+    for name, document in load_samples().items():
+        if name != "null-fields":
+            assert list(validator.iter_errors(document)) == [], name
+    for path, schema in walk(strict):
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False, path
+    lenient = ("null", "with-point", "newline", "zero", "per-try")
+    seen = {"EG001", "EG002", "EG003", "EG004", "EG005", "EG007", "EG008", "EG010", "EG017"}
+    for pair in load_pairs():
+        if pair.code in seen and not any(word in pair.name for word in lenient):
+            assert not validator.is_valid(pair.invalid), pair.name
+
+
+def test_generated_files_are_up_to_date() -> None:
+    assert generate(["--check"]) == 0
+
+
+def test_stale_missing_and_foreign_files_are_listed(tmp_path: Path) -> None:
+    files = build_files()
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    assert find_stale(tmp_path, files) == []
+    first, second, *_ = sorted(files)
+    (tmp_path / first).write_text("old", "utf-8")
+    (tmp_path / second).unlink()
+    (tmp_path / "crds/removed.yaml").write_text("", "utf-8")
+    assert find_stale(tmp_path, files) == sorted([first, second, "crds/removed.yaml"])
+
+
+def test_a_wrong_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate(["--chek"]) == 2
+    assert "usage" in capsys.readouterr().err
