@@ -1,0 +1,126 @@
+"""What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from egress_operator.compiler.check import Surroundings, build_surroundings, check_intent
+from egress_operator.compiler.claim import Claim, Verdicts, build_claims, is_coupled
+from egress_operator.compiler.host import CompiledHost
+from egress_operator.compiler.intent import Intent, parse_intent
+from egress_operator.compiler.object import Owner
+from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
+from egress_operator.compiler.verdict import ClaimVerdict, Verdict, build_idle_rows, has_error
+
+
+class PolicyMemo:
+    """One generation of a policy: read once, checked once for each state of the surroundings."""
+
+    __slots__ = (
+        "_shape",
+        "_surroundings",
+        "claims",
+        "coupled",
+        "diagnostics",
+        "intent",
+        "is_live",
+        "live_claims",
+        "live_keys",
+        "owner",
+        "source",
+        "verdict",
+        "verdict_hosts",
+        "verdict_shadows",
+    )
+
+    def __init__(self, source: PolicySource) -> None:
+        self.source = source
+        self.owner = Owner(source.name, source.uid)
+        self.intent: Intent | None
+        self.intent, self._shape = parse_intent(source)
+        self.claims: tuple[Claim, ...] = (
+            () if self.intent is None else build_claims(self.intent, source.namespace)
+        )
+        self._surroundings: Surroundings | None = None
+        self.verdict: Verdict | None = None
+        self.verdict_hosts: list[CompiledHost] = []
+        self.verdict_shadows: tuple[str, ...] = ()
+
+    def check(self, surroundings: Surroundings) -> None:
+        """Judge the policy by its surroundings, if they are not those of the last time."""
+        if self._surroundings is surroundings:
+            return
+        self._surroundings = surroundings
+        found = () if self.intent is None else check_intent(self.intent, surroundings)
+        self.diagnostics = (*self._shape, *found)
+        self.is_live = not self.source.paused and not has_error(self.diagnostics)
+        self.live_claims = self.claims if self.is_live else ()
+        self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
+        self.coupled = frozenset(claim.key for claim in self.live_claims if is_coupled(claim))
+        self.verdict = None
+
+    def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimVerdict, ...]:
+        """Return the fate of each claim; `hosts` are those of `live_keys`."""
+        if not self.is_live:
+            return build_idle_rows(self.source, self.claims)
+        name = self.source.name
+        return tuple(row for host in hosts for row in host.claims[name])
+
+
+@dataclass(slots=True)
+class NamespaceMemo:
+    """What is remembered of one namespace."""
+
+    surroundings: Surroundings
+    policies: dict[str, PolicyMemo] = field(default_factory=dict)
+    hosts: dict[str, tuple[list[Claim], CompiledHost]] = field(default_factory=dict)
+    """By group key: the claims, oldest first, and what was made of them."""
+    coupled_claims: list[Claim] = field(default_factory=list)
+    coupled_hosts: dict[str, tuple[Verdicts, CompiledHost]] = field(default_factory=dict)
+    """The same for hosts that are judged together."""
+
+    def read_policies(self, inputs: NamespaceInput) -> list[PolicyMemo]:
+        """Return the policies, oldest first; only new generations are read."""
+        known = self.policies
+        fresh: dict[str, PolicyMemo] = {}
+        for source in sorted(inputs.policies, key=_age):
+            policy = known.get(source.name)
+            if policy is None or (policy.source is not source and policy.source != source):
+                policy = PolicyMemo(source)
+            policy.check(self.surroundings)
+            fresh[source.name] = policy
+        self.policies = fresh
+        return list(fresh.values())
+
+
+class Memo:
+    """The memory for all namespaces of one operator."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._namespaces: frozenset[str] = frozenset()
+        self._surroundings: Surroundings | None = None
+        self._parts: dict[str, NamespaceMemo] = {}
+
+    def open(self, inputs: NamespaceInput) -> NamespaceMemo:
+        """Return the part of a namespace, with the surroundings of `inputs`."""
+        surroundings = self._read_surroundings(inputs.settings, inputs.namespaces)
+        if not inputs.policies:
+            self._parts.pop(inputs.namespace, None)
+            return NamespaceMemo(surroundings)
+        part = self._parts.setdefault(inputs.namespace, NamespaceMemo(surroundings))
+        part.surroundings = surroundings
+        return part
+
+    def _read_surroundings(self, settings: Settings, namespaces: frozenset[str]) -> Surroundings:
+        if (
+            self._surroundings is None
+            or settings != self._settings
+            or (namespaces is not self._namespaces and namespaces != self._namespaces)
+        ):
+            self._surroundings = build_surroundings(settings, namespaces)
+            self._settings, self._namespaces = settings, namespaces
+        return self._surroundings
+
+
+def _age(source: PolicySource) -> tuple[str, str]:
+    return source.created, source.name

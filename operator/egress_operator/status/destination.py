@@ -1,0 +1,110 @@
+"""The rows of `status.destinations`: what became of each host and port."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from egress_operator.compiler.verdict import ClaimState, ClaimVerdict
+from egress_operator.diagnostic import RULES
+from egress_operator.status.condition import trim_message
+from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
+
+MOST_ROWS = 64
+"""Rows that a status shows; the rest is counted. It keeps a status small."""
+
+SQUATTED = "EG104"
+
+
+class RowState(StrEnum):
+    """What became of one host and port."""
+
+    APPLIED = "Applied"
+    PENDING = "Pending"
+    CONFLICTED = "Conflicted"
+    SQUATTED = "Squatted"
+    REFUSED = "Refused"
+    PAUSED = "Paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One host and port, its fate, and why, when it is not applied."""
+
+    claim: ClaimVerdict
+    state: RowState
+    reason: str = ""
+    message: str = ""
+
+
+def compute_rows(
+    claims: Iterable[ClaimVerdict], progress: Mapping[str, GroupProgress]
+) -> tuple[Row, ...]:
+    """Join the plan's verdicts with what is applied, in the order of `claims`. Pure."""
+    return tuple(_compute_row(claim, progress.get(claim.group, NOT_BEGUN)) for claim in claims)
+
+
+def build_rows(rows: tuple[Row, ...]) -> tuple[list[dict[str, Any]], int]:
+    """Write the rows down, 64 at most, and count the rest.
+
+    When there are too many, those that are not applied are shown first.
+    """
+    shown = rows
+    if len(rows) > MOST_ROWS:
+        chosen = sorted(range(len(rows)), key=lambda index: rows[index].state is RowState.APPLIED)
+        shown = tuple(rows[index] for index in sorted(chosen[:MOST_ROWS]))
+    return [_build_row(row) for row in shown], len(rows) - len(shown)
+
+
+def count_hosts(rows: Iterable[Row]) -> tuple[int, int]:
+    """Count the hosts of which every port is applied, and all hosts."""
+    fine: dict[str, bool] = {}
+    for row in rows:
+        host = row.claim.host
+        fine[host] = fine.get(host, True) and row.state is RowState.APPLIED
+    return sum(fine.values()), len(fine)
+
+
+def _compute_row(claim: ClaimVerdict, progress: GroupProgress) -> Row:
+    if claim.state is not ClaimState.CLAIMED:
+        reason = RULES[claim.code].reason if claim.code else ""
+        return Row(claim, _NOT_CLAIMED[claim.state], reason, claim.message)
+    if progress.squatted:
+        return Row(claim, RowState.SQUATTED, RULES[SQUATTED].reason, _explain_squatter(progress))
+    match progress.state:
+        case GroupState.APPLIED:
+            return Row(claim, RowState.APPLIED)
+        case GroupState.FAILING:
+            reason = RULES[progress.code].reason if progress.code else ""
+            return Row(claim, RowState.PENDING, reason, progress.message)
+        case GroupState.PENDING:
+            return Row(claim, RowState.PENDING)
+
+
+_NOT_CLAIMED = {
+    ClaimState.CONFLICTED: RowState.CONFLICTED,
+    ClaimState.REFUSED: RowState.REFUSED,
+    ClaimState.PAUSED: RowState.PAUSED,
+}
+
+
+def _explain_squatter(progress: GroupProgress) -> str:
+    names = ", ".join(str(key) for key in progress.squatted)
+    return f"{names} is not the operator's and stands in the way: rename or delete it"
+
+
+def _build_row(row: Row) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    if row.claim.destination:
+        entry["name"] = row.claim.destination
+    entry |= {
+        "host": row.claim.host,
+        "port": row.claim.port,
+        "route": row.claim.route,
+        "state": str(row.state),
+    }
+    if row.reason:
+        entry["reason"] = row.reason
+    if row.message:
+        entry["message"] = trim_message(row.message)
+    return entry

@@ -1,0 +1,51 @@
+"""Events: derived from the transitions between two statuses, and from nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from egress_operator.status.condition import Conditions, Truth, Type, read_conditions
+
+NORMAL = "Normal"
+WARNING = "Warning"
+
+Event = tuple[str, str, str]
+"""(type, reason, message)."""
+
+
+def diff_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
+    """List the events between two statuses, in the order of the conditions. Pure.
+
+    One when Ready becomes True, one when Stalled or its reason is new, one when the policy gets
+    shadowed or paused. Being applied is no event: it would be written for every change.
+    """
+    before, after = read_conditions(old), read_conditions(new)
+    events: list[Event] = []
+    if _begins(Type.READY, before, after):
+        events.append(_build_event(NORMAL, after[Type.READY]))
+    if _begins(Type.STALLED, before, after) or _has_new_reason(Type.STALLED, before, after):
+        events.append(_build_event(WARNING, after[Type.STALLED]))
+    if _begins(Type.SHADOWED, before, after):
+        events.append(_build_event(WARNING, after[Type.SHADOWED]))
+    if _begins(Type.PAUSED, before, after):
+        events.append(_build_event(NORMAL, after[Type.PAUSED]))
+    return events
+
+
+def _begins(type_: Type, before: Conditions, after: Conditions) -> bool:
+    return _holds(type_, after) and not _holds(type_, before)
+
+
+def _has_new_reason(type_: Type, before: Conditions, after: Conditions) -> bool:
+    return (
+        _holds(type_, after)
+        and _holds(type_, before)
+        and before[type_].get("reason") != after[type_].get("reason")
+    )
+
+
+def _holds(type_: Type, conditions: Conditions) -> bool:
+    return conditions.get(type_, {}).get("status") == Truth.TRUE
+
+
+def _build_event(kind: str, condition: Mapping[str, Any]) -> Event:
+    return kind, condition["reason"], condition["message"]

@@ -1,0 +1,283 @@
+"""`compute_status`: the status of one policy, by the table of situations in the design.
+
+| situation | Accepted | ResolvedRefs | Programmed | Ready | also |
+|---|---|---|---|---|---|
+| all applied | True | True | True | True | |
+| being applied, settling, API trouble | True | True | False/Pending | False/Pending | Reconciling |
+| the author's fault | False/reason | Unknown | last | False/reason | Stalled |
+| part conflicted or squatted | True | True | False/Conflicted | False/Conflicted | Stalled |
+| beside a hand-written object | as above | | | | Shadowed |
+| paused | last | last | last | last | Paused |
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from egress_operator.compiler.object import Kind
+from egress_operator.compiler.source import OutboundMode
+from egress_operator.compiler.verdict import Verdict
+from egress_operator.diagnostic import RULES, Diagnostic
+from egress_operator.status.condition import (
+    ALWAYS,
+    Condition,
+    Conditions,
+    Reason,
+    Truth,
+    Type,
+    build_condition,
+    read_conditions,
+)
+from egress_operator.status.destination import (
+    Row,
+    RowState,
+    build_rows,
+    compute_rows,
+    count_hosts,
+)
+from egress_operator.status.progress import GroupProgress
+
+Status = dict[str, Any]
+
+MOST_NAMED = 3
+"""Findings that a message names; the rest is counted."""
+
+_LAST = ("hosts", "objectCount", "objects")
+_STUCK = (RowState.CONFLICTED, RowState.SQUATTED)
+
+
+def compute_status(
+    verdict: Verdict,
+    progress: Mapping[str, GroupProgress],
+    previous: Mapping[str, Any] | None,
+    now: str,
+    *,
+    outbound: OutboundMode = OutboundMode.UNKNOWN,
+) -> Status:
+    """Compute the whole `status` of a policy. Pure.
+
+    `progress`: by group key; a group that is missing counts as not begun. `previous`: the status as
+    the API server has it, None for none. `now`: RFC 3339, only for transitions. The result equals
+    `previous` when nothing is to be written.
+    """
+    before = read_conditions(previous)
+    if verdict.paused:
+        return _build_paused(verdict, previous, before, now)
+    rows = compute_rows(verdict.claims, progress)
+    groups = tuple(progress[key] for key in verdict.groups if key in progress)
+    conditions: Iterable[Condition | Mapping[str, Any]] = (
+        _judge_accepted(verdict, rows, groups, outbound)
+        if verdict.accepted
+        else _judge_refused(verdict, before)
+    )
+    shown, rest = build_rows(rows)
+    status: Status = {
+        "observedGeneration": verdict.generation,
+        "conditions": _build_conditions(conditions, before, now),
+        **_count(rows, groups),
+        "destinations": shown,
+    }
+    if not verdict.accepted and before:
+        status |= {field: previous[field] for field in _LAST if previous and field in previous}
+    if rest:
+        status["moreDestinations"] = rest
+    return status
+
+
+def _build_conditions(
+    conditions: Iterable[Condition | Mapping[str, Any]], before: Conditions, now: str
+) -> list[dict[str, Any]]:
+    """Write them down in their order; a condition that is kept from before is taken as it is."""
+    built = [
+        build_condition(item, before, now) if isinstance(item, Condition) else dict(item)
+        for item in conditions
+    ]
+    order = list(Type)
+    return sorted(built, key=lambda condition: order.index(condition["type"]))
+
+
+def _count(rows: tuple[Row, ...], groups: Iterable[GroupProgress]) -> Status:
+    fine, total = count_hosts(rows)
+    kinds = Counter(key.kind for group in groups for key in group.objects)
+    return {
+        "hosts": f"{fine}/{total}",
+        "objectCount": kinds.total(),
+        "objects": [{"kind": str(kind), "count": kinds[kind]} for kind in Kind if kinds[kind]],
+    }
+
+
+def _judge_accepted(
+    verdict: Verdict,
+    rows: tuple[Row, ...],
+    groups: Iterable[GroupProgress],
+    outbound: OutboundMode,
+) -> list[Condition]:
+    generation = verdict.generation
+    conditions = [
+        Condition(
+            Type.ACCEPTED, Truth.TRUE, Reason.ACCEPTED, _explain_accepted(verdict), generation
+        ),
+        Condition(
+            Type.RESOLVED_REFS,
+            Truth.TRUE,
+            Reason.RESOLVED_REFS,
+            "everything that the policy refers to is there",
+            generation,
+        ),
+    ]
+    stuck = [row for row in rows if row.state in _STUCK]
+    pending = [row for row in rows if row.state is RowState.PENDING]
+    if stuck:
+        message = _explain_rows([*stuck, *(row for row in pending if row.message)])
+        also, reason = Type.STALLED, Reason.CONFLICTED
+    elif pending:
+        message = _explain_pending(rows, pending)
+        also, reason = Type.RECONCILING, Reason.PENDING
+    else:
+        message = _explain_applied(rows, groups)
+        conditions += [
+            Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation),
+            Condition(
+                Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation
+            ),
+        ]
+        return [*conditions, *_judge_shadows(verdict)]
+    conditions += [
+        Condition(type_, status, reason, message, generation)
+        for type_, status in (
+            (Type.PROGRAMMED, Truth.FALSE),
+            (Type.READY, Truth.FALSE),
+            (also, Truth.TRUE),
+        )
+    ]
+    return [*conditions, *_judge_shadows(verdict)]
+
+
+def _judge_refused(verdict: Verdict, before: Conditions) -> list[Condition | Mapping[str, Any]]:
+    generation = verdict.generation
+    reason = RULES[verdict.diagnostics[0].code].reason
+    message = _explain_diagnostics(verdict.diagnostics)
+    last = before.get(Type.PROGRAMMED)
+    return [
+        Condition(Type.ACCEPTED, Truth.FALSE, reason, message, generation),
+        Condition(
+            Type.RESOLVED_REFS,
+            Truth.UNKNOWN,
+            Reason.NOT_ACCEPTED,
+            "not looked at, because the policy is not accepted",
+            generation,
+        ),
+        last
+        or Condition(
+            Type.PROGRAMMED,
+            Truth.FALSE,
+            Reason.NOT_ACCEPTED,
+            "nothing is applied, because the policy is not accepted",
+            generation,
+        ),
+        Condition(Type.READY, Truth.FALSE, reason, message, generation),
+        Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
+    ]
+
+
+def _build_paused(
+    verdict: Verdict, previous: Mapping[str, Any] | None, before: Conditions, now: str
+) -> Status:
+    """Everything as it was last, `observedGeneration` too: a paused policy is not looked at."""
+    paused = Condition(
+        Type.PAUSED,
+        Truth.TRUE,
+        Reason.PAUSED,
+        "the annotation egress-operator.io/paused is true: nothing is changed until it is removed",
+        verdict.generation,
+    )
+    if previous and all(type_ in before for type_ in ALWAYS):
+        kept = [
+            condition
+            for type_, condition in before.items()
+            if type_ not in {Type.RECONCILING, Type.PAUSED}
+        ]
+        return {**previous, "conditions": _build_conditions([*kept, paused], before, now)}
+    rows = compute_rows(verdict.claims, {})
+    shown, rest = build_rows(rows)
+    unknown = [
+        Condition(
+            type_,
+            Truth.UNKNOWN,
+            Reason.PAUSED,
+            "not looked at, because the policy is paused",
+            verdict.generation,
+        )
+        for type_ in ALWAYS
+    ]
+    status: Status = {
+        "observedGeneration": verdict.generation,
+        "conditions": _build_conditions([*unknown, paused], before, now),
+        **_count(rows, ()),
+        "destinations": shown,
+    }
+    if rest:
+        status["moreDestinations"] = rest
+    return status
+
+
+def _judge_shadows(verdict: Verdict) -> list[Condition]:
+    if not verdict.shadowed:
+        return []
+    message = _join(verdict.shadowed)
+    return [Condition(Type.SHADOWED, Truth.TRUE, Reason.SHADOWED, message, verdict.generation)]
+
+
+def _explain_accepted(verdict: Verdict) -> str:
+    if verdict.diagnostics:
+        return "accepted, with warnings: " + _explain_diagnostics(verdict.diagnostics)
+    return "the policy is valid"
+
+
+def _explain_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
+    return _join(
+        f"{item.path}: {item.message} ({item.code})"
+        if item.path
+        else f"{item.message} ({item.code})"
+        for item in diagnostics
+    )
+
+
+def _explain_rows(rows: Iterable[Row]) -> str:
+    """Name what is wrong, each sentence once; that of a conflict names its host itself."""
+    return _join(
+        dict.fromkeys(
+            row.message if row.state is RowState.CONFLICTED else f"{row.claim.host}: {row.message}"
+            for row in rows
+        )
+    )
+
+
+def _explain_pending(rows: tuple[Row, ...], pending: list[Row]) -> str:
+    fine, total = count_hosts(rows)
+    message = f"{fine} of {_number(total, 'host')} applied"
+    failing = [row for row in pending if row.message]
+    return f"{message}; {_explain_rows(failing)}" if failing else message
+
+
+def _explain_applied(rows: tuple[Row, ...], groups: Iterable[GroupProgress]) -> str:
+    _, total = count_hosts(rows)
+    objects = sum(len(group.objects) for group in groups)
+    return f"applied: {_number(objects, 'object')} for {_number(total, 'host')}"
+
+
+def _warn(outbound: OutboundMode) -> str:
+    if outbound is not OutboundMode.ALLOW_ANY:
+        return ""
+    return "; the mesh is in mode ALLOW_ANY, so hosts that no policy names are not blocked"
+
+
+def _join(sentences: Iterable[str]) -> str:
+    listed = list(sentences)
+    text = ". ".join(listed[:MOST_NAMED])
+    rest = len(listed) - MOST_NAMED
+    return f"{text}. And {rest} more" if rest > 0 else text
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

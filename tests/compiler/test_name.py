@@ -1,0 +1,59 @@
+"""Names are frozen: a changed row of `name.txt` would delete and re-create objects."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from egress_operator.compiler.name import (
+    build_group_name,
+    build_name,
+    build_synthetic_host,
+    is_our_name,
+)
+
+FROZEN = dict(
+    line.split(" ") for line in Path(__file__).with_name("name.txt").read_text().splitlines()
+)
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+HOSTS = st.from_regex(r"([a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?\.){1,6}[a-z]{2,10}", fullmatch=True)
+
+
+@pytest.mark.parametrize(("text", "name"), FROZEN.items())
+def test_name_is_frozen(text: str, name: str) -> None:
+    assert build_name(text) == name
+
+
+def test_frozen_names_are_unique() -> None:
+    assert len(FROZEN) == len(set(FROZEN.values())) == 50
+
+
+@settings(deadline=None)
+@given(HOSTS)
+def test_name_is_a_dns_label_and_a_string_in_yaml(host: str) -> None:
+    name = build_name(host)
+    assert LABEL.fullmatch(name)
+    assert len(name) <= 49
+    assert is_our_name(name)
+    assert yaml.safe_load(name) == name
+
+
+@settings(deadline=None)
+@given(HOSTS, st.sampled_from(["shop", "a" * 63]))
+def test_synthetic_host_leads_back_to_the_name(host: str, namespace: str) -> None:
+    synthetic = build_synthetic_host(host, namespace)
+    assert build_group_name(synthetic) == build_name(host)
+    assert build_group_name(host) == build_name(host)
+    assert len(synthetic) <= 253
+    assert all(LABEL.fullmatch(label) for label in synthetic.split("."))
+
+
+@pytest.mark.parametrize(
+    "name", ["api-example-com", "api-example-com-d0c43d3", "api-example-com-hd0c43d", "h0123456"]
+)
+def test_other_names_are_not_ours(name: str) -> None:
+    assert not is_our_name(name)

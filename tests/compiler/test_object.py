@@ -1,0 +1,185 @@
+"""Manifests, patches, and what is read back from an object."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jsonpatch import JsonPatchTestFailed, apply_patch
+
+from compiler.world import build_policy
+from egress_operator.compiler.object import (
+    Desired,
+    Kind,
+    Owner,
+    Port,
+    build_hand_written,
+    build_json_patch,
+    build_manifest,
+    digest_spec,
+    read_observed,
+)
+from egress_operator.compiler.plan import plan_namespace
+from egress_operator.compiler.source import NamespaceInput
+
+HTTP = {
+    "hosts": ["api.example.com"],
+    "ports": [{"number": 80, "protocol": "HTTP", "targetPort": 8080}],
+    "http": {"timeout": "1s"},
+}
+
+
+def build_desired(destination: dict[str, Any] = HTTP) -> tuple[Desired, ...]:
+    plan = plan_namespace(NamespaceInput("shop", (build_policy("a", destination),)))
+    return plan.groups["api.example.com"].objects
+
+
+def build_stored(desired: Desired) -> dict[str, Any]:
+    stored = build_manifest(desired, desired.owners)
+    stored["metadata"] |= {"uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return stored
+
+
+def test_what_is_written_is_read_back_equal() -> None:
+    for desired in build_desired():
+        observed = read_observed(build_stored(desired))
+        assert observed.ours
+        assert observed.key == desired.key
+        assert observed.host == desired.host
+        assert observed.owners == frozenset(desired.owners)
+        assert observed.policies == "a"
+        assert observed.spec_digest == desired.spec_digest
+        assert observed.ports == desired.ports
+        assert observed.needs == desired.needs
+        assert observed.hosts == ("api.example.com",)
+
+
+def test_facts_for_the_order_of_writes() -> None:
+    entry, route = build_desired()
+    assert entry.ports == (Port(80, "HTTP", "http-80", 8080),)
+    assert route.needs == {80}
+
+
+def test_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest_spec({"a": 1, "b": {"c": 2, "d": 3}}) == digest_spec(
+        {"b": {"d": 3, "c": 2}, "a": 1}
+    )
+    assert digest_spec({"a": [1, 2]}) != digest_spec({"a": [2, 1]})
+
+
+def test_manifest_copies_nothing_of_the_policy() -> None:
+    for desired in build_desired():
+        metadata = build_manifest(desired, desired.owners)["metadata"]
+        assert metadata["labels"] == {"app.kubernetes.io/managed-by": "egress-operator"}
+        assert metadata["ownerReferences"] == [
+            {
+                "apiVersion": "egress-operator.io/v1alpha1",
+                "kind": "EgressPolicy",
+                "name": "a",
+                "uid": "a-uid",
+            }
+        ]
+
+
+def test_patch_undoes_every_change_of_ours_and_keeps_the_rest() -> None:
+    for desired in build_desired():
+        good = build_stored(desired)
+        bad = copy.deepcopy(good)
+        bad["spec"] = {"hosts": ["evil.example.com"], "extra": True}
+        bad["metadata"]["annotations"] = {"egress-operator.io/host": "x", "theirs": "kept"}
+        bad["metadata"]["ownerReferences"] = []
+        bad["status"] = {"addresses": ["240.240.0.1"]}
+        mended = apply_patch(bad, build_json_patch(desired, desired.owners, "u-1"))
+        assert mended["spec"] == good["spec"]
+        assert mended["metadata"]["ownerReferences"] == good["metadata"]["ownerReferences"]
+        assert mended["metadata"]["annotations"] == {
+            **good["metadata"]["annotations"],
+            "theirs": "kept",
+        }
+        assert mended["status"] == {"addresses": ["240.240.0.1"]}
+
+
+def test_patch_adds_a_spec_and_owners_that_are_missing() -> None:
+    entry, _ = build_desired()
+    bare = build_stored(entry)
+    del bare["spec"], bare["metadata"]["ownerReferences"]
+    mended = apply_patch(bare, build_json_patch(entry, entry.owners, "u-1"))
+    assert mended == build_stored(entry)
+
+
+def test_patch_fails_on_another_incarnation() -> None:
+    entry, _ = build_desired()
+    with pytest.raises(JsonPatchTestFailed):
+        apply_patch(build_stored(entry), build_json_patch(entry, entry.owners, "u-2"))
+
+
+def _without_label(obj: dict[str, Any]) -> None:
+    del obj["metadata"]["labels"]
+
+
+def _without_annotation(obj: dict[str, Any]) -> None:
+    del obj["metadata"]["annotations"]
+
+
+def _other_name(obj: dict[str, Any]) -> None:
+    obj["metadata"]["name"] = "mine"
+
+
+def _other_kind_of_owner(obj: dict[str, Any]) -> None:
+    obj["metadata"]["ownerReferences"].append(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "y"}
+    )
+
+
+def _other_group_of_owner(obj: dict[str, Any]) -> None:
+    obj["metadata"]["ownerReferences"][0]["apiVersion"] = "example.com/v1alpha1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_without_label, _without_annotation, _other_name, _other_kind_of_owner, _other_group_of_owner],
+)
+def test_objects_of_others_are_not_ours(change: Callable[[dict[str, Any]], None]) -> None:
+    stored = build_stored(build_desired()[0])
+    change(stored)
+    observed = read_observed(stored)
+    assert not observed.ours
+    assert (observed.host, observed.policies, observed.owners) == ("", "", frozenset())
+
+
+def test_ownerless_and_newer_versions_are_ours() -> None:
+    stored = build_stored(build_desired()[0])
+    stored["metadata"]["ownerReferences"][0]["apiVersion"] = "egress-operator.io/v1"
+    assert read_observed(stored).owners == {Owner("a", "a-uid")}
+    del stored["metadata"]["ownerReferences"]
+    assert read_observed(stored).ours
+    assert read_observed(stored).owners == frozenset()
+
+
+def test_hand_written_objects_are_read_too() -> None:
+    observed = read_observed(
+        {
+            "kind": "VirtualService",
+            "metadata": {"name": "legacy", "namespace": "shop", "creationTimestamp": "t"},
+            "spec": {
+                "hosts": ["API.example.com"],
+                "http": [{"route": [{"destination": {"host": "API.example.com"}}]}],
+                "tls": [{}],
+            },
+        }
+    )
+    assert not observed.ours
+    assert observed.needs == frozenset()
+    assert build_hand_written(observed).hosts == ("api.example.com",)
+    assert build_hand_written(observed).kind == Kind.VIRTUAL_SERVICE
+
+
+def test_an_object_without_spec_is_read() -> None:
+    metadata = {"name": "bare", "namespace": "shop"}
+    observed = read_observed({"kind": "ServiceEntry", "metadata": metadata})
+    assert (observed.hosts, observed.ports) == ((), ())
+
+
+def test_another_kind_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="Sidecar"):
+        read_observed({"kind": "Sidecar", "metadata": {"name": "a", "namespace": "b"}})

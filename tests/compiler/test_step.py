@@ -1,0 +1,332 @@
+"""The order of writes, one situation after the other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from compiler.world import SETTLE, World, build_policy
+from egress_operator.compiler.object import Kind, ObjectKey, Owner, build_manifest
+from egress_operator.compiler.plan import Plan, plan_namespace
+from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.compiler.step import Create, Delete, Replace, Write, leftover
+
+HOST = "api.example.com"
+TLS = {"hosts": [HOST]}
+HTTP = {"hosts": [HOST], "ports": [{"number": 80, "protocol": "HTTP"}]}
+TIMED = {**HTTP, "http": {"timeout": "1s"}}
+SLOWER = {**HTTP, "http": {"timeout": "2s"}}
+TIMED_8080 = {
+    "hosts": [HOST],
+    "ports": [{"number": 8080, "protocol": "HTTP"}],
+    "http": {"timeout": "1s"},
+}
+OTHER = {"hosts": ["other.example.com"]}
+
+SE, VS = Kind.SERVICE_ENTRY, Kind.VIRTUAL_SERVICE
+
+
+def build_plan(*policies: PolicySource) -> Plan:
+    return plan_namespace(NamespaceInput("shop", policies))
+
+
+def build_world(plan: Plan) -> World:
+    """Make a namespace in which `plan` was applied long ago."""
+    world = World()
+    for group in plan.groups.values():
+        for desired in group.objects:
+            world.put(build_manifest(desired, desired.owners))
+    return world
+
+
+def name_writes(writes: list[Write]) -> list[tuple[str, Kind]]:
+    return [
+        (type(write).__name__, (write.key if isinstance(write, Delete) else write.desired.key).kind)
+        for write in writes
+    ]
+
+
+def change(
+    old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
+) -> tuple[World, list[tuple[str, Kind]], float]:
+    """Carry out an edit of one policy; the writes, and the seconds that were waited."""
+    world = build_world(build_plan(build_policy("a", *old)))
+    plan = build_plan(build_policy("a", *new, generation=2))
+    before = world.now
+    writes = world.settle(plan)
+    assert world.is_as_planned(plan)
+    assert world.settle(plan) == []
+    return world, name_writes(writes), world.now - before
+
+
+def test_new_host_goes_at_once_service_entry_first() -> None:
+    world, plan = World(), build_plan(build_policy("a", TIMED))
+    group = plan.groups[HOST]
+    first = world.ask(plan, group)
+    assert name_writes(list(first.writes)) == [("Create", SE)]
+    world.send(first.writes[0])
+    second = world.ask(plan, group)
+    assert name_writes(list(second.writes)) == [("Create", VS)]
+    world.send(second.writes[0])
+    assert world.ask(plan, group).wait is None
+    assert world.is_as_planned(plan)
+
+
+def test_nothing_is_written_when_all_is_equal() -> None:
+    plan = build_plan(build_policy("a", TIMED, OTHER))
+    assert build_world(plan).settle(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "writes", "waits"),
+    [
+        ([TIMED], [SLOWER], [("Replace", VS)], False),
+        ([TIMED], [TIMED, OTHER], [("Create", SE)], False),
+        ([TLS, OTHER], [TLS], [("Delete", SE)], False),
+        ([HTTP], [TIMED], [("Create", VS)], False),
+        ([TIMED], [HTTP], [("Delete", VS)], False),
+        ([TLS], [TLS, HTTP], [("Replace", SE)], False),
+        ([TLS, HTTP], [TLS], [("Replace", SE)], False),
+        ([TLS], [TLS, TIMED], [("Replace", SE), ("Create", VS)], False),
+        ([TIMED], [TIMED, TIMED_8080], [("Replace", SE), ("Replace", VS)], False),
+        ([TIMED, TIMED_8080], [TIMED], [("Replace", VS), ("Replace", SE)], True),
+        ([TIMED, OTHER], [OTHER], [("Delete", VS), ("Delete", SE)], True),
+        ([TLS, TIMED], [TLS], [("Delete", VS), ("Replace", SE)], True),
+        (
+            [TIMED],
+            [TIMED_8080],
+            [("Replace", SE), ("Replace", VS), ("Replace", SE)],
+            True,
+        ),
+    ],
+)
+def test_an_edit_takes_these_writes_in_this_order(
+    old: list[Mapping[str, Any]],
+    new: list[Mapping[str, Any]],
+    writes: list[tuple[str, Kind]],
+    waits: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    _, sent, waited = change(old, new)
+    assert sent == writes
+    assert (waited >= SETTLE) == waits
+
+
+def test_an_owner_that_joins_is_on_the_service_entry_first() -> None:
+    """Else Kubernetes may collect the ServiceEntry with the other owner, and leave the route."""
+    plan = build_plan(build_policy("a", TIMED))
+    world = build_world(plan)
+    both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
+    first = world.ask(both, both.groups[HOST])
+    assert name_writes(list(first.writes)) == [("Replace", SE)]
+    world.send(first.writes[0])
+    second = world.ask(both, both.groups[HOST])
+    assert name_writes(list(second.writes)) == [("Replace", VS)]
+
+
+def test_a_new_route_waits_for_its_owner_on_the_service_entry() -> None:
+    plan = build_plan(build_policy("a", HTTP))
+    world = build_world(plan)
+    other = build_plan(build_policy("b", TIMED))
+    step = world.ask(other, other.groups[HOST])
+    assert name_writes(list(step.writes)) == [("Replace", SE)]
+
+
+def test_an_owner_that_leaves_both_objects_leaves_them_together() -> None:
+    both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
+    world = build_world(both)
+    plan = build_plan(build_policy("a", TIMED), build_policy("b", OTHER, generation=2))
+    step = world.ask(plan, plan.groups[HOST])
+    assert name_writes(list(step.writes)) == [("Replace", SE), ("Replace", VS)]
+
+
+def test_after_a_restart_a_removal_waits_as_if_the_write_was_at_the_start() -> None:
+    old, new = build_plan(build_policy("a", TLS, HTTP)), build_plan(build_policy("a", TLS))
+    world = build_world(old)
+    world.restart()
+    step = world.ask(new, new.groups[HOST])
+    assert step.writes == ()
+    assert step.wait == pytest.approx(SETTLE)
+    world.now += SETTLE
+    assert name_writes(list(world.ask(new, new.groups[HOST]).writes)) == [("Replace", SE)]
+
+
+@pytest.mark.parametrize("kind", [SE, VS])
+def test_drift_of_one_object_is_one_write(kind: Kind) -> None:
+    plan = build_plan(build_policy("a", TIMED))
+    world = build_world(plan)
+    for key, obj in world.objects.items():
+        if key.kind is kind:
+            obj["spec"]["hosts"] = ["evil.example.com"]
+            obj["metadata"]["annotations"]["egress-operator.io/host"] = "evil.example.com"
+    assert name_writes(world.settle(plan)) == [("Replace", kind)]
+    assert world.is_as_planned(plan)
+
+
+def test_a_port_added_by_hand_is_one_write() -> None:
+    plan = build_plan(build_policy("a", TIMED))
+    world = build_world(plan)
+    entry = next(obj for key, obj in world.objects.items() if key.kind is SE)
+    entry["spec"]["ports"].append({"number": 9999, "protocol": "TCP", "name": "x"})
+    assert name_writes(world.settle(plan)) == [("Replace", SE)]
+    assert world.is_as_planned(plan)
+
+
+@pytest.mark.parametrize("kind", [SE, VS])
+def test_a_deleted_object_is_one_write(kind: Kind) -> None:
+    plan = build_plan(build_policy("a", TIMED))
+    world = build_world(plan)
+    world.objects = {key: obj for key, obj in world.objects.items() if key.kind is not kind}
+    assert name_writes(world.settle(plan)) == [("Create", kind)]
+    assert world.is_as_planned(plan)
+
+
+def test_a_squatter_is_named_and_never_touched() -> None:
+    plan = build_plan(build_policy("a", TIMED))
+    world = build_world(plan)
+    key = ObjectKey(SE, "shop", plan.groups[HOST].name)
+    del world.objects[key]["metadata"]["labels"]
+    route = ObjectKey(VS, "shop", key.name)
+    world.objects[route]["spec"]["http"] = []
+    before = world.strip()
+    step = world.ask(plan, plan.groups[HOST])
+    assert step.squatted == (key,)
+    assert step.wait is None
+    assert step.writes == ()
+    assert world.strip() == before
+
+
+def test_a_squatted_virtual_service_leaves_the_service_entry_ours() -> None:
+    plan = build_plan(build_policy("a", TIMED))
+    world = World()
+    route = plan.groups[HOST].objects[1]
+    world.put(build_manifest(route, route.owners))
+    del world.objects[route.key]["metadata"]["labels"]
+    assert name_writes(world.settle(plan)) == [("Create", SE)]
+    assert world.ask(plan, plan.groups[HOST]).squatted == (route.key,)
+
+
+def test_an_object_without_owners_is_adopted_when_wanted() -> None:
+    plan = build_plan(build_policy("a", TLS))
+    world = build_world(plan)
+    (entry,) = world.objects.values()
+    del entry["metadata"]["ownerReferences"]
+    assert name_writes(world.settle(plan)) == [("Replace", SE)]
+    assert world.is_as_planned(plan)
+
+
+@pytest.mark.parametrize("owners", [[], [Owner("gone", "gone-uid")]])
+def test_an_object_without_living_owners_is_not_pruned(owners: list[Owner]) -> None:
+    old = build_plan(build_policy("a", TIMED))
+    world = World()
+    for desired in old.groups[HOST].objects:
+        world.put(build_manifest(desired, owners))
+    assert world.settle(build_plan(build_policy("a", OTHER))) != []
+    assert {key.name for key in world.objects} > {old.groups[HOST].name}
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_objects_of_a_policy_on_hold_are_neither_changed_nor_pruned(
+    paused: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    world = build_world(build_plan(build_policy("a", TIMED)))
+    held = build_policy("a", OTHER if paused else {"hosts": ["x.y.svc"]}, paused=paused)
+    assert world.settle(build_plan(held)) == []
+
+
+def test_an_owner_on_hold_stays_when_another_policy_takes_over() -> None:
+    world = build_world(build_plan(build_policy("a", TIMED)))
+    plan = build_plan(build_policy("a", TIMED, paused=True), build_policy("b", SLOWER))
+    assert name_writes(world.settle(plan)) == [("Replace", SE), ("Replace", VS)]
+    for item in world.observe():
+        assert item.owners == {Owner("a", "a-uid"), Owner("b", "b-uid")}
+        assert item.policies == "a,b"
+
+
+def test_a_route_of_a_policy_on_hold_keeps_its_port() -> None:
+    world = build_world(build_plan(build_policy("a", TIMED)))
+    plan = build_plan(build_policy("a", TIMED, paused=True), build_policy("b", TLS))
+    world.settle(plan)
+    assert world.find_missing_ports() == []
+    (entry,) = (item for item in world.observe() if item.key.kind is SE)
+    assert {port.number for port in entry.ports} == {80, 443}
+    assert world.settle(plan) == []
+
+
+def test_the_winner_goes_and_the_objects_change_in_place() -> None:
+    first = build_policy("a", TIMED, created="2026-01-01T00:00:00Z")
+    second = build_policy("b", SLOWER, created="2026-02-01T00:00:00Z")
+    world = World()
+    world.settle(build_plan(first, second))
+    uids = {key: obj["metadata"]["uid"] for key, obj in world.objects.items()}
+    world.remove_owners([Owner("a", "a-uid")])
+    plan = build_plan(second)
+    assert name_writes(world.settle(plan)) == [("Replace", SE), ("Replace", VS)]
+    assert world.is_as_planned(plan)
+    assert {key: obj["metadata"]["uid"] for key, obj in world.objects.items()} == uids
+
+
+def test_a_copy_under_another_name_is_left_alone() -> None:
+    plan = build_plan(build_policy("a", TLS))
+    world = build_world(plan)
+    (entry,) = list(world.objects.values())
+    world.put({**entry, "metadata": {**entry["metadata"], "name": "copy-h0123456", "uid": "u-2"}})
+    assert leftover(plan, world.observe()) == {}
+    assert world.settle(plan) == []
+
+
+def test_a_failed_write_is_simply_asked_for_again() -> None:
+    world, plan = World(), build_plan(build_policy("a", TIMED))
+    group = plan.groups[HOST]
+    assert world.ask(plan, group) == world.ask(plan, group)
+    assert isinstance(world.ask(plan, group).writes[0], Create)
+
+
+def test_an_owner_that_is_missing_is_added_before_the_settle_time() -> None:
+    """Kubernetes deletes an object whose owners are all gone, so this must not wait."""
+    world = build_world(build_plan(build_policy("a", TLS, HTTP)))
+    world.restart()
+    plan = build_plan(build_policy("b", TLS))
+    (write,) = world.ask(plan, plan.groups[HOST]).writes
+    assert isinstance(write, Replace)
+    assert write.owners == (Owner("b", "b-uid"),)
+    assert {port.number for port in write.desired.ports} == {80, 443}
+
+
+def test_an_owner_that_is_too_many_goes_with_the_last_write() -> None:
+    both = (build_policy("a", TLS, HTTP), build_policy("b", TLS))
+    world = build_world(build_plan(*both))
+    world.restart()
+    plan = build_plan(both[1])
+    assert world.ask(plan, plan.groups[HOST]).writes == ()
+    assert name_writes(world.settle(plan)) == [("Replace", SE)]
+    assert world.is_as_planned(plan)
+
+
+def test_an_object_with_an_owner_on_hold_is_not_pruned() -> None:
+    both = (build_policy("a", TIMED), build_policy("b", TIMED))
+    world = build_world(build_plan(*both))
+    plan = build_plan(build_policy("a", OTHER), build_policy("b", TIMED, paused=True))
+    assert name_writes(world.settle(plan)) == [("Create", SE)]
+    assert len(world.objects) == 3
+
+
+def test_a_service_entry_stays_as_long_as_a_route_that_may_not_be_pruned() -> None:
+    old = build_plan(build_policy("a", TIMED))
+    world = World()
+    for desired, owner in zip(old.groups[HOST].objects, ("live", "held"), strict=True):
+        world.put(build_manifest(desired, [Owner(owner, f"{owner}-uid")]))
+    plan = build_plan(build_policy("live", OTHER), build_policy("held", TIMED, paused=True))
+    world.settle(plan)
+    assert {key for key in world.objects if key.name == old.groups[HOST].name} == {
+        desired.key for desired in old.groups[HOST].objects
+    }
+
+
+@pytest.mark.parametrize("annotation", ["egress-operator.io/host", "egress-operator.io/policies"])
+def test_drift_of_an_annotation_is_one_write(annotation: str) -> None:
+    plan = build_plan(build_policy("a", TLS))
+    world = build_world(plan)
+    (entry,) = world.objects.values()
+    entry["metadata"]["annotations"][annotation] = "other.example.com"
+    assert name_writes(world.settle(plan)) == [("Replace", SE)]
+    assert world.is_as_planned(plan)

@@ -1,0 +1,225 @@
+"""Whatever is there and whatever happens, the steps converge and no route loses its port."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.world import SETTLE, World, build_policy
+from egress_operator.compiler.object import Kind, Owner, build_manifest
+from egress_operator.compiler.plan import Plan, plan_namespace
+from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.compiler.step import Create, Replace, Write
+
+UNTIMED = settings(deadline=None)
+HOST = "api.example.com"
+SHAPES: dict[str, dict[str, str | int]] = {
+    "plain": {"protocol": "HTTP"},
+    "timed": {"protocol": "HTTP", "timeout": "1s"},
+    "slower": {"protocol": "HTTP", "timeout": "2s"},
+    "moved": {"protocol": "HTTP", "target": 9000, "timeout": "1s"},
+    "opaque": {"protocol": "TLS"},
+}
+NUMBERS = (8080, 8081, 8082)
+
+Shape = dict[int, str]
+shapes = st.dictionaries(st.sampled_from(NUMBERS), st.sampled_from(sorted(SHAPES)))
+states = st.sampled_from(["live", "live", "live", "paused", "refused", "absent"])
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one policy asks for the host."""
+
+    shape: Shape
+    state: str
+
+    def build(self, name: str, created: str, generation: int) -> PolicySource | None:
+        """Make the policy; None when there is none."""
+        if self.state == "absent":
+            return None
+        destinations = []
+        for number, key in sorted(self.shape.items()):
+            made = SHAPES[key]
+            port: dict[str, object] = {"number": number, "protocol": made["protocol"]}
+            if "target" in made:
+                port["targetPort"] = made["target"]
+            destination: dict[str, object] = {"hosts": [HOST], "ports": [port]}
+            if "timeout" in made:
+                destination["http"] = {"timeout": made["timeout"]}
+            destinations.append(destination)
+        if not destinations:
+            destinations.append({"hosts": ["other.example.com"]})
+        if self.state == "refused":
+            destinations.append({"hosts": ["x.y.svc"]})
+        return build_policy(
+            name,
+            *destinations,
+            created=created,
+            paused=self.state == "paused",
+            generation=generation,
+        )
+
+
+wishes = st.builds(Wish, shapes, states)
+pairs = st.tuples(wishes, wishes)
+
+
+def build_policies(pair: tuple[Wish, Wish], generation: int) -> list[PolicySource]:
+    made = (
+        pair[0].build("a", "2026-01-01T00:00:00Z", generation),
+        pair[1].build("b", "2026-02-01T00:00:00Z", generation),
+    )
+    return [policy for policy in made if policy is not None]
+
+
+def build_plan(policies: list[PolicySource]) -> Plan:
+    return plan_namespace(NamespaceInput("shop", tuple(policies)))
+
+
+@dataclass
+class Watch:
+    """Looks at every state between two writes."""
+
+    world: World
+    tolerated: set[str] = field(default_factory=set)
+    """What was missing before we began, or since the garbage collector removed something."""
+    needed: dict[int, float] = field(default_factory=dict)
+    """When a route of ours last needed a port."""
+
+    def look(self) -> None:
+        """Check that no route needs a port that is not offered."""
+        missing = set(self.world.find_missing_ports())
+        assert missing <= self.tolerated, missing
+        self.tolerated = missing
+        self.note_needs()
+
+    def note_needs(self) -> None:
+        """Remember which ports are needed now."""
+        for item in self.world.observe():
+            if item.ours:
+                for number in item.needs:
+                    self.needed[number] = self.world.now
+
+    def check(self, write: Write) -> None:
+        """No port is taken away within the settle time after a route needed it."""
+        key = write.desired.key if isinstance(write, Create | Replace) else write.key
+        if key.kind is not Kind.SERVICE_ENTRY or key.name != self.name:
+            return
+        kept = (
+            {port.number for port in write.desired.ports}
+            if isinstance(write, Create | Replace)
+            else set()
+        )
+        before = {
+            port.number for item in self.world.observe() if item.key == key for port in item.ports
+        }
+        for number in before - kept:
+            since = self.world.now - self.needed.get(number, float("-inf"))
+            assert since >= SETTLE, f"{number} is taken away after {since} s"
+
+    name: str = ""
+
+
+def run_steps(world: World, plan: Plan, watch: Watch, data: st.DataObject) -> None:
+    """Carry out some writes, in any order, with crashes and time in between."""
+    for _ in range(data.draw(st.integers(0, 4))):
+        for group in world.groups(plan):
+            step = world.ask(plan, group)
+            for write in data.draw(st.permutations(step.writes)):
+                if data.draw(st.integers(0, 9)) == 0:
+                    continue
+                watch.check(write)
+                world.send(write)
+                watch.look()
+        if data.draw(st.integers(0, 4)) == 0:
+            world.restart()
+        world.now += data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE]))
+        watch.note_needs()
+
+
+def finish(world: World, plan: Plan, watch: Watch) -> None:
+    """Go on to the end."""
+    for _ in range(40):
+        busy = False
+        for group in world.groups(plan):
+            step = world.ask(plan, group)
+            busy |= bool(step.writes) or step.wait is not None
+            for write in step.writes:
+                watch.check(write)
+                world.send(write)
+                watch.look()
+            world.now += step.wait or 0.01
+        if not busy:
+            return
+    message = "it does not converge"
+    raise AssertionError(message)
+
+
+@UNTIMED
+@given(st.data())
+def test_any_history_converges_and_no_route_loses_its_port(data: st.DataObject) -> None:
+    world = World()
+    watch = Watch(world, name=build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name)
+    living: set[Owner] = set()
+    plan = build_plan([])
+    for generation in range(1, data.draw(st.integers(2, 4)) + 1):
+        policies = build_policies(data.draw(pairs), generation)
+        now_living = {Owner(policy.name, policy.uid) for policy in policies}
+        plan = build_plan(policies)
+        if data.draw(st.booleans()):
+            world.remove_owners(living - now_living)
+            watch.tolerated = set(world.find_missing_ports())
+            living = now_living
+        living |= now_living
+        run_steps(world, plan, watch, data)
+    world.remove_owners(living - {*plan.held, *plan.live})
+    watch.tolerated = set(world.find_missing_ports())
+    finish(world, plan, watch)
+    assert world.find_missing_ports() == []
+    assert world.settle(plan) == []
+    if not plan.held:
+        assert world.is_as_planned(plan)
+
+
+@UNTIMED
+@given(shapes, shapes, shapes, st.data())
+def test_any_mixture_of_objects_converges(
+    one: Shape, other: Shape, wish: Shape, data: st.DataObject
+) -> None:
+    """The ServiceEntry of one state and the VirtualService of another, just after a start."""
+    world = World()
+    for shape, kind in ((one, Kind.SERVICE_ENTRY), (other, Kind.VIRTUAL_SERVICE)):
+        plan = build_plan(build_policies((Wish(shape, "live"), Wish({}, "absent")), 1))
+        group = plan.groups.get(HOST)
+        for desired in group.objects if group and data.draw(st.booleans()) else ():
+            if desired.key.kind is kind:
+                world.put(build_manifest(desired, desired.owners))
+    world.restart()
+    plan = build_plan(build_policies((Wish(wish, "live"), Wish({}, "absent")), 2))
+    watch = Watch(world, set(world.find_missing_ports()))
+    for number in NUMBERS:
+        watch.needed[number] = world.now
+    watch.name = build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+    finish(world, plan, watch)
+    assert world.is_as_planned(plan)
+    assert world.settle(plan) == []
+
+
+@UNTIMED
+@given(shapes, shapes)
+def test_an_edit_takes_no_write_too_many(old: Shape, new: Shape) -> None:
+    """One per object that changes, and one more only where a ServiceEntry is united in between."""
+    absent = Wish({}, "absent")
+    before = build_plan(build_policies((Wish(old, "live"), absent), 1))
+    after = build_plan(build_policies((Wish(new, "live"), absent), 2))
+    world = World()
+    world.settle(before)
+    world.now += 10 * SETTLE
+    start = world.strip()
+    writes = world.settle(after)
+    end = world.strip()
+    changed = sum(start.get(key) != end.get(key) for key in start.keys() | end.keys())
+    assert changed <= len(writes) <= changed + 1
+    if changed < 2:
+        assert len(writes) == changed

@@ -1,0 +1,1 @@
+"""Golden cases: a directory is an input and all that is made of it."""

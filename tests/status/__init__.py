@@ -1,0 +1,1 @@
+"""Tests of statuses and events: pure, no cluster."""

@@ -1,0 +1,56 @@
+"""Verdicts and progress for tests of statuses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.world import build_policy
+from egress_operator.compiler.object import Kind, ObjectKey
+from egress_operator.compiler.plan import Verdict, plan_namespace
+from egress_operator.compiler.source import HandWritten, NamespaceInput
+from egress_operator.status.progress import GroupProgress, GroupState
+
+NOW = "2026-11-21T12:00:00Z"
+LATER = "2026-11-21T13:00:00Z"
+FINE = {"hosts": ["api.example.com", "files.example.com"]}
+INSIDE = {"hosts": ["orders.pay.svc"]}
+SHADOW = HandWritten("ServiceEntry", "legacy", "", ("api.example.com",))
+
+
+def build_key(host: str, kind: Kind = Kind.SERVICE_ENTRY) -> ObjectKey:
+    """Make the key of an object; its name does not matter here."""
+    return ObjectKey(kind, "shop", host.replace(".", "-"))
+
+
+def judge(
+    destination: Mapping[str, Any] = FINE,
+    *,
+    generation: int = 1,
+    paused: bool = False,
+    shadowed: bool = False,
+    conflicted: bool = False,
+) -> Verdict:
+    """Judge a policy `a`, beside an older one that claims api.example.com otherwise, if wanted."""
+    policies = [
+        build_policy(
+            "a",
+            destination,
+            generation=generation,
+            paused=paused,
+            created="2026-02-01T00:00:00Z",
+        )
+    ]
+    if conflicted:
+        other = {"hosts": ["api.example.com"], "addresses": ["203.0.113.1"]}
+        policies.append(build_policy("older", other))
+    inputs = NamespaceInput("shop", tuple(policies), hand_written=(SHADOW,) if shadowed else ())
+    return plan_namespace(inputs).verdicts["a"]
+
+
+def build_progress(
+    verdict: Verdict,
+    state: GroupState = GroupState.APPLIED,
+    **fields: Any,  # noqa: ANN401 - fields
+) -> dict[str, GroupProgress]:
+    """Every group of a verdict in one state."""
+    present = (lambda key: (build_key(key),)) if state is GroupState.APPLIED else lambda _: ()
+    return {key: GroupProgress(state, objects=present(key), **fields) for key in verdict.groups}

@@ -1,0 +1,62 @@
+"""Events: on transitions, and on nothing else."""
+
+from egress_operator.status.event import diff_events
+from egress_operator.status.progress import GroupState
+from egress_operator.status.report import Status, compute_status
+from status.build import FINE, INSIDE, LATER, NOW, build_progress, judge
+
+
+def report(
+    previous: Status | None = None, state: GroupState = GroupState.APPLIED, **fields: bool
+) -> Status:
+    inside = fields.pop("inside", False)
+    verdict = judge(INSIDE if inside else FINE, **fields)
+    return compute_status(
+        verdict, build_progress(verdict, state), previous, LATER if previous else NOW
+    )
+
+
+def name(old: Status | None, new: Status) -> list[tuple[str, str]]:
+    return [(kind, reason) for kind, reason, _ in diff_events(old, new)]
+
+
+def test_being_applied_is_no_event_and_applied_is_one() -> None:
+    pending = report(state=GroupState.PENDING)
+    applied = report(pending)
+    assert name(None, pending) == []
+    assert name(pending, applied) == [("Normal", "Applied")]
+    assert name(None, applied) == [("Normal", "Applied")]
+    assert name(applied, report(applied)) == []
+
+
+def test_a_message_or_a_generation_alone_is_no_event() -> None:
+    applied = report()
+    verdict = judge(generation=2)
+    assert name(applied, compute_status(verdict, build_progress(verdict), applied, LATER)) == []
+
+
+def test_stalled_and_its_reason_are_warnings() -> None:
+    applied = report()
+    refused = report(applied, inside=True)
+    conflicted = report(refused, conflicted=True)
+    assert name(applied, refused) == [("Warning", "InsideCluster")]
+    assert name(refused, conflicted) == [("Warning", "Conflicted")]
+    assert name(conflicted, report(conflicted, conflicted=True)) == []
+    assert name(conflicted, report(conflicted)) == [("Normal", "Applied")]
+
+
+def test_shadowed_and_paused_begin_once() -> None:
+    applied = report()
+    shadowed = report(applied, shadowed=True)
+    assert name(applied, shadowed) == [("Warning", "Shadowed")]
+    assert name(shadowed, report(shadowed, shadowed=True)) == []
+    paused = report(applied, paused=True)
+    assert name(applied, paused) == [("Normal", "Paused")]
+    assert name(paused, report(paused)) == []
+
+
+def test_the_message_is_that_of_the_condition() -> None:
+    refused = report(inside=True)
+    ((_, _, message),) = diff_events(None, refused)
+    stalled = next(item for item in refused["conditions"] if item["type"] == "Stalled")
+    assert message == stalled["message"]

@@ -1,0 +1,182 @@
+"""Statuses: times, what is kept from before, and the linter over every history."""
+
+import copy
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from egress_operator.api.state import EgressPolicyStatus
+from egress_operator.compiler.plan import Verdict
+from egress_operator.compiler.source import OutboundMode
+from egress_operator.status.condition import MESSAGE_BYTES, trim_message
+from egress_operator.status.lint import lint_status
+from egress_operator.status.patch import build_status_patch
+from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.report import Status, compute_status
+from status.build import INSIDE, LATER, NOW, build_key, build_progress, judge
+
+
+def find(status: Status, type_: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in status["conditions"] if item["type"] == type_)
+    return found
+
+
+def types(status: Status) -> list[str]:
+    return [item["type"] for item in status["conditions"]]
+
+
+def report(
+    verdict: Verdict,
+    progress: dict[str, GroupProgress] | None = None,
+    previous: Status | None = None,
+    now: str = NOW,
+) -> Status:
+    found = build_progress(verdict) if progress is None else progress
+    return compute_status(verdict, found, previous, now)
+
+
+def test_nothing_new_gives_the_equal_status() -> None:
+    first = report(judge())
+    assert report(judge(), previous=copy.deepcopy(first), now=LATER) == first
+    assert build_status_patch("a-uid", first, report(judge(), previous=first, now=LATER)) is None
+
+
+def test_times_move_only_with_the_status() -> None:
+    pending = report(judge(), {})
+    failing = report(
+        judge(),
+        build_progress(judge(), GroupState.FAILING, message="no", code="EG301"),
+        pending,
+        LATER,
+    )
+    assert find(failing, "Ready")["message"] != find(pending, "Ready")["message"]
+    assert find(failing, "Ready")["lastTransitionTime"] == NOW
+    applied = report(judge(), previous=failing, now=LATER)
+    assert find(applied, "Ready")["lastTransitionTime"] == LATER
+    assert find(applied, "Accepted")["lastTransitionTime"] == NOW
+
+
+def test_a_new_generation_moves_no_time() -> None:
+    first = report(judge())
+    second = report(judge(generation=2), previous=first, now=LATER)
+    assert {item["lastTransitionTime"] for item in second["conditions"]} == {NOW}
+    assert {item["observedGeneration"] for item in second["conditions"]} == {2}
+    assert second["observedGeneration"] == 2
+
+
+def test_a_refused_edit_keeps_programmed_and_counts() -> None:
+    first = report(judge())
+    second = report(judge(INSIDE, generation=2), {}, first, LATER)
+    assert find(second, "Programmed") == find(first, "Programmed")
+    assert (second["hosts"], second["objectCount"]) == ("2/2", 2)
+    assert find(second, "Ready")["reason"] == "InsideCluster"
+    assert second["observedGeneration"] == 2
+    mended = report(judge(generation=3), previous=second, now=LATER)
+    assert "Stalled" not in types(mended)
+    assert find(mended, "Programmed")["observedGeneration"] == 3
+
+
+def test_paused_keeps_all_and_ends() -> None:
+    first = report(judge(), {})
+    paused = report(judge(generation=2, paused=True), {}, first, LATER)
+    assert types(paused) == ["Accepted", "ResolvedRefs", "Programmed", "Ready", "Paused"]
+    assert paused["observedGeneration"] == 1
+    assert report(judge(generation=2, paused=True), {}, paused, LATER) == paused
+    after = report(judge(generation=2), previous=paused, now=LATER)
+    assert "Paused" not in types(after)
+    assert find(after, "Ready")["status"] == "True"
+
+
+def test_a_group_without_news_is_not_begun() -> None:
+    verdict = judge()
+    progress = build_progress(verdict)
+    del progress["files.example.com"]
+    assert report(verdict, progress)["hosts"] == "1/2"
+
+
+def test_a_mesh_that_lets_everything_through_is_named() -> None:
+    verdict = judge()
+    for mode in OutboundMode:
+        status = compute_status(verdict, build_progress(verdict), None, NOW, outbound=mode)
+        said = "not blocked" in find(status, "Ready")["message"]
+        assert said == (mode is OutboundMode.ALLOW_ANY)
+
+
+def test_squatted_beside_applied() -> None:
+    verdict = judge()
+    progress = build_progress(verdict)
+    key = build_key("api.example.com")
+    progress["api.example.com"] = GroupProgress(GroupState.APPLIED, squatted=(key,))
+    status = report(verdict, progress)
+    assert [row["state"] for row in status["destinations"]] == ["Squatted", "Applied"]
+    assert str(key) in find(status, "Stalled")["message"]
+
+
+def test_patch_tests_the_uid_and_sets_the_whole_status() -> None:
+    old = {"observedGeneration": 1, "hosts": "1/1", "moreDestinations": 3}
+    new = {"observedGeneration": 2, "hosts": "1/1"}
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": "u"},
+        {"op": "add", "path": "/status", "value": new},
+    ]
+    assert build_status_patch("u", old, new) == patch
+    assert build_status_patch("u", None, new) == patch
+    assert build_status_patch("u", new, new) is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=3000))
+def test_messages_are_one_line_of_one_kibibyte(text: str) -> None:
+    trimmed = trim_message(text)
+    assert len(trimmed.encode()) <= MESSAGE_BYTES
+    assert trimmed == " ".join(trimmed.split())
+    if len(" ".join(text.split()).encode()) > MESSAGE_BYTES:
+        assert trimmed.endswith("…")
+
+
+situations = st.fixed_dictionaries(
+    {
+        "inside": st.booleans(),
+        "paused": st.booleans(),
+        "shadowed": st.booleans(),
+        "conflicted": st.booleans(),
+        "states": st.lists(st.sampled_from(GroupState), min_size=2, max_size=2),
+        "squatted": st.booleans(),
+        "edited": st.booleans(),
+    }
+)
+
+
+@settings(deadline=None)
+@given(st.lists(situations, min_size=1, max_size=6))
+def test_every_history_keeps_the_rules(history: list[dict[str, Any]]) -> None:
+    status: Status | None = None
+    generation = 1
+    for index, situation in enumerate(history):
+        generation += situation["edited"]
+        verdict = judge(
+            INSIDE if situation["inside"] else {"hosts": ["api.example.com", "files.example.com"]},
+            generation=generation,
+            paused=situation["paused"],
+            shadowed=situation["shadowed"],
+            conflicted=situation["conflicted"],
+        )
+        progress: dict[str, GroupProgress] = {}
+        for key, state in zip(verdict.groups, situation["states"], strict=False):
+            progress |= {
+                key: GroupProgress(
+                    state,
+                    "it failed" if state is GroupState.FAILING else "",
+                    "EG301" if state is GroupState.FAILING else "",
+                    (build_key(key),) if situation["squatted"] else (),
+                    (build_key(key),) if state is GroupState.APPLIED else (),
+                )
+            }
+        now = f"2026-11-21T12:00:{index:02}Z"
+        before = copy.deepcopy(status)
+        status = compute_status(verdict, progress, status, now)
+        assert before is None or status["observedGeneration"] >= before["observedGeneration"]
+        assert lint_status(status, generation) == []
+        assert compute_status(verdict, progress, status, LATER) == status
+        EgressPolicyStatus.model_validate(status)
