@@ -1,0 +1,103 @@
+"""Session fixtures: a real control plane with Istio's and our CRDs, and istiod as the judge.
+
+Tests that use one of them carry the marker `cluster`. Where the programs are missing they are
+skipped with the reason; under CI they fail instead. Each xdist worker has a control plane of its
+own.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NoReturn
+
+import pytest
+
+from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
+from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.istiod import Istiod, start_istiod
+from testbed.program import MissingProgramError, find_program
+
+CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "pilot-discovery")
+
+
+def pytest_sessionstart() -> None:
+    """Keep looptime's plugin from making a loop for every first synchronous test, never closed."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a control plane, before `-m` chooses."""
+    for item in items:
+        if CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """Skip, or fail under CI, where a program of the control plane or istiod is missing."""
+    with needing_programs():
+        for name in PROGRAMS:
+            find_program(name)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """Start the session's control plane, audit log on, with Istio's CRDs and ours."""
+    with needing_programs():
+        plane = start_control_plane(ControlPlaneOption(audit=True))
+    with plane:
+        with needing_programs():
+            install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def istiod(control_plane: ControlPlane) -> Iterator[Istiod]:
+    """Start istiod on the session's control plane; its webhook judges every Istio object."""
+    with needing_programs():
+        running = start_istiod(control_plane)
+    with running:
+        running.register_webhook()
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Make a fresh namespace; its deletion is asked for afterwards."""
+    name = f"t-{secrets.token_hex(5)}"
+    control_plane.admin.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    )
+    yield name
+    control_plane.admin.delete("v1", "Namespace", name, missing_ok=True)
+
+
+@pytest.fixture
+def fresh_control_plane() -> Iterator[Callable[[ControlPlaneOption], ControlPlane]]:
+    """Start control planes for one test alone, without CRDs; they stop after it."""
+    with ExitStack() as stack:
+
+        def start(option: ControlPlaneOption) -> ControlPlane:
+            with needing_programs():
+                return stack.enter_context(start_control_plane(option))
+
+        yield start
+
+
+@contextmanager
+def needing_programs() -> Iterator[None]:
+    """Skip the test where a program is missing; fail it under CI."""
+    try:
+        yield
+    except MissingProgramError as error:
+        _give_up(str(error))
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,52 @@
+"""One mesh for all tests of this directory; every test leaves it as it found it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from testbed.controlplane import ControlPlaneOption
+from testbed.istiod import Rejections
+from testbed.mesh import Mesh, find_missing, start_mesh
+from testbed.rig import MeshOption
+from testbed.sweep import BusyError
+
+
+@pytest.fixture(scope="session")
+def machine() -> None:
+    """Skip what needs a mesh where none can run, but fail where one must (CI is set)."""
+    if missing := find_missing():
+        line = "; ".join(missing)
+        if os.environ.get("CI"):
+            pytest.fail(line, pytrace=False)
+        pytest.skip(line)
+
+
+@pytest.fixture(scope="session")
+def mesh(machine: None) -> Iterator[Mesh]:  # noqa: ARG001 - a condition
+    """Give the mesh: `shop/checkout`, `shop/batch` (DNS capture), `pay/app`; REGISTRY_ONLY."""
+    busy = ""
+    with ExitStack() as stack:
+        try:
+            option = MeshOption(control_plane=ControlPlaneOption(audit=True))
+            mesh = stack.enter_context(start_mesh(option))
+        except BusyError as error:
+            busy = str(error)
+        if busy:
+            pytest.fail(busy, pytrace=False)
+        yield mesh
+
+
+@pytest.fixture(autouse=True)
+def _leave_clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test: istiod and the proxies refused nothing, and its objects are gone."""
+    yield
+    if "mesh" not in request.fixturenames:
+        return
+    mesh: Mesh = request.getfixturevalue("mesh")
+    try:
+        mesh.settle()
+        assert mesh.take_rejections() == Rejections()
+    finally:
+        mesh.clean()

@@ -1,0 +1,136 @@
+"""The API server's audit log: who did what, and with what outcome."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.client import Client
+from testbed.deadline import wait_until
+
+POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+"""
+"""Every request, without bodies."""
+
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One request. Empty strings where it has no object: `/readyz`, or a list's name."""
+
+    user: str
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    path: str
+    """URL path with its query."""
+    code: int
+    agent: str
+    time: str
+    """When the server received it, RFC 3339 with microseconds: sorts as text."""
+
+    @property
+    def permission(self) -> tuple[str, str, str]:
+        """Verb, API group and resource (`pods/log` with a subresource), as a role names them."""
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return self.verb, self.group, resource
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in WRITES
+
+
+SETTLE_TIMEOUT_S = 10.0
+MARKER = "/version?marker="
+"""Our own requests, which show that the log is complete up to them."""
+
+
+class AuditLog:
+    """Reads the log file of an API server; `client` is some user of that server."""
+
+    def __init__(self, file: Path, client: Client) -> None:
+        self._file = file
+        self._client = client
+
+    def position(self) -> int:
+        """Return a mark for `records(since=…)`: what is asked from now on comes after it."""
+        self._settle()
+        return self._file.stat().st_size if self._file.exists() else 0
+
+    def records(
+        self, *, since: int = 0, user: str | None = None, writes: bool = False
+    ) -> list[Record]:
+        """Finished requests, and watches from when they begin, in the order of the log.
+
+        Only those after the mark `since`, by `user`, and only writes when asked.
+        """
+        self._settle()
+        return [
+            record
+            for record in self._read(since)
+            if not record.path.startswith(MARKER)
+            and (user is None or record.user == user)
+            and (record.is_write or not writes)
+        ]
+
+    def _settle(self) -> None:
+        """Wait for the log: the server writes a line just after the answer, not before it."""
+        if not self._file.exists():
+            return
+        start = self._file.stat().st_size
+        marker = f"{MARKER}{uuid.uuid4().hex}"
+        try:
+            self._client.request("GET", marker)
+        except OSError:  # the server is down and writes no more
+            return
+        wait_until(
+            lambda: any(record.path == marker for record in self._read(start)),
+            SETTLE_TIMEOUT_S,
+            f"the audit log does not show {marker}",
+        )
+
+    def _read(self, since: int) -> Iterator[Record]:
+        if not self._file.exists():
+            return
+        with self._file.open("rb") as file:
+            file.seek(since)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                event = json.loads(line)
+                # A watch has a record when it begins and one when it ends: the first counts.
+                begins = event["stage"] == "ResponseStarted"
+                if begins == (event["verb"] == "watch") or event["stage"] == "Panic":
+                    yield _parse_record(event)
+
+
+def _parse_record(event: dict[str, object]) -> Record:
+    reference = event.get("objectRef") or {}
+    user = event.get("user") or {}
+    status = event.get("responseStatus") or {}
+    assert isinstance(reference, dict)
+    assert isinstance(user, dict)
+    assert isinstance(status, dict)
+    return Record(
+        user=user.get("username", ""),
+        verb=str(event["verb"]),
+        group=reference.get("apiGroup", ""),
+        resource=reference.get("resource", ""),
+        subresource=reference.get("subresource", ""),
+        namespace=reference.get("namespace", ""),
+        name=reference.get("name", ""),
+        path=str(event["requestURI"]),
+        code=status.get("code", 0),
+        agent=str(event.get("userAgent", "")),
+        time=str(event["requestReceivedTimestamp"]),
+    )

@@ -1,0 +1,83 @@
+"""Knowing when istiod and every proxy have what was written, and changing the mesh's mode.
+
+What has changed for one proxy says nothing about another: before a test asserts that something
+stayed as it was, everybody must have the news.
+"""
+
+import json
+import time
+from dataclasses import replace
+
+import yaml
+
+from testbed.client import Client
+from testbed.deadline import wait_until
+from testbed.istiod import Istiod
+from testbed.ledger import CHILDREN, list_all
+
+TIMEOUT_S = 30.0
+DEBOUNCE_S = 0.3
+"""istiod waits 50 ms after an event for another one before it pushes, and shows nothing while it
+waits: a pause well above that is the only way to know that no push is to come."""
+MODES = ("REGISTRY_ONLY", "ALLOW_ANY")
+"""In the order of the enum; istiod leaves the first one out when it shows its config."""
+
+
+def wait_settled(istiod: Istiod, client: Client) -> None:
+    """Wait until istiod knows every Istio object and all proxies have acknowledged all it sent."""
+    wait_until(
+        lambda: _find_known(istiod) == _find_written(client),
+        TIMEOUT_S,
+        "istiod does not know what the API server has",
+    )
+    time.sleep(DEBOUNCE_S)
+    wait_until(lambda: _is_acknowledged(istiod), TIMEOUT_S, "a proxy has not acknowledged")
+
+
+def set_outbound_mode(istiod: Istiod, mode: str) -> None:
+    """Write the mesh config with this mode for unknown hosts; istiod reloads it by itself.
+
+    Returns when istiod has it; follow with `wait_settled`.
+    """
+    if mode not in MODES:
+        raise ValueError(f"{mode!r} is no outbound mode; there are {', '.join(MODES)}")
+    file = istiod.directory / "mesh.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["outboundTrafficPolicy"] = {"mode": mode}
+    file.write_text(yaml.safe_dump(config))
+    # A restart shall keep it.
+    istiod.option = replace(istiod.option, outbound_mode=mode)
+    wait_until(lambda: _read_mode(istiod) == mode, TIMEOUT_S, f"istiod does not take {mode}")
+
+
+def _read_mode(istiod: Istiod) -> str:
+    policy: dict[str, str] = json.loads(istiod.debug("/debug/mesh"))["outboundTrafficPolicy"]
+    return policy.get("mode", MODES[0])
+
+
+def _find_known(istiod: Istiod) -> set[tuple[str, int]]:
+    """Read which objects istiod has, as (uid, generation): its own status writes do not count."""
+    kinds = {kind for _, kind in CHILDREN}
+    items = json.loads(istiod.debug("/debug/configz")) or []
+    return {
+        (item["metadata"]["uid"], item["metadata"]["generation"])
+        for item in items
+        if item["kind"] in kinds
+    }
+
+
+def _find_written(client: Client) -> set[tuple[str, int]]:
+    return {
+        (item["metadata"]["uid"], item["metadata"]["generation"])
+        for kind in CHILDREN
+        for item in list_all(client, *kind)
+    }
+
+
+def _is_acknowledged(istiod: Istiod) -> bool:
+    proxies = json.loads(istiod.debug("/debug/syncz")) or []
+    return all(
+        resource.get("sent") == resource.get("acked")
+        for proxy in proxies
+        for resource in proxy["resources"].values()
+    )

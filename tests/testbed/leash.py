@@ -1,0 +1,118 @@
+"""What must not outlive the test process, even when that is killed with SIGKILL.
+
+One small helper process per test process reads lines from a pipe. When the pipe ends, for whatever
+reason, it kills the process groups, runs the commands and removes the directories still on its
+list. PR_SET_PDEATHSIG would not do: it follows the thread that started the child, is lost on a
+change of user, and does not reach grandchildren such as the Envoy of pilot-agent.
+
+This file is also the helper's program, so it imports the standard library only.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+COMMAND_TIMEOUT_S = 10.0
+
+
+class _Leash:
+    """The pipe to the helper; made on first use and again after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._owner = 0
+        self._helper: subprocess.Popen[bytes] | None = None
+
+    def add(self, entry: dict[str, object]) -> int:
+        ident = next(self._ids)
+        self._send({"id": ident, **entry})
+        return ident
+
+    def release(self, ident: int) -> None:
+        if self._owner == os.getpid():
+            self._send({"id": ident})
+
+    def _send(self, entry: dict[str, object]) -> None:
+        with self._lock:
+            helper = self._start()
+            assert helper.stdin is not None
+            helper.stdin.write(json.dumps(entry).encode() + b"\n")
+            helper.stdin.flush()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._helper is None or self._owner != os.getpid():
+            # A session of its own: Ctrl-C and a kill of our group must not reach it.
+            self._helper = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+            self._owner = os.getpid()
+        return self._helper
+
+
+_LEASH = _Leash()
+
+
+def kill_on_death(group: int) -> int:
+    """SIGKILL process group `group` when this process is gone. Returns an id for `release`."""
+    return _LEASH.add({"kill": group})
+
+
+def remove_on_death(directory: Path) -> int:
+    """Remove `directory` when this process is gone. Returns an id for `release`."""
+    return _LEASH.add({"remove": str(directory)})
+
+
+def run_on_death(argv: Sequence[str]) -> int:
+    """Run a command when this process is gone, after the kills. Returns an id for `release`."""
+    return _LEASH.add({"run": list(argv)})
+
+
+def release(ident: int) -> None:
+    """Take an entry off the list: its owner has cleaned up by itself."""
+    _LEASH.release(ident)
+
+
+def main() -> None:
+    """Read entries until the pipe ends, then clean up what is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    entries: dict[int, dict[str, object]] = {}
+    for line in sys.stdin:
+        entry = json.loads(line)
+        ident = entry.pop("id")
+        entries.pop(ident, None)
+        if entry:
+            entries[ident] = entry
+    _clean(list(entries.values()))
+
+
+def _clean(entries: list[dict[str, object]]) -> None:
+    for entry in entries:
+        if isinstance(group := entry.get("kill"), int):
+            with suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
+    for entry in reversed(entries):
+        if isinstance(argv := entry.get("run"), list):
+            with suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(argv, check=False, timeout=COMMAND_TIMEOUT_S, capture_output=True)
+    for entry in entries:
+        if isinstance(directory := entry.get("remove"), str):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

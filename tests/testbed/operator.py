@@ -1,0 +1,201 @@
+"""The real operator as a child process, with the rights of an installed one and no others."""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import urllib3
+
+from egress_operator.runtime.permission import PERMISSIONS, Permission
+from testbed.controlplane import ControlPlane
+from testbed.identity import Identity, Rule, apply_identity
+from testbed.port import LOOPBACK, find_free_port
+from testbed.process import Process, start_process
+
+SOURCE = Path(__file__).resolve().parents[2] / "operator"
+NAMESPACE = "egress-system"
+ACCOUNT = "egress-operator"
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 8.0
+
+
+class Command(StrEnum):
+    """The ways to start it; both start the same operator."""
+
+    EGRESSCTL = "egressctl"
+    KOPF = "kopf"
+
+
+@dataclass(frozen=True)
+class OperatorOption:
+    """What differs between operators."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """By environment variable, such as `EGRESS_SETTLE`."""
+    namespaces: Sequence[str] = ()
+    """Serve these only, with Roles there."""
+    istio_namespace: str = "istio-system"
+    command: Command = Command.EGRESSCTL
+    account: str = ACCOUNT
+    wait: bool = True
+    """Whether to wait until `/readyz` says yes."""
+
+
+@dataclass
+class Operator:
+    """A running operator. `start_operator` makes one; a context manager that stops it."""
+
+    process: Process
+    user: str
+    """Its name in the audit log."""
+    metrics_port: int
+    health_port: int
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self.process.pid
+
+    def is_ready(self) -> bool:
+        """Whether every cache is synced."""
+        return get_http(self.metrics_port, "/readyz")[0] == 200
+
+    def metrics(self) -> str:
+        """Scrape /metrics."""
+        return get_http(self.metrics_port, "/metrics")[1]
+
+    def metric(self, line: str) -> float:
+        """One value, by its name with labels as the text has it; 0 when it is not there."""
+        for entry in self.metrics().splitlines():
+            if entry.startswith(line + " "):
+                return float(entry.rpartition(" ")[2])
+        return 0.0
+
+    def health(self) -> int:
+        """Ask /healthz for its code."""
+        return get_http(self.health_port, "/healthz")[0]
+
+    def resident_mib(self) -> float:
+        """Resident memory."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the operator does not run")
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM, wait, return the exit code; negative when it had to be killed."""
+        return self.process.stop(timeout_s)
+
+    def kill(self) -> int:
+        """SIGKILL."""
+        return self.process.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: it neither sees nor writes until `resume`."""
+        self.process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.send(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def build_identity(option: OperatorOption | None = None) -> Identity:
+    """Describe the operator's account, with exactly the rights that it declares."""
+    option = option or OperatorOption()
+    cluster: list[Rule] = []
+    rules: dict[str, list[Rule]] = {}
+    for permission in PERMISSIONS:
+        rule = _build_rule(permission)
+        if permission.own_namespace:
+            rules.setdefault(option.istio_namespace, []).append(rule)
+        elif option.namespaces and permission.namespaced:
+            for namespace in option.namespaces:
+                rules.setdefault(namespace, []).append(rule)
+        elif not option.namespaces:
+            cluster.append(rule)
+    return Identity(NAMESPACE, option.account, cluster, rules)
+
+
+def start_operator(plane: ControlPlane, option: OperatorOption | None = None) -> Operator:
+    """Start the operator against a control plane, and wait until it is ready.
+
+    It logs in as a service account. Its settings come from the option alone, with a settle time of
+    0.2 s when nothing else is said. Raises ProcessError with the end of its log.
+    """
+    option = option or OperatorOption()
+    identity = build_identity(option)
+    apply_identity(plane.admin, identity)
+    kubeconfig = plane.kubeconfig_for_service_account(identity.namespace, identity.name)
+    directory = Path(tempfile.mkdtemp(prefix="operator-", dir=plane.directory))
+    metrics_port, health_port = find_free_port(), find_free_port()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(directory),
+        "PYTHONPATH": str(SOURCE),
+        "PYTHONWARNINGS": "default",
+        "EGRESS_KUBECONFIG": str(kubeconfig),
+        "EGRESS_BIND": LOOPBACK,
+        "EGRESS_METRICS_PORT": str(metrics_port),
+        "EGRESS_HEALTH_PORT": str(health_port),
+        "EGRESS_SETTLE": "0.2",
+        "EGRESS_LOG_FORMAT": "text",
+        "EGRESS_ISTIO_NAMESPACE": option.istio_namespace,
+        "EGRESS_NAMESPACES": ",".join(option.namespaces),
+        **option.settings,
+    }
+    log = directory / "operator.log"
+    process = start_process(
+        "operator", _build_argv(option, health_port), log=log, cwd=directory, env=environment
+    )
+    operator = Operator(process, identity.user, metrics_port, health_port, log)
+    if option.wait:
+        process.wait_ready(operator.is_ready, READY_TIMEOUT_S)
+    return operator
+
+
+def get_http(port: int, path: str, timeout_s: float = 5.0) -> tuple[int, str]:
+    """GET from loopback: code and text. Raises OSError when there is no answer."""
+    try:
+        with urllib3.PoolManager(retries=False, timeout=timeout_s) as pool:
+            response = pool.request("GET", f"http://{LOOPBACK}:{port}{path}")
+            return response.status, response.data.decode()
+    except urllib3.exceptions.HTTPError as error:
+        raise OSError(f"no answer from port {port}: {error}") from error
+
+
+def _build_argv(option: OperatorOption, health_port: int) -> list[str]:
+    if option.command is Command.EGRESSCTL:
+        return [sys.executable, "-m", "egress_operator.cli", "run"]
+    scope = [f"--namespace={name}" for name in option.namespaces] or ["--all-namespaces"]
+    liveness = f"--liveness=http://{LOOPBACK}:{health_port}/healthz"
+    module = "--module=egress_operator.runtime.handlers"
+    return [sys.executable, "-m", "kopf", "run", *scope, liveness, module]
+
+
+def _build_rule(permission: Permission) -> Rule:
+    rule: dict[str, Sequence[str]] = {
+        "apiGroups": [permission.group],
+        "resources": [permission.resource],
+        "verbs": permission.verbs,
+    }
+    if permission.resource_names:
+        rule["resourceNames"] = permission.resource_names
+    return rule

@@ -1,0 +1,169 @@
+"""Child processes: started in a session of their own, waited for, and ended by id."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from testbed import leash
+from testbed.deadline import DeadlineError, wait_until
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+TAIL_LINES = 15
+
+
+class ProcessError(RuntimeError):
+    """A child did not start, did not become ready, or did not end; shows the end of its log."""
+
+
+class Process:
+    """A running child and all that it starts, as one process group. A context manager."""
+
+    def __init__(self, name: str, child: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._child = child
+        self._leash = leash.kill_on_death(child.pid)
+
+    @property
+    def pid(self) -> int:
+        """The id of the child, which is also that of its group and session."""
+        return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._child.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._child.poll()
+
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        """Return the last lines of the log."""
+        with suppress(FileNotFoundError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def wait_ready(self, is_ready: Callable[[], bool], timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until `is_ready` says yes.
+
+        OSError of `is_ready` means "not yet". A child that ends or stays unready is killed and
+        raises ProcessError with the end of its log.
+        """
+
+        def look() -> bool:
+            if not self.is_alive:
+                raise self._error(f"ended with code {self.returncode} before it was ready")
+            try:
+                return is_ready()
+            except OSError:
+                return False
+
+        try:
+            wait_until(look, timeout_s, f"{self.name} is not ready")
+        except DeadlineError as error:
+            self.kill()
+            raise self._error(f"was not ready after {timeout_s:g} s") from error
+        except BaseException:
+            self.kill()
+            raise
+
+    def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait until the child has ended by itself and return its exit code.
+
+        Raises TimeoutError when it still runs after `timeout_s`; it goes on running.
+        """
+        try:
+            return self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{self.name} still runs after {timeout_s:g} s") from error
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM the group, SIGKILL what is left after `timeout_s`; return the exit code."""
+        self.send(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout_s)
+        return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL the group, wait until nothing of it runs, and return the exit code."""
+        self.send(signal.SIGKILL)
+        code = self._child.wait(STOP_TIMEOUT_S)
+        try:
+            wait_until(lambda: not list(find_members(self.pid)), STOP_TIMEOUT_S, self.name)
+        except DeadlineError as error:
+            raise self._error(f"left processes behind: {list(find_members(self.pid))}") from error
+        leash.release(self._leash)
+        return code
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group; nothing happens when it is gone."""
+        # The id of a group cannot be given away while the child is unreaped or a member lives.
+        if self.is_alive or list(find_members(self.pid)):
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def _error(self, what: str) -> ProcessError:
+        return ProcessError(f"{self.name} {what}; the end of {self.log}:\n{self.tail()}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_process(
+    name: str,
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    ready: Callable[[], bool] | None = None,
+    timeout_s: float = READY_TIMEOUT_S,
+) -> Process:
+    """Start `argv` in a session of its own, output appended to `log`, and wait until `ready`.
+
+    `env` is the whole environment; None hands on ours. The child and its group are killed when
+    this process dies. Raises ProcessError with the end of the log.
+    """
+    with log.open("ab") as output:
+        try:
+            child = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProcessError(f"{name} cannot be started: {error}") from error
+    process = Process(name, child, log)
+    if ready is not None:
+        process.wait_ready(ready, timeout_s)
+    return process
+
+
+def find_members(group: int) -> Iterator[int]:
+    """Ids of the processes of a group that still run (the dead and unreaped do not count)."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with suppress(OSError):
+            state, _, member_of = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(member_of) == group and state not in "ZX":
+                yield int(entry.name)

@@ -1,0 +1,194 @@
+"""Bringing the parts of a mesh up, as many at once as the order allows, and down again."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed import leash, sweep
+from testbed.client import Object
+from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
+from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.dns import NameServer
+from testbed.istiod import Istiod, IstiodOption, start_istiod
+from testbed.member import Member
+from testbed.network import HOST_ADDRESS, Network
+from testbed.outside import Outside
+from testbed.proxy import Credential, publish_programs
+from testbed.workload import (
+    Workload,
+    apply_workload,
+    build_namespace,
+    build_service,
+    request_token,
+)
+
+CHECKOUT = Workload("shop", "checkout")
+BATCH = Workload("shop", "batch", dns_capture=True)
+APP = Workload("pay", "app")
+NEIGHBOUR = Workload("shop", "catalog", ports={"http": (80, 8080)})
+"""A service of the mesh without pods."""
+HOSTS = ("api.example", "other.example", "db.example")
+REGISTRY_ONLY, ALLOW_ANY = "REGISTRY_ONLY", "ALLOW_ANY"
+SUBNET = "10.10.1"
+"""Of the workloads, inside the network of the bridge."""
+PROGRAMS = "programs"
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class MeshOption:
+    """What differs between meshes."""
+
+    workloads: tuple[Workload, ...] = (CHECKOUT, BATCH, APP)
+    hosts: tuple[str, ...] = HOSTS
+    """Outside hosts that are there from the start."""
+    outbound_mode: str = REGISTRY_ONLY
+    auto_allocate: bool = True
+    """Whether istiod gives addresses to hosts that have none, as it does by default."""
+    control_plane: ControlPlaneOption = field(default_factory=ControlPlaneOption)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The running parts."""
+
+    control_plane: ControlPlane
+    istiod: Istiod
+    outside: Outside
+    names: NameServer
+    network: Network
+    directory: Path
+    members: dict[str, Member]
+    """By `NAMESPACE/NAME`."""
+
+    def add_member(self, workload: Workload, stack: ExitStack) -> Member:
+        """Bring one more workload up and wait until its proxy is ready."""
+        home = self.directory / workload.namespace / workload.name
+        member = Member(workload, f"{SUBNET}.{len(self.members) + 1}", home)
+        stack.callback(member.stop)
+        member.connect(self.network, self.outside.ca_file)
+        _join(self.control_plane, self.istiod, member, self.directory / PROGRAMS)
+        self.members[workload.key] = member
+        return member
+
+
+def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
+    """Start everything and wait until it is ready; `stack` gets what ends it, in order.
+
+    Raises BusyError, MissingProgramError, NetworkError or ProcessError; the stack then holds what
+    was started so far.
+    """
+    directory = _make_directory(stack)
+    with _open_pool() as pool:
+        # The network first: it takes the lock of the machine.
+        mesh_network = stack.enter_context(Network())
+        names = stack.enter_context(NameServer(HOST_ADDRESS))
+        pending = pool.submit(start_control_plane, option.control_plane)
+        stack.callback(_stop_control_plane, pending)
+        definitions = pool.submit(_load_crds)
+        outside = stack.enter_context(
+            Outside(mesh_network.add_outside(), names, directory / "outside")
+        )
+        for host in option.hosts:
+            outside.add(host)
+        publish_programs(directory / PROGRAMS)
+        members = _connect(option, mesh_network, outside, directory, stack)
+        control_plane = pending.result()
+        # istiod takes in CRDs that come while it starts.
+        installs = [
+            pool.submit(install_crds, control_plane.admin, [item]) for item in definitions.result()
+        ]
+        istiod = stack.enter_context(start_istiod(control_plane, _istiod_option(option)))
+        _write_neighbour(control_plane)
+        starts = [
+            pool.submit(_join, control_plane, istiod, member, directory / PROGRAMS)
+            for member in members.values()
+        ]
+        _wait(installs)
+        istiod.register_webhook()
+        _wait(starts)
+    sweep.record([directory, control_plane.directory])
+    return Rig(control_plane, istiod, outside, names, mesh_network, directory, members)
+
+
+@contextmanager
+def _open_pool() -> Iterator[ThreadPoolExecutor]:
+    """Give threads; after a failure, what has not begun is not begun any more."""
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make_directory(stack: ExitStack) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="egress-operator-mesh-"))
+    stack.callback(leash.release, leash.remove_on_death(directory))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    # The proxies run as another user.
+    directory.chmod(0o755)
+    return directory
+
+
+def _connect(
+    option: MeshOption,
+    mesh_network: Network,
+    outside: Outside,
+    directory: Path,
+    stack: ExitStack,
+) -> dict[str, Member]:
+    members = {}
+    for number, workload in enumerate(option.workloads, start=1):
+        home = directory / workload.namespace / workload.name
+        member = Member(workload, f"{SUBNET}.{number}", home)
+        stack.callback(member.stop)
+        member.connect(mesh_network, outside.ca_file)
+        members[workload.key] = member
+    return members
+
+
+def _load_crds() -> list[Object]:
+    return [*load_istio_crds(), *load_our_crds()]
+
+
+def _wait(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()
+
+
+def _write_neighbour(control_plane: ControlPlane) -> None:
+    """Let the mesh have an HTTP port.
+
+    Its sidecars then listen on 0.0.0.0:80 and answer an unknown host with 502. Without any they
+    reset the connection, which happens in no mesh of daily life.
+    """
+    control_plane.admin.apply(build_namespace(NEIGHBOUR.namespace))
+    control_plane.admin.apply(build_service(NEIGHBOUR))
+
+
+def _stop_control_plane(pending: Future[ControlPlane]) -> None:
+    """Stop it when it came up; its failure is told where its result is asked for."""
+    if not pending.cancelled() and pending.exception() is None:
+        pending.result().stop()
+
+
+def _istiod_option(option: MeshOption) -> IstiodOption:
+    allocate = str(option.auto_allocate).lower()
+    return IstiodOption(
+        address=HOST_ADDRESS,
+        outbound_mode=option.outbound_mode,
+        environment={"PILOT_ENABLE_IP_AUTOALLOCATE": allocate},
+    )
+
+
+def _join(control_plane: ControlPlane, istiod: Istiod, member: Member, programs: Path) -> None:
+    """Make a connected member known to the API server and bring its proxy up."""
+    apply_workload(control_plane.admin, member.workload, member.address)
+    token = request_token(control_plane.admin, member.workload)
+    credential = Credential(istiod.discovery_address, istiod.root_certificate(), token)
+    member.start_proxy(credential, programs)
+    member.wait_ready()

@@ -1,0 +1,102 @@
+"""The files of `samples/` and the requests that show what each of them allows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.client import Object
+from testbed.ledger import load_objects
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "samples"
+
+FIXED_ADDRESSES = {
+    "ledger.db.example.com": "198.51.100.54",
+    "replica-1.vm.example.com": "198.51.100.61",
+    "replica-2.vm.example.com": "198.51.100.62",
+}
+"""Outside servers whose addresses the samples name."""
+ALLOWED_CIDRS = "198.51.100.0/24"
+"""The operator's setting that the samples with literal addresses need."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file and what it allows."""
+
+    file: str
+    calls: tuple[str, ...]
+    """As `testbed.request.call` reads them: refused without the policy, answered with it."""
+    neighbours: tuple[str, ...]
+    """Requests to the same ports that stay refused."""
+    servers: tuple[str, ...] = ()
+    """Who may answer, where that is not the called host."""
+    records: tuple[tuple[str, str], ...] = ()
+    """DNS records beside those of the outside hosts: (name, address)."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return DIRECTORY / self.file
+
+    @property
+    def policy(self) -> Object:
+        """The policy in it."""
+        (policy,) = load_objects(self.path)
+        return policy
+
+
+SAMPLES = (
+    Sample(
+        "https-api.yaml",
+        ("GET https://api.stripe.com/",),
+        ("GET https://other.example.com/",),
+    ),
+    Sample(
+        "http-api.yaml",
+        ("GET http://rates.example.com/",),
+        ("GET http://other.example.com/",),
+    ),
+    Sample(
+        "two-https-hosts.yaml",
+        ("GET https://git.example.com/", "GET https://packages.example.com/"),
+        ("GET https://other.example.com/",),
+    ),
+    Sample(
+        "http-and-https.yaml",
+        ("GET http://www.example.com/", "GET https://www.example.com/"),
+        ("GET http://other.example.com/", "GET https://other.example.com/"),
+    ),
+    Sample(
+        "http-timeout-retries.yaml",
+        ("GET http://stock.example.com/",),
+        ("GET http://other.example.com/",),
+    ),
+    Sample(
+        "postgresql-by-name.yaml",
+        ("TCP orders.db.example.com:5432",),
+        ("TCP other.example.com:5432",),
+    ),
+    Sample(
+        "postgresql-by-address.yaml",
+        ("TCP ledger.db.example.com:5432",),
+        ("TCP other.example.com:5432",),
+    ),
+    Sample(
+        "mongodb-on-vms.yaml",
+        ("TCP catalogue.vm.example.com:27017",),
+        ("TCP other.example.com:27017",),
+        servers=("replica-1.vm.example.com", "replica-2.vm.example.com"),
+        records=(("catalogue.vm.example.com", "198.51.100.100"),),
+    ),
+)
+
+HOSTS = (
+    "api.stripe.com",
+    "rates.example.com",
+    "git.example.com",
+    "packages.example.com",
+    "www.example.com",
+    "stock.example.com",
+    "orders.db.example.com",
+    "other.example.com",
+)
+"""Outside servers of the samples with whatever address, and one that no sample names."""
