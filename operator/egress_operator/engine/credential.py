@@ -1,0 +1,198 @@
+"""Where the API server is and how to log in: kubeconfig or the pod's service account."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from egress_operator.engine.failure import CredentialError
+
+_TOKEN_AGE = 60.0
+"""Seconds after which the service account's files are read again; the kubelet renews the token
+long before it expires."""
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What one request needs. Its repr never shows the token."""
+
+    server: str
+    """Base URL without a slash at the end."""
+    ssl_context: ssl.SSLContext | None
+    """None for a plain http server."""
+    authorization: str = field(default="", repr=False)
+    """Value of the Authorization header, empty for client certificates."""
+    server_hostname: str | None = None
+    """The name to check in the server's certificate, if not the URL's."""
+    proxy: str | None = field(default=None, repr=False)
+
+
+class Credentials(Protocol):
+    """Gives a valid Login. Both methods raise CredentialError."""
+
+    async def login(self) -> Login:
+        """Return the present login; cheap, called before every request."""
+        ...
+
+    async def refresh(self) -> Login:
+        """Load again after a 401; concurrent calls share one load."""
+        ...
+
+
+class LoadedCredentials:
+    """Credentials from a blocking `load`, run in a thread: files, or a plugin that is a program.
+
+    A login older than `max_age` seconds is loaded again; infinite means only after a 401.
+    """
+
+    def __init__(self, load: Callable[[], Login], max_age: float = float("inf")) -> None:
+        self._load = load
+        self._max_age = max_age
+        self._login: Login | None = None
+        self._loaded_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def login(self) -> Login:
+        """See Credentials."""
+        if self._login is not None and not self._is_old():
+            return self._login
+        async with self._lock:
+            if self._login is not None and not self._is_old():
+                return self._login
+            return await self._reload()
+
+    async def refresh(self) -> Login:
+        """See Credentials."""
+        before = self._login
+        async with self._lock:
+            # Whoever held the lock may have done the work.
+            if self._login is not None and self._login is not before:
+                return self._login
+            return await self._reload()
+
+    def _is_old(self) -> bool:
+        return asyncio.get_running_loop().time() - self._loaded_at > self._max_age
+
+    async def _reload(self) -> Login:
+        try:
+            login = await asyncio.to_thread(self._load)
+        except CredentialError:
+            if self._login is None:
+                raise
+            # A file that is being replaced: the old login may still do, a 401 tells otherwise.
+            login = self._login
+        self._loaded_at = asyncio.get_running_loop().time()
+        self._login = login
+        return login
+
+
+async def load_credentials(kubeconfig: str = "", context: str = "") -> Credentials:
+    """Log in by the kubeconfig if one is given or there, else by the pod's service account.
+
+    Order: `kubeconfig`, $KUBECONFIG, the service account when $KUBERNETES_SERVICE_HOST is set,
+    ~/.kube/config. `context` names one of the kubeconfig; empty means its current one.
+    Raises CredentialError. Nothing is sent to the API server yet.
+    """
+    named = kubeconfig or os.environ.get("KUBECONFIG", "")
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    credentials: LoadedCredentials
+    if not named and not context and host:
+        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        credentials = build_account_credentials(host, port)
+    else:
+        path = named or str(Path.home() / ".kube" / "config")
+        credentials = LoadedCredentials(lambda: _load_kubeconfig(path, context))
+    await credentials.login()
+    return credentials
+
+
+def build_account_credentials(
+    host: str, port: str, directory: Path | None = None
+) -> LoadedCredentials:
+    """Log in by a service account's `token` and `ca.crt`, read again at most every 60 s.
+
+    Made by hand, so that the `kubernetes` library (0.3 s of CPU) is not loaded in the pod.
+    """
+    directory = directory or _ACCOUNT
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    contexts: dict[str, ssl.SSLContext] = {}
+
+    def load() -> Login:
+        try:
+            token = (directory / "token").read_text(encoding="ascii").strip()
+            authority = (directory / "ca.crt").read_text(encoding="ascii")
+        except (OSError, UnicodeError) as error:
+            raise CredentialError(
+                f"the service account's files in {directory} cannot be read ({error}); "
+                "set automountServiceAccountToken: true, or give a kubeconfig"
+            ) from error
+        if not token:
+            raise CredentialError(f"the service account's token in {directory} is empty")
+        if authority not in contexts:
+            # The same context object as long as the authority is the same: connections are kept.
+            contexts.clear()
+            try:
+                contexts[authority] = ssl.create_default_context(cadata=authority)
+            except ssl.SSLError as error:
+                raise CredentialError(f"{directory}/ca.crt holds no certificate") from error
+        return Login(server, contexts[authority], f"Bearer {token}")
+
+    return LoadedCredentials(load, _TOKEN_AGE)
+
+
+def _load_kubeconfig(path: str, context: str) -> Login:
+    # Imported here: it costs 0.3 s, and a pod does not need it.
+    from kubernetes.client import Configuration  # noqa: PLC0415 - see above
+    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415 - see above
+
+    where = f"context {context} of {path}" if context else path
+    configuration = Configuration()
+    try:
+        load_kube_config(  # type: ignore[no-untyped-call]  # the library has no types
+            config_file=path,
+            context=context or None,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    except ConfigException as error:
+        text = " ".join(str(error).split())[:200]
+        raise CredentialError(
+            f"{where}: {text}; give a kubeconfig by --kubeconfig or KUBECONFIG"
+        ) from error
+    # The library lets the errors of YAML, base64 and plugins through; none may reach a user.
+    except Exception as error:
+        raise CredentialError(
+            f"{where} cannot be used as a kubeconfig ({type(error).__name__})"
+        ) from error
+    return _build_login(configuration, where)
+
+
+def _build_login(configuration: Any, where: str) -> Login:  # noqa: ANN401 - the library has no types
+    server = str(configuration.host).rstrip("/")
+    tls: ssl.SSLContext | None = None
+    if server.startswith("https://"):
+        try:
+            tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+            if not configuration.verify_ssl:
+                tls.check_hostname = False
+                tls.verify_mode = ssl.CERT_NONE
+            if configuration.cert_file:
+                tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CredentialError(
+                f"{where}: a certificate or key cannot be read ({type(error).__name__})"
+            ) from error
+    authorization = configuration.get_api_key_with_prefix("BearerToken", "authorization") or ""
+    if not authorization and configuration.username:
+        authorization = configuration.get_basic_auth_token()
+    return Login(
+        server=server,
+        ssl_context=tls,
+        authorization=authorization,
+        server_hostname=configuration.tls_server_name or None,
+        proxy=configuration.proxy or None,
+    )

@@ -1,0 +1,47 @@
+"""What the API server, or the way to it, can answer instead of success.
+
+Exception
+├── ApiError          an answer that is not 2xx, or none at all; `retry_after` is the server's wish
+└── CredentialError   no usable kubeconfig or service account; the text is one line for the user
+"""
+
+from http import HTTPStatus
+
+
+class CredentialError(Exception):
+    """There is no usable way to log in. The message says what is missing, where, and the cure."""
+
+
+class ApiError(Exception):
+    """A request that did not succeed.
+
+    `status` is the HTTP code, 0 when no whole answer came (then `reason` is `ConnectionFailed`,
+    `Timeout` or `Undecodable`, and a write may or may not have happened). `reason` is the API
+    server's word (`AlreadyExists`, `Conflict`, `Invalid`, …) or the HTTP phrase. `message` has at
+    most 256 characters, printable, on one line, never a token or a body that we sent.
+    `retry_after` is in seconds, None when the server gave no usable one.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str = "", retry_after: float | None = None
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        super().__init__(status, reason, message, retry_after)
+
+    def __str__(self) -> str:
+        """`409 AlreadyExists: …`."""
+        head = f"{self.status} {self.reason}" if self.status else self.reason
+        return f"{head}: {self.message}" if self.message else head
+
+    @property
+    def is_failed_test(self) -> bool:
+        """Whether a JSON patch met another uid: 422 as for invalid content, but in these words."""
+        return self.status == HTTPStatus.CONFLICT or (
+            self.status == HTTPStatus.UNPROCESSABLE_ENTITY
+            and self.message.startswith(
+                "the server rejected our request due to an error in our request"
+            )
+        )

@@ -1,0 +1,37 @@
+"""The states of a reflector and its times."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ReflectorState(StrEnum):
+    """What a reflector is doing."""
+
+    STARTING = "Starting"
+    LISTING = "Listing"
+    WATCHING = "Watching"
+    RETRYING = "Retrying"
+    """The last call failed; the cache is served as it is."""
+    FORBIDDEN = "Forbidden"
+    """403: the cache is served as it is."""
+    MISSING = "Missing"
+    """404: the API server does not serve the resource (its CRD is absent). The sink is emptied."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReflectorTiming:
+    """All in seconds, but for `page`."""
+
+    page: int = 500
+    """Objects per page of a list."""
+    watch: int = 300
+    """How long a watch is asked to last; up to a fifth more by chance, so that they spread."""
+    inactivity: float = 90.0
+    """A watch without any event is cut after this. The API server sends a bookmark each minute."""
+    retry_min: float = 0.2
+    retry_max: float = 10.0
+    retry_after_max: float = 30.0
+    """A Retry-After beyond it is shortened: one list is no load, a stale cache is a harm."""
+    forbidden: float = 30.0
+    """Pauses after a 403 grow up to this, in place of `retry_max`."""
+    missing: float = 10.0

@@ -1,0 +1,360 @@
+"""The reflector against the real API server, healthy and with every fault in between."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from egress_operator.engine.client import HttpTransport
+from egress_operator.engine.pulse import Pulse
+from egress_operator.engine.restart import RestartReason
+from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from engine.scene import FAST, Follower, Kind, eventually
+from testbed.controlplane import ControlPlane
+from testbed.faultproxy import (
+    Answer,
+    BreakOff,
+    Call,
+    Delay,
+    Fault,
+    FaultProxy,
+    Garble,
+    Hang,
+    Line,
+    Replay,
+    ResetAfter,
+    ResetBefore,
+    Silence,
+    Truncate,
+    build_error_event,
+    build_refusal,
+)
+
+Follow = Callable[..., Follower]
+
+HTML = Answer(502, b"<html><h1>Bad gateway</h1></html>", "text/html")
+LIST_FAULTS: dict[str, tuple[Fault, RestartReason]] = {
+    "429": (build_refusal(429, "TooManyRequests"), RestartReason.THROTTLED),
+    "429-seconds": (
+        build_refusal(429, "TooManyRequests", Retry_After="1"),
+        RestartReason.THROTTLED,
+    ),
+    "429-garbage": (
+        build_refusal(429, "TooManyRequests", Retry_After="soon"),
+        RestartReason.THROTTLED,
+    ),
+    "500": (build_refusal(500, "InternalError"), RestartReason.SERVER_ERROR),
+    "502-html": (HTML, RestartReason.SERVER_ERROR),
+    "503": (build_refusal(503, "ServiceUnavailable"), RestartReason.SERVER_ERROR),
+    "504": (build_refusal(504, "Timeout"), RestartReason.SERVER_ERROR),
+    "401": (build_refusal(401, "Unauthorized"), RestartReason.UNAUTHORIZED),
+    "403": (build_refusal(403, "Forbidden"), RestartReason.FORBIDDEN),
+    "404-of-a-proxy": (Answer(404, b"not here", "text/html"), RestartReason.OTHER),
+    "410": (build_refusal(410, "Expired"), RestartReason.EXPIRED),
+    "302": (Answer(302, b"", headers={"Location": "/login"}), RestartReason.OTHER),
+    "reset-before": (ResetBefore(), RestartReason.CONNECTION),
+    "reset-after": (ResetAfter(), RestartReason.CONNECTION),
+}
+ONLY_LIST: dict[str, tuple[Fault, RestartReason]] = {
+    "html-with-200": (Answer(200, b"<html>hello</html>", "text/html"), RestartReason.UNDECODABLE),
+    "not-a-list": (Answer(200, b'{"kind":"Status"}'), RestartReason.UNDECODABLE),
+    "items-no-list": (
+        Answer(200, b'{"metadata":{"resourceVersion":"1"},"items":7}'),
+        RestartReason.UNDECODABLE,
+    ),
+}
+ONLY_WATCH: dict[str, tuple[Fault, RestartReason]] = {
+    "410-event": (build_error_event(410, "Expired"), RestartReason.EXPIRED),
+    "500-event": (build_error_event(500, "InternalError"), RestartReason.ERROR_EVENT),
+    "bad-line": (Line(b'{"type": "ADDED", "obj\n'), RestartReason.UNDECODABLE),
+    "no-event": (Line(b'{"kind": "Status"}\n'), RestartReason.UNDECODABLE),
+    "unknown-type": (
+        Line(b'{"type":"NEWS","object":{"metadata":{"resourceVersion":"99999999"}}}\n'),
+        RestartReason.UNDECODABLE,
+    ),
+    "no-version": (
+        Line(b'{"type":"ADDED","object":{"metadata":{"name":"x"}}}\n'),
+        RestartReason.UNDECODABLE,
+    ),
+    "cut-line": (Line(b'{"type": "ADDED", "object": {"meta'), RestartReason.UNDECODABLE),
+    "html-with-200": (Answer(200, b"<html>", "text/html"), RestartReason.UNDECODABLE),
+    "ended-at-once": (Answer(200), RestartReason.CLOSED),
+    "broken-off": (BreakOff(), RestartReason.CONNECTION),
+    "silent": (Silence(), RestartReason.INACTIVE),
+    "went-back": (
+        Line(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1"}}}\n'),
+        RestartReason.ROLLBACK,
+    ),
+}
+WATCH_FAULTS = LIST_FAULTS | ONLY_WATCH
+SHORT = ReflectorTiming(
+    inactivity=0.5, retry_min=0.02, retry_max=0.3, forbidden=0.3, missing=0.3, retry_after_max=1.0
+)
+
+
+async def test_it_lists_then_watches(
+    kind: Kind, control_plane: ControlPlane, follow: Follow
+) -> None:
+    admin = control_plane.admin
+    admin.create(kind.build("before"))
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    assert follower.mirror.names() == {"before"}
+    assert follower.reflector.state is ReflectorState.WATCHING
+    admin.create(kind.build("after"))
+    await follower.sees("before", "after")
+    admin.merge_patch(kind.build("after"), {"spec": {"size": 2}})
+    await eventually(
+        lambda: follower.mirror.objects[kind.namespace, "after"]["spec"] == {"size": 2}, "the edit"
+    )
+    kind.delete(admin, "before")
+    await follower.sees("after")
+    assert follower.mirror.lists == 1
+    assert follower.restarts == []
+    assert follower.reflector.last_event <= asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("name", sorted(LIST_FAULTS | ONLY_LIST))
+async def test_a_failing_list_is_tried_again(
+    name: str, kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    fault, reason = (LIST_FAULTS | ONLY_LIST)[name]
+    control_plane.admin.create(kind.build("a"))
+    # A GET on a reused connection is sent again by the HTTP client, so a reset must come twice.
+    proxy.inject(fault, Call.LIST, times=3)
+    follower = follow(kind)
+    await eventually(lambda: reason in follower.restarts, f"{reason}, not {follower.restarts}")
+    await follower.sees("a")
+    await eventually(
+        lambda: follower.reflector.state is ReflectorState.WATCHING, "it watches in the end"
+    )
+    assert follower.reflector.last_error == ""
+
+
+@pytest.mark.parametrize("name", sorted(WATCH_FAULTS))
+async def test_a_failing_watch_misses_nothing(
+    name: str, kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    fault, reason = WATCH_FAULTS[name]
+    admin = control_plane.admin
+    admin.create(kind.build("kept"))
+    admin.create(kind.build("gone"))
+    proxy.inject(fault, Call.WATCH, times=4)
+    follower = follow(kind, SHORT)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    kind.delete(admin, "gone")
+    admin.create(kind.build("new"))
+    await eventually(lambda: reason in follower.restarts, f"{reason}, not {follower.restarts}")
+    await follower.sees("kept", "new")
+
+
+@pytest.mark.parametrize("fault", [Garble(), Truncate()], ids=["garbled", "truncated"])
+async def test_a_spoilt_event_is_asked_for_again(
+    fault: Fault, kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    proxy.inject(fault, Call.WATCH, times=2)
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    control_plane.admin.create(kind.build("a"))
+    control_plane.admin.create(kind.build("b"))
+    await follower.sees("a", "b")
+    assert follower.restarts
+
+
+async def test_a_version_that_stays_garbled_is_given_up(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    proxy.inject(build_error_event(500, "InternalError"), Call.WATCH, times=-1)
+    control_plane.admin.create(kind.build("a"))
+    follower.reflector.poke()
+    await _break_watches(proxy, follower)
+    await eventually(lambda: follower.mirror.lists >= 2, "it lists again")
+    proxy.clear()
+    await follower.sees("a")
+
+
+async def test_replayed_events_do_no_harm(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    proxy.inject(Replay(), Call.WATCH, times=-1)
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    for name in ("a", "b"):
+        control_plane.admin.create(kind.build(name))
+    kind.delete(control_plane.admin, "a")
+    await follower.sees("b")
+
+
+async def test_a_half_open_watch_is_cut(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    """The proxy takes the request and is never heard of again: the head's time limit acts."""
+    follower = follow(kind, SHORT)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    proxy.inject(Hang(), Call.WATCH)
+    await _break_watches(proxy, follower)
+    control_plane.admin.create(kind.build("a"))
+    await follower.sees("a")
+    assert RestartReason.TIMEOUT in follower.restarts
+
+
+async def test_a_slow_list_arrives(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    control_plane.admin.create(kind.build("a"))
+    proxy.inject(Delay(1.0), Call.LIST)
+    follower = follow(kind)
+    await follower.sees("a")
+    assert follower.restarts == []
+
+
+async def test_pages_and_a_token_that_expires(
+    kind: Kind, transport: HttpTransport, proxy: FaultProxy, follow: Follow
+) -> None:
+    """Over 500 objects come in pages; a 410 in the middle starts again without losing one."""
+    names = {f"n{number:04}" for number in range(1040)}
+    await asyncio.gather(
+        *(transport.create(kind.resource, kind.namespace, kind.build(name)) for name in names)
+    )
+    follower = follow(kind)
+    await follower.sees(*names)
+    assert proxy.seen[Call.LIST] == 3
+    assert follower.mirror.upserts == 1040
+
+    second = follow(kind, ReflectorTiming(page=100))
+    await eventually(lambda: second.mirror.upserts >= 200, "some pages")
+    proxy.inject(build_refusal(410, "Expired"), Call.LIST)
+    await second.sees(*names)
+    assert second.restarts == [RestartReason.EXPIRED]
+
+
+async def test_deletions_during_an_outage_are_noticed(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    for name in "abcd":
+        control_plane.admin.create(kind.build(name))
+    follower = follow(kind)
+    await follower.sees(*"abcd")
+    proxy.inject(ResetBefore(), Call.LIST, Call.WATCH, times=-1)
+    await _break_watches(proxy, follower)
+    for name in "bd":
+        kind.delete(control_plane.admin, name)
+    await eventually(lambda: len(follower.restarts) > 5, "it tries again and again")
+    assert follower.mirror.names() == set("abcd")
+    assert follower.reflector.state is ReflectorState.RETRYING
+    assert "Connection" in follower.reflector.last_error
+    # The version is too old when the outage ends.
+    proxy.clear()
+    proxy.inject(build_error_event(410, "Expired"), Call.WATCH)
+    await follower.sees(*"ac")
+
+
+async def test_forbidden_serves_what_it_has_and_comes_back(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    control_plane.admin.create(kind.build("a"))
+    follower = follow(kind)
+    await follower.sees("a")
+    proxy.inject(build_refusal(403, "Forbidden"), Call.LIST, Call.WATCH, times=-1)
+    await _break_watches(proxy, follower)
+    await eventually(
+        lambda: follower.reflector.state is ReflectorState.FORBIDDEN, "it is forbidden"
+    )
+    assert follower.mirror.names() == {"a"}
+    proxy.clear()
+    control_plane.admin.create(kind.build("b"))
+    await follower.sees("a", "b")
+    assert follower.reflector.state is ReflectorState.WATCHING
+
+
+async def test_a_crd_comes_goes_and_comes_again(
+    absent_kind: Kind, control_plane: ControlPlane, follow: Follow
+) -> None:
+    kind, admin = absent_kind, control_plane.admin
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    assert follower.reflector.state is ReflectorState.MISSING
+    try:
+        for _ in range(2):
+            await asyncio.to_thread(kind.install, admin)
+            admin.create(kind.build("a"))
+            await follower.sees("a")
+            await eventually(
+                lambda: follower.reflector.state is ReflectorState.WATCHING, "it watches"
+            )
+            await asyncio.to_thread(kind.remove, admin)
+            await eventually(
+                lambda: follower.reflector.state is ReflectorState.MISSING, "it is missing"
+            )
+            assert follower.mirror.objects == {}
+    finally:
+        await asyncio.to_thread(kind.remove, admin)
+
+
+async def test_a_poke_finds_a_crd_at_once(
+    absent_kind: Kind, control_plane: ControlPlane, follow: Follow
+) -> None:
+    follower = follow(absent_kind, ReflectorTiming(missing=3600))
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    try:
+        await asyncio.to_thread(absent_kind.install, control_plane.admin)
+        control_plane.admin.create(absent_kind.build("a"))
+        follower.reflector.poke()
+        await follower.sees("a")
+    finally:
+        await asyncio.to_thread(absent_kind.remove, control_plane.admin)
+
+
+async def test_success_of_one_wakes_the_others(
+    kind: Kind, proxy: FaultProxy, follow: Follow
+) -> None:
+    pulse = Pulse()
+    patient = ReflectorTiming(retry_min=3600, retry_max=3600)
+    proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
+    slow = follow(kind, patient, pulse=pulse)
+    await eventually(lambda: slow.reflector.state is ReflectorState.RETRYING, "the slow one fails")
+    proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
+    quick = follow(kind, FAST, pulse=pulse)
+    await eventually(lambda: quick.reflector.state is ReflectorState.WATCHING, "the quick one")
+    await eventually(lambda: slow.reflector.state is ReflectorState.WATCHING, "then the slow one")
+
+
+async def test_a_sink_that_raises_does_not_end_it(
+    kind: Kind, control_plane: ControlPlane, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = follow(kind)
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    upsert, calls = follower.mirror.upsert, 0
+
+    def fail_once(obj: dict[str, object]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise KeyError("spec")
+        upsert(obj)
+
+    monkeypatch.setattr(follower.mirror, "upsert", fail_once)
+    control_plane.admin.create(kind.build("a"))
+    await follower.sees("a")
+
+
+async def _break_watches(proxy: FaultProxy, follower: Follower) -> None:
+    """End the watch that is open and wait until the reflector noticed."""
+    before = len(follower.restarts)
+    seen = proxy.seen[Call.WATCH]
+    proxy.cut()
+    await eventually(
+        lambda: len(follower.restarts) > before or proxy.seen[Call.WATCH] > seen, "the cut"
+    )
+
+
+async def test_one_namespace_or_all(kind: Kind, transport: HttpTransport, follow: Follow) -> None:
+    one = follow(kind)
+    all_of_them, other = follow(kind, FAST, namespace=""), follow(kind, FAST, namespace="default")
+    await asyncio.wait_for(other.reflector.synced.wait(), 10)
+    await transport.create(kind.resource, kind.namespace, kind.build("a"))
+    await one.sees("a")
+    await eventually(lambda: (kind.namespace, "a") in all_of_them.mirror.objects, "seen by all")
+    assert other.mirror.objects == {}
