@@ -1,0 +1,42 @@
+"""Makes sure that the policies of a namespace are still there.
+
+When a policy is deleted the garbage collector deletes its objects, or takes it off their owners,
+and that may be seen before the deletion of the policy: they come by different watches. Without a
+look they would be made again, for a moment, for a policy that is gone; or get back an owner that is
+gone, and be collected with it. So what somebody took away is given back only after one list of the
+policies of its namespace; however many objects wait, one list serves them all.
+"""
+
+import asyncio
+from collections import defaultdict
+
+from egress_operator.engine.transport import Transport
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.listing import POLICIES, list_entries
+
+
+class Confirmation:
+    """Lists the policies of a namespace and drops from the cache what is gone."""
+
+    def __init__(self, transport: Transport, cluster: Cluster) -> None:
+        self._transport = transport
+        self._cluster = cluster
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._begun: defaultdict[str, int] = defaultdict(int)
+        self._ended: defaultdict[str, int] = defaultdict(int)
+        self._dropped: defaultdict[str, int] = defaultdict(int)
+
+    async def confirm(self, namespace: str) -> bool:
+        """Whether no policy of the cache turned out to be gone since the call. Raises ApiError.
+
+        A list that begins after the call serves it as well as an own one.
+        """
+        begun, dropped = self._begun[namespace], self._dropped[namespace]
+        async with self._locks[namespace]:
+            if self._ended[namespace] <= begun:
+                self._begun[namespace] += 1
+                number = self._begun[namespace]
+                listing = await list_entries(self._transport, POLICIES, (namespace,))
+                self._dropped[namespace] += self._cluster.policies.drop_unlisted(listing, namespace)
+                self._ended[namespace] = number
+        return self._dropped[namespace] == dropped

@@ -1,0 +1,262 @@
+"""One host of one namespace: ask for the next safe writes, send them, until nothing is left."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from egress_operator.compiler.name import build_group_name
+from egress_operator.compiler.object import ObjectKey, Observed
+from egress_operator.compiler.plan import Group, Plan
+from egress_operator.compiler.step import (
+    Delete,
+    Step,
+    Write,
+    group_keys,
+    leftover,
+    next_step,
+)
+from egress_operator.engine.failure import ApiError
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.confirmation import Confirmation
+from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.planner import GroupKey, Planner
+from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
+
+DRIFT_BURST = 20.0
+DRIFT_RATE = 1 / 3
+"""Repairs of one group: a burst, then one in three seconds. Another controller that writes our
+objects too cannot drive us to more."""
+
+STEP_LIMIT = 12
+"""Steps in one go. A change has four at most; more means that somebody undoes each write, so the
+group goes to the back of the queue with a back-off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a group has come: what the status of its policies is made of."""
+
+    settled: bool
+    problem: str = ""
+    """Why it is not settled, in one line; empty while it is merely under way."""
+    settling: bool = False
+    """Nothing is wrong, and the next write has to wait."""
+    lasting: bool = False
+    """The problem will not pass by itself: said in status at once."""
+    code: str = ""
+    """The rule of the problem, if it has one."""
+    squatted: tuple[ObjectKey, ...] = ()
+
+
+UNDER_WAY = Outcome(settled=False)
+SETTLING = Outcome(settled=False, settling=True)
+
+
+@dataclass(slots=True)
+class _State:
+    since: float
+    """When it last stopped being settled."""
+    outcome: Outcome = UNDER_WAY
+    done: Group | None = None
+    """The group as it was when it was last settled: a write for the same group again is drift."""
+    repairs: float = DRIFT_BURST
+    """Repairs that may be made at once."""
+    repaired_at: float = 0.0
+
+    def take_repair(self, now: float) -> bool:
+        """Use up one repair; False when there is none left."""
+        gained = (now - self.repaired_at) * DRIFT_RATE
+        self.repairs, self.repaired_at = min(DRIFT_BURST, self.repairs + gained), now
+        if self.repairs < 1:
+            return False
+        self.repairs -= 1
+        return True
+
+
+class FightError(Exception):
+    """Writes do not last: somebody else changes our objects each time."""
+
+
+class GroupWorker:
+    """Works on groups; the handler of the group queue."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        planner: Planner,
+        writer: Writer,
+        confirmation: Confirmation,
+        meter: Meter,
+        clock: Callable[[], float],
+        settle: float,
+        on_outcome: Callable[[GroupKey], None],
+    ) -> None:
+        self._cluster = cluster
+        self._planner = planner
+        self._writer = writer
+        self._confirmation = confirmation
+        self._meter = meter
+        self._clock = clock
+        self._settle = settle
+        self._on_outcome = on_outcome
+        self._started_at = clock()
+        self._written_at: dict[ObjectKey, float] = {}
+        self._states: dict[GroupKey, _State] = {}
+
+    def get_outcome(self, key: GroupKey) -> tuple[Outcome, float]:
+        """Return how far a group has come, and since when it is not settled (loop time)."""
+        state = self._states.get(key)
+        return (state.outcome, state.since) if state else (UNDER_WAY, self._clock())
+
+    def note_change(self, key: GroupKey) -> None:
+        """Know that the desired objects changed: the group is under way from now on."""
+        state = self._states.get(key)
+        if state is None:
+            self._states[key] = _State(self._clock())
+            return
+        state.done = None
+        if state.outcome.settled or state.outcome.lasting:
+            state.since = self._clock()
+            state.outcome = UNDER_WAY
+
+    def note_seen(self, key: ObjectKey) -> None:
+        """Know that somebody else changed an object: proxies settle after that as well."""
+        self._written_at[key] = self._clock()
+
+    def find_objects(self, key: GroupKey) -> tuple[ObjectKey, ...]:
+        """Name our objects of a group that are there."""
+        found = self._select(key[0], build_group_name(key[1]))
+        return tuple(item.key for item in found if item.ours)
+
+    async def work(self, key: GroupKey) -> float | None:
+        """Bring a group as far as it may go now. Seconds: come back then. Raises for a retry."""
+        start = self._clock()
+        result = "error"
+        try:
+            step = await self._advance(key)
+            result = "settled" if step.wait is None else "waiting"
+        except (BlockedError, MissingKindError) as error:
+            result = "blocked"
+            self._set(
+                key, Outcome(settled=False, problem=str(error), lasting=True, code=error.code)
+            )
+            raise
+        except StaleError:
+            self._set(key, UNDER_WAY)
+            raise
+        except (ApiError, FightError) as error:
+            self._set(key, Outcome(settled=False, problem=str(error), code="EG301"))
+            raise
+        finally:
+            self._meter.count_reconcile(result, self._clock() - start)
+        return step.wait
+
+    async def _advance(self, key: GroupKey) -> Step:
+        for _ in range(STEP_LIMIT):
+            plan = self._planner.get(key[0])
+            if plan is None or key[0] in self._cluster.terminating:
+                self._states.pop(key, None)
+                return Step()
+            group = self._find_group(plan, key)
+            step = self._ask(plan, group)
+            if not step.writes:
+                self._conclude(key, plan, group, step)
+                return step
+            drift = self._begin_writes(key, group)
+            undone = drift and any(self._gives_back(write) for write in step.writes)
+            if undone and not await self._confirmation.confirm(key[0]):
+                # A policy is gone: the plan that follows says what this group is to be.
+                return Step()
+            await self._send(step.writes, drift=drift)
+        raise FightError(
+            f"the objects of {key[1]} do not stay as written: another controller changes them"
+        )
+
+    def _gives_back(self, write: Write) -> bool:
+        """Whether it makes an object again or gives it an owner again: an owner may be gone."""
+        if isinstance(write, Delete):
+            return False
+        there = self._cluster.objects.get(write.desired.key)
+        return there is None or not there.owners.issuperset(write.owners)
+
+    def _find_group(self, plan: Plan, key: GroupKey) -> Group:
+        group = plan.groups.get(key[1])
+        if group is not None:
+            return group
+        name = build_group_name(key[1])
+        return leftover(plan, self._select(key[0], name)).get(key[1]) or Group(key[1], name, ())
+
+    def _ask(self, plan: Plan, group: Group) -> Step:
+        observed = [
+            replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
+            for item in self._select(plan.namespace, group.name)
+        ]
+        return next_step(
+            group=group,
+            observed=observed,
+            held=plan.held,
+            live=plan.live,
+            written_at=self._written_at,
+            started_at=self._started_at,
+            now=self._clock(),
+            settle=self._settle,
+        )
+
+    def _select(self, namespace: str, name: str) -> list[Observed]:
+        found = (self._cluster.objects.get(key) for key in group_keys(namespace, name))
+        return [item for item in found if item is not None]
+
+    def _begin_writes(self, key: GroupKey, group: Group) -> bool:
+        """Note that the group is under way. Whether what is put right is drift."""
+        now = self._clock()
+        state = self._states.setdefault(key, _State(now))
+        if state.outcome.settled:
+            state.since, state.outcome = now, UNDER_WAY
+        drift = state.done == group
+        if drift and not state.take_repair(now):
+            raise FightError(
+                f"the objects of {key[1]} do not stay as written: another controller changes them; "
+                "they are put right less often now"
+            )
+        return drift
+
+    async def _send(self, writes: Sequence[Write], *, drift: bool) -> None:
+        answers = await asyncio.gather(
+            *(self._writer.send(write) for write in writes), return_exceptions=True
+        )
+        now = self._clock()
+        for write, answer in zip(writes, answers, strict=True):
+            if answer is None:
+                key = write.key if isinstance(write, Delete) else write.desired.key
+                self._written_at[key] = now
+                if drift:
+                    self._meter.count_drift(key.kind)
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    def _conclude(self, key: GroupKey, plan: Plan, group: Group, step: Step) -> None:
+        if step.wait is not None:
+            self._set(key, SETTLING)
+            return
+        wanted = key[1] in plan.groups
+        known = {item.key for item in self._select(plan.namespace, group.name) if item.ours}
+        if not wanted:
+            for kind_key in group_keys(plan.namespace, group.name):
+                if kind_key not in known:
+                    self._written_at.pop(kind_key, None)
+                    self._writer.forget(kind_key)
+            self._states.pop(key, None)
+            return
+        self._set(key, Outcome(settled=True, squatted=step.squatted))
+        self._states[key].done = group
+
+    def _set(self, key: GroupKey, outcome: Outcome) -> None:
+        state = self._states.setdefault(key, _State(self._clock()))
+        changed = state.outcome != outcome
+        if state.outcome.settled and not outcome.settled:
+            state.since = self._clock()
+        state.outcome = outcome
+        if changed:
+            self._on_outcome(key)

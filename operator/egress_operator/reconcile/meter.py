@@ -1,0 +1,13 @@
+"""What the reconciler reports while it works. No names of hosts or policies go into counts."""
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """Counts of the reconciler. Every call is cheap and never fails."""
+
+    def count_drift(self, kind: str) -> None:
+        """Count one object that was put right although no policy had changed."""
+
+    def count_reconcile(self, result: str, seconds: float) -> None:
+        """Count one attempt at a host; `result` is settled, waiting, blocked or error."""

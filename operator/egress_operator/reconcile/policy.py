@@ -1,0 +1,142 @@
+"""The policies of the cluster, as kopf's events and our own status writes show them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from egress_operator.compiler.source import PolicySource
+from egress_operator.reconcile.listing import Listing
+
+PolicyKey = tuple[str, str]
+"""(namespace, name)."""
+
+PAUSED_ANNOTATION = "egress-operator.io/paused"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A policy with the status that the API server has of it."""
+
+    source: PolicySource
+    version: int
+    """metadata.resourceVersion."""
+    status_text: bytes
+    """The status as JSON, empty for none: a sixth of what it takes as objects."""
+    deleting: bool = False
+    """Its deletion is under way and waits for a finalizer: it counts as gone. Else its objects,
+    whose owner the garbage collector takes away in an orphaning deletion, would get it back."""
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Read the status anew; empty for none."""
+        return dict(orjson.loads(self.status_text)) if self.status_text else {}
+
+
+def parse_policy(body: Mapping[str, Any]) -> PolicyRecord:
+    """Take what counts from an EgressPolicy as the API server sent it. Pure."""
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    source = PolicySource(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        created=metadata.get("creationTimestamp", ""),
+        spec=body.get("spec") or {},
+        paused=str(annotations.get(PAUSED_ANNOTATION, "")).lower() == "true",
+    )
+    status = body.get("status")
+    # A copy, because orjson keeps a buffer of 4 KiB behind each of its results.
+    text = bytes(memoryview(orjson.dumps(status))) if status else b""
+    deleting = "deletionTimestamp" in metadata
+    return PolicyRecord(source, int(metadata["resourceVersion"]), text, deleting)
+
+
+PolicyChangeHook = Callable[[PolicyKey, PolicyRecord | None, PolicyRecord | None], None]
+"""(key, old, new): a change that no own write made. None: absent."""
+
+
+class PolicyCache:
+    """One record per policy.
+
+    Not the engine's cache: that one relies on events that come in the order of their versions, and
+    kopf keeps this order for one object only.
+    """
+
+    def __init__(self, on_change: PolicyChangeHook) -> None:
+        self._on_change = on_change
+        self._parts: dict[str, dict[str, PolicyRecord]] = {}
+
+    def get(self, key: PolicyKey) -> PolicyRecord | None:
+        """Return the record, None when absent."""
+        return self._parts.get(key[0], {}).get(key[1])
+
+    def select(self, namespace: str) -> Iterator[PolicyRecord]:
+        """Give the policies of a namespace."""
+        yield from self._parts.get(namespace, {}).values()
+
+    def namespaces(self) -> list[str]:
+        """Namespaces that hold a policy."""
+        return list(self._parts)
+
+    def __iter__(self) -> Iterator[PolicyRecord]:
+        """Give all policies."""
+        for part in self._parts.values():
+            yield from part.values()
+
+    def observe(self, record: PolicyRecord) -> None:
+        """Take over what an event shows, unless more is known already."""
+        source = record.source
+        key = (source.namespace, source.name)
+        old = self.get(key)
+        if old is not None:
+            if record.version <= old.version:
+                return
+            if old.source == source:
+                # The plan's memory holds the old one: no second copy of the same spec.
+                record = replace(record, source=old.source)
+        self._parts.setdefault(source.namespace, {})[source.name] = record
+        self._on_change(key, old, record)
+
+    def observe_deletion(self, key: PolicyKey, uid: str) -> None:
+        """Take over that this incarnation is gone."""
+        old = self.get(key)
+        if old is None or old.source.uid != uid:
+            return
+        part = self._parts[key[0]]
+        del part[key[1]]
+        if not part:
+            del self._parts[key[0]]
+        self._on_change(key, old, None)
+
+    def drop_unlisted(self, listing: Listing, namespace: str = "") -> int:
+        """Take over that what a list did not show is gone; count it.
+
+        The list is of one namespace, or of all that are served. What is newer than the list was
+        made after it, and stays.
+        """
+        records = list(self.select(namespace) if namespace else self)
+        dropped = 0
+        for record in records:
+            source = record.source
+            key = (source.namespace, source.name)
+            listed = listing.entries.get(key)
+            gone = listed is None or listed[0] != source.uid
+            if gone and record.version <= listing.version:
+                self.observe_deletion(key, source.uid)
+                dropped += 1
+        return dropped
+
+    def store_status(self, body: Mapping[str, Any]) -> None:
+        """Take over the answer to a status write; its echo is no change then.
+
+        A spec that is new in the answer is left to its own event, which will come.
+        """
+        record = parse_policy(body)
+        source = record.source
+        old = self.get((source.namespace, source.name))
+        if old is None or old.source != source or old.version >= record.version:
+            return
+        self._parts[source.namespace][source.name] = replace(record, source=old.source)

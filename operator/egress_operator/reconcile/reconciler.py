@@ -1,0 +1,320 @@
+"""The one path: event → cache → plan → group → status; start, drift and deletion take the same.
+
+No handler looks at old and new to decide what to do: a change only says what to look at again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from egress_operator.compiler.object import (
+    Desired,
+    Kind,
+    ObjectKey,
+    Observed,
+    build_policies_annotation,
+)
+from egress_operator.compiler.plan import Memo, plan_namespace
+from egress_operator.compiler.source import Settings
+from egress_operator.engine.failure import ApiError
+from egress_operator.engine.queue import Queue
+from egress_operator.engine.transport import Transport
+from egress_operator.reconcile.cluster import (
+    EVERYWHERE,
+    Cluster,
+    ObjectSink,
+)
+from egress_operator.reconcile.confirmation import Confirmation
+from egress_operator.reconcile.group import GroupWorker
+from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
+from egress_operator.reconcile.policy import PolicyKey, PolicyRecord, parse_policy
+from egress_operator.reconcile.report import Announcer, Reporter
+from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
+
+logger = logging.getLogger(__name__)
+
+REPORT_WORKERS = 32
+RESUME_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the reconciler is given from outside, so that tests can give something else."""
+
+    transport: Transport
+    meter: Meter
+    announcer: Announcer
+    clock: Callable[[], float]
+    """Seconds that only grow; the running loop's clock."""
+    now: Callable[[], datetime]
+    """UTC, for transition times."""
+
+
+class Reconciler:
+    """Keeps the cluster as the policies say. Make it in the running loop; feed it; `start` it."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        *,
+        settings: Settings,
+        scopes: Sequence[str] = (EVERYWHERE,),
+        workers: int = 32,
+        is_missing: Callable[[Kind], bool] = lambda _: False,
+    ) -> None:
+        self._clock = outside.clock
+        self._started = False
+        self._stalled: set[GroupKey] = set()
+        self._stalled_reports: set[PolicyKey] = set()
+        self._resumed_at = float("-inf")
+        self.cluster = Cluster(
+            scopes, on_policy=self._on_policy, on_object=self._on_object, settings=settings
+        )
+        memo = Memo()
+        self.planner = Planner(
+            self.cluster,
+            lambda inputs: plan_namespace(inputs, memo),
+            clock=outside.clock,
+            on_change=self._on_plan,
+        )
+        self._writer = Writer(outside.transport, self.cluster.objects, is_missing)
+        self._worker = GroupWorker(
+            cluster=self.cluster,
+            planner=self.planner,
+            writer=self._writer,
+            confirmation=Confirmation(outside.transport, self.cluster),
+            meter=outside.meter,
+            clock=outside.clock,
+            settle=settings.settle,
+            on_outcome=self._on_outcome,
+        )
+        self._reporter = Reporter(
+            cluster=self.cluster,
+            planner=self.planner,
+            worker=self._worker,
+            transport=outside.transport,
+            announcer=outside.announcer,
+            clock=outside.clock,
+            now=outside.now,
+        )
+        self.groups = Queue[GroupKey](
+            self._worker.work,
+            lane=lambda key: key[0],
+            workers=workers,
+            on_failure=self._on_group_failure,
+        )
+        self.reports = Queue[PolicyKey](
+            self._reporter.report,
+            lane=lambda key: key[0],
+            workers=REPORT_WORKERS,
+            on_failure=self._on_report_failure,
+        )
+
+    # What is seen.
+
+    def observe_policy(self, body: Mapping[str, Any]) -> None:
+        """Take over a policy that was listed, added or modified."""
+        self.cluster.policies.observe(parse_policy(body))
+
+    def forget_policy(self, key: PolicyKey, uid: str) -> None:
+        """Take over that this incarnation of a policy is gone."""
+        self.cluster.policies.observe_deletion(key, uid)
+
+    def observe_namespace(self, name: str, *, present: bool, terminating: bool = False) -> None:
+        """Take over that a namespace is there, is being deleted, or is gone."""
+        if present and terminating:
+            self.cluster.terminating.add(name)
+        else:
+            self.cluster.terminating.discard(name)
+        if (name in self.cluster.namespaces) == present:
+            return
+        self.cluster.namespaces = (
+            self.cluster.namespaces | {name} if present else self.cluster.namespaces - {name}
+        )
+        if self._started:
+            for namespace in self.cluster.select_mentioning(name):
+                self.planner.mark(namespace)
+
+    def change_settings(self, settings: Settings) -> None:
+        """Plan everything again when what was read of the mesh has changed."""
+        if settings == self.cluster.settings:
+            return
+        self.cluster.settings = settings
+        if self._started:
+            for namespace in self._find_namespaces():
+                self.planner.mark(namespace, background=True)
+
+    def build_sink(self, kind: Kind, scope: str) -> ObjectSink:
+        """Make the sink for the reflector of one kind in one scope."""
+        return self.cluster.objects.build_sink(kind, scope, self._on_list)
+
+    # What is done.
+
+    def start(self) -> None:
+        """Begin to plan and write; every cache holds a whole list now."""
+        self._started = True
+        for namespace in self._find_namespaces():
+            self.planner.mark(namespace, background=True)
+        self.planner.queue.start()
+        self.groups.start()
+        self.reports.start()
+
+    def resync(self) -> None:
+        """Compare everything again, from memory: nothing is read from the API server."""
+        for namespace in self._find_namespaces():
+            self.planner.mark(namespace, background=True)
+            plan = self.planner.get(namespace)
+            if plan is None:
+                continue
+            for host in plan.groups:
+                self.groups.add((namespace, host), hurry=False, background=True)
+            for name in plan.verdicts:
+                self.reports.add((namespace, name), hurry=False, background=True)
+
+    def resume(self) -> None:
+        """Try at once what failed because the API server was away: it answers again."""
+        now = self._clock()
+        if now - self._resumed_at < RESUME_INTERVAL_S:
+            return
+        self._resumed_at = now
+        groups, self._stalled = self._stalled, set()
+        reports, self._stalled_reports = self._stalled_reports, set()
+        for group in groups:
+            self.groups.add(group)
+        for report in reports:
+            self.reports.add(report)
+
+    async def stop(self, grace: float) -> None:
+        """Pick up nothing more and let what is under way end within `grace` seconds."""
+        self._started = False
+        await asyncio.gather(
+            self.planner.queue.stop(grace), self.groups.stop(grace), self.reports.stop(grace)
+        )
+
+    @property
+    def depth(self) -> int:
+        """Keys that wait for a worker, over all queues."""
+        return self.planner.queue.depth + self.groups.depth + self.reports.depth
+
+    def _find_namespaces(self) -> set[str]:
+        policies = set(self.cluster.policies.namespaces())
+        ours = {
+            namespace
+            for namespace in self.cluster.objects.namespaces()
+            if any(observed.ours for observed in self.cluster.objects.select(namespace))
+        }
+        return policies | ours | set(self.planner.namespaces())
+
+    # What follows from a change.
+
+    def _on_policy(
+        self, key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None
+    ) -> None:
+        if not self._started:
+            return
+        if (
+            old is not None
+            and new is not None
+            and (old.source, old.deleting) == (new.source, new.deleting)
+        ):
+            # Somebody else wrote the status, or labels: ours is compared with it and restored.
+            self.reports.add(key)
+            return
+        if new is None:
+            self.reports.forget(key)
+            self._reporter.forget(key)
+            self._stalled_reports.discard(key)
+        self.planner.mark(key[0])
+
+    def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
+        if not self._started:
+            return
+        hosts = {observed.host for observed in (old, new) if observed is not None and observed.ours}
+        desired = self.planner.find_desired(key)
+        if desired is not None:
+            hosts.add(desired.host)
+        if old is None and new is not None and desired is not None and _is_as(new, desired):
+            # What we have just written: the watch may be ahead of the answer.
+            return
+        if hosts:
+            self._worker.note_seen(key)
+        for host in hosts:
+            # A host that waits, because it settles or somebody fights for it, goes on waiting.
+            self.groups.add((key.namespace, host), hurry=False)
+        foreign = any(observed is not None and not observed.ours for observed in (old, new))
+        if foreign and self.planner.get(key.namespace) is not None:
+            self.planner.mark(key.namespace)
+
+    def _on_list(self, kind: Kind, version: str) -> None:
+        """Look at everything again when a kind is served again."""
+        del kind
+        if self._started and version:
+            for key in list(self._stalled):
+                self._stalled.discard(key)
+                self.groups.add(key)
+
+    def _on_plan(self, change: PlanChange) -> None:
+        for host in change.hosts:
+            key = (change.namespace, host)
+            self._worker.note_change(key)
+            self.groups.add(key, background=change.first)
+        for name in change.policies:
+            self.reports.add((change.namespace, name), background=change.first)
+
+    def _on_outcome(self, key: GroupKey) -> None:
+        for name in self.planner.find_claimants(key):
+            self.reports.add((key[0], name))
+
+    def _on_group_failure(self, key: GroupKey, error: Exception, wait: float) -> None:
+        if _may_resume(error) or isinstance(error, MissingKindError):
+            self._stalled.add(key)
+        _log_failure(error, wait, {"namespace": key[0], "host": key[1]})
+
+    def _on_report_failure(self, key: PolicyKey, error: Exception, wait: float) -> None:
+        if _may_resume(error):
+            self._stalled_reports.add(key)
+        _log_failure(error, wait, {"namespace": key[0], "policy": key[1]})
+
+
+def _is_as(observed: Observed, desired: Desired) -> bool:
+    return (
+        observed.ours
+        and observed.spec_digest == desired.spec_digest
+        and observed.host == desired.host
+        and observed.owners == frozenset(desired.owners)
+        and observed.policies == build_policies_annotation(desired.owners)
+    )
+
+
+def _may_resume(error: Exception) -> bool:
+    """Whether the API server, or the way to it, was away: not an answer about this object."""
+    return isinstance(error, ApiError) and (
+        error.status == 0
+        or error.status
+        in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.UNAUTHORIZED}
+    )
+
+
+def _log_failure(error: Exception, wait: float, fields: Mapping[str, str]) -> None:
+    if isinstance(error, StaleError):
+        logger.debug("%s", error, extra=fields)
+        return
+    extra = {**fields, "result": "error", "reason": type(error).__name__}
+    if isinstance(error, ApiError):
+        extra["reason"] = error.reason
+    expected = isinstance(error, ApiError) or type(error).__module__.startswith(
+        "egress_operator.reconcile"
+    )
+    logger.log(
+        logging.WARNING if expected else logging.ERROR,
+        "%s; tried again in %.1f s",
+        error,
+        wait,
+        extra=extra,
+        exc_info=None if expected else error,
+    )

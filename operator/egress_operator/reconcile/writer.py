@@ -1,0 +1,178 @@
+"""One write to the API server, its answer taken over into the cache at once.
+
+Creation is a POST: it costs less than an apply, and a 409 reveals somebody else's object instead of
+overwriting it. What is ours is replaced by a JSON patch that first tests the uid. The reasons and
+the measurements are in docs/design/writes.md.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from egress_operator.compiler.object import (
+    API_VERSION,
+    PLURALS,
+    Kind,
+    ObjectKey,
+    Observed,
+    build_json_patch,
+    build_manifest,
+)
+from egress_operator.compiler.step import Create, Delete, Replace, Write
+from egress_operator.engine.failure import ApiError
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.transport import JsonObject, PatchType, Transport
+from egress_operator.reconcile.cluster import ObjectCache
+
+_GROUP, _, _VERSION = API_VERSION.partition("/")
+RESOURCES = {kind: Resource(_GROUP, _VERSION, plural) for kind, plural in PLURALS.items()}
+"""Where each kind is served."""
+
+PERMANENT = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+"""Answers that will stay the same for this content: said in status at once, tried again slowly."""
+
+
+class BlockedError(Exception):
+    """The API server, or a webhook, refuses this content: a new try needs other content or time."""
+
+    code = "EG301"
+
+    def __init__(self, key: ObjectKey, words: str) -> None:
+        self.key = key
+        super().__init__(f"{key} is refused: {words}")
+
+
+class StaleError(Exception):
+    """Another object stands under the name than the cache knows: the watch is about to show it."""
+
+    def __init__(self, key: ObjectKey) -> None:
+        super().__init__(f"{key} is another object than was seen last")
+
+
+class MissingKindError(Exception):
+    """The API server does not serve the kind: Istio's CRDs are not installed."""
+
+    code = "EG302"
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        super().__init__(
+            f"the cluster serves no {kind} in {API_VERSION}: install Istio's CRDs; the objects "
+            "follow by themselves"
+        )
+
+
+class Writer:
+    """Sends the writes of a step. Keeps what a server or webhook made of a spec."""
+
+    def __init__(
+        self, transport: Transport, objects: ObjectCache, is_missing: Callable[[Kind], bool]
+    ) -> None:
+        self._transport = transport
+        self._objects = objects
+        self._is_missing = is_missing
+        self._answers: dict[ObjectKey, tuple[bytes, bytes]] = {}
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget the answers about an object that is no longer wanted."""
+        self._answers.pop(key, None)
+
+    def translate(self, observed: Observed) -> bytes:
+        """Return the digest to compare with what we want.
+
+        A server that fills in defaults, or a mutating webhook, answers with another spec than the
+        one that was sent. While the object is as it was answered, it counts as what was sent: else
+        it would be written again for ever.
+        """
+        sent, answered = self._answers.get(observed.key, (b"", b""))
+        return sent if sent and observed.spec_digest == answered else observed.spec_digest
+
+    async def send(self, write: Write) -> None:
+        """Send one write; return when it is acknowledged, or the object is known to be gone.
+
+        Raises StaleError when something else stands there than the cache knows, BlockedError,
+        MissingKindError, and ApiError for anything that may pass by itself.
+        """
+        match write:
+            case Create():
+                await self._create(write)
+            case Replace():
+                await self._replace(write)
+            case Delete():
+                await self._delete(write)
+
+    async def _create(self, write: Create) -> None:
+        key = write.desired.key
+        if self._is_missing(key.kind):
+            raise MissingKindError(key.kind)
+        try:
+            answer = await self._transport.create(
+                RESOURCES[key.kind], key.namespace, build_manifest(write.desired, write.owners)
+            )
+        except ApiError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                raise StaleError(key) from error
+            raise _judge(key, error) from error
+        self._take(write, answer)
+
+    async def _replace(self, write: Replace) -> None:
+        key = write.desired.key
+        patch = build_json_patch(write.desired, write.owners, write.uid)
+        try:
+            answer = await self._transport.patch(
+                RESOURCES[key.kind], key.namespace, key.name, patch, patch_type=PatchType.JSON
+            )
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                self._objects.drop(key, write.uid)
+                return
+            if error.is_failed_test:
+                raise StaleError(key) from error
+            raise _judge(key, error) from error
+        self._take(write, answer)
+
+    async def _delete(self, write: Delete) -> None:
+        key = write.key
+        try:
+            answer = await self._transport.delete(
+                RESOURCES[key.kind], key.namespace, key.name, uid=write.uid
+            )
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                answer = None
+            elif error.status == HTTPStatus.CONFLICT:
+                raise StaleError(key) from error
+            else:
+                raise _judge(key, error) from error
+        self._answers.pop(key, None)
+        if answer is None:
+            self._objects.drop(key, write.uid)
+
+    def _take(self, write: Create | Replace, answer: JsonObject) -> None:
+        observed = self._objects.store(answer)
+        sent = write.desired.spec_digest
+        if observed.spec_digest == sent:
+            self._answers.pop(observed.key, None)
+        else:
+            self._answers[observed.key] = (sent, observed.spec_digest)
+
+
+def _judge(key: ObjectKey, error: ApiError) -> Exception:
+    if error.status == HTTPStatus.NOT_FOUND and "namespaces" not in error.message:
+        # A 404 to a POST that does not name a namespace: the kind itself is not served.
+        return MissingKindError(key.kind)
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        # What a CRD that is being deleted answers to a POST.
+        return MissingKindError(key.kind)
+    if error.status in PERMANENT and error.retry_after is None:
+        return BlockedError(key, str(error))
+    # etcd's own limit arrives as a 500.
+    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR and "too large" in error.message:
+        return BlockedError(key, str(error))
+    return error

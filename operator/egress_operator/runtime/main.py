@@ -1,0 +1,142 @@
+"""Runs the operator until it is told to stop: `egressctl run`.
+
+kopf ends itself on some errors of a watch; here it is started again, with everything else, in the
+same process.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import threading
+
+from egress_operator import __version__
+from egress_operator.reconcile.listing import POLICIES
+from egress_operator.runtime.log import set_up_log
+from egress_operator.runtime.metric import Metric
+from egress_operator.runtime.settings import Settings, find_unknown
+from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
+from egress_operator.runtime.slim import kopf
+
+logger = logging.getLogger(__name__)
+
+RESTART_FIRST_S = 0.5
+RESTART_LAST_S = 10.0
+STEADY_S = 60.0
+"""After so long a run the next restart begins with the first pause again."""
+
+
+def run(settings: Settings) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the exit code: 0 asked to stop, 1 failed."""
+    set_up_log(settings.log_format, settings.log_level)
+    for name in find_unknown(os.environ):
+        logger.warning("%s is no setting and has no effect", name)
+    logger.info("egress-operator %s", __version__)
+    return asyncio.run(_supervise(settings))
+
+
+async def _supervise(settings: Settings) -> int:
+    stop = asyncio.Event()
+    _listen_to_signals(stop)
+    pause = RESTART_FIRST_S
+    metric = Metric()
+    clock = asyncio.get_running_loop().time
+    while True:
+        started = clock()
+        shell = Shell(settings, metric)
+        reason = await _run_once(shell, stop)
+        if stop.is_set():
+            logger.info("stopped")
+            return 0
+        if shell.fatal:
+            logger.critical(shell.fatal)
+            return 1
+        if clock() - started > STEADY_S:
+            pause = RESTART_FIRST_S
+        metric.count_watch_restart(POLICIES.plural, "crash")
+        logger.error("restarted in %.1f s: %s", pause, reason)
+        try:
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        except TimeoutError:
+            pause = min(pause * 2, RESTART_LAST_S)
+        else:
+            return 0
+
+
+async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
+    """Run kopf and all that its handlers start until it ends; say why, in one line."""
+    registry = kopf.OperatorRegistry()
+    register(shell, registry)
+    end = asyncio.Event()
+    mine = asyncio.all_tasks()
+    namespaces = shell.settings.namespaces
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=kopf.OperatorSettings(),
+        namespaces=namespaces,
+        clusterwide=not namespaces,
+        standalone=True,
+        liveness_endpoint=f"http://{shell.settings.bind}:{shell.settings.health_port}/healthz",
+        stop_flag=end,
+    )
+    # kopf has put its own handlers in place; those raise at the second signal.
+    _listen_to_signals(stop)
+    runner = asyncio.create_task(kopf.run_tasks(tasks, ignored=mine))
+    watchers = [
+        asyncio.create_task(stop.wait()),
+        asyncio.create_task(_wait_for_failure(shell)),
+    ]
+    mine |= {runner, *watchers}
+    reason = "kopf ended"
+    timer = threading.Timer(EXIT_LIMIT_S, _end_hard)
+    timer.daemon = True
+    try:
+        # As soon as one of kopf's own tasks ends, the others are to follow; the flag ends the task
+        # that kopf would otherwise wait for in vain.
+        await asyncio.wait({runner, *watchers, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        end.set()
+        timer.start()
+        await asyncio.wait(tasks)
+        # When one watch of kopf fails it leaves the others running, and then waits for them. Only
+        # these: a watch takes a cancellation for a pause if what it waits for is cancelled as well.
+        for task in asyncio.all_tasks() - mine:
+            if task.get_name().startswith("watcher for "):
+                task.cancel()
+        await runner
+    except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            shell.fatal = reason
+    finally:
+        timer.cancel()
+        for watcher in watchers:
+            watcher.cancel()
+    if shell.operator is not None and shell.operator.failure.done():
+        reason = shell.operator.failure.result()
+    return reason
+
+
+async def _wait_for_failure(shell: Shell) -> None:
+    await shell.begun.wait()
+    if shell.operator is not None:
+        await asyncio.shield(shell.operator.failure)
+
+
+def _listen_to_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        if not stop.is_set():
+            logger.info("%s: stopping", number.name)
+            stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+
+
+def _end_hard() -> None:
+    """End the process although something in it does not end."""
+    os.write(2, b"not stopped in time: ended hard\n")
+    os._exit(1)

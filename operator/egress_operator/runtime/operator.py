@@ -1,0 +1,329 @@
+"""The running operator without kopf: connections, watches, reconciler, servers, and their end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+
+from egress_operator import __version__
+from egress_operator.compiler.object import Kind
+from egress_operator.engine.client import HttpTransport
+from egress_operator.engine.credential import Credentials, load_credentials
+from egress_operator.engine.pulse import Pulse
+from egress_operator.engine.reflector import Reflector
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.restart import RestartReason
+from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.reconcile.cluster import EVERYWHERE
+from egress_operator.reconcile.listing import POLICIES
+from egress_operator.reconcile.reconciler import Outside, Reconciler
+from egress_operator.reconcile.writer import RESOURCES
+from egress_operator.runtime.announcer import EventAnnouncer
+from egress_operator.runtime.heartbeat import Heartbeat
+from egress_operator.runtime.mesh import (
+    INTERVAL_S,
+    Mesh,
+    build_compiler_settings,
+    read_mesh,
+)
+from egress_operator.runtime.metric import Metric, build_gauge
+from egress_operator.runtime.server import Server
+from egress_operator.runtime.settings import Settings
+from egress_operator.runtime.sweep import LostWatchError, Sweeper
+
+logger = logging.getLogger(__name__)
+
+FIELD_MANAGER = "egress-operator"
+WRITE_VERBS = frozenset({"create", "patch", "delete"})
+KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
+    POLICIES: "EgressPolicy"
+}
+MISSING_RETRY_S = 3.0
+"""How soon Istio's CRDs are noticed once they are installed; two cheap requests each time."""
+PAGE = 200
+"""Objects per page of a list. Small, for a page is held in full, and memory that was needed once is
+seldom given back."""
+STOP_GRACE_S = 2.0
+WATCH_DEAD_S = 900.0
+"""A watch without any sign of life, refusals included, for this long: the process is stuck. Long,
+because restarting does not help against an API server that is down."""
+
+
+class Operator:
+    """Everything that runs. `start` may raise OSError; `stop` may always be called."""
+
+    def __init__(self, settings: Settings, metric: Metric) -> None:
+        self.settings = settings
+        self.metric = metric
+        self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Set with one line when something that must run for ever has ended."""
+        self._clock = asyncio.get_running_loop().time
+        self._heartbeat = Heartbeat(self._clock)
+        self._server = Server(self.metric.registry, self.find_unready)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reflectors: list[Reflector] = []
+        self._transport: HttpTransport | None = None
+        self._reconciler: Reconciler | None = None
+        self._sweeper: Sweeper | None = None
+        self._degraded = False
+        self._mesh = Mesh()
+        self._policy_seen_at = self._clock()
+        self.metric.collect_with(self._collect)
+
+    async def load_credentials(self) -> Credentials:
+        """Log in as the settings say. Raises CredentialError."""
+        return await load_credentials(self.settings.kubeconfig, self.settings.context)
+
+    async def start(self, credentials: Credentials) -> None:
+        """Listen, connect and begin to watch; returns before the caches are synced."""
+        await self._server.start(self.settings.bind, self.settings.metrics_port)
+        transport = HttpTransport(
+            credentials,
+            field_manager=FIELD_MANAGER,
+            user_agent=f"egress-operator/{__version__}",
+            writes=self.settings.in_flight,
+            on_request=self._on_request,
+        )
+        self._transport = transport
+        scopes = self.settings.namespaces or (EVERYWHERE,)
+        announcer = EventAnnouncer(transport, clock=self._clock)
+        reconciler = Reconciler(
+            Outside(
+                transport=transport,
+                meter=self.metric,
+                announcer=announcer,
+                clock=self._clock,
+                now=lambda: datetime.now(UTC),
+            ),
+            settings=build_compiler_settings(self.settings, self._mesh),
+            scopes=scopes,
+            workers=self.settings.workers,
+            is_missing=self._is_missing,
+        )
+        self._reconciler = reconciler
+        self._sweeper = Sweeper(
+            transport,
+            reconciler,
+            scopes=scopes,
+            watch_namespaces=not self.settings.namespaces,
+            clock=self._clock,
+        )
+        pulse = Pulse()
+        for kind, resource in RESOURCES.items():
+            for scope in scopes:
+                reflector = Reflector(
+                    transport,
+                    resource,
+                    reconciler.build_sink(kind, scope),
+                    namespace=scope,
+                    pulse=pulse,
+                    timing=ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE),
+                    on_restart=self._on_restart,
+                )
+                self._reflectors.append(reflector)
+                self._spawn(f"watch of {resource.plural}", reflector.run())
+        self._spawn("announcer", announcer.run())
+        self._spawn("heartbeat", self._heartbeat.run())
+        self._spawn("reconciler", self._run(transport, reconciler, self._sweeper))
+
+    async def stop(self) -> None:
+        """End within a few seconds: nothing new is picked up, requests under way may finish."""
+        if self._reconciler is not None:
+            await self._reconciler.stop(STOP_GRACE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._transport is not None:
+            await self._transport.close()
+        await self._server.stop()
+
+    # What kopf delivers.
+
+    def observe_policy(self, event: Mapping[str, Any]) -> None:
+        """Take over one event of the watch of policies: `type` and `object`."""
+        if self._reconciler is None or self._sweeper is None:
+            return
+        self._policy_seen_at = self._clock()
+        body = event["object"]
+        metadata = body["metadata"]
+        if self.settings.namespaces and metadata["namespace"] not in self.settings.namespaces:
+            return
+        if event["type"] is None:
+            self._note_listing()
+        if event["type"] == "DELETED":
+            key = (metadata["namespace"], metadata["name"])
+            self._reconciler.forget_policy(key, metadata["uid"])
+        else:
+            self._reconciler.observe_policy(body)
+
+    def observe_namespace(self, event: Mapping[str, Any]) -> None:
+        """Take over one event of the watch of namespaces."""
+        if self._sweeper is None:
+            return
+        metadata = event["object"]["metadata"]
+        if event["type"] is None:
+            self._note_listing()
+        if event["type"] == "DELETED":
+            self._sweeper.forget_namespace(metadata["name"], metadata["uid"])
+        else:
+            self._sweeper.observe_namespace(
+                metadata["name"],
+                metadata["uid"],
+                int(metadata["resourceVersion"]),
+                terminating="deletionTimestamp" in metadata,
+            )
+
+    # What probes ask.
+
+    def find_unready(self) -> str:
+        """Say what is lacking before policies are worked on; empty when nothing is."""
+        if self._sweeper is None:
+            return "starting"
+        for reflector in self._reflectors:
+            if not reflector.synced.is_set():
+                error = f" ({reflector.last_error})" if reflector.last_error else ""
+                return f"waiting for the first list of {reflector.resource.plural}{error}"
+        if not self._sweeper.synced:
+            return f"waiting for {self._sweeper.waiting_for}"
+        return ""
+
+    def find_unhealthy(self) -> str:
+        """Say why only a restart helps; empty when the process is well."""
+        if self.failure.done():
+            return self.failure.result()
+        if lag := self._heartbeat.find_lag():
+            return lag
+        now = self._clock()
+        for reflector in self._reflectors:
+            if reflector.last_event and now - reflector.last_event > WATCH_DEAD_S:
+                return f"no sign of life of the watch of {reflector.resource.plural}"
+        return ""
+
+    # Tasks.
+
+    async def _run(
+        self, transport: HttpTransport, reconciler: Reconciler, sweeper: Sweeper
+    ) -> None:
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        await self._read_mesh(transport, reconciler)
+        await sweeper.sync()
+        reconciler.start()
+        logger.info("ready: every cache is synced")
+        self._spawn("sweeper", sweeper.run())
+        self._spawn("resync", self._resync(reconciler))
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await self._read_mesh(transport, reconciler)
+
+    async def _resync(self, reconciler: Reconciler) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
+            reconciler.resync()
+
+    async def _read_mesh(self, transport: HttpTransport, reconciler: Reconciler) -> None:
+        mesh = await read_mesh(transport, self.settings)
+        if mesh is not None:
+            self._mesh = mesh
+            reconciler.change_settings(build_compiler_settings(self.settings, mesh))
+
+    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        task.add_done_callback(self._on_end)
+        self._tasks.append(task)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        line = f"{task.get_name()} ended: {error}"
+        # A bug but for the one error that tells of kopf's watch.
+        logger.error(line, exc_info=None if isinstance(error, LostWatchError) else error)
+        if not self.failure.done():
+            self.failure.set_result(line)
+
+    # Hooks.
+
+    def _is_missing(self, kind: Kind) -> bool:
+        resource = RESOURCES[kind]
+        return any(
+            reflector.resource == resource and reflector.state is ReflectorState.MISSING
+            for reflector in self._reflectors
+        )
+
+    def _note_listing(self) -> None:
+        if self._sweeper is not None and self._sweeper.synced:
+            self.metric.count_watch_restart(POLICIES.plural, "relist")
+            self._sweeper.note_listing()
+
+    def _on_restart(self, resource: Resource, reason: RestartReason) -> None:
+        self.metric.count_watch_restart(resource.plural, str(reason))
+        if self._sweeper is not None:
+            self._sweeper.note_listing()
+
+    def _on_request(self, verb: str, resource: Resource, code: int) -> None:
+        if verb in WRITE_VERBS:
+            kind = KIND_NAMES.get(resource, "Event")
+            self.metric.count_write(kind, verb, code)
+        if code in {0, 502, 503}:
+            self._degraded = True
+        elif self._degraded and self._reconciler is not None:
+            self._degraded = False
+            self._reconciler.resume()
+
+    def _collect(self) -> Iterable[GaugeMetricFamily]:
+        reconciler = self._reconciler
+        yield build_gauge(
+            "policies",
+            "Policies by condition and its status.",
+            ("condition", "status"),
+            [] if reconciler is None else _count_conditions(reconciler).items(),
+        )
+        yield build_gauge(
+            "hosts",
+            "Hosts that policies claim, in all namespaces.",
+            (),
+            [((), reconciler.planner.count_hosts() if reconciler else 0)],
+        )
+        yield build_gauge(
+            "objects",
+            "Istio objects that the operator keeps.",
+            ("kind",),
+            [
+                ((str(kind),), float(count))
+                for kind, count in (
+                    reconciler.cluster.objects.count() if reconciler else {}
+                ).items()
+            ],
+        )
+        yield build_gauge(
+            "queue_depth",
+            "Keys that are ready and wait for a worker.",
+            (),
+            [((), reconciler.depth if reconciler else 0)],
+        )
+        offset = time.time() - self._clock()
+        seen = {POLICIES.plural: self._policy_seen_at}
+        for reflector in self._reflectors:
+            plural = reflector.resource.plural
+            if reflector.last_event:
+                seen[plural] = min(seen.get(plural, float("inf")), reflector.last_event)
+        yield build_gauge(
+            "watch_last_event_timestamp_seconds",
+            "When a watch last gave a sign of life, in Unix time.",
+            ("resource",),
+            [((plural,), offset + at) for plural, at in seen.items()],
+        )
+
+
+def _count_conditions(reconciler: Reconciler) -> Mapping[tuple[str, ...], float]:
+    counts: dict[tuple[str, ...], float] = {}
+    for record in reconciler.cluster.policies:
+        for condition in record.status.get("conditions") or ():
+            pair = (str(condition.get("type")), str(condition.get("status")))
+            counts[pair] = counts.get(pair, 0) + 1
+    return counts

@@ -1,0 +1,57 @@
+"""What the operator may do in the cluster: the one list that the chart's roles are compared with.
+
+Every row is used by the code named beside it; nothing else is asked for. Verbs are those of the API
+server's authorisation, so a chunked list and a watch are `list` and `watch` of one resource.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One rule of a role."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    resource_names: tuple[str, ...] = ()
+    namespaced: bool = True
+    """Needed in each served namespace. Otherwise cluster-wide, and only without `--namespaces`."""
+    own_namespace: str = ""
+    """The setting that names the one namespace it is needed in; empty: every served one."""
+
+
+POLICY_CRD = "egresspolicies.egress-operator.io"
+
+PERMISSIONS: tuple[Permission, ...] = (
+    # kopf's watch of our kind (runtime/handlers.py); the sweep lists it too (runtime/sweep.py)
+    Permission("egress-operator.io", "egresspolicies", ("list", "watch")),
+    # reconcile/report.py: one merge patch, never the object itself
+    Permission("egress-operator.io", "egresspolicies/status", ("patch",)),
+    # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
+    Permission(
+        "networking.istio.io",
+        "serviceentries",
+        ("list", "watch", "create", "patch", "delete"),
+    ),
+    Permission(
+        "networking.istio.io",
+        "virtualservices",
+        ("list", "watch", "create", "patch", "delete"),
+    ),
+    # names such as db.shop are names inside the cluster when there is a namespace shop
+    Permission("", "namespaces", ("list", "watch"), namespaced=False),
+    # kopf notices when our CRD comes or goes
+    Permission(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        ("list", "watch"),
+        resource_names=(POLICY_CRD,),
+        namespaced=False,
+    ),
+    # runtime/announcer.py
+    Permission("events.k8s.io", "events", ("create",)),
+    # runtime/mesh.py: the outbound mode and DNS capture; done without when refused
+    Permission("", "configmaps", ("get",), ("istio",), own_namespace="istio-namespace"),
+)
+"""Sorted as the chart writes them."""

@@ -1,0 +1,25 @@
+"""One operator for each module: tests of a module share it, and no two operators meet."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testbed.controlplane import ControlPlane
+from testbed.operator import Operator, OperatorOption, start_operator
+
+from .world import World
+
+
+@pytest.fixture(scope="module")
+def operator(control_plane: ControlPlane) -> Iterator[Operator]:
+    """Start the real operator; it is stopped with exit code 0 after the module."""
+    running = start_operator(control_plane, OperatorOption(settings={"EGRESS_RESYNC": "1"}))
+    with running:
+        yield running
+        assert running.stop() == 0, running.process.tail(50)
+
+
+@pytest.fixture
+def world(control_plane: ControlPlane, namespace: str, operator: Operator) -> World:
+    """Give a fresh namespace with the module's operator at work."""
+    return World(control_plane, namespace, operator.user)

@@ -1,0 +1,291 @@
+"""What others do to our objects, or put in their place."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from egress_operator.compiler.name import build_group_name
+from testbed.client import ApiError, Client, Object
+from testbed.controlplane import ControlPlane
+from testbed.deadline import wait_until
+from testbed.operator import Operator
+
+from .world import ENTRY, HTTP, ISTIO, ROUTE, World, hosts
+
+HOST = "api.example.com"
+ADMISSION = "admissionregistration.k8s.io/v1"
+PATCH_ENTRY = "patch serviceentries"
+STATUS = "patch egresspolicies/status"
+
+
+def change_field(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"spec": {"resolution": "NONE"}})
+
+
+def add_field(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"spec": {"subjectAltNames": ["evil.example.com"]}})
+
+
+def export_everywhere(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"spec": {"exportTo": ["*"]}})
+
+
+def remove_owners(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"ownerReferences": None}})
+
+
+def change_annotation(client: Client, entry: Object) -> None:
+    client.merge_patch(
+        entry, {"metadata": {"annotations": {"egress-operator.io/policies": "nobody"}}}
+    )
+
+
+@pytest.fixture
+def payments(world: World) -> World:
+    """Give a world with one policy that is applied."""
+    world.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
+    world.wait_ready("payments")
+    return world
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [change_field, add_field, export_everywhere, remove_owners, change_annotation],
+    ids=lambda function: function.__name__,
+)
+def test_drift_is_put_right_with_one_write(
+    payments: World, operator: Operator, tamper: Callable[[Client, Object], None]
+) -> None:
+    before = payments.get_entry(HOST)
+    drift = 'egress_operator_drift_corrections_total{kind="ServiceEntry"}'
+    counted = operator.metric(drift)
+    mark = payments.mark()
+    tamper(payments.client, before)
+    payments.wait_writes(mark, [PATCH_ENTRY])
+    after = payments.get_entry(HOST)
+    assert after["spec"] == before["spec"]
+    for field in ("labels", "annotations", "ownerReferences", "uid"):
+        assert after["metadata"][field] == before["metadata"][field]
+    assert operator.metric(drift) == counted + 1
+    assert payments.ready("payments") == ("True", "Applied")
+
+
+@pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
+def test_a_deleted_object_is_made_again_with_one_write(
+    payments: World, kind: tuple[str, str]
+) -> None:
+    before = payments.client.list_objects(*kind, payments.namespace)[0]
+    mark = payments.mark()
+    payments.client.delete(*kind, before["metadata"]["name"], payments.namespace)
+    plural = {"ServiceEntry": "serviceentries", "VirtualService": "virtualservices"}[kind[1]]
+    payments.wait_writes(mark, [f"create {plural}"])
+    after = payments.client.list_objects(*kind, payments.namespace)[0]
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+def test_foreign_labels_on_our_objects_are_left_alone(payments: World, operator: Operator) -> None:
+    entry = payments.get_entry(HOST)
+    mark = payments.mark()
+    payments.client.merge_patch(entry, {"metadata": {"labels": {"team": "shop"}}})
+    series = 'egress_operator_reconcile_total{result="settled"}'
+    start = operator.metric(series)
+    wait_until(lambda: operator.metric(series) >= start + 3, 15, "it was looked at again")
+    assert payments.writes(mark) == []
+    assert payments.get_entry(HOST)["metadata"]["labels"]["team"] == "shop"
+
+
+def test_an_object_that_lost_our_label_is_somebody_elses(payments: World) -> None:
+    entry = payments.get_entry(HOST)
+    label = "app.kubernetes.io/managed-by"
+    payments.client.merge_patch(entry, {"metadata": {"labels": {label: None}}})
+    payments.wait_ready("payments", ("False", "Conflicted"))
+    assert entry["metadata"]["name"] in payments.condition("payments", "Ready")["message"]
+    payments.client.merge_patch(
+        entry, {"metadata": {"labels": {label: "egress-operator"}}, "spec": {"resolution": "NONE"}}
+    )
+    payments.wait_ready("payments")
+    assert payments.get_entry(HOST)["spec"] == entry["spec"]
+
+
+@pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
+def test_a_squatter_is_named_and_untouched(world: World, kind: tuple[str, str]) -> None:
+    name = build_group_name(HOST)
+    squatter = build_squatter(kind[1], world.namespace, name)
+    stored = world.client.create(squatter)
+    world.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
+    world.wait_ready("payments", ("False", "Conflicted"))
+    assert f"{kind[1]} {world.namespace}/{name}" in world.condition("payments", "Ready")["message"]
+    assert world.client.get(*kind, name, world.namespace) == stored
+    world.client.delete(*kind, name, world.namespace)
+    world.wait_ready("payments")
+    assert world.client.get(*kind, name, world.namespace)["spec"] != stored["spec"]
+
+
+def test_a_hand_written_entry_for_the_host_is_named(payments: World) -> None:
+    other = build_squatter("ServiceEntry", payments.namespace, "by-hand")
+    stored = payments.client.create(other)
+    wait_until(lambda: payments.condition("payments", "Shadowed"), 15, "the entry is named")
+    assert "by-hand" in payments.condition("payments", "Shadowed")["message"]
+    assert payments.client.get(*ENTRY, "by-hand", payments.namespace) == stored
+    payments.client.delete(*ENTRY, "by-hand", payments.namespace)
+    wait_until(lambda: not payments.condition("payments", "Shadowed"), 15, "it is over")
+
+
+def build_squatter(kind: str, namespace: str, name: str) -> Object:
+    specs: dict[str, Object] = {
+        "ServiceEntry": {
+            "hosts": [HOST],
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "resolution": "NONE",
+        },
+        "VirtualService": {
+            "hosts": [HOST],
+            "http": [{"route": [{"destination": {"host": HOST}}]}],
+        },
+    }
+    return {
+        "apiVersion": ISTIO,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": specs[kind],
+    }
+
+
+@pytest.fixture
+def refuse(control_plane: ControlPlane, namespace: str) -> Iterator[Callable[[], None]]:
+    """Have the API server refuse ServiceEntries of the namespace; the value lifts that."""
+    client = control_plane.admin
+    scope = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    rules = [
+        {
+            "apiGroups": ["networking.istio.io"],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": ["serviceentries"],
+        }
+    ]
+    name = f"refuse-{namespace}"
+    client.create(
+        {
+            "apiVersion": ADMISSION,
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": rules},
+                "validations": [{"expression": "false", "message": "closed for the holidays"}],
+            },
+        }
+    )
+    client.create(
+        {
+            "apiVersion": ADMISSION,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": scope},
+            },
+        }
+    )
+
+    def lift() -> None:
+        for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+            client.delete(ADMISSION, kind, name, missing_ok=True)
+
+    def is_closed() -> bool:
+        try:
+            client.create(build_squatter("ServiceEntry", namespace, "probe"), dry_run=True)
+        except ApiError as error:
+            return "holidays" in error.message
+        return False
+
+    wait_until(is_closed, 20, "the API server refuses")
+    yield lift
+    lift()
+
+
+def test_a_refusal_of_the_api_server_stands_in_the_status(
+    world: World, refuse: Callable[[], None]
+) -> None:
+    world.apply("payments", hosts("a.example.com"))
+    world.wait_ready("payments", ("False", "Pending"))
+    message = world.condition("payments", "Ready")["message"]
+    assert "closed for the holidays" in message
+    row = world.status("payments")["destinations"][0]
+    assert (row["state"], row["reason"]) == ("Pending", "ApplyFailed")
+    refuse()
+    # Any change of the policy ends the back-off; without one it would take a minute at most.
+    world.client.merge_patch(
+        world.policy("payments"), {"spec": {"justification": "the holidays are over"}}
+    )
+    world.wait_ready("payments", timeout_s=30)
+
+
+def test_a_mutating_webhook_does_not_make_it_write_for_ever(
+    world: World, control_plane: ControlPlane
+) -> None:
+    client = control_plane.admin
+    name = f"mutate-{world.namespace}"
+    mutation = '[JSONPatch{op: "add", path: "/spec/subjectAltNames", value: ["added.example.com"]}]'
+    client.create(
+        {
+            "apiVersion": ADMISSION,
+            "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {
+                    "resourceRules": [
+                        {
+                            "apiGroups": ["networking.istio.io"],
+                            "apiVersions": ["*"],
+                            "operations": ["CREATE", "UPDATE"],
+                            "resources": ["serviceentries"],
+                        }
+                    ]
+                },
+                "failurePolicy": "Fail",
+                "reinvocationPolicy": "Never",
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
+            },
+        }
+    )
+    client.create(
+        {
+            "apiVersion": ADMISSION,
+            "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "matchResources": {
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": world.namespace}
+                    }
+                },
+            },
+        }
+    )
+    try:
+
+        def is_mutated() -> bool:
+            probe = build_squatter("ServiceEntry", world.namespace, "probe")
+            return "subjectAltNames" in client.create(probe, dry_run=True)["spec"]
+
+        wait_until(is_mutated, 20, "the API server mutates")
+        mark = world.mark()
+        world.apply("payments", hosts("a.example.com"))
+        world.wait_ready("payments")
+        assert world.get_entry("a.example.com")["spec"]["subjectAltNames"] == ["added.example.com"]
+        # A resync each second finds nothing to do.
+        world.client.merge_patch(world.policy("payments"), {"spec": {"justification": "again"}})
+        world.wait_ready("payments")
+        assert world.writes(mark) == ["create serviceentries", STATUS, STATUS]
+        # And drift is still seen.
+        change_field(client, world.get_entry("a.example.com"))
+        wait_until(
+            lambda: world.get_entry("a.example.com")["spec"]["resolution"] == "DNS", 15, "repaired"
+        )
+    finally:
+        for kind in ("MutatingAdmissionPolicyBinding", "MutatingAdmissionPolicy"):
+            client.delete(ADMISSION, kind, name, missing_ok=True)

@@ -1,0 +1,117 @@
+"""Requests of the operator fail in many ways; afterwards all is as it should be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from testbed.controlplane import ControlPlane
+from testbed.faultproxy import (
+    BreakOff,
+    Call,
+    Fault,
+    FaultProxy,
+    Garble,
+    Line,
+    ResetAfter,
+    ResetBefore,
+    build_error_event,
+    build_refusal,
+)
+from testbed.identity import apply_identity, request_token
+from testbed.kubeconfig import write_kubeconfig
+from testbed.operator import Operator, OperatorOption, build_identity, start_operator
+
+from .world import World, hosts
+
+WATCHES = 5
+"""Of kopf: policies, namespaces, our CRD; of ours: two kinds of Istio."""
+
+
+@pytest.fixture
+async def proxy(control_plane: ControlPlane) -> AsyncIterator[FaultProxy]:
+    """Put a proxy between the operator and the API server."""
+    async with FaultProxy(control_plane.url, control_plane.ca_file) as running:
+        yield running
+
+
+@pytest.fixture
+async def behind_proxy(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncIterator[Operator]:
+    """Start an operator that reaches the API server through the proxy."""
+    identity = build_identity(OperatorOption(account="behind-proxy"))
+
+    def start() -> Operator:
+        apply_identity(control_plane.admin, identity)
+        token = request_token(control_plane.admin, identity.namespace, identity.name)
+        file = control_plane.directory / "behind-proxy.kubeconfig"
+        write_kubeconfig(file, proxy.url, control_plane.ca_file, identity.name, token)
+        settings = {"EGRESS_KUBECONFIG": str(file)}
+        return start_operator(
+            control_plane, OperatorOption(settings=settings, account="behind-proxy")
+        )
+
+    operator = await asyncio.to_thread(start)
+    yield operator
+    assert await asyncio.to_thread(operator.stop) == 0
+    assert "Traceback" not in operator.log.read_text(), operator.log.read_text()[-6000:]
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        (Call.CREATE, ResetBefore()),
+        (Call.CREATE, ResetAfter()),
+        (Call.CREATE, build_refusal(500, "InternalError")),
+        (Call.CREATE, build_refusal(503, "ServiceUnavailable", Retry_After="1")),
+        (Call.CREATE, build_refusal(429, "TooManyRequests", Retry_After="1")),
+        (Call.PATCH, ResetBefore()),
+        (Call.PATCH, ResetAfter()),
+        (Call.PATCH, build_refusal(500, "InternalError")),
+        (Call.PATCH, build_refusal(429, "TooManyRequests", Retry_After="1")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value)[:24],
+)
+async def test_a_failed_write_is_made_up_for(
+    control_plane: ControlPlane,
+    namespace: str,
+    proxy: FaultProxy,
+    behind_proxy: Operator,
+    call: Call,
+    fault: Fault,
+) -> None:
+    world = World(control_plane, namespace, behind_proxy.user)
+    proxy.inject(fault, call, times=3)
+    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=30)
+    assert proxy.hit[call] >= 1
+    await asyncio.to_thread(world.wait_hosts, "a.example.com", "b.example.com")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [build_error_event(500, "InternalError"), Line(b"not json\n"), Garble(), BreakOff()],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_a_broken_watch_is_begun_again(
+    control_plane: ControlPlane,
+    namespace: str,
+    proxy: FaultProxy,
+    behind_proxy: Operator,
+    fault: Fault,
+) -> None:
+    """The first two end kopf; it is started again in the same process."""
+    world = World(control_plane, namespace, behind_proxy.user)
+    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(world.wait_ready, "payments")
+    pid = behind_proxy.pid
+    proxy.inject(fault, Call.WATCH, times=WATCHES)
+    proxy.cut()
+    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
+    await asyncio.to_thread(world.wait_hosts, "a.example.com", "b.example.com")
+    entry = await asyncio.to_thread(world.get_entry, "a.example.com")
+    mark = await asyncio.to_thread(world.mark)
+    await asyncio.to_thread(world.client.merge_patch, entry, {"spec": {"resolution": "NONE"}})
+    await asyncio.to_thread(world.wait_writes, mark, ["patch serviceentries"], 40)
+    assert behind_proxy.process.is_alive
+    assert behind_proxy.pid == pid

@@ -1,0 +1,47 @@
+"""Istio's CRDs are absent at the start, come, go, and come again; the operator stays."""
+
+from collections.abc import Callable
+from functools import partial
+
+from testbed.controlplane import ControlPlane, ControlPlaneOption
+from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crds
+from testbed.deadline import wait_until
+from testbed.operator import start_operator
+
+from .world import World, hosts
+
+
+def is_missing(world: World) -> bool:
+    rows = world.status("payments").get("destinations", [])
+    return [row.get("reason") for row in rows] == ["IstioMissing"]
+
+
+def test_policies_wait_for_istio_and_say_so(
+    fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
+) -> None:
+    plane = fresh_control_plane(ControlPlaneOption(audit=True))
+    install_crds(plane.admin, load_our_crds())
+    istio = [
+        item
+        for item in load_istio_crds()
+        if item["spec"]["names"]["kind"] in {"ServiceEntry", "VirtualService"}
+    ]
+    plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    with start_operator(plane) as operator:
+        world = World(plane, "shop", operator.user)
+        world.apply("payments", hosts("a.example.com"))
+        for _ in range(2):
+            # While a CRD is being removed other refusals may be said first.
+            wait_until(partial(is_missing, world), 20, "the policy says that Istio is missing")
+            assert "install Istio's CRDs" in world.condition("payments", "Ready")["message"]
+            install_crds(plane.admin, istio)
+            world.wait_ready("payments", timeout_s=20)
+            world.wait_hosts("a.example.com")
+            remove_crds(plane.admin, istio)
+        wait_until(partial(is_missing, world), 20, "the policy says that Istio is missing")
+        assert operator.is_ready()
+        assert operator.health() == 200
+        # While the kind is known to be missing, nothing is sent in vain.
+        refused = [record for record in world.records(0) if record.code == 404]
+        assert len(refused) <= 4, refused
+        assert operator.stop() == 0

@@ -1,0 +1,105 @@
+"""/metrics, /readyz and /healthz of the real operator."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from testbed.controlplane import ControlPlane
+from testbed.deadline import wait_until
+from testbed.operator import Operator, OperatorOption, get_http
+
+Start = Callable[[OperatorOption], Operator]
+NAMES = {
+    "policies": {"condition", "status"},
+    "hosts": set(),
+    "objects": {"kind"},
+    "reconcile": {"result"},
+    "reconcile_duration_seconds": {"le"},
+    "queue_depth": set(),
+    "writes": {"kind", "verb", "code"},
+    "drift_corrections": {"kind"},
+    "watch_restarts": {"resource", "reason"},
+    "watch_last_event_timestamp_seconds": {"resource"},
+    "build_info": {"version"},
+}
+
+
+def test_the_metrics_are_these_and_their_labels_name_no_host_or_policy(
+    start: Start, control_plane: ControlPlane, namespace: str
+) -> None:
+    operator = start(OperatorOption())
+    for number in range(3):
+        control_plane.admin.create(
+            {
+                "apiVersion": "egress-operator.io/v1alpha1",
+                "kind": "EgressPolicy",
+                "metadata": {"name": f"policy-{number}", "namespace": namespace},
+                "spec": {"destinations": [{"hosts": [f"host-{number}.example.com"]}]},
+            }
+        )
+    ready = 'egress_operator_policies{condition="Ready",status="True"}'
+    wait_until(lambda: operator.metric(ready) >= 3, 20, "the policies are counted")
+    text = operator.metrics()
+    families = {
+        family.name.removeprefix("egress_operator_"): family
+        for family in text_string_to_metric_families(text)
+    }
+    assert set(families) == set(NAMES)
+    for name, family in families.items():
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert labels <= NAMES[name], name
+    assert not re.search(rf"host-|policy-|{namespace}|example", text)
+    assert operator.metric("egress_operator_hosts") >= 3
+    assert operator.metric('egress_operator_objects{kind="ServiceEntry"}') >= 3
+    created = 'egress_operator_writes_total{code="201",kind="ServiceEntry",verb="create"}'
+    assert operator.metric(created) >= 3
+    assert operator.metric("egress_operator_queue_depth") == 0
+    seen = operator.metric(
+        'egress_operator_watch_last_event_timestamp_seconds{resource="egresspolicies"}'
+    )
+    assert seen > 1_700_000_000
+    # More policies, the same series.
+    before = len([line for line in text.splitlines() if not line.startswith("#")])
+    for number in range(3, 13):
+        control_plane.admin.create(
+            {
+                "apiVersion": "egress-operator.io/v1alpha1",
+                "kind": "EgressPolicy",
+                "metadata": {"name": f"policy-{number}", "namespace": namespace},
+                "spec": {"destinations": [{"hosts": [f"host-{number}.example.com"]}]},
+            }
+        )
+    wait_until(lambda: operator.metric(ready) >= 13, 20, "the policies are counted")
+    after = [line for line in operator.metrics().splitlines() if not line.startswith("#")]
+    assert len(after) == before
+
+
+def test_promtool_finds_nothing_to_blame(start: Start) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        if os.environ.get("CI"):
+            pytest.fail("promtool is not installed (Debian package prometheus)")
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    text = start(OperatorOption()).metrics()
+    checked = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_probes_answer(start: Start) -> None:
+    operator = start(OperatorOption())
+    assert get_http(operator.metrics_port, "/readyz") == (200, "ok\n")
+    assert operator.health() == 200
+    assert get_http(operator.metrics_port, "/nothing")[0] == 404
+    assert get_http(operator.health_port, "/metrics")[0] == 404
