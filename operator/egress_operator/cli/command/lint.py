@@ -1,0 +1,103 @@
+"""`egressctl lint`: what is wrong with the policies, and where."""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from egress_operator.cli.exit import CommandError, ExitCode
+from egress_operator.cli.finding import Finding, Level
+from egress_operator.cli.option import COMPILE_OPTIONS, add_colour, add_input, add_settings
+from egress_operator.cli.output import (
+    Colour,
+    build_finding_record,
+    decide_colour,
+    write_data,
+    write_findings,
+    write_note,
+)
+
+if TYPE_CHECKING:
+    from egress_operator.cli.outcome import Outcome
+
+
+@click.command()
+@add_input
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="text: one line for each finding; json: one object with findings and counts.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([level.value for level in Level]),
+    default=Level.ERROR.value,
+    show_default=True,
+    help="The least severe level that makes the exit code 1.",
+)
+@add_settings(COMPILE_OPTIONS)
+@add_colour
+def command(
+    paths: tuple[str, ...],
+    filenames: tuple[str, ...],
+    namespace: str,
+    form: str,
+    fail_on: str,
+    colour: str,
+    **flags: Any,  # noqa: ANN401  one for each row of the runtime's table
+) -> None:
+    """Check policies without a cluster.
+
+    Checks the text (duplicate keys, bare values that readers take differently, bounds), the fields
+    as the API server does, the rules that depend on the operator's settings, and conflicts among
+    all the files given. Each finding has its rule, file:line:column, field, and how to mend it.
+
+    Namespaces and hand-written ServiceEntries and VirtualServices in the input are taken into
+    account; other kinds are left out. Without a cluster, --dns-capture auto means off.
+    """
+    from egress_operator.cli.offline import compute_exit, run_offline  # noqa: PLC0415  lazy: pydantic
+
+    outcome = run_offline((*filenames, *paths), namespace, flags)
+    if form == "json":
+        write_data(_format_json(outcome))
+    else:
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        coloured = decide_colour(Colour(colour), os.environ, terminal=terminal)
+        write_data(_format_text(outcome.findings, colour=coloured), colour=coloured)
+        write_note(_summarise(outcome))
+    code = compute_exit(outcome.findings, warnings=fail_on == Level.WARNING.value)
+    if code is not ExitCode.OK:
+        raise CommandError("", code)
+
+
+def _format_text(findings: Sequence[Finding], *, colour: bool) -> str:
+    text = io.StringIO()
+    write_findings(findings, text, colour=colour)
+    return text.getvalue()
+
+
+def _summarise(outcome: "Outcome") -> str:
+    counts = _count_levels(outcome.findings)
+    return (
+        f"policies: {outcome.policies}, errors: {counts['errors']}, warnings: {counts['warnings']}"
+    )
+
+
+def _count_levels(findings: Sequence[Finding]) -> dict[str, int]:
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    return {"errors": errors, "warnings": len(findings) - errors}
+
+
+def _format_json(outcome: "Outcome") -> str:
+    from egress_operator.cli.text import format_json  # noqa: PLC0415  lazy: yaml
+
+    findings = [build_finding_record(finding) for finding in outcome.findings]
+    summary = {"policies": outcome.policies, **_count_levels(outcome.findings)}
+    return format_json({"findings": findings, "summary": summary})

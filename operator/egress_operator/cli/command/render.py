@@ -1,0 +1,61 @@
+"""`egressctl render`: the Istio objects that the operator would make."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from egress_operator.cli.exit import CommandError, ExitCode
+from egress_operator.cli.option import COMPILE_OPTIONS, add_colour, add_input, add_settings
+from egress_operator.cli.output import Colour, decide_colour, write_data, write_findings
+
+
+@click.command()
+@add_input
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="yaml: one document for each object; json: one List.",
+)
+@add_settings(COMPILE_OPTIONS)
+@add_colour
+def command(
+    paths: tuple[str, ...],
+    filenames: tuple[str, ...],
+    namespace: str,
+    form: str,
+    colour: str,
+    **flags: Any,  # noqa: ANN401  one for each row of the runtime's table
+) -> None:
+    """Print the Istio objects that the operator would make of the policies.
+
+    Reads EgressPolicies, Namespaces (names such as db.shop lead into the cluster when there is a
+    namespace shop) and hand-written ServiceEntries and VirtualServices; other kinds are left out.
+
+    The objects are sorted by namespace, kind and name; the same input gives the same bytes. They
+    carry ownerReferences only to policies that have a metadata.uid, as those read from a cluster
+    do: without one there is nothing to refer to.
+
+    Without a cluster, --dns-capture auto means off, and a policy without a creationTimestamp is
+    younger than one that has it.
+
+    What is refused goes to standard error; the objects of the other policies are still printed.
+    When a file cannot be read, nothing is.
+    """
+    from egress_operator.cli.offline import compute_exit, run_offline  # noqa: PLC0415  lazy: pydantic
+    from egress_operator.cli.text import DataFormat, format_objects  # noqa: PLC0415  lazy: yaml
+
+    outcome = run_offline((*filenames, *paths), namespace, flags)
+    if sys.stderr is not None:
+        coloured = decide_colour(Colour(colour), os.environ, terminal=sys.stderr.isatty())
+        write_findings(outcome.findings, sys.stderr, colour=coloured)
+    code = compute_exit(outcome.findings)
+    if code is not ExitCode.USAGE:
+        write_data(format_objects(outcome.objects, DataFormat(form)))
+    if code is not ExitCode.OK:
+        raise CommandError("", code)

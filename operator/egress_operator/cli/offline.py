@@ -1,0 +1,61 @@
+"""From the arguments of `render` and `lint` to the outcome."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from egress_operator.cli.exit import CommandError, ExitCode
+from egress_operator.cli.file import Reader
+from egress_operator.cli.finding import UNREADABLE, Finding, Level
+from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settings
+from egress_operator.cli.outcome import Outcome, build_outcome
+from egress_operator.cli.output import write_note
+from egress_operator.cli.resource import Inventory, build_inventory
+from egress_operator.compiler.source import Settings as CompileSettings
+
+
+def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) -> Outcome:
+    """Read, check and compile the input; notes about what was left out go to standard error.
+
+    Raises CommandError when nothing was named or a setting cannot be used.
+    """
+    if not paths:
+        raise CommandError("nothing to read: name files or directories with -f, or - for stdin")
+    settings = parse_settings(flags, COMPILE_OPTIONS)
+    stdin = open_stdin() if "-" in paths else io.BytesIO()
+    inventory = build_inventory(Reader(stdin).read(paths), namespace)
+    outcome = build_outcome(
+        inventory,
+        CompileSettings(
+            cluster_domain=settings.cluster_domain,
+            synthetic_domains=settings.synthetic_domains,
+            allowed_cidrs=settings.allowed_cidrs,
+            cluster_cidrs=settings.cluster_cidrs,
+            # Offline nobody can ask the mesh: the cautious answer, which refuses more.
+            dns_capture=settings.dns_capture == "on",
+        ),
+    )
+    _write_notes(inventory)
+    return outcome
+
+
+def _write_notes(inventory: Inventory) -> None:
+    if inventory.ignored:
+        write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")
+    if inventory.skipped:
+        write_note(f"note: {_count(inventory.skipped, 'file')} left out, neither YAML nor ours")
+    if not inventory.policies and not inventory.findings:
+        write_note("note: no EgressPolicy found")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def compute_exit(findings: Sequence[Finding], *, warnings: bool = False) -> ExitCode:
+    """Return the exit code for these findings; `warnings`: they count as errors do. Pure."""
+    if any(finding.rule in UNREADABLE for finding in findings):
+        return ExitCode.USAGE
+    if any(warnings or finding.level is Level.ERROR for finding in findings):
+        return ExitCode.FINDINGS
+    return ExitCode.OK

@@ -1,0 +1,110 @@
+"""`python -m egress_operator.cli.reference [--check]`: docs/reference/cli.md out of the help."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from egress_operator.cli.exit import EXIT_TABLE
+from egress_operator.cli.finding import FILE_RULES
+from egress_operator.cli.main import PROGRAM
+from egress_operator.cli.program import HELP_OPTIONS, program
+
+_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
+_WIDTH = 100
+
+_INTRODUCTION = """\
+# egressctl
+
+Made from the program's help by `make gen`. Do not edit.
+
+Installed as `egressctl` and as `kubectl-egress`, which kubectl runs as `kubectl egress`.
+Data goes to standard output; findings, notes and errors go to standard error, one line each.
+Nothing is cut or coloured when the output is not a terminal. An unexpected error is one line too;
+`--debug` or `EGRESSCTL_DEBUG=1` shows where it happened.
+"""
+
+_COMPLETION = """\
+## Completion
+
+Put the line for your shell into its start file:
+
+```sh
+eval "$(_EGRESSCTL_COMPLETE=bash_source egressctl)"      # bash
+eval "$(_EGRESSCTL_COMPLETE=zsh_source egressctl)"       # zsh
+_EGRESSCTL_COMPLETE=fish_source egressctl | source       # fish
+```
+"""
+
+_RULES = """\
+## Rules about files
+
+`render` and `lint` read YAML strictly: what readers of YAML take differently is an error, because
+the file that was checked must be the file that the API server gets. JSON is read too. A document
+may have 1 MiB (each item of a List counts by itself), 64 levels and 64 aliases; one call reads at
+most 32 MiB. After EG901 and EG902 the rest of the file is unknown, so the exit code is 2.
+The rules about policies are in [rules.md](rules.md).
+"""
+
+
+def build_reference() -> str:
+    """Return the page as Markdown."""
+    codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in EXIT_TABLE)
+    rules = "\n".join(
+        f"| {rule.value} | {title} | {cure} |" for rule, (title, cure) in FILE_RULES.items()
+    )
+    parts = [
+        _INTRODUCTION,
+        "## Exit codes\n\nThe same whatever `-o` says.\n",
+        f"| code | meaning |\n|---|---|\n{codes}\n",
+        *_build_sections(),
+        f"{_RULES}\n| rule | what is wrong | cure |\n|---|---|---|\n{rules}\n",
+        _COMPLETION,
+    ]
+    return "\n".join(parts)
+
+
+def _build_sections() -> list[str]:
+    root = _build_context(program, None, PROGRAM)
+    sections = []
+    for name in program.list_commands(root):
+        command = program.get_command(root, name)
+        if command is None:
+            raise LookupError(name)
+        text = command.get_help(_build_context(command, root, name))
+        sections.append(f"## {PROGRAM} {name}\n\n```text\n{text}\n```\n")
+    return sections
+
+
+def _build_context(
+    command: click.Command, parent: click.Context | None, name: str
+) -> click.Context:
+    # The width is fixed: the page must not depend on the terminal of whoever makes it.
+    return click.Context(
+        command,
+        parent,
+        name,
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=HELP_OPTIONS,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page; with `--check` only compare it: 1 when it is stale."""
+    text = build_reference()
+    if arguments == ["--check"]:
+        fresh = _PAGE.is_file() and _PAGE.read_text("utf-8") == text
+        if not fresh:
+            click.echo(f"{_PAGE.name} is stale: run make gen", err=True)
+        return 0 if fresh else 1
+    if arguments:
+        click.echo("usage: python -m egress_operator.cli.reference [--check]", err=True)
+        return 2
+    _PAGE.parent.mkdir(parents=True, exist_ok=True)
+    _PAGE.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

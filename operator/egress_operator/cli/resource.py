@@ -1,0 +1,204 @@
+"""What the input holds: policies, names of namespaces, hand-written Istio objects."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from egress_operator.cli.document import Document, Place, decode_text, parse_documents
+from egress_operator.cli.file import File
+from egress_operator.cli.finding import (
+    FileRule,
+    Finding,
+    InputError,
+    build_file_finding,
+    quote,
+)
+from egress_operator.compiler.object import (
+    POLICY_API_VERSION,
+    POLICY_KIND,
+    Kind,
+    build_hand_written,
+    read_observed,
+)
+from egress_operator.compiler.source import HandWritten
+
+_GROUP = POLICY_API_VERSION.partition("/")[0]
+_ISTIO_GROUP = "networking.istio.io"
+_MARKS = (b"egress", b"Egress")
+"""A file of a directory without these words is none of ours, even when it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of the input and where it is."""
+
+    file: str
+    value: Mapping[str, Any]
+    place: Place
+    faults: tuple[Finding, ...]
+    named: bool
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """`metadata`, empty if it is not a mapping."""
+        metadata = self.value.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An EgressPolicy whose text is sound; its fields are not checked yet."""
+
+    namespace: str
+    name: str
+    item: Item
+
+    @property
+    def label(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Everything that was found. Mutable while it is filled."""
+
+    default_namespace: str
+    """Of objects that name none."""
+    policies: dict[tuple[str, str], Policy] = field(default_factory=dict)
+    """By (namespace, name), in the order of the input."""
+    namespaces: set[str] = field(default_factory=set)
+    hand_written: dict[str, list[HandWritten]] = field(default_factory=dict)
+    """By namespace."""
+    findings: list[Finding] = field(default_factory=list)
+    ignored: int = 0
+    """Documents of other kinds."""
+    skipped: int = 0
+    """Files of directories that are not YAML and not ours."""
+
+
+def build_inventory(items: Iterable[File | Finding], default_namespace: str) -> Inventory:
+    """Sort what `file.Reader` read. What is wrong with it is in `findings`; nothing is raised."""
+    inventory = Inventory(default_namespace)
+    for item in items:
+        if isinstance(item, Finding):
+            inventory.findings.append(item)
+            continue
+        try:
+            for document in parse_documents(decode_text(item.data, item.name), item.name):
+                for part in _split_list(document, named=item.named):
+                    _add(inventory, part)
+        except InputError as error:
+            if item.named or any(mark in item.data for mark in _MARKS):
+                inventory.findings.append(error.finding)
+            else:
+                inventory.skipped += 1
+    inventory.namespaces.update(namespace for namespace, _ in inventory.policies)
+    return inventory
+
+
+def _split_list(document: Document, *, named: bool) -> Iterator[Item | Document]:
+    """Yield the document, or the items of a List. A fault anywhere in a List spoils all of it."""
+    value = document.value
+    if not isinstance(value, dict):
+        if named or document.faults:
+            yield document
+        return
+    items = value.get("items")
+    kind = value.get("kind")
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+        yield Item(document.file, value, document.place, document.faults, named)
+        return
+    children = document.place.children
+    places = children["items"].children if isinstance(children, dict) else None
+    for index, item in enumerate(items):
+        place = places[index] if isinstance(places, list) else document.place
+        if isinstance(item, dict):
+            yield Item(document.file, item, place, document.faults, named)
+        else:
+            yield Document(document.file, item, place)
+
+
+def _add(inventory: Inventory, item: Item | Document) -> None:
+    if isinstance(item, Document):
+        message = "not a Kubernetes object: one begins with apiVersion and kind"
+        inventory.findings.extend(item.faults or (_fault(item, message),))
+        return
+    version, kind = item.value.get("apiVersion"), item.value.get("kind")
+    group = version.partition("/")[0] if isinstance(version, str) else ""
+    if group == _GROUP or kind == POLICY_KIND:
+        _add_policy(inventory, item)
+    elif version == "v1" and kind == "Namespace":
+        name = item.metadata.get("name")
+        if isinstance(name, str):
+            inventory.namespaces.add(name)
+    elif group == _ISTIO_GROUP and kind in tuple(Kind):
+        _add_hand_written(inventory, item)
+    elif item.named and not (isinstance(version, str) and isinstance(kind, str)):
+        message = "not a Kubernetes object: apiVersion or kind is missing"
+        inventory.findings.extend(item.faults or (_fault(item, message),))
+    else:
+        inventory.ignored += 1
+
+
+def _add_policy(inventory: Inventory, item: Item) -> None:
+    version, kind = item.value.get("apiVersion"), item.value.get("kind")
+    if group_kind_fault := _find_kind_fault(version, kind):
+        inventory.findings.append(_fault(item, group_kind_fault))
+        return
+    # Two items of a List share the faults of its text: each is reported once.
+    inventory.findings.extend(fault for fault in item.faults if fault not in inventory.findings)
+    if item.faults:
+        return
+    namespace = item.metadata.get("namespace", inventory.default_namespace)
+    name = item.metadata.get("name")
+    if not (isinstance(name, str) and name and isinstance(namespace, str) and namespace):
+        message = "metadata.name and metadata.namespace must be text: give the policy a name"
+        inventory.findings.append(_fault(item, message))
+        return
+    policy = Policy(namespace, name, item)
+    first = inventory.policies.setdefault((namespace, name), policy)
+    if first is not policy:
+        where = f"{first.item.file}:{first.item.place.line}"
+        finding = build_file_finding(
+            FileRule.TWICE,
+            item.file,
+            item.place.line,
+            item.place.column,
+            f"the policy {policy.label} is already in {where}: keep one, or rename one",
+        )
+        inventory.findings.append(finding)
+
+
+def _find_kind_fault(version: object, kind: object) -> str | None:
+    if version == POLICY_API_VERSION and kind == POLICY_KIND:
+        return None
+    if kind == POLICY_KIND:
+        shown = quote(version) if isinstance(version, str) else "missing"
+        return f"apiVersion is {shown}: write {POLICY_API_VERSION}"
+    shown = quote(kind) if isinstance(kind, str) else "missing"
+    if isinstance(kind, str) and difflib.get_close_matches(kind[:64], [POLICY_KIND]):
+        return f"kind is {shown}: did you mean {POLICY_KIND}?"
+    return f"kind is {shown}: the group {_GROUP} has only {POLICY_KIND}"
+
+
+def _add_hand_written(inventory: Inventory, item: Item) -> None:
+    namespace = item.metadata.get("namespace", inventory.default_namespace)
+    try:
+        metadata = {**item.metadata, "namespace": namespace}
+        observed = read_observed({**item.value, "metadata": metadata})
+        found = build_hand_written(observed)
+        readable = all(isinstance(text, str) for text in (namespace, found.name, found.created))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        readable = False
+    if not readable:
+        inventory.findings.append(_fault(item, "the Istio object cannot be read: check its fields"))
+    elif not observed.ours:
+        inventory.hand_written.setdefault(namespace, []).append(found)
+
+
+def _fault(item: Item | Document, message: str) -> Finding:
+    place = item.place
+    rule = FileRule.NOT_AN_OBJECT
+    return build_file_finding(rule, item.file, place.line, place.column, message)

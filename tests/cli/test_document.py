@@ -1,0 +1,194 @@
+"""Strict YAML: values, places, and one line for everything that is refused. With both parsers."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from egress_operator.cli import document
+from egress_operator.cli.document import Document, decode_text, find_place, parse_documents
+from egress_operator.cli.finding import Finding, InputError, one_line
+
+LOADERS = {"libyaml": yaml.CSafeLoader, "python": yaml.SafeLoader}
+
+
+@pytest.fixture(params=LOADERS, autouse=True)
+def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    name: str = request.param
+    monkeypatch.setattr(document, "_LOADER", LOADERS[name])
+    return name
+
+
+def read(text: str | bytes) -> list[Document]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(parse_documents(decode_text(data, "f.yaml"), "f.yaml"))
+
+
+def refuse(text: str | bytes) -> Finding:
+    with pytest.raises(InputError) as caught:
+        read(text)
+    return caught.value.finding
+
+
+def values(text: str | bytes) -> list[Any]:
+    return [found.value for found in read(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("# nothing\n", []),
+        ("---\n---\na: 1\n...\n---\n# x\n", [{"a": 1}]),
+        ("\ufeffa: b\r\nc: d\r\n", [{"a": "b", "c": "d"}]),
+        ('{"a": "\\ud83d\\ude00", "b": "\\\\ud83d"}', [{"a": "\U0001f600", "b": "\\ud83d"}]),
+        ("a: &x {b: 1}\nc: *x\n", [{"a": {"b": 1}, "c": {"b": 1}}]),
+        ("a: |\n  on\n  010\n", [{"a": "on\n010\n"}]),
+        ("a: 'on'\nb: \"010\"\n", [{"a": "on", "b": "010"}]),
+        ("a:\nb: []\n", [{"a": None, "b": []}]),
+    ],
+)
+def test_values(text: str, expected: list[Any]) -> None:
+    found = read(text)
+    assert [one.value for one in found] == expected
+    assert not any(one.faults for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ("hosts: [*.example.com]", "1:9", 'write "*.example.com" in quotes'),
+        ("hosts:\n- *.example.com\n", "2:3", 'write "*.example.com" in quotes'),
+        ("hosts:\n- *\n", "2:3", 'write "*" in quotes'),
+        ("a: *foo", "1:4", 'write "*foo" in quotes'),
+        ("a: &x [*x]", "1:8", 'write "*x" in quotes'),
+        ("a:\n\t- b", "2:1", "use spaces"),
+        ("a: b: c", "1:5", "quote the value or indent it"),
+        ("a: @b", "1:4", "put it in quotes"),
+        ("a: `b`", "1:4", "put it in quotes"),
+        ("a: [b\nc: d", "1:4", "a bracket is opened here"),
+        ("a: 'b\nc", "1:4", "never closed"),
+        ("a: b\n c: d\n", "2:3", "quote the value or indent it"),
+        (" a: b\nc: d", "2:1", "check the indentation"),
+        ('a: "\\q"', "1:5", "use single quotes"),
+        ("a: b\nc\n", "3:1", "add the colon"),
+        ("a: \x00", "1:4", "U+0000"),
+        ("a: b\nc: \x1b[31m", "2:4", "U+001B"),
+        ("a: b\n\ufeff---\nc: d", "2:1", "U+FEFF"),
+        ("%TAG ! x\n---\na: b", "1:1", "directive"),
+        (b"\xff", "1:1", "save the file as UTF-8"),
+        (b"a: b\nc: \xe9", "2:4", "byte 0xe9"),
+        ("a: b".encode("utf-16"), "1:1", "UTF-16"),
+    ],
+)
+def test_unreadable_text(loader: str, text: str | bytes, where: str, words: str) -> None:
+    found = refuse(text)
+    assert (found.rule, found.line) == ("EG901", int(where.partition(":")[0]))
+    if loader == "libyaml":
+        assert found.where == f"f.yaml:{where}"
+    assert words in found.message
+    assert one_line(found.message) == found.message
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "where", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", "EG903", "3:1", "already in line 1"),
+        ("a: {b: 1, b: 2}", "EG903", "1:11", "already in line 1"),
+        ("a: on", "EG904", "1:4", 'write "on"'),
+        ("on: a", "EG904", "1:1", 'write "on"'),
+        ("a: [010]", "EG904", "1:5", 'write "010"'),
+        ("a: &x {b: 1}\nd: {<<: *x}", "EG905", "2:5", "write the fields out"),
+        ("a: !!str 5", "EG905", "1:4", "tag:yaml.org,2002:str"),
+        ("a: !x {b: c}", "EG905", "1:4", "remove it"),
+        ("80: x", "EG905", "1:1", "put it in quotes"),
+        ("? [a]\n: b", "EG905", "1:3", "put it in quotes"),
+    ],
+)
+def test_fault(text: str, rule: str, where: str, words: str) -> None:
+    (found,) = read(text)
+    (fault,) = found.faults
+    assert (fault.rule, fault.where) == (rule, f"f.yaml:{where}")
+    assert words in fault.message
+    assert fault.cure
+
+
+def test_json_indented_by_tabs(loader: str) -> None:
+    if loader == "python":
+        pytest.skip("only libyaml takes tabs between the tokens of JSON")
+    assert values('{\n\t"a": [1,\n\t2]}') == [{"a": [1, 2]}]
+
+
+def test_the_merge_key_in_quotes_is_an_ordinary_key() -> None:
+    (found,) = read('"<<": {a: b}')
+    assert found.faults == ()
+
+
+def test_documents_before_a_fault_are_read() -> None:
+    documents = parse_documents("a: b\n---\nc: [", "f.yaml")
+    assert next(documents).value == {"a": "b"}
+    with pytest.raises(InputError):
+        next(documents)
+
+
+def test_places() -> None:
+    (found,) = read("a:\n  b:\n  - {c: 1}\n  - c: 2\n    d.e/f: 3\n")
+    for path, line, column in [
+        ("", 1, 1),
+        ("a", 1, 1),
+        ("a.b", 2, 3),
+        ("a.b[0]", 3, 5),
+        ("a.b[0].c", 3, 6),
+        ("a.b[1]", 4, 5),
+        ('a.b[1]["d.e/f"]', 5, 5),
+        ("a.b[1].missing.deeper", 4, 5),
+        ("a.b[7].c", 2, 3),
+        ("missing", 1, 1),
+    ]:
+        assert find_place(found.place, path)[:2] == (line, column), path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 65 + "]" * 65, "64 levels"),
+        ("{a: " * 65 + "1" + "}" * 65, "64 levels"),
+        ("- " * 65 + "a", "64 levels"),
+        ("a: &x 1\nb: [" + "*x, " * 65 + "]", "64 aliases"),
+        ("a: " + "x" * (1 << 20), "1 MiB"),
+        ("a: &x " + "x" * 20_000 + "\nb: [" + "*x, " * 60 + "]", "1 MiB"),
+        ("kind: List\nitems:\n- a: b\n- c: " + "x" * (1 << 20), "1 MiB"),
+    ],
+)
+def test_bound(text: str, words: str) -> None:
+    found = refuse(text)
+    assert found.rule == "EG902"
+    assert words in found.message
+    assert found.line > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 64 + "]" * 64,
+        "a: &x 1\nb: [" + "*x, " * 64 + "]",
+        "a: " + "x" * ((1 << 20) - 3),
+        # The items of a List are bounded one by one: `kubectl get -o yaml` gives one big List.
+        "kind: List\nitems:\n" + ("- a: " + "x" * 700_000 + "\n") * 3,
+    ],
+)
+def test_just_within_the_bounds(text: str) -> None:
+    (found,) = read(text)
+    assert found.faults == ()
+
+
+def test_too_many_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MAX_DOCUMENTS", 3)
+    assert values("---\na: 1\n" * 3) == [{"a": 1}] * 3
+    found = refuse("---\na: 1\n" * 4)
+    assert (found.rule, found.line) == ("EG902", 7)
+
+
+def test_faults_are_counted_out() -> None:
+    (found,) = read("a: 1\n" * 1000)
+    assert len(found.faults) == document.MAX_FAULTS

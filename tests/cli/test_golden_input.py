@@ -1,0 +1,68 @@
+"""The golden inputs of the compiler, rendered by the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from egress_operator.cli.main import run
+from egress_operator.cli.option import COMPILE_OPTIONS
+from egress_operator.compiler.name import is_our_name
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = sorted(path.parent for path in GOLDEN.glob("*/*/input.yaml"))
+UNKNOWN_FLAGS = {"outbound_mode", "settle"}
+"""Settings that take no part in what is rendered."""
+
+
+def build_arguments(options: dict[str, Any]) -> list[str]:
+    """Spell the settings of a case as flags."""
+    arguments = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if name in UNKNOWN_FLAGS:
+            continue
+        assert flag in COMPILE_OPTIONS
+        text = ("on" if value else "off") if isinstance(value, bool) else value
+        arguments += [f"--{flag}", text if isinstance(text, str) else ",".join(text)]
+    return arguments
+
+
+def strip(obj: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only a cluster knows."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "ownerReferences"}
+    return {**obj, "metadata": metadata}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = list(yaml.safe_load_all((case / "input.yaml").read_text()))
+    settings = [found for found in documents if found["kind"] == "Settings"]
+    texts = (case / "input.yaml").read_text().split("\n---\n")
+    path = tmp_path / "input.yaml"
+    path.write_text("\n---\n".join(text for text in texts if "kind: Settings" not in text))
+    arguments = build_arguments((settings[0].get("settings") or {}) if settings else {})
+
+    code = run(["render", "-f", str(path), *arguments])
+
+    out, err = capsys.readouterr()
+    if not any(is_our_name(found["metadata"]["name"]) for found in documents if is_istio(found)):
+        rendered = [strip(obj) for obj in yaml.safe_load_all(out)]
+        expected = [strip(obj) for obj in yaml.safe_load_all((case / "objects.yaml").read_text())]
+        assert rendered == expected
+    lines = (case / "diagnostics.txt").read_text().splitlines()
+    for line in lines:
+        label, rule, field, message = line.split(" ", 3)
+        field = "" if field == "-:" else f" {field.removesuffix(':')}"
+        assert f" {rule} {label}{field}: {message}\n" in err
+    assert (code == 0) is (": error " not in err)
+
+
+def is_istio(document: dict[str, Any]) -> bool:
+    """Whether it is an Istio object: under a name of ours it stands in the way, or is kept."""
+    return str(document.get("apiVersion")).startswith("networking.istio.io/")
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) > 30

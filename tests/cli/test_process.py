@@ -1,0 +1,501 @@
+"""The program as its users have it: exit codes, streams, pipes, files."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.call import BROKEN, POLICY, REFUSED, ROOT, TIME_LIMIT_S, build_environment, call
+from egress_operator.cli.main import run
+from testbed.port import find_free_port
+
+ESC = b"\x1b"
+TRACEBACK = b"Traceback"
+
+OLDER = POLICY.replace("payments, ", 'older, creationTimestamp: "2026-01-01T00:00:00Z", ')
+CONFLICT = f"{OLDER}---\n{POLICY}    ports: [{{number: 443, protocol: TLS, targetPort: 8443}}]\n"
+SHADOWED = (
+    f"{POLICY}---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\n"
+    "metadata: {name: mine, namespace: shop}\nspec: {hosts: [api.stripe.com]}\n"
+)
+
+CODES = [
+    ("fine", POLICY, 0),
+    ("nothing", "", 0),
+    ("warning", SHADOWED, 0),
+    ("refused", REFUSED, 1),
+    ("conflict", CONFLICT, 1),
+    ("duplicate key", POLICY + "spec: {}\n", 1),
+    ("twice", f"{POLICY}---\n{POLICY}", 1),
+    ("no object", "a: b\n", 1),
+    ("broken", BROKEN, 2),
+    ("fine and broken", f"{POLICY}---\n{BROKEN}", 2),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), [row[1:] for row in CODES], ids=[r[0] for r in CODES])
+@pytest.mark.parametrize(
+    "arguments", [("lint",), ("lint", "-o", "json"), ("render",), ("render", "-o", "json")]
+)
+def test_exit_code_does_not_depend_on_the_output(
+    arguments: tuple[str, ...],
+    text: str,
+    code: int,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    path = tmp_path / "input.yaml"
+    path.write_text(text)
+    assert run([*arguments, "-f", str(path)]) == code
+    out, err = capfdbinary.readouterr()
+    assert TRACEBACK not in err
+    assert ESC not in out + err
+
+
+@pytest.mark.parametrize(("text", "code"), [(POLICY, 0), (REFUSED, 1), (BROKEN, 2)])
+def test_exit_code_of_the_process(text: str, code: int) -> None:
+    for command in ("lint", "render"):
+        assert call(command, "-f", "-", stdin=text.encode()).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("frob",), "No such command 'frob'; see egressctl --help"),
+        (("render", "--frob"), "No such option '--frob'"),
+        (("render", "-o", "toml"), "see egressctl render --help"),
+        (("lint",), "nothing to read: name files or directories with -f, or - for stdin"),
+        (("lint", "-f", "-", "--allowed-cidrs", "x"), "--allowed-cidrs: 'x' is not a CIDR"),
+        (("run", "--metrics-port", "0"), "--metrics-port: 0 is not between 1 and 65535"),
+        (("run", "--context"), "Option '--context' requires an argument"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("egressctl: ")
+    assert words in line
+
+
+def test_without_arguments_the_help_goes_to_stderr() -> None:
+    done = call()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Exit codes, whatever -o says:" in done.stderr
+
+
+def test_lint_finding(tmp_path: Path) -> None:
+    path = tmp_path / "egress.yaml"
+    path.write_text(f"# first\n{REFUSED}")
+    done = call("lint", path)
+    assert done.returncode == 1
+    assert done.stdout.decode() == (
+        f"{path}:7:13: error EG010 shop/payments spec.destinations[0].hosts[0]: "
+        "'API.stripe.com' has upper-case letters; write api.stripe.com\n"
+    )
+    assert done.stderr == b"policies: 1, errors: 1, warnings: 0\n"
+
+
+def test_lint_json(tmp_path: Path) -> None:
+    path = tmp_path / "egress.yaml"
+    path.write_text(REFUSED)
+    done = call("lint", "-f", path, "-o", "json")
+    found = json.loads(done.stdout)
+    assert found["summary"] == {"policies": 1, "errors": 1, "warnings": 0}
+    (finding,) = found["findings"]
+    assert {name: finding[name] for name in ("rule", "level", "file", "line", "column")} == {
+        "rule": "EG010",
+        "level": "error",
+        "file": str(path),
+        "line": 6,
+        "column": 13,
+    }
+    assert finding["path"] == "spec.destinations[0].hosts[0]"
+    assert finding["object"] == "shop/payments"
+    assert finding["message"]
+    assert finding["cure"]
+
+
+def test_unquoted_wildcard_says_the_cure() -> None:
+    done = call("lint", "-f", "-", stdin=BROKEN.encode())
+    assert done.stdout.decode() == (
+        "<stdin>:6:13: error EG901 YAML takes *.stripe.com for a reference to another place: "
+        'write "*.stripe.com" in quotes\n'
+    )
+
+
+def test_unknown_field_is_guessed() -> None:
+    text = POLICY.replace("hosts:", "host:")
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert b"<stdin>:6:5: error EG001" in done.stdout
+    assert b"did you mean hosts?" in done.stdout
+
+
+def test_conflict_among_files(tmp_path: Path) -> None:
+    older, younger = CONFLICT.split("---\n")
+    (tmp_path / "b.yaml").write_text(older)
+    (tmp_path / "a.yaml").write_text(younger)
+    done = call("lint", "-f", tmp_path / "b.yaml", "-f", tmp_path / "a.yaml")
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith(f"{tmp_path}/a.yaml:6:13: error EG102 shop/payments ")
+    assert "older" in line
+
+
+def test_warnings_fail_only_on_demand() -> None:
+    arguments = ("lint", "-f", "-", "--fail-on", "warning")
+    done = call(*arguments, stdin=SHADOWED.encode())
+    assert done.returncode == 1
+    assert b": warning EG105 shop/payments: " in done.stdout
+    assert call(*arguments, stdin=POLICY.encode()).returncode == 0
+
+
+def test_render_keeps_streams_apart() -> None:
+    bad = REFUSED.replace("payments", "other")
+    done = call("render", "-f", "-", stdin=f"{POLICY}---\n{bad}".encode())
+    assert done.returncode == 1
+    (obj,) = yaml.safe_load_all(done.stdout)
+    assert (obj["kind"], obj["spec"]["hosts"]) == ("ServiceEntry", ["api.stripe.com"])
+    assert obj["metadata"]["annotations"]["egress-operator.io/policies"] == "payments"
+    assert "ownerReferences" not in obj["metadata"]
+    (line,) = done.stderr.decode().splitlines()
+    assert "EG010 shop/other" in line
+
+
+def test_render_refers_to_owners_that_exist() -> None:
+    text = POLICY.replace("namespace: shop", "namespace: shop, uid: abc-1")
+    done = call("render", "-f", "-", stdin=text.encode())
+    (obj,) = yaml.safe_load_all(done.stdout)
+    assert obj["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "egress-operator.io/v1alpha1",
+            "kind": "EgressPolicy",
+            "name": "payments",
+            "uid": "abc-1",
+        }
+    ]
+
+
+def test_a_copied_uid_refers_to_nobody() -> None:
+    text = POLICY.replace("namespace: shop", "namespace: shop, uid: abc-1")
+    both = f"{text}---\n{text.replace('payments', 'other').replace('api.', 'files.')}"
+    done = call("render", "-f", "-", stdin=both.encode())
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert [obj["spec"]["hosts"] for obj in objects] == [["api.stripe.com"], ["files.stripe.com"]]
+    assert not any("ownerReferences" in obj["metadata"] for obj in objects)
+
+
+def test_render_prints_nothing_of_unreadable_input() -> None:
+    done = call("render", "-f", "-", stdin=f"{POLICY}---\n{BROKEN}".encode())
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"<stdin>:13:13: error EG901" in done.stderr
+
+
+def test_render_is_byte_stable_and_sorted(tmp_path: Path) -> None:
+    names = [("b", "shop", "b.example.com"), ("a", "shop", "a.example.com"), ("c", "app", "c.co")]
+    texts = [
+        POLICY.replace("payments", name).replace("shop", space).replace("api.stripe.com", host)
+        for name, space, host in names
+    ]
+    http = "    ports: [{number: 80, protocol: HTTP}]\n    http: {timeout: 3s}\n"
+    one = tmp_path / "one.yaml"
+    one.write_text("---\n".join(text + http for text in texts))
+    two = tmp_path / "two.yaml"
+    two.write_text("---\n".join(text + http for text in reversed(texts)))
+    first, second = call("render", "-f", one), call("render", "-f", two)
+    assert first.returncode == 0
+    assert first.stdout == second.stdout
+    found = [
+        (obj["metadata"]["namespace"], obj["kind"], obj["spec"]["hosts"][0])
+        for obj in yaml.safe_load_all(first.stdout)
+    ]
+    assert found == [
+        ("app", "ServiceEntry", "c.co"),
+        ("app", "VirtualService", "c.co"),
+        ("shop", "ServiceEntry", "a.example.com"),
+        ("shop", "ServiceEntry", "b.example.com"),
+        ("shop", "VirtualService", "a.example.com"),
+        ("shop", "VirtualService", "b.example.com"),
+    ]
+    as_json = json.loads(call("render", "-f", one, "-o", "json").stdout)
+    assert (as_json["apiVersion"], as_json["kind"]) == ("v1", "List")
+    assert as_json["items"] == list(yaml.safe_load_all(first.stdout))
+
+
+def test_render_reads_its_own_output_back(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    first = call("render", "-f", tmp_path)
+    (tmp_path / "objects.yaml").write_bytes(first.stdout)
+    second = call("render", "-f", tmp_path)
+    assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, b"")
+
+
+def test_lists_are_opened_and_findings_lie_in_them() -> None:
+    items = "".join(
+        f"- {json.dumps(yaml.safe_load(text))}\n" for text in (POLICY, REFUSED.replace("pay", "p"))
+    )
+    done = call("lint", "-f", "-", stdin=f"items:\n{items}kind: List\napiVersion: v1\n".encode())
+    assert done.stdout.startswith(b"<stdin>:3:")
+    assert b"EG010 shop/pments" in done.stdout
+    assert done.stderr == b"policies: 2, errors: 1, warnings: 0\n"
+
+
+def test_settings_come_from_flags_and_environment() -> None:
+    text = POLICY.replace("hosts: [api.stripe.com]", "addresses: [10.9.8.7]")
+    text += "    ports: [{number: 5432, protocol: TCP}]\n"
+    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 1
+    arguments = ("lint", "-f", "-", "--allowed-cidrs", "10.9.0.0/16")
+    assert call(*arguments, stdin=text.encode()).returncode == 0
+    env = {"EGRESS_ALLOWED_CIDRS": "10.9.0.0/16", "EGRESS_METRICS_PORT": "of another command"}
+    assert call("lint", "-f", "-", stdin=text.encode(), env=env).returncode == 0
+
+
+def test_namespaces_of_the_input_are_known() -> None:
+    text = POLICY.replace("api.stripe.com", "db.billing")
+    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 0
+    text += "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: billing}\n"
+    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 1
+
+
+def test_namespace_of_policies_that_name_none() -> None:
+    text = POLICY.replace(", namespace: shop", "")
+    for arguments, namespace in [((), "default"), (("-n", "till"), "till")]:
+        done = call("render", "-f", "-", *arguments, stdin=text.encode())
+        (obj,) = yaml.safe_load_all(done.stdout)
+        assert obj["metadata"]["namespace"] == namespace
+
+
+def test_directory_with_other_things(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "other.yaml").write_text("apiVersion: v1\nkind: ConfigMap\ndata: {a: on, a: 010}\n")
+    (tmp_path / "package.json").write_text('{"name": "x"}')
+    (tmp_path / "chart.yaml").write_text("{{- if .Values.a }}\na: b\n")
+    done = call("lint", tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode().splitlines() == [
+        "note: 2 documents of other kinds left out",
+        "note: 1 file left out, neither YAML nor ours",
+        "policies: 1, errors: 0, warnings: 0",
+    ]
+    (tmp_path / "chart.yaml").write_text(f"{POLICY}  x: {{{{ .Values.a }}\n")
+    assert call("lint", tmp_path).returncode == 2
+
+
+def test_misspelt_kind_and_version() -> None:
+    for old, new, words in [
+        ("kind: EgressPolicy", "kind: EgresPolicy", b"did you mean EgressPolicy?"),
+        ("v1alpha1", "v1", b"write egress-operator.io/v1alpha1"),
+    ]:
+        done = call("lint", "-f", "-", stdin=POLICY.replace(old, new).encode())
+        assert done.returncode == 1
+        assert b"<stdin>:1:1: error EG906" in done.stdout
+        assert words in done.stdout
+
+
+def test_nothing_from_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\nb.yaml"
+    path.write_text(POLICY + '"x\\e[31m\\ny": 1\n')
+    done = call("lint", tmp_path)
+    assert done.returncode == 1
+    assert ESC not in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "coloured"),
+    [
+        ((), {}, False),
+        ((), {"FORCE_COLOR": "1"}, True),
+        ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ((), {"FORCE_COLOR": ""}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+        (("--color", "never"), {"FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_colour(arguments: tuple[str, ...], env: dict[str, str], *, coloured: bool) -> None:
+    done = call("lint", "-f", "-", *arguments, stdin=REFUSED.encode(), env=env)
+    assert (ESC in done.stdout) is coloured
+    done = call("render", "-f", "-", *arguments, stdin=REFUSED.encode(), env=env)
+    assert (ESC in done.stderr) is coloured
+    assert ESC not in done.stdout
+
+
+@pytest.mark.parametrize(("term", "coloured"), [("xterm", True), ("dumb", False)])
+def test_colour_on_a_terminal(term: str, *, coloured: bool) -> None:
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "egress_operator.cli", "lint", "-f", "-"],
+            input=REFUSED.encode(),
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            env=build_environment(TERM=term),
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+        assert (ESC in os.read(ours, 4096)) is coloured
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def _pipe(command: str) -> subprocess.CompletedProcess[bytes]:
+    program = f"{sys.executable} -m egress_operator.cli"
+    return subprocess.run(
+        ["bash", "-c", command.replace("egressctl", program)],
+        capture_output=True,
+        env=build_environment(),
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", ["crds", "render -f {}", "lint -o json -f {}", "--help"])
+def test_a_reader_that_goes_away_is_no_error(arguments: str, tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text("---\n".join(POLICY.replace("payments", f"p{n}") for n in range(200)))
+    ended = "true" if arguments == "--help" else "head -c 10"
+    done = _pipe(
+        f"egressctl {arguments.format(path)} | {ended} >/dev/null; exit ${{PIPESTATUS[0]}}"
+    )
+    assert (
+        done.returncode,
+        done.stderr.replace(b"policies: 200, errors: 0, warnings: 0\n", b""),
+    ) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", ["crds", "--help", "version"])
+def test_a_full_disk_is_one_line(arguments: str) -> None:
+    done = _pipe(f"egressctl {arguments} >/dev/full")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert "No space left on device" in line
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    for arguments in (f"render -f {path}", f"lint {path}", "version"):
+        done = _pipe(f"egressctl {arguments} {closed}")
+        assert (done.returncode, TRACEBACK in done.stderr) == (0, False), done.stderr
+    done = _pipe(f"egressctl lint -f - {closed} <&-")
+    assert done.returncode == 2
+
+
+def test_plain_locale(tmp_path: Path) -> None:
+    path = tmp_path / "ä.yaml"
+    path.write_text(REFUSED)
+    env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = call("lint", path, env=env)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout
+
+
+def test_unexpected_error_is_one_line_until_asked() -> None:
+    code = (
+        "import sys, egress_operator.cli.command.version as v, egress_operator.cli.main as m\n"
+        "def fail(text): raise RuntimeError('boom')\n"
+        "v.write_data = fail\n"
+        "sys.exit(m.run(sys.argv[1:]))\n"
+    )
+
+    def start(*arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            env=build_environment(**env),
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+
+    done = start("version")
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert "RuntimeError: boom" in line
+    for done in (start("--debug", "version"), start("version", EGRESSCTL_DEBUG="1")):
+        assert done.returncode == 2
+        assert TRACEBACK in done.stderr
+
+
+def test_interrupt_is_one_line() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "egress_operator.cli", "lint", "-f", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=build_environment(),
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stderr is not None
+            # It reads to the end of its input, which does not come: more than a pipe holds is
+            # taken only once it reads.
+            process.stdin.write(b"# comment\n" * 50_000)
+            process.stdin.flush()
+            for _ in range(10):
+                # One that comes between two reads is noticed only after the next one.
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(TIME_LIMIT_S / 10)
+                    break
+            assert process.poll() == 130
+            assert process.stderr.read().strip() == b"egressctl: interrupted"
+        finally:
+            process.kill()
+
+
+def test_name_of_the_plugin(tmp_path: Path) -> None:
+    script = tmp_path / "kubectl-egress"
+    script.write_text("from egress_operator.cli.main import main\nmain()\n")
+    done = subprocess.run(
+        [sys.executable, str(script), "render", "--help"],
+        capture_output=True,
+        env=build_environment(),
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+    assert done.stdout.startswith(b"Usage: kubectl egress render ")
+
+
+def test_version() -> None:
+    text, as_json = call("version"), call("version", "-o", "json")
+    found = json.loads(as_json.stdout)
+    assert text.stdout.decode() == f"egressctl {found['version']}\n"
+    assert found["apiVersion"] == "egress-operator.io/v1alpha1"
+
+
+def test_crds() -> None:
+    done = call("crds")
+    assert (done.returncode, done.stderr) == (0, b"")
+    (crd,) = yaml.safe_load_all(done.stdout)
+    assert crd["metadata"]["name"] == "egresspolicies.egress-operator.io"
+    shipped = sorted((ROOT / "crds").glob("*.yaml"))
+    assert [yaml.safe_load(path.read_text()) for path in shipped] == [crd]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    done = call(env={"_EGRESSCTL_COMPLETE": f"{shell}_source"})
+    assert done.returncode == 0
+    assert b"_EGRESSCTL_COMPLETE" in done.stdout
+
+
+def test_completed_words() -> None:
+    env = {"_EGRESSCTL_COMPLETE": "bash_complete", "COMP_WORDS": "egressctl r", "COMP_CWORD": "1"}
+    done = call(env=env)
+    assert done.stdout.decode().split() == ["plain,render", "plain,run"]
+
+
+def test_operator_that_cannot_find_a_cluster_ends_with_its_own_code(tmp_path: Path) -> None:
+    ports = ("--metrics-port", str(find_free_port()), "--health-port", str(find_free_port()))
+    done = call("run", *ports, "--kubeconfig", tmp_path / "missing", "--bind", "127.0.0.1")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert TRACEBACK not in done.stderr
+    assert b"missing" in done.stderr

@@ -1,0 +1,37 @@
+"""The reference page is what the program says of itself."""
+
+from cli.call import ROOT, call
+from egress_operator.cli.exit import EXIT_TABLE, ExitCode
+from egress_operator.cli.finding import FILE_RULES, FileRule
+from egress_operator.cli.program import COMMANDS
+from egress_operator.cli.reference import build_reference
+from egress_operator.diagnostic import RULES
+from egress_operator.runtime.settings import OPTIONS
+
+
+def test_page_is_fresh() -> None:
+    page = ROOT / "docs" / "reference" / "cli.md"
+    assert page.read_text("utf-8") == build_reference(), "run make gen"
+
+
+def test_page_names_everything() -> None:
+    page = build_reference()
+    for option in OPTIONS:
+        assert f"--{option.name} " in page
+        assert option.env in page
+    for name in COMMANDS:
+        assert f"## egressctl {name}\n" in page
+    for code, meaning in EXIT_TABLE:
+        assert f"| {code.value} | {meaning} |" in page
+
+
+def test_tables_are_complete() -> None:
+    assert [code for code, _ in EXIT_TABLE] == list(ExitCode)
+    assert set(FILE_RULES) == set(FileRule)
+    assert not {rule.value for rule in FileRule} & set(RULES)
+
+
+def test_help_has_the_exit_codes() -> None:
+    text = call("--help").stdout.decode()
+    for code, meaning in EXIT_TABLE:
+        assert f"{code.value}  {meaning}" in text

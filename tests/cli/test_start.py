@@ -1,0 +1,45 @@
+"""What does not run the operator starts without its libraries."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cli.call import POLICY, TIME_LIMIT_S, build_environment
+
+OPERATOR = {"kopf", "kubernetes", "aiohttp", "prometheus_client", "pythonjsonlogger", "asyncio"}
+LIGHT = OPERATOR | {"pydantic", "yaml", "egress_operator.compiler.plan"}
+CODE = """
+import json, sys
+from egress_operator.cli.main import run
+code = run(sys.argv[1:])
+sys.stderr.write(json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (("--help",), LIGHT),
+        (("version",), LIGHT),
+        (("crds",), LIGHT),
+        (("run", "--help"), LIGHT),
+        (("render", "--help"), LIGHT),
+        (("lint", "--help"), LIGHT),
+        (("lint", "-f", "-", "-o", "json"), OPERATOR),
+        (("render", "-f", "-"), OPERATOR),
+    ],
+)
+def test_modules(arguments: tuple[str, ...], forbidden: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments],
+        input=POLICY.encode(),
+        capture_output=True,
+        env=build_environment(),
+        timeout=TIME_LIMIT_S,
+        check=True,
+    )
+    code, modules = json.loads(done.stderr)
+    assert code == 0
+    assert forbidden.isdisjoint(modules), forbidden.intersection(modules)
