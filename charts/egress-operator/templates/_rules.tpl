@@ -1,0 +1,52 @@
+{{- /* What the operator does in the namespaces that it serves. */ -}}
+{{- define "egress-operator.namespacedRules" -}}
+# What users ask for. Never update: the operator cannot change a policy's spec or metadata.
+- apiGroups: [egress-operator.io]
+  resources: [egresspolicies]
+  verbs: [list, watch]
+- apiGroups: [egress-operator.io]
+  resources: [egresspolicies/status]
+  verbs: [patch]
+# What it makes of that, in the policy's namespace.
+- apiGroups: [networking.istio.io]
+  resources: [serviceentries, virtualservices]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{- /* What it reads that is in no namespace. */ -}}
+{{- define "egress-operator.clusterRules" -}}
+# A host such as `api.shop` could be a Service of the namespace `shop`.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+# Whether the own kind is there.
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [egresspolicies.egress-operator.io]
+  verbs: [list, watch]
+{{- end -}}
+
+{{- /* A binding of the role (list context kind namespace): the namespace empty for a ClusterRoleBinding. */ -}}
+{{- define "egress-operator.binding" -}}
+{{- $root := index . 0 -}}{{- $kind := index . 1 -}}{{- $namespace := index . 2 -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ include "egress-operator.clusterName" $root }}{{ index . 3 }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "egress-operator.labels" $root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ include "egress-operator.clusterName" $root }}{{ index . 3 }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "egress-operator.serviceAccountName" $root }}
+    namespace: {{ $root.Release.Namespace }}
+{{- end -}}
