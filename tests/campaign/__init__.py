@@ -1,0 +1,1 @@
+"""Faults at random points of a burst, and the rules that hold afterwards."""

@@ -1,0 +1,88 @@
+"""The operator, or the API server, is killed at random points of a burst; the rules hold after."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from testbed.controlplane import ControlPlane, ControlPlaneOption
+from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.deadline import wait_until
+from testbed.operator import Operator
+
+from .campaign import Campaign, is_served
+from .history import CHILDREN, History
+
+SEED = int(os.environ.get("CAMPAIGN_SEED", "20261121"))
+KILLS = int(os.environ.get("CAMPAIGN_KILLS", "50"))
+APISERVER_KILLS = 3
+RESYNCS = 3
+
+
+@pytest.fixture
+def campaign(
+    fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
+) -> Iterator[Callable[[int], Campaign]]:
+    """Start a campaign with a seed, on a control plane of its own."""
+    plane = fresh_control_plane(ControlPlaneOption(audit=True))
+    with History(plane.etcd_url) as history:
+        istio = [item for item in load_istio_crds() if item["spec"]["names"]["kind"] in CHILDREN]
+        install_crds(plane.admin, [*istio, *load_our_crds()])
+        wait_until(lambda: is_served(plane), 30, "the kinds are not served")
+        started: list[Campaign] = []
+
+        def start(seed: int) -> Campaign:
+            started.append(Campaign(plane, history, seed))
+            return started[0]
+
+        yield start
+        for running in started:
+            if running.operator is not None:
+                running.operator.stop()
+
+
+def count_comparisons(operator: Operator) -> float:
+    """Count how often every host was compared with what is there."""
+    hosts = operator.metric("egress_operator_hosts")
+    settled = operator.metric('egress_operator_reconcile_total{result="settled"}')
+    return settled / hosts if hosts else 0.0
+
+
+@pytest.mark.timeout(600)
+def test_kills_at_random_points_break_no_rule(campaign: Callable[[int], Campaign]) -> None:
+    run = campaign(SEED)
+    for _ in range(KILLS):
+        run.live_and_die()
+    assert run.faults == KILLS
+    run.start()
+    evidence = run.converge()
+    print(run.summarise(evidence))  # noqa: T201 - shown with -s, and when the test fails
+    assert run.burst.deleted_while_away > 0
+    # Quiet: nothing is written any more, and nothing by a new process that compares everything.
+    assert run.count_quiet_writes() == [], run.describe("it is not quiet")
+    mark = len(run.gather().records)
+    run.kill()
+    operator = run.start_ready(EGRESS_RESYNC="1")
+    wait_until(lambda: count_comparisons(operator) >= RESYNCS, 30, "all is compared")
+    assert run.gather().records[mark:] == (), run.describe("a restart writes")
+    run.converge()
+    assert operator.stop() == 0
+    run.operator = None
+
+
+@pytest.mark.timeout(600)
+def test_kills_of_the_api_server_break_no_rule(campaign: Callable[[int], Campaign]) -> None:
+    run = campaign(SEED + 1)
+    run.live_and_die()
+    # The same process sees the new server, or a new one does.
+    run.start_ready()
+    run.break_apiserver()
+    run.kill()
+    operator = run.start_ready()
+    for _ in range(APISERVER_KILLS - 1):
+        run.break_apiserver()
+    evidence = run.converge()
+    print(run.summarise(evidence))  # noqa: T201 - shown with -s, and when the test fails
+    assert run.count_quiet_writes() == [], run.describe("it is not quiet")
+    assert operator.stop() == 0
+    run.operator = None

@@ -1,0 +1,131 @@
+"""HTTP: what the proxy does with requests, counted at the server."""
+
+import re
+
+import pytest
+
+from mesh.traffic.world import CHECKOUT, HTTP, World, build_destination, build_policy
+from testbed.mesh import Mesh
+from testbed.request import DIRECT, TIMEOUT_504, UNAVAILABLE_503, Outcome
+
+pytestmark = pytest.mark.mesh
+
+READY = "GET http://api.example/"
+
+
+def apply_http(world: World, **http: object) -> None:
+    """Allow api.example with these settings of HTTP, and wait until every proxy has them."""
+    world.apply(build_policy("api", build_destination("api.example", http=http)))
+    world.mesh.expect(CHECKOUT, READY, DIRECT)
+    world.mesh.settle()
+
+
+def ask(world: World, path: str) -> tuple[Outcome, int]:
+    """Ask once; return what came of it, and how many requests the server has had."""
+    outcome = world.mesh.request(CHECKOUT, f"GET http://api.example{path}")
+    return outcome, world.mesh.outside.count("api.example", path)
+
+
+def test_a_slow_answer_ends_with_504(world: World, mesh: Mesh) -> None:
+    apply_http(world, timeout="500ms")
+
+    outcome, _ = ask(world, "/slow?seconds=4")
+
+    assert outcome.verdict is TIMEOUT_504
+    assert outcome.seconds < 4
+    mesh.expect(CHECKOUT, "GET http://api.example/slow?seconds=0", DIRECT)
+
+
+def test_without_a_timeout_the_proxy_waits(world: World) -> None:
+    apply_http(world)
+
+    outcome, _ = ask(world, "/slow?seconds=2")
+
+    assert (outcome.verdict, outcome.status) == (DIRECT, 200)
+
+
+def test_a_timeout_on_one_port_leaves_the_other_alone(world: World, mesh: Mesh) -> None:
+    other = {"number": 8080, "protocol": "HTTP"}
+    world.apply(
+        build_policy(
+            "api",
+            build_destination("api.example", http={"timeout": "500ms"}),
+            build_destination("api.example", ports=(other,)),
+        )
+    )
+
+    mesh.expect(CHECKOUT, "GET http://api.example/slow?seconds=3", TIMEOUT_504)
+    mesh.expect(CHECKOUT, "GET http://api.example:8080/slow?seconds=1", DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("retries", "path", "status", "count"),
+    [
+        ({"attempts": 2, "codes": [503]}, "/fail?times=2&status=503", 200, 3),
+        ({"attempts": 1, "codes": [503]}, "/fail?times=2&status=503", 503, 2),
+        ({"attempts": 2, "codes": [418]}, "/fail?times=1&status=503", 503, 1),
+        ({"attempts": 3, "codes": [429, 500]}, "/fail?times=1&status=429", 200, 2),
+        ({"attempts": 2, "conditions": ["5xx"]}, "/fail?times=2&status=500", 200, 3),
+        ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=500", 500, 1),
+        ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=502", 200, 2),
+        ({"attempts": 2, "conditions": ["retriable-4xx"]}, "/fail?times=1&status=409", 200, 2),
+        ({"attempts": 2, "conditions": ["reset"]}, "/fail?times=2&status=0", 200, 3),
+        ({"attempts": 2, "conditions": ["connect-failure"]}, "/fail?times=1&status=0", 503, 1),
+        (
+            {"attempts": 2, "conditions": ["connect-failure", "reset"], "codes": [503]},
+            "/fail?times=1&status=503",
+            200,
+            2,
+        ),
+        ({"attempts": 0}, "/fail?times=1&status=503", 503, 1),
+        ({"attempts": 0}, "/fail?times=1&status=0", 503, 1),
+    ],
+    ids=lambda value: (
+        "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None
+    ),
+)
+def test_the_server_is_asked_again(
+    world: World, retries: dict[str, object], path: str, status: int, count: int
+) -> None:
+    apply_http(world, retries=retries)
+
+    outcome, counted = ask(world, path)
+
+    assert (outcome.status, counted) == (status, count)
+
+
+def test_each_try_has_a_time_of_its_own(world: World) -> None:
+    retries = {"attempts": 2, "perTryTimeout": "300ms", "conditions": ["gateway-error"]}
+    apply_http(world, timeout="4s", retries=retries)
+
+    outcome, count = ask(world, "/slow?seconds=3")
+
+    assert outcome.verdict is TIMEOUT_504
+    assert count == 3
+
+
+@pytest.mark.parametrize(
+    ("http", "retried"),
+    [({}, 2), ({"timeout": "5s"}, 2), ({"retries": {"attempts": 0}}, 0)],
+    ids=["none", "timeout", "attempts-0"],
+)
+def test_istio_retries_twice_unless_told_otherwise(
+    world: World, mesh: Mesh, http: dict[str, object], retried: int
+) -> None:
+    nobody = {**HTTP, "targetPort": 81}
+    world.apply(build_policy("api", build_destination("api.example", ports=(nobody,), http=http)))
+    mesh.expect(CHECKOUT, READY, UNAVAILABLE_503)
+    mesh.settle()
+    before = count_retries(mesh)
+
+    assert mesh.request(CHECKOUT, READY).verdict is UNAVAILABLE_503
+
+    assert count_retries(mesh) - before == retried
+
+
+def count_retries(mesh: Mesh) -> int:
+    """Read the proxy's own count: a refused connection leaves no trace at the server."""
+    stats = mesh.members[CHECKOUT].ask_proxy("/stats?filter=upstream_rq_retry$")
+    found = re.search(r"^cluster\.outbound\|80\|\|api\.example;?\.\S+: (\d+)$", stats, re.MULTILINE)
+    assert found is not None, stats
+    return int(found[1])

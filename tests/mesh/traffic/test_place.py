@@ -1,0 +1,153 @@
+"""Where a host really is: other ports, fixed endpoints, other names, machines of the mesh."""
+
+import pytest
+
+from mesh.traffic.http2_server import Http2Server
+from mesh.traffic.world import (
+    APP,
+    CHECKOUT,
+    HTTP,
+    TCP,
+    TLS,
+    World,
+    build_destination,
+    build_policy,
+)
+from testbed.client import Object
+from testbed.deadline import wait_until
+from testbed.mesh import Mesh
+from testbed.network import HOST_ADDRESS
+from testbed.request import BLOCKED, DIRECT, UNAVAILABLE_503
+
+pytestmark = pytest.mark.mesh
+
+TLS_HANDSHAKE = b"\x16\x03"
+
+
+def build_backends(*endpoints: str) -> list[Object]:
+    return [{"name": "real", "endpoints": [{"address": address} for address in endpoints]}]
+
+
+def wait_for_servers(mesh: Mesh, text: str, expected: set[str]) -> None:
+    """Ask until each of the servers, and nobody else, has answered."""
+    seen: set[str] = set()
+
+    def ask() -> bool:
+        outcome = mesh.request(CHECKOUT, text)
+        if outcome.verdict is DIRECT:
+            seen.add(outcome.server)
+        return seen == expected
+
+    wait_until(ask, 15, f"not all of {sorted(expected)} answered")
+    for _ in range(10):
+        assert mesh.request(CHECKOUT, text).server in expected
+
+
+@pytest.mark.parametrize(
+    ("port", "text"),
+    [(HTTP, "GET http://api.example/"), (TLS, "TLS api.example:443")],
+    ids=["http", "tls"],
+)
+def test_the_destination_may_listen_on_another_port(
+    world: World, mesh: Mesh, port: Object, text: str
+) -> None:
+    target = 8080 if port is HTTP else 6380
+    port = {**port, "targetPort": target}
+
+    world.apply(build_policy("target", build_destination("api.example", ports=(port,))))
+
+    answer = mesh.expect(CHECKOUT, text, DIRECT).answer
+    assert answer is not None
+    assert answer.port == target
+    mesh.settle()
+    mesh.expect(CHECKOUT, f"TCP api.example:{target}", BLOCKED)
+
+
+def test_every_fixed_endpoint_is_used(world: World, mesh: Mesh) -> None:
+    servers = {"other.example", "db.example"}
+    backends = build_backends(*(mesh.outside.address_of(server) for server in servers))
+
+    world.apply(build_policy("backends", build_destination("api.example", backends=backends)))
+
+    mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT, server="")
+    mesh.settle()
+    wait_for_servers(mesh, "GET http://api.example/", servers)
+    mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
+
+
+def test_endpoints_may_be_names(world: World, mesh: Mesh) -> None:
+    servers = {"other.example", "db.example"}
+    destination = build_destination("api.example", backends=build_backends(*servers))
+
+    world.apply(build_policy("backends", destination))
+
+    mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT, server="")
+    mesh.settle()
+    wait_for_servers(mesh, "GET http://api.example/", servers)
+    answer = mesh.request(CHECKOUT, "GET http://api.example/").answer
+    assert answer is not None
+    assert answer.headers["host"] == "api.example"
+    mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
+    mesh.expect(APP, "GET http://api.example/", BLOCKED)
+
+
+def test_tls_goes_to_the_endpoints_too(world: World, mesh: Mesh) -> None:
+    backends = build_backends(mesh.outside.address_of("other.example"))
+    destination = build_destination("api.example", ports=(TLS,), backends=backends)
+
+    world.apply(build_policy("backends", destination))
+
+    answer = mesh.expect(
+        CHECKOUT, "GET https://api.example/", DIRECT, server="other.example"
+    ).answer
+    assert answer is not None
+    assert answer.sni == "api.example"
+
+
+def test_addresses_are_dialled_and_endpoints_reached(world: World, mesh: Mesh) -> None:
+    mesh.names.set("virtual.example", "198.51.100.200")
+    destination = build_destination(
+        "virtual.example",
+        ports=(TCP,),
+        addresses=["198.51.100.200"],
+        backends=build_backends(mesh.outside.address_of("db.example")),
+    )
+
+    world.apply(build_policy("virtual", destination))
+
+    mesh.expect(CHECKOUT, "TCP virtual.example:5432", DIRECT, server="db.example")
+    mesh.settle()
+    mesh.expect(CHECKOUT, "TCP db.example:5432", BLOCKED)
+
+
+def test_a_machine_inside_the_mesh_is_reached(world: World, mesh: Mesh) -> None:
+    backends = build_backends(mesh.outside.address_of("api.example"))
+    destination = build_destination("api.example", location="Internal", backends=backends)
+
+    world.apply(build_policy("vm", destination))
+
+    mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT)
+    assert world.entry("api.example")["spec"]["location"] == "MESH_INTERNAL"
+    mesh.settle()
+    mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
+
+
+def test_a_machine_with_an_account_is_spoken_to_in_mutual_tls(world: World, mesh: Mesh) -> None:
+    mesh.names.set("vm.example", HOST_ADDRESS)
+    real = {"name": "vm", "endpoints": [{"address": "vm.example", "serviceAccount": "warehouse"}]}
+    with Http2Server("vm.example") as server:
+        port = {**HTTP, "targetPort": server.port}
+        world.apply(
+            build_policy(
+                "vm",
+                build_destination(
+                    "vm.example", ports=(port,), location="Internal", backends=[real]
+                ),
+            )
+        )
+
+        # This machine has no proxy that could answer.
+        mesh.expect(CHECKOUT, "GET http://vm.example/", UNAVAILABLE_503)
+
+        assert server.strangers
+        assert all(begin.startswith(TLS_HANDSHAKE) for begin in server.strangers)

@@ -1,0 +1,256 @@
+"""A mesh with the real operator at work: what a test gives, waits for and looks at."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from egress_operator.compiler.name import build_group_name
+from egress_operator.status.lint import lint_status
+from testbed.audit import Record
+from testbed.client import Object
+from testbed.deadline import wait_until
+from testbed.ledger import load_objects
+from testbed.mesh import Mesh
+from testbed.operator import Operator, OperatorOption, start_operator
+
+POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
+ENTRY = ("networking.istio.io/v1", "ServiceEntry")
+ROUTE = ("networking.istio.io/v1", "VirtualService")
+NAMESPACE = "shop"
+CHECKOUT, BATCH, APP = "shop/checkout", "shop/batch", "pay/app"
+"""The workloads: one of the policies' namespace, one there with DNS capture, and a stranger."""
+
+HTTP = {"number": 80, "protocol": "HTTP"}
+TLS = {"number": 443, "protocol": "TLS"}
+TCP = {"number": 5432, "protocol": "TCP"}
+
+SETTINGS = {"EGRESS_ALLOWED_CIDRS": "198.51.100.0/24", "EGRESS_DNS_CAPTURE": "on"}
+TIMEOUT_S = 20.0
+COLLECTED_S = 45.0
+"""The garbage collector learns of kinds that are new to it every 30 s."""
+QUIET_S = 3.0
+"""How long an operator is watched that shall do nothing: there is no sign to wait for."""
+_TROUBLE = re.compile(r"Traceback|Warning:|was never retrieved|never awaited")
+
+
+def build_policy(name: str, *destinations: Mapping[str, Any]) -> Object:
+    """Build a policy in the namespace of `shop/checkout`. Pure."""
+    return {
+        "apiVersion": POLICY[0],
+        "kind": POLICY[1],
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"destinations": [dict(destination) for destination in destinations]},
+    }
+
+
+def build_destination(*hosts: str, ports: tuple[Object, ...] = (HTTP,), **more: object) -> Object:
+    """Build a destination, by default plain HTTP on port 80; what is empty is left out. Pure."""
+    fields = {"hosts": list(hosts), "ports": [dict(port) for port in ports], **more}
+    return {name: value for name, value in fields.items() if value}
+
+
+class World:
+    """The mesh and the operator. Statuses are linted whenever they are read."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.client = mesh.control_plane.admin
+        self.audit = mesh.control_plane.audit
+        self._operator: Operator | None = None
+
+    @property
+    def operator(self) -> Operator:
+        """The running operator."""
+        assert self._operator is not None, "the operator is stopped"
+        return self._operator
+
+    def start_operator(self, **settings: str) -> None:
+        """Start it and wait until it is ready; `settings` by environment variable."""
+        assert self._operator is None, "the operator runs"
+        option = OperatorOption(settings={**SETTINGS, **settings})
+        self._operator = start_operator(self.mesh.control_plane, option)
+
+    def stop_operator(self) -> None:
+        """End it and read its log: nothing may have gone wrong unseen."""
+        operator, self._operator = self.operator, None
+        code = operator.stop()
+        log = operator.log.read_text()
+        assert code == 0, f"the operator ended with {code}:\n{log[-2000:]}"
+        assert not _TROUBLE.search(log), log
+
+    def kill_operator(self) -> None:
+        """SIGKILL it, in the middle of whatever it does."""
+        operator, self._operator = self.operator, None
+        operator.kill()
+
+    @contextmanager
+    def without_operator(self) -> Iterator[None]:
+        """Let there be none for a while; another one takes over, unless the block starts one."""
+        try:
+            self.stop_operator()
+            yield
+        finally:
+            if self._operator is None:
+                self.start_operator()
+
+    @contextmanager
+    def operated_with(self, **settings: str) -> Iterator[None]:
+        """Let an operator with other settings take over for a while."""
+        try:
+            self.stop_operator()
+            self.start_operator(**settings)
+            yield
+        finally:
+            try:
+                if self._operator is not None:
+                    self.stop_operator()
+            finally:
+                self.start_operator()
+
+    @contextmanager
+    def mesh_config(self, **config: object) -> Iterator[None]:
+        """Let the operator read this of the mesh for a while: it reads when it starts."""
+        item = _build_config_map(config)
+        self.client.apply(item)
+        try:
+            self._restart_operator()
+            yield
+        finally:
+            metadata = item["metadata"]
+            self.client.delete("v1", "ConfigMap", metadata["name"], metadata["namespace"])
+            self._restart_operator()
+
+    def _restart_operator(self) -> None:
+        with self.without_operator():
+            pass
+
+    def watch_idle(self) -> None:
+        """Wait until a new operator has looked at every host, then give it time to do wrong."""
+        hosts = {item["metadata"]["name"] for item in self.client.list_objects(*ENTRY, NAMESPACE)}
+        wait_until(
+            lambda: self._count_looks() >= len(hosts),
+            TIMEOUT_S,
+            f"the operator does not look at all of {sorted(hosts)}",
+        )
+        time.sleep(QUIET_S)
+
+    def _count_looks(self) -> float:
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in self.operator.metrics().splitlines()
+            if line.startswith("egress_operator_reconcile_total{")
+        )
+
+    def apply(self, policy: Object | Path) -> Object:
+        """Apply a policy and wait until it is Ready at this generation; return it."""
+        (written,) = self.mesh.apply(policy)
+        return self.wait_ready(written["metadata"]["name"])
+
+    def delete(self, policy: Object | Path) -> None:
+        """Delete a policy and wait until its objects are gone, but for those it shares."""
+        (item,) = load_objects(policy)
+        self.mesh.delete(item)
+        self.wait_childless(item["metadata"]["name"])
+
+    def wait_childless(self, policy: str) -> None:
+        """Wait until a policy owns nothing."""
+        wait_until(
+            lambda: not self.children(policy),
+            COLLECTED_S,
+            f"objects of {policy} are still there",
+        )
+
+    def wait_ready(self, name: str) -> Object:
+        """Wait for Ready=True at the present generation; return the policy."""
+        self.wait_condition(name, "Ready", "True")
+        return self.policy(name)
+
+    def wait_condition(self, name: str, kind: str, status: str, reason: str = "") -> Object:
+        """Wait for a condition at the present generation and return it."""
+
+        def look() -> Object:
+            found = self.condition(name, kind)
+            assert found.get("status") == status, f"{kind} of {name} is {found}"
+            assert reason in {"", found["reason"]}, f"{kind} of {name} is {found}"
+            return found
+
+        return wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
+
+    def wait_gone(self, name: str, kind: str) -> None:
+        """Wait until a condition is not there any more."""
+        wait_until(
+            lambda: not self.condition(name, kind), TIMEOUT_S, f"{name} still has the condition"
+        )
+
+    def condition(self, name: str, kind: str) -> Object:
+        """Return a condition, empty when it is not there or speaks of an older generation."""
+        policy = self.policy(name)
+        for condition in policy.get("status", {}).get("conditions", ()):
+            if condition["type"] == kind:
+                current = condition["observedGeneration"] == policy["metadata"]["generation"]
+                return dict(condition) if current else {}
+        return {}
+
+    def policy(self, name: str) -> Object:
+        """Read a policy; its status must pass the linter."""
+        policy = self.client.get(*POLICY, name, NAMESPACE)
+        if status := policy.get("status"):
+            # The operator may not have seen the newest generation yet.
+            assert lint_status(status, status["observedGeneration"]) == [], status
+        return policy
+
+    def policies(self) -> list[str]:
+        """Names of all policies."""
+        return [item["metadata"]["name"] for item in self.client.list_objects(*POLICY, NAMESPACE)]
+
+    def children(self, policy: str) -> list[Object]:
+        """List the Istio objects that a policy owns, ServiceEntries first."""
+        return [
+            item
+            for kind in (ENTRY, ROUTE)
+            for item in self.client.list_objects(*kind, NAMESPACE)
+            if any(owner["name"] == policy for owner in item["metadata"].get("ownerReferences", ()))
+        ]
+
+    def entry(self, host: str) -> Object:
+        """Read the ServiceEntry of a host."""
+        return self.client.get(*ENTRY, build_group_name(host), NAMESPACE)
+
+    def wait_addresses(self, *hosts: str) -> dict[str, list[str]]:
+        """Wait until istiod has allocated addresses to every host; return them by host."""
+
+        def look() -> dict[str, list[str]]:
+            found = {host: _read_addresses(self.entry(host)) for host in hosts}
+            return found if all(found.values()) else {}
+
+        return wait_until(look, TIMEOUT_S, "istiod allocates no addresses")
+
+    def versions(self) -> dict[str, str]:
+        """Tell the resource version of every ServiceEntry and VirtualService, by kind and name."""
+        return {
+            f"{kind[1]}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+            for kind in (ENTRY, ROUTE)
+            for item in self.client.list_objects(*kind, NAMESPACE)
+        }
+
+    def writes(self, since: int) -> list[Record]:
+        """List what the operator has written after the mark `since` of the audit log."""
+        return self.audit.records(since=since, user=self.operator.user, writes=True)
+
+
+def _read_addresses(entry: Object) -> list[str]:
+    return [item["value"] for item in entry.get("status", {}).get("addresses", ())]
+
+
+def _build_config_map(config: Mapping[str, object]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": yaml.safe_dump(dict(config))},
+    }
