@@ -1,0 +1,43 @@
+"""Every YAML example of the docs and every sample is a policy that Python accepts."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from egress_operator.api.check import check_policy
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _examples() -> list[tuple[str, dict[str, Any]]]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = [
+        (f"{page.relative_to(ROOT)}#{number}", text)
+        for page in pages
+        for number, text in enumerate(FENCE.findall(page.read_text()), start=1)
+    ]
+    texts += [(f"samples/{path.name}", path.read_text()) for path in ROOT.glob("samples/*.yaml")]
+    return [
+        (name, document)
+        for name, text in texts
+        for document in yaml.safe_load_all(text)
+        if isinstance(document, dict) and document.get("kind") == "EgressPolicy"
+    ]
+
+
+EXAMPLES = _examples()
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 15
+
+
+@pytest.mark.parametrize("document", [d for _, d in EXAMPLES], ids=[n for n, _ in EXAMPLES])
+def test_example_is_accepted(document: dict[str, Any]) -> None:
+    policy, diagnostics = check_policy(document)
+    assert diagnostics == ()
+    assert policy is not None
