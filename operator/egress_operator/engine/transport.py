@@ -14,10 +14,11 @@ class PatchType(StrEnum):
     """The content type of a PATCH: what its body means."""
 
     MERGE = "application/merge-patch+json"
-    """RFC 7386. With `metadata.uid` in it, it changes that incarnation only."""
+    """RFC 7386. With `metadata.uid` in it, it changes that incarnation only; but not on a status
+    subresource, where the API server drops what a patch says of the metadata."""
     JSON = "application/json-patch+json"
     """RFC 6902, a list of operations. It replaces whole subtrees, what others added included. With
-    `{"op": "replace", "path": "/metadata/uid", "value": uid}` it changes that incarnation only."""
+    a `test` of `/metadata/uid` it changes that incarnation only, on subresources too."""
     APPLY = "application/apply-patch+yaml"
     """Server-side apply, forced. It removes only what an earlier *apply* of our field manager set:
     what our POST set, or others added, stays (a port of a ServiceEntry, say). So what was made by
