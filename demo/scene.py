@@ -10,6 +10,8 @@ from testbed.sample import SAMPLES, Sample
 
 CLIENT, STRANGER = WORKLOADS[0].key, WORKLOADS[1].key
 NETWORKING = "networking.istio.io/v1"
+COLLECT_TIMEOUT_S = 60.0
+"""The garbage collector looks for new kinds every 30 s, and these are a few seconds old."""
 
 
 def play_sample(stage: Stage, show: Show, number: int, sample: Sample) -> None:
@@ -74,7 +76,7 @@ def play_deletion(stage: Stage, show: Show) -> None:
     name = sample.policy["metadata"]["name"]
     start = time.monotonic()
     stage.client.delete(*POLICY, name, NAMESPACE)
-    wait_until(lambda: not stage.find_children(name), TIMEOUT_S, "objects are still there")
+    wait_until(lambda: not stage.find_children(name), COLLECT_TIMEOUT_S, "objects are still there")
     taken = (time.monotonic() - start) * 1000
     show.line("deleted", f"EgressPolicy {name}; its objects are gone after {taken:.0f} ms")
     if stage.mesh is not None:
