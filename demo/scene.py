@@ -79,6 +79,7 @@ def play_deletion(stage: Stage, show: Show) -> None:
     wait_until(lambda: not stage.find_children(name), COLLECT_TIMEOUT_S, "objects are still there")
     taken = (time.monotonic() - start) * 1000
     show.line("deleted", f"EgressPolicy {name}; its objects are gone after {taken:.0f} ms")
+    show.text("(Kubernetes' garbage collector takes up to 30 s to learn kinds that are new to it.)")
     if stage.mesh is not None:
         outcome = stage.mesh.expect(CLIENT, sample.calls[0], BLOCKED)
         show.line("after", describe_request(CLIENT, sample.calls[0], outcome))
