@@ -139,6 +139,17 @@ def build_owner_references(owners: Iterable[Owner]) -> list[dict[str, str]]:
     ]
 
 
+def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner]) -> bool:
+    """Whether all that we own of an object of ours is as it should be with these owners. Pure."""
+    listed = frozenset(owners)
+    return (
+        observed.spec_digest == desired.spec_digest
+        and observed.owners == listed
+        and observed.host == desired.host
+        and observed.policies == build_policies_annotation(listed)
+    )
+
+
 def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
     """Return the whole object for a POST, or for showing it. No label of a policy is copied."""
     listed = tuple(owners)

@@ -18,8 +18,8 @@ from egress_operator.compiler.object import (
     ObjectKey,
     Observed,
     Owner,
-    build_policies_annotation,
     digest_spec,
+    is_as_desired,
 )
 from egress_operator.compiler.plan import Group, Plan
 from egress_operator.compiler.service_entry import build_port, build_port_list
@@ -150,12 +150,7 @@ class _Side:
         there = self.observed
         if there is None:
             return Create(desired, self.owners)
-        if (
-            there.spec_digest == desired.spec_digest
-            and there.owners == frozenset(self.owners)
-            and there.host == desired.host
-            and there.policies == build_policies_annotation(self.owners)
-        ):
+        if is_as_desired(there, desired, self.owners):
             return None
         return Replace(desired, self.owners, there.uid)
 

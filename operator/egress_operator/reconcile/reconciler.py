@@ -12,11 +12,10 @@ from http import HTTPStatus
 from typing import Any
 
 from egress_operator.compiler.object import (
-    Desired,
     Kind,
     ObjectKey,
     Observed,
-    build_policies_annotation,
+    is_as_desired,
 )
 from egress_operator.compiler.plan import Memo, plan_namespace
 from egress_operator.compiler.source import Settings
@@ -238,7 +237,13 @@ class Reconciler:
         desired = self.planner.find_desired(key)
         if desired is not None:
             hosts.add(desired.host)
-        if old is None and new is not None and desired is not None and _is_as(new, desired):
+        if (
+            old is None
+            and new is not None
+            and new.ours
+            and desired is not None
+            and is_as_desired(new, desired, desired.owners)
+        ):
             # What we have just written: the watch may be ahead of the answer.
             return
         if hosts:
@@ -279,16 +284,6 @@ class Reconciler:
         if _may_resume(error):
             self._stalled_reports.add(key)
         _log_failure(error, wait, {"namespace": key[0], "policy": key[1]})
-
-
-def _is_as(observed: Observed, desired: Desired) -> bool:
-    return (
-        observed.ours
-        and observed.spec_digest == desired.spec_digest
-        and observed.host == desired.host
-        and observed.owners == frozenset(desired.owners)
-        and observed.policies == build_policies_annotation(desired.owners)
-    )
 
 
 def _may_resume(error: Exception) -> bool:

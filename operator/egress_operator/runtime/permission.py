@@ -26,7 +26,7 @@ POLICY_CRD = "egresspolicies.egress-operator.io"
 PERMISSIONS: tuple[Permission, ...] = (
     # kopf's watch of our kind (runtime/handlers.py); the sweep lists it too (runtime/sweep.py)
     Permission("egress-operator.io", "egresspolicies", ("list", "watch")),
-    # reconcile/report.py: one merge patch, never the object itself
+    # reconcile/report.py: one JSON patch, never the object itself
     Permission("egress-operator.io", "egresspolicies/status", ("patch",)),
     # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
     Permission(
