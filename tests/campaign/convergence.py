@@ -69,7 +69,7 @@ def _compare(evidence: Evidence, wanted: Desired, plan: Plan) -> Iterator[str]:
     expected: dict[str, tuple[Any, Any]] = {
         "spec": (_leave_out_held_ports(evidence, there, wanted, plan), dict(wanted.spec)),
         "label": (is_labelled(there), True),
-        "host": (annotations.get(HOST_ANNOTATION), wanted.host),
+        "host": (annotations.get(HOST_ANNOTATION), wanted.group),
         "policies": (annotations.get(POLICIES_ANNOTATION), ",".join(sorted(owners))),
         "owners": (read_owners(there), set(owners.values())),
     }
@@ -85,7 +85,7 @@ def _leave_out_held_ports(evidence: Evidence, entry: Object, wanted: Desired, pl
     """
     spec: Object = entry["spec"]
     route = evidence.objects.get(Key(ROUTE, wanted.key.namespace, wanted.key.name))
-    planned = plan.groups[wanted.host].objects
+    planned = plan.groups[wanted.group].objects
     if route is None or len(planned) > 1 or wanted.key.kind is not Kind.SERVICE_ENTRY:
         return spec
     if read_owners(route).isdisjoint(owner.uid for owner in plan.held):

@@ -9,13 +9,13 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import urllib3
 
 from testbed.client import Client, Object
 from testbed.deadline import wait_until
+from testbed.stoppable import Stoppable
 
 POLICY = "EgressPolicy"
 ENTRY = "ServiceEntry"
@@ -58,7 +58,7 @@ def read_key(item: Object) -> Key:
     return Key(item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])
 
 
-class History:
+class History(Stoppable):
     """Records from the first revision on. A context manager; `changes` may be read at any time."""
 
     def __init__(self, etcd_url: str) -> None:
@@ -143,17 +143,6 @@ class History:
         for chunk in self._response.stream(amt=None):
             *lines, buffer = (buffer + chunk).split(b"\n")
             yield from (line for line in lines if line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _parse_event(event: dict[str, Any]) -> Change | None:

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from egress_operator.compiler.object import build_manifest
+from egress_operator.compiler.manifest import build_manifest
 from egress_operator.compiler.plan import plan_namespace
 from egress_operator.compiler.source import NamespaceInput, PolicySource
 from egress_operator.status.progress import GroupProgress, GroupState

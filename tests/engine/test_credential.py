@@ -2,10 +2,16 @@
 
 import asyncio
 import base64
+import json
 import os
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -96,15 +102,54 @@ async def test_contexts(write_config: WriteConfig) -> None:
     )
 
 
-async def test_a_client_certificate(write_config: WriteConfig) -> None:
-    authority = CertificateAuthority.create("clients")
-    path = write_config({}).parent
-    authority.issue("me", ["me"]).write(path, "me")
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> str:
+    """Connect the two in memory; return the subject of the client's certificate."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(back, there, server_hostname=name)
+    other = server.wrap_bio(there, back, server_side=True)
+    for side in (one, other, one, other):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    certificate = other.getpeercert()
+    assert certificate is not None
+    return str(certificate["subject"])
+
+
+def build_server(name: str) -> tuple[CertificateAuthority, ssl.SSLContext]:
+    """Make a server that knows its clients by certificates of the authority, and is of it too."""
+    authority = CertificateAuthority.create("cluster")
+    server = ssl.create_default_context(
+        ssl.Purpose.CLIENT_AUTH, cadata=authority.pem.decode("ascii")
+    )
+    server.verify_mode = ssl.CERT_REQUIRED
+    with TemporaryDirectory() as directory:
+        key, certificate = authority.issue("server", [name]).write(Path(directory), "server")
+        server.load_cert_chain(certificate, key)
+    return authority, server
+
+
+def build_user(authority: CertificateAuthority, directory: Path, form: str) -> dict[str, object]:
+    """Issue a certificate for `me`; as a `file` it lies in `directory`."""
+    pair = authority.issue("me")
+    if form == "file":
+        pair.write(directory, "me")
+        return {"client-certificate": "me.crt", "client-key": "me.key"}
+    return {
+        "client-certificate-data": base64.b64encode(pair.certificate).decode(),
+        "client-key-data": base64.b64encode(pair.key).decode(),
+    }
+
+
+@pytest.mark.parametrize("form", ["file", "data"])
+async def test_a_client_certificate(
+    write_config: WriteConfig, form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    authority, server = build_server("kubernetes.default")
     config = write_config(
-        {
-            "client-certificate-data": base64.b64encode((path / "me.crt").read_bytes()).decode(),
-            "client-key": str(path / "me.key"),
-        },
+        build_user(authority, tmp_path, form),
         {
             "server": "https://127.0.0.1:1/",
             "certificate-authority-data": base64.b64encode(authority.pem).decode(),
@@ -116,6 +161,75 @@ async def test_a_client_certificate(write_config: WriteConfig) -> None:
     assert login.server == "https://127.0.0.1:1"
     assert login.server_hostname == "kubernetes.default"
     assert login.authorization == ""
+    assert "'me'" in shake_hands(login.ssl_context, server, "kubernetes.default")
+    assert not list(temporary.iterdir()), "a key was left behind"
+
+
+async def test_a_server_that_is_not_verified(write_config: WriteConfig) -> None:
+    config = write_config(
+        {"token": "one"},
+        {
+            "server": "https://127.0.0.1:1",
+            "insecure-skip-tls-verify": True,
+            "proxy-url": "http://127.0.0.1:2",
+        },
+    )
+    login = await (await load_credentials(str(config))).login()
+    assert login.ssl_context is not None
+    assert login.ssl_context.verify_mode is ssl.CERT_NONE
+    assert not login.ssl_context.check_hostname
+    assert login.proxy == "http://127.0.0.1:2"
+
+
+async def test_a_token_file_is_read_again_after_a_401(write_config: WriteConfig) -> None:
+    path = write_config({"tokenFile": "token", "token": "old"})
+    (path.parent / "token").write_text("one\n")
+    credentials = await load_credentials(str(path))
+    assert (await credentials.login()).authorization == "Bearer one"
+    (path.parent / "token").write_text("two\n")
+    assert (await credentials.login()).authorization == "Bearer one"
+    assert (await credentials.refresh()).authorization == "Bearer two"
+
+
+async def test_a_name_and_a_password(write_config: WriteConfig) -> None:
+    config = write_config({"username": "me", "password": "word"})
+    authorization = (await (await load_credentials(str(config))).login()).authorization
+    assert authorization == f"Basic {base64.b64encode(b'me:word').decode()}"
+
+
+async def test_no_user_at_all(write_config: WriteConfig) -> None:
+    path = write_config({})
+    path.write_text(path.read_text().replace("user: first", "user: ''"))
+    assert (await (await load_credentials(str(path))).login()).authorization == ""
+
+
+async def test_files_are_merged_as_kubectl_does_it(write_config: WriteConfig) -> None:
+    """The first file that says something wins, and names files beside itself."""
+    first = write_config({"tokenFile": "token"})
+    first = first.rename(first.parent / "first.yaml")
+    second = write_config({"token": "wrong"}, token="two")  # noqa: S106 - no secret
+    (second.parent / "other").mkdir()
+    second.write_text(second.read_text().replace("current-context: first", "current-context: x"))
+    second = second.rename(second.parent / "other" / "second.yaml")
+    (first.parent / "token").write_text("one")
+    document = yaml.safe_load(first.read_text())
+    document["users"] = document["users"][:1]
+    first.write_text(yaml.safe_dump(document))
+    paths = f"{first}{os.pathsep}{second}"
+    assert (await (await load_credentials(paths)).login()).authorization == "Bearer one"
+    assert (await (await load_credentials(paths, "second")).login()).authorization == "Bearer two"
+
+
+def test_only_a_plugin_needs_the_library(write_config: WriteConfig) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from egress_operator.engine.credential import load_credentials\n"
+        "asyncio.run(load_credentials(sys.argv[1]))\n"
+        "assert 'kubernetes' not in sys.modules\n"
+    )
+    config = str(write_config({"token": "one"}))
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
+    subprocess.run([sys.executable, "-c", code, config], env=environment, check=True, timeout=60)
 
 
 async def test_a_plugin_is_asked_again_after_a_401(write_config: WriteConfig) -> None:
@@ -138,6 +252,41 @@ async def test_a_plugin_is_asked_again_after_a_401(write_config: WriteConfig) ->
     first = (await credentials.login()).authorization
     assert (await credentials.login()).authorization == first
     assert (await credentials.refresh()).authorization != first
+
+
+async def test_a_plugin_that_gives_a_certificate(write_config: WriteConfig) -> None:
+    authority, server = build_server("127.0.0.1")
+    pair = authority.issue("me")
+    status = {
+        "clientCertificateData": pair.certificate.decode(),
+        "clientKeyData": pair.key.decode(),
+    }
+    version = "client.authentication.k8s.io/v1"
+    answer = write_config({}).parent / "answer.json"
+    answer.write_text(
+        json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status})
+    )
+    plugin = {
+        "apiVersion": version,
+        "command": "cat",
+        "args": [str(answer)],
+        "interactiveMode": "Never",
+    }
+    authority_data = base64.b64encode(authority.pem).decode()
+    config = write_config(
+        {"exec": plugin},
+        {"server": "https://127.0.0.1:1", "certificate-authority-data": authority_data},
+    )
+    login = await (await load_credentials(str(config))).login()
+    assert login.authorization == ""
+    assert login.ssl_context is not None
+    assert "'me'" in shake_hands(login.ssl_context, server, "127.0.0.1")
+
+
+async def test_a_plugin_that_gives_nothing(write_config: WriteConfig) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}
+    with pytest.raises(CredentialError, match="the plugin gave neither"):
+        await load_credentials(str(write_config({"exec": plugin})))
 
 
 async def test_the_environment_and_the_home_directory(
@@ -164,6 +313,41 @@ async def test_an_unusable_kubeconfig_is_one_line(text: str, tmp_path: Path) -> 
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
+
+
+TLS = {"server": "https://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "words"),
+    [
+        ({"tokenFile": "absent"}, None, "absent"),
+        ({"client-certificate": "absent.crt"}, TLS, "absent.crt"),
+        ({"client-certificate-data": "?"}, TLS, "Error"),
+        ({"client-certificate-data": "bm90aGluZw=="}, TLS, "certificate or key"),
+        ({}, TLS | {"certificate-authority-data": "bm90aGluZw=="}, "certificate or key"),
+        ({}, {"server": ""}, "no server"),
+        (["token"], None, "Error"),
+    ],
+)
+async def test_an_unusable_entry_is_one_line(
+    write_config: WriteConfig, user: object, cluster: dict[str, object] | None, words: str
+) -> None:
+    path = write_config(user, cluster)
+    with pytest.raises(CredentialError, match=words) as caught:
+        await load_credentials(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "user"])
+async def test_a_name_that_leads_nowhere(write_config: WriteConfig, kind: str) -> None:
+    path = write_config({"token": "one"})
+    document = yaml.safe_load(path.read_text())
+    document["contexts"][0]["context"][kind] = "third"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(CredentialError, match=f"no {kind} has the name 'third'"):
+        await load_credentials(str(path))
 
 
 async def test_no_kubeconfig_at_all(tmp_path: Path) -> None:

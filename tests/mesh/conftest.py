@@ -1,4 +1,4 @@
-"""One mesh for all tests of this directory; every test leaves it as it found it."""
+"""One mesh and one operator for all tests of this directory; each leaves them as it found them."""
 
 import os
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from mesh.traffic.world import World
 from testbed.controlplane import ControlPlaneOption
 from testbed.istiod import Rejections
 from testbed.mesh import Mesh, find_missing, start_mesh
 from testbed.rig import MeshOption
+from testbed.sample import FIXED_ADDRESSES, HOSTS
 from testbed.sweep import BusyError
 
 
@@ -36,6 +38,19 @@ def mesh(machine: None) -> Iterator[Mesh]:  # noqa: ARG001 - a condition
         if busy:
             pytest.fail(busy, pytrace=False)
         yield mesh
+
+
+@pytest.fixture(scope="session")
+def world(mesh: Mesh) -> Iterator[World]:
+    """Give the mesh with the operator in it and the hosts of the samples outside."""
+    for host in HOSTS:
+        mesh.outside.add(host)
+    for host, address in FIXED_ADDRESSES.items():
+        mesh.outside.add(host, address=address)
+    world = World(mesh)
+    world.start_operator()
+    yield world
+    world.stop_operator()
 
 
 @pytest.fixture(autouse=True)

@@ -3,45 +3,18 @@
 The programs run in a network and mount namespace of their own, beside the mesh of this session.
 """
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from testbed.sweep import BusyError, Lock, find_holder
 
+from .sandbox import run_in_sandbox
+
 pytestmark = [pytest.mark.mesh, pytest.mark.usefixtures("machine")]
 
-TESTS = Path(__file__).parents[1]
-TIMEOUT_S = 60
-# A copy of /etc, not a mount over /etc/netns: that would go when somebody outside removes the
-# directory, and the real one would lie open.
-SANDBOX = """
-mount -t tmpfs tmpfs /run
-cp -a /etc /run/etc
-rm -rf /run/etc/netns
-mount --bind /run/etc /etc
-ip link set lo up
-cd /run
-"""
 CRASH = f"{sys.executable} -P -m mesh.crash"
-
-
-def run_in_sandbox(script: str) -> list[list[str]]:
-    """Run shell lines with namespaces of their own and return the lists that they print."""
-    done = subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", SANDBOX + script],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(TESTS)},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_a_killed_program_leaves_nothing() -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed import audit, certificate, leash
 from testbed.audit import AuditLog
@@ -22,6 +20,7 @@ from testbed.kubeconfig import write_kubeconfig
 from testbed.port import LOOPBACK, find_free_port, is_open
 from testbed.process import Process, start_process
 from testbed.program import find_program
+from testbed.stoppable import Stoppable
 
 ADMIN = "admin"
 CONTROLLER_MANAGER = "controller-manager"
@@ -50,7 +49,7 @@ class ControlPlaneOption:
 
 
 @dataclass
-class ControlPlane:
+class ControlPlane(Stoppable):
     """A running control plane. `start_control_plane` makes one; it is a context manager."""
 
     option: ControlPlaneOption
@@ -210,17 +209,6 @@ class ControlPlane:
         except KeyError:
             known = ", ".join(sorted(self._tokens))
             raise LookupError(f"no token for {user!r}; the option names: {known}") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def start_control_plane(option: ControlPlaneOption | None = None) -> ControlPlane:

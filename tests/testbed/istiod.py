@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import urllib3
 import yaml
@@ -18,9 +17,11 @@ import yaml
 from testbed.client import ApiError, ConnectError, Object
 from testbed.controlplane import ISTIOD, ControlPlane
 from testbed.deadline import wait_until
+from testbed.measure import sum_by_label
 from testbed.port import LOOPBACK, find_free_port, is_open
 from testbed.process import Process, start_process
 from testbed.program import find_program
+from testbed.stoppable import Stoppable
 
 NAMESPACE = "istio-system"
 WEBHOOK = "testbed-istio-validator"
@@ -83,7 +84,7 @@ class Rejections:
 
 
 @dataclass
-class Istiod:
+class Istiod(Stoppable):
     """A running istiod. `start_istiod` makes one; it is a context manager."""
 
     control_plane: ControlPlane
@@ -236,6 +237,10 @@ class Istiod:
         """Refusals since istiod started: both numbers must be 0 after every test."""
         return parse_rejections(self.metrics())
 
+    def pushes(self) -> dict[str, int]:
+        """How much istiod has sent to all proxies since it started, by type (cds, lds, …)."""
+        return sum_by_label(self.metrics(), "pilot_xds_pushes", "type")
+
     def metrics(self) -> str:
         """Return istiod's own metrics as text."""
         return self._fetch(self.monitoring_port, "/metrics")
@@ -291,17 +296,6 @@ class Istiod:
             )
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionError(f"istiod does not answer on port {port}: {error}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def parse_rejections(metrics: str) -> Rejections:

@@ -1,16 +1,21 @@
 """Objects that a test writes, and taking all of them away again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from testbed.client import NOT_FOUND, ApiError, Client, Object
 from testbed.deadline import wait_until
+from testbed.workload import build_namespace
 
 TIMEOUT_S = 30.0
 TOO_MANY_REQUESTS = 429
 NETWORKING, SECURITY = "networking.istio.io", "security.istio.io"
-POLICIES = (("egress-operator.io/v1alpha1", "EgressPolicy"),)
+POLICIES = (
+    ("egress-operator.io/v1alpha1", "EgressPolicy"),
+    ("egress-operator.io/v1alpha1", "EgressGateway"),
+)
 """Deleted first: as long as they are there, an operator makes their children anew."""
 CHILDREN = (
     (f"{NETWORKING}/v1", "VirtualService"),
@@ -31,6 +36,7 @@ class Ledger:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._written: dict[tuple[str, str, str | None, str], None] = {}
+        self._labels: set[tuple[str, str]] = set()
 
     def apply(self, *items: Object | str | Path) -> list[Object]:
         """Apply objects, YAML texts or YAML files in their order; return what the server made."""
@@ -41,6 +47,11 @@ class Ledger:
             self._written[key] = None
             written.append(self._client.apply(item))
         return written
+
+    def label(self, namespace: str, labels: Mapping[str, str | None]) -> None:
+        """Set labels of a namespace; None takes one away. `clean` takes away what was set."""
+        self._labels |= {(namespace, key) for key in labels}
+        self._write_labels(namespace, labels)
 
     def delete(self, *items: Object | str | Path) -> None:
         """Delete the named objects; those that are gone already are no error."""
@@ -62,8 +73,14 @@ class Ledger:
         while self._written:
             api_version, kind, namespace, name = self._written.popitem()[0]
             self._client.delete(api_version, kind, name, namespace, missing_ok=True)
+        while self._labels:
+            namespace, key = self._labels.pop()
+            self._write_labels(namespace, {key: None})
         for kinds in (POLICIES, CHILDREN):
             _wait_empty(self._client, kinds)
+
+    def _write_labels(self, namespace: str, labels: Mapping[str, str | None]) -> None:
+        self._client.merge_patch(build_namespace(namespace), {"metadata": {"labels": labels}})
 
 
 def load_objects(*items: Object | str | Path) -> list[Object]:
@@ -87,7 +104,7 @@ def _wait_empty(client: Client, kinds: tuple[tuple[str, str], ...]) -> None:
                 item["apiVersion"],
                 item["kind"],
                 metadata["name"],
-                metadata["namespace"],
+                metadata.get("namespace"),
                 missing_ok=True,
             )
         return not remaining

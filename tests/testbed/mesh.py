@@ -8,17 +8,17 @@
 Needs root; `find_missing` says what else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from testbed import network
 from testbed.caller import Order
 from testbed.client import Object
 from testbed.convergence import set_outbound_mode, wait_settled
 from testbed.expectation import build_expectation, wait_for
+from testbed.gateway import EGRESS, Gateway
 from testbed.istiod import Rejections
 from testbed.ledger import Ledger
 from testbed.member import Member
@@ -26,7 +26,8 @@ from testbed.program import ENVOY, SETS, MissingProgramError, find_file, find_pr
 from testbed.request import Outcome, Verdict
 from testbed.request import call as build_call
 from testbed.rig import MeshOption, Rig, start_rig
-from testbed.workload import Role, Workload
+from testbed.stoppable import Stoppable
+from testbed.workload import Workload
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ TIMES = 2
 """How often in a row it must hold."""
 
 
-class Mesh:
+class Mesh(Stoppable):
     """A mesh that is up. `start_mesh` makes one; it is a context manager."""
 
     def __init__(self, rig: Rig, stack: ExitStack) -> None:
@@ -56,7 +57,7 @@ class Mesh:
         `call` is a text, as `testbed.request.call` reads it, or what that returns.
         """
         order = build_call(call) if isinstance(call, str) else call
-        return self._member(workload).call(order, self._gateway_addresses())
+        return self._member(workload).call(order, frozenset(self._rig.gateways))
 
     def expect(
         self,
@@ -90,6 +91,10 @@ class Mesh:
         """Apply objects, YAML texts or YAML files; `clean` takes them away again."""
         return self._ledger.apply(*items)
 
+    def label(self, namespace: str, labels: Mapping[str, str | None]) -> None:
+        """Set labels of a namespace, or (None) take them away; `clean` takes away what was set."""
+        self._ledger.label(namespace, labels)
+
     def delete(self, *items: Object | str | Path) -> None:
         """Delete the objects that are named by objects, YAML texts or YAML files."""
         self._ledger.delete(*items)
@@ -122,9 +127,20 @@ class Mesh:
         """Bring one more workload up, for as long as the mesh; a gateway has the role ROUTER."""
         return self._rig.add_member(workload, self._stack)
 
+    def start_gateway(self, template: Workload = EGRESS, pods: int = 1) -> Gateway:
+        """Start a gateway with its Service; stop it, or it stops with the mesh."""
+        gateway = self._stack.enter_context(Gateway(template, self._rig))
+        for _ in range(pods):
+            gateway.add()
+        return gateway
+
     def start(self, part: AbstractContextManager[T]) -> T:
         """Enter a part that shall run as long as the mesh, such as the operator."""
         return self._stack.enter_context(part)
+
+    def stop(self) -> None:
+        """End its parts, the last one first."""
+        self._stack.close()
 
     def take_rejections(self) -> Rejections:
         """Tell what istiod and the proxies have refused since the last call."""
@@ -138,24 +154,6 @@ class Mesh:
         except KeyError:
             known = ", ".join(sorted(self.members))
             raise LookupError(f"no workload {workload!r} in this mesh; there are {known}") from None
-
-    def _gateway_addresses(self) -> frozenset[str]:
-        return frozenset(
-            member.address
-            for member in self.members.values()
-            if member.workload.role is Role.ROUTER
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
 
 
 def start_mesh(option: MeshOption | None = None) -> Mesh:

@@ -82,11 +82,21 @@ class Network:
     ) -> None:
         self._remove()
 
-    def add(self, name: str, address: str) -> Netns:
-        """Make a namespace whose way to everything beyond the bridge is through `ext`."""
+    def add(self, name: str, address: str, ca_file: Path | None = None) -> Netns:
+        """Make a namespace whose way to everything beyond the bridge is through `ext`.
+
+        The certificates in `ca_file`, if given, are the system's roots for all that runs inside.
+        """
         netns = self._connect(name, address)
+        if ca_file is not None:
+            _write_roots(netns.name, ca_file)
         _run("ip", "-n", netns.name, "route", "add", "default", "via", EXT_ADDRESS)
         return netns
+
+    def remove(self, netns: Netns) -> None:
+        """Take a namespace away in which nothing runs any more; nobody has its address then."""
+        _run("ip", "netns", "delete", netns.name)
+        shutil.rmtree(CONFIG_DIR / netns.name, ignore_errors=True)
 
     def add_outside(self) -> Netns:
         """Make the namespace of the outside world: every address of OUTSIDE_NETWORK is its own."""
@@ -185,6 +195,12 @@ def _write_resolver(name: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     text = f"nameserver {HOST_ADDRESS}\noptions timeout:1 attempts:3\n"
     (directory / "resolv.conf").write_text(text)
+
+
+def _write_roots(name: str, ca_file: Path) -> None:
+    directory = CONFIG_DIR / name / "ssl" / "certs"
+    directory.mkdir(parents=True)
+    shutil.copyfile(ca_file, directory / "ca-certificates.crt")
 
 
 def _batch(name: str, *lines: str) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import urllib3
 
@@ -17,6 +15,7 @@ from testbed.controlplane import ControlPlane
 from testbed.identity import Identity, Rule, apply_identity
 from testbed.port import LOOPBACK, find_free_port
 from testbed.process import Process, start_process
+from testbed.stoppable import Stoppable
 
 SOURCE = Path(__file__).resolve().parents[2] / "operator"
 NAMESPACE = "egress-system"
@@ -48,7 +47,7 @@ class OperatorOption:
 
 
 @dataclass
-class Operator:
+class Operator(Stoppable):
     """A running operator. `start_operator` makes one; a context manager that stops it."""
 
     process: Process
@@ -104,17 +103,6 @@ class Operator:
     def resume(self) -> None:
         """SIGCONT."""
         self.process.send(signal.SIGCONT)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def build_identity(option: OperatorOption | None = None) -> Identity:

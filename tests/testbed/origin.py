@@ -12,8 +12,11 @@ What can be asked over HTTP:
     /fail?times=2&status=503     503 to the first two requests of this very path and query, then
                                  200; status=0 ends the connection without an answer
 
+    /ws                          a WebSocket: each text is answered
+
 Every answer is the JSON object `Answer` of this module, and carries the header X-OUTSIDE-SERVER.
-A line server answers each line with such an object on one line.
+A line server answers each line with such an object on one line. Some ports demand a certificate
+of the client, signed by the authority of the outside world.
 """
 
 import asyncio
@@ -21,11 +24,15 @@ import json
 import ssl
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
+
+from testbed import websocket
 
 SERVER_HEADER = "x-outside-server"
 """On every HTTP answer of this program, and of nobody else: an answer without it is a proxy's."""
@@ -41,8 +48,14 @@ class Config:
     """Path of the UNIX socket for the test process."""
     certificates: str
     """Directory of HOST.crt and HOST.key."""
+    client_ca: str
+    """File of the roots for clients' certificates."""
     http: list[int]
     https: list[int]
+    mutual: list[int]
+    """Ports of HTTPS servers that demand a certificate of the client."""
+    grpc: int
+    grpcs: int
     line: list[int]
     """Ports of servers that answer line by line."""
     tls_line: list[int]
@@ -73,22 +86,28 @@ class Answer:
     """Request headers, names in lower case."""
     body: str = ""
     line: str = ""
+    client: str = ""
+    """Common name in the client's certificate."""
 
 
 class Origin:
     """Names, counts and connections of all servers."""
 
-    def __init__(self, certificates: Path) -> None:
-        self._certificates = certificates
-        self._contexts: dict[str, ssl.SSLContext] = {}
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._certificates = Path(config.certificates)
+        self._contexts: dict[tuple[str, ssl.VerifyMode], ssl.SSLContext] = {}
         self._names: dict[str, str] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._connections = WeakKeyDictionary[asyncio.BaseTransport, int]()
         self._connection_count = 0
+        self._grpc: list[object] = []
 
-    async def serve(self, config: Config) -> None:
+    async def serve(self) -> None:
         """Open every port, then the control socket: when that is there, all is ready."""
-        tls = self._build_context()
+        config = self._config
+        tls, mutual = self._build_context(), self._build_context()
+        mutual.verify_mode = ssl.CERT_REQUIRED
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.handle_http)
         runner = web.AppRunner(app, access_log=None)
@@ -97,6 +116,8 @@ class Origin:
             await web.TCPSite(runner, port=port, host=EVERYWHERE).start()
         for port in config.https:
             await web.TCPSite(runner, port=port, host=EVERYWHERE, ssl_context=tls).start()
+        for port in config.mutual:
+            await web.TCPSite(runner, port=port, host=EVERYWHERE, ssl_context=mutual).start()
         for port in config.line:
             await asyncio.start_server(self.handle_line, EVERYWHERE, port)
         for port in config.tls_line:
@@ -117,7 +138,8 @@ class Origin:
         counts = self._counts.setdefault(seen.server, Counter())
         counts[request.path_qs] += 1
         count = counts[request.path_qs]
-        body = await request.text()
+        # A WebSocket has no body that would end.
+        body = "" if request.path == websocket.PATH else await request.text()
         status = 200
         match request.path:
             case "/slow":
@@ -129,19 +151,28 @@ class Origin:
         if status == 0:
             transport.abort()
             raise ConnectionResetError
-        answer = Answer(
-            **{
-                **asdict(seen),
-                "count": count,
-                "method": request.method,
-                "path": request.path_qs,
-                "headers": {name.lower(): value for name, value in request.headers.items()},
-                "body": body,
-            }
+        answer = replace(
+            seen,
+            count=count,
+            method=request.method,
+            path=request.path_qs,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=body,
         )
+        if request.path == websocket.PATH:
+            return await self._talk(request, answer)
         return web.json_response(
             asdict(answer), status=status, headers={SERVER_HEADER: seen.server}
         )
+
+    async def _talk(self, request: web.Request, answer: Answer) -> web.WebSocketResponse:
+        """Answer each text of a WebSocket."""
+        channel = web.WebSocketResponse()
+        channel.headers[SERVER_HEADER] = answer.server
+        await channel.prepare(request)
+        async for message in channel:
+            await channel.send_json(asdict(replace(answer, line=message.data)))
+        return channel
 
     async def handle_line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer each line until the client ends."""
@@ -170,6 +201,9 @@ class Origin:
                 case {"name": str(name), "address": str(address)}:
                     self._names[address] = name
                     reply: object = {}
+                case {"grpc": str(name), "address": str(address)}:
+                    await self._serve_grpc(name, address)
+                    reply = {}
                 case {"counts": str(server)}:
                     reply = self._counts.get(server, {})
                 case {"reset": True}:
@@ -180,6 +214,14 @@ class Origin:
             writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
         writer.close()
+
+    async def _serve_grpc(self, name: str, address: str) -> None:
+        # Few meshes need it, and it takes long to load.
+        from testbed import grpc_origin  # noqa: PLC0415
+
+        ports = {False: self._config.grpc, True: self._config.grpcs}
+        certificate = self._certificates / f"{name}.crt"
+        self._grpc.append(await grpc_origin.serve(name, address, ports, certificate))
 
     async def _say(self, writer: asyncio.StreamWriter, seen: Answer, line: str) -> None:
         writer.write(json.dumps(asdict(seen) | {"line": line}).encode() + b"\n")
@@ -198,6 +240,7 @@ class Origin:
             port=local[1],
             tls=tls is not None,
             sni=getattr(tls, "sni", "") or "",
+            client=_read_common_name(tls.getpeercert() or {}) if tls else "",
             connection=self._number(transport),
         )
 
@@ -210,15 +253,18 @@ class Origin:
     def _build_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sni_callback = self._choose_certificate
+        context.load_verify_locations(self._config.client_ca)
         return context
 
     def _choose_certificate(
-        self, tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext
+        self, tls: ssl.SSLObject, name: str | None, first: ssl.SSLContext
     ) -> int | None:
         """Give the connection the certificate of the name that the client asked for."""
         if name is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        if name not in self._contexts:
+        # A certificate of the client is shown only where the last context has asked for it too.
+        key = name, first.verify_mode
+        if key not in self._contexts:
             certificate = self._certificates / f"{name}.crt"
             if not certificate.exists():
                 certificate = self._certificates / f"*.{name.partition('.')[2]}.crt"
@@ -226,16 +272,24 @@ class Origin:
                 return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-            self._contexts[name] = context
-        tls.context = self._contexts[name]
+            context.load_verify_locations(self._config.client_ca)
+            context.verify_mode = first.verify_mode
+            self._contexts[key] = context
+        tls.context = self._contexts[key]
         tls.sni = name  # type: ignore[attr-defined]  # carried to the answer
         return None
+
+
+def _read_common_name(certificate: Mapping[str, Any]) -> str:
+    """Read it as `SSLObject.getpeercert` gives it. Pure."""
+    subject = (entry for names in certificate.get("subject", ()) for entry in names)
+    return str(dict(subject).get("commonName", ""))
 
 
 def main() -> None:
     """Serve until killed."""
     config = Config(**json.loads(Path(sys.argv[1]).read_text()))
-    asyncio.run(Origin(Path(config.certificates)).serve(config))
+    asyncio.run(Origin(config).serve())
 
 
 if __name__ == "__main__":

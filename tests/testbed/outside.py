@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testbed.certificate import CertificateAuthority
+from testbed.certificate import CertificateAuthority, KeyPair
 from testbed.dns import NameServer
 from testbed.network import OUTSIDE_NETWORK, Netns
 from testbed.origin import Config
@@ -20,6 +20,9 @@ from testbed.process import Process, start_process
 
 HTTP_PORTS = (80, 8080)
 HTTPS_PORTS = (443, 8443)
+MUTUAL_PORTS = (9443,)
+"""HTTPS for clients with a certificate of `Outside.issue_client`; nobody else gets in."""
+GRPC_PORT, GRPCS_PORT = 50051, 50052
 LINE_PORTS = (5432, 6379, 9000, 27017)
 TLS_LINE_PORTS = (6380, 27018)
 GREETING_PORTS = (3306,)
@@ -39,6 +42,8 @@ class Outside:
         self._directory = directory
         self._control = directory / "control"
         self._authority = CertificateAuthority.create("outside world")
+        self._private_authority = CertificateAuthority.create("private")
+        self._grpc: set[str] = set()
         self._hosts: dict[str, str] = {}
         self._free = itertools.islice(
             ipaddress.ip_network(OUTSIDE_NETWORK).hosts(), FIRST_ADDRESS - 1, None
@@ -48,8 +53,13 @@ class Outside:
 
     @property
     def ca_file(self) -> Path:
-        """The root that signed the hosts' certificates."""
+        """The root that signed the hosts' certificates; the system's only one in workloads."""
         return self._directory / "ca.pem"
+
+    @property
+    def private_ca(self) -> bytes:
+        """The root (PEM) of `private` hosts, that no system has."""
+        return self._private_authority.pem
 
     def add(
         self,
@@ -58,16 +68,19 @@ class Outside:
         address: str = "",
         resolvable: bool = True,
         certificate_for: str = "",
+        private: bool = False,
     ) -> str:
         """Make sure that a host exists and return its address, `address` or the next free one.
 
         It gets a DNS record unless it is not `resolvable`, and a certificate of its own name, or
-        of the name `certificate_for`. A wildcard host stands for all names below it.
+        of the name `certificate_for`, signed by `private_ca` when it is `private`. A wildcard host
+        stands for all names below it.
         """
+        authority = self._private_authority if private else self._authority
         with self._lock:
             if host not in self._hosts:
                 address = address or str(next(self._free))
-                pair = self._authority.issue("outside server", [certificate_for or host])
+                pair = authority.issue("outside server", [certificate_for or host])
                 pair.write(self._certificates, host)
                 self._ask({"name": host, "address": address})
                 self._hosts[host] = address
@@ -75,6 +88,17 @@ class Outside:
         if resolvable:
             self._names.set(host, address)
         return address
+
+    def serve_grpc(self, host: str) -> None:
+        """Let a host that was added answer gRPC on GRPC_PORT, and with TLS on GRPCS_PORT."""
+        with self._lock:
+            if host not in self._grpc:
+                self._ask({"grpc": host, "address": self._hosts[host]})
+                self._grpc.add(host)
+
+    def issue_client(self, name: str) -> KeyPair:
+        """Issue a client's certificate for the common name `name`, good on MUTUAL_PORTS."""
+        return self._authority.issue(name)
 
     def address_of(self, host: str) -> str:
         """Look up the address of a host that was added."""
@@ -122,8 +146,12 @@ class Outside:
         return Config(
             control=str(self._control),
             certificates=str(self._certificates),
+            client_ca=str(self.ca_file),
             http=list(HTTP_PORTS),
             https=list(HTTPS_PORTS),
+            mutual=list(MUTUAL_PORTS),
+            grpc=GRPC_PORT,
+            grpcs=GRPCS_PORT,
             line=list(LINE_PORTS),
             tls_line=list(TLS_LINE_PORTS),
             greeting=list(GREETING_PORTS),

@@ -6,11 +6,10 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from testbed import leash
 from testbed.deadline import DeadlineError, wait_until
+from testbed.stoppable import Stoppable
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -21,7 +20,7 @@ class ProcessError(RuntimeError):
     """A child did not start, did not become ready, or did not end; shows the end of its log."""
 
 
-class Process:
+class Process(Stoppable):
     """A running child and all that it starts, as one process group. A context manager."""
 
     def __init__(self, name: str, child: subprocess.Popen[bytes], log: Path) -> None:
@@ -91,6 +90,17 @@ class Process:
             self._child.wait(timeout_s)
         return self.kill()
 
+    def end(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM the child alone, as a kubelet does, and wait until it and its own are gone.
+
+        SIGKILL what is left after `timeout_s`; return the exit code.
+        """
+        if self.is_alive:
+            os.kill(self.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout_s)
+        return self.kill()
+
     def kill(self) -> int:
         """SIGKILL the group, wait until nothing of it runs, and return the exit code."""
         self.send(signal.SIGKILL)
@@ -111,17 +121,6 @@ class Process:
 
     def _error(self, what: str) -> ProcessError:
         return ProcessError(f"{self.name} {what}; the end of {self.log}:\n{self.tail()}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def start_process(

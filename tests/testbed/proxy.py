@@ -79,7 +79,9 @@ def start_proxy(
         env={
             **_build_environment(workload, netns.address, credential),
             "HOME": str(directory),
-            "PROXY_CONFIG": json.dumps(_build_config(credential, programs, directory)),
+            "PROXY_CONFIG": json.dumps(
+                {**_build_config(credential, programs, directory), **workload.proxy_config}
+            ),
         },
     )
 

@@ -1,6 +1,7 @@
 """Requests of workloads and the closed set of what can come of them."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from testbed import caller
+from testbed import websocket
 from testbed.caller import Order, Result
 from testbed.network import Netns
 from testbed.origin import SERVER_HEADER, Answer
@@ -19,7 +20,19 @@ DEFAULT_TIMEOUT_S = 5.0
 GRACE_S = 5.0
 CONTROL = "control"
 PORTS = {"http": 80, "https": 443}
-LINE_SCHEMES = {"TCP": "tcp", "TLS": "tls", "GREETING": "greeting"}
+SCHEMES = {
+    "TCP": "tcp",
+    "TLS": "tls",
+    "GREETING": "greeting",
+    "WS": "ws",
+    "WSS": "wss",
+    "GRPC": "grpc",
+    "GRPCS": "grpcs",
+    "GRPC-CHAT": "grpc",
+}
+GRPC_SCHEMES = frozenset({"grpc", "grpcs"})
+METHODS = {"ws": "GET", "wss": "GET", "grpc": "Say", "grpcs": "Say"}
+TESTS = Path(__file__).parents[1]
 PROXY_NAME = "envoy"
 """What a proxy writes into the header `server` of an answer of its own."""
 
@@ -129,22 +142,25 @@ def call(
 ) -> Order:
     """Read a call such as `GET http://api.example/path` or `TCP db.example:5432`. Pure.
 
-    HTTP: `METHOD http[s]://HOST[:PORT][/PATH]`. Others: `TCP`, `TLS` (send a line, await one) or
-    `GREETING` (await one), then `HOST:PORT`. The rest as in `Order`. Raises ValueError.
+    HTTP: `METHOD http[s]://HOST[:PORT][/PATH]`. Others: `TCP`, `TLS` (send a line, await one),
+    `GREETING` (await one), `WS`, `WSS` (a WebSocket with some texts), `GRPC`, `GRPCS` (one call) or
+    `GRPC-CHAT` (a stream), then `HOST:PORT`. The rest as in `Order`. Raises ValueError.
     """
     word, _, target = text.partition(" ")
-    if word in LINE_SCHEMES:
+    if word in SCHEMES:
         parts = urlsplit(f"//{target}")
-        scheme, method, path = LINE_SCHEMES[word], "", ""
+        scheme = SCHEMES[word]
+        method = "Chat" if word == "GRPC-CHAT" else METHODS.get(scheme, "")
+        path = websocket.PATH if word.startswith("WS") else ""
     else:
         parts = urlsplit(target)
         scheme, method = parts.scheme, word
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     port = parts.port or PORTS.get(scheme)
-    if not parts.hostname or port is None or (method and scheme not in PORTS):
+    if not parts.hostname or port is None or (word not in SCHEMES and scheme not in PORTS):
         raise ValueError(
             f"{text!r} is no call: write `GET http://HOST/PATH`, `TCP HOST:PORT`, `TLS HOST:PORT`"
-            " or `GREETING HOST:PORT`"
+            ", `GREETING HOST:PORT`, `WS HOST:PORT` or `GRPC HOST:PORT`"
         )
     return Order(
         scheme=scheme,
@@ -161,13 +177,21 @@ def call(
     )
 
 
-def start_caller(name: str, netns: Netns, user: int, ca_file: Path, directory: Path) -> Process:
-    """Start the application of a workload as `user`; `send` talks to `directory / CONTROL`."""
+def start_caller(
+    name: str, netns: Netns, user: int, ca_file: Path, directory: Path, program: str
+) -> Process:
+    """Start an application of a workload as `user`; `send` talks to `directory / CONTROL`.
+
+    `program` is `caller` or `grpc_caller`.
+    """
     control = directory / CONTROL
+    module = f"testbed.{program}"
+    argv = netns.command(sys.executable, "-P", "-m", module, control, str(user), ca_file)
     return start_process(
         f"application of {name}",
-        netns.command(sys.executable, "-I", caller.__file__, control, str(user), ca_file),
+        argv,
         log=directory / "log",
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
         ready=lambda: _is_listening(control),
     )
 

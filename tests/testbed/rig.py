@@ -1,5 +1,6 @@
 """Bringing the parts of a mesh up, as many at once as the order allows, and down again."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -19,15 +20,17 @@ from testbed.network import HOST_ADDRESS, Network
 from testbed.outside import Outside
 from testbed.proxy import Credential, publish_programs
 from testbed.workload import (
+    Role,
     Workload,
     apply_workload,
     build_namespace,
+    build_pod,
     build_service,
     request_token,
 )
 
-CHECKOUT = Workload("shop", "checkout")
-BATCH = Workload("shop", "batch", dns_capture=True)
+CHECKOUT = Workload("shop", "checkout", service_account="checkout")
+BATCH = Workload("shop", "batch", service_account="batch", dns_capture=True)
 APP = Workload("pay", "app")
 NEIGHBOUR = Workload("shop", "catalog", ports={"http": (80, 8080)})
 """A service of the mesh without pods."""
@@ -64,16 +67,35 @@ class Rig:
     directory: Path
     members: dict[str, Member]
     """By `NAMESPACE/NAME`."""
+    numbers: Iterator[int]
+    """Of the members to come; none is used twice, so neither is an address."""
+    gateways: set[str] = field(default_factory=set)
+    """Addresses of all gateways that there are and were."""
 
     def add_member(self, workload: Workload, stack: ExitStack) -> Member:
         """Bring one more workload up and wait until its proxy is ready."""
         home = self.directory / workload.namespace / workload.name
-        member = Member(workload, f"{SUBNET}.{len(self.members) + 1}", home)
+        member = Member(workload, f"{SUBNET}.{next(self.numbers)}", home)
         stack.callback(member.stop)
+        if workload.role is Role.ROUTER:
+            self.gateways.add(member.address)
         member.connect(self.network, self.outside.ca_file)
         _join(self.control_plane, self.istiod, member, self.directory / PROGRAMS)
         self.members[workload.key] = member
         return member
+
+    def remove_member(self, member: Member) -> None:
+        """Take a workload away for good: its processes, its pod and its network namespace."""
+        workload = member.workload
+        member.stop()
+        client = self.control_plane.admin
+        # Without a grace period, as a kubelet says that a pod is gone.
+        client.request(
+            "DELETE", client.path_of(build_pod(workload)), query={"gracePeriodSeconds": 0}
+        )
+        self.network.remove(member.netns)
+        shutil.rmtree(member.directory, ignore_errors=True)
+        del self.members[workload.key]
 
 
 def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
@@ -112,7 +134,8 @@ def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
         istiod.register_webhook()
         _wait(starts)
     sweep.record([directory, control_plane.directory])
-    return Rig(control_plane, istiod, outside, names, mesh_network, directory, members)
+    numbers = itertools.count(len(members) + 1)
+    return Rig(control_plane, istiod, outside, names, mesh_network, directory, members, numbers)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ FIXED_ADDRESSES = {
     "ledger.db.example.com": "198.51.100.54",
     "replica-1.vm.example.com": "198.51.100.61",
     "replica-2.vm.example.com": "198.51.100.62",
+    "reports.db.example.com": "198.51.100.55",
 }
 """Outside servers whose addresses the samples name."""
 ALLOWED_CIDRS = "198.51.100.0/24"
@@ -29,6 +30,10 @@ class Sample:
     """Requests to the same ports that stay refused."""
     servers: tuple[str, ...] = ()
     """Who may answer, where that is not the called host."""
+    is_for_gateway: bool = False
+    """Whether it goes through the gateway of `GATEWAY_FILE`."""
+    denied: tuple[str, ...] = ()
+    """What another workload of the namespace, with another service account, is refused."""
     records: tuple[tuple[str, str], ...] = ()
     """DNS records beside those of the outside hosts: (name, address)."""
 
@@ -87,7 +92,39 @@ SAMPLES = (
         servers=("replica-1.vm.example.com", "replica-2.vm.example.com"),
         records=(("catalogue.vm.example.com", "198.51.100.100"),),
     ),
+    Sample(
+        "chosen-workloads.yaml",
+        ("GET http://mail.example.com/", "GET https://mail.example.com/"),
+        ("GET http://other.example.com/", "GET https://other.example.com/"),
+        denied=("GET http://mail.example.com/", "GET https://mail.example.com/"),
+    ),
+    Sample(
+        "http-through-gateway.yaml",
+        ("GET http://partner.example.com/",),
+        ("GET http://other.example.com/",),
+        is_for_gateway=True,
+    ),
+    Sample(
+        "https-through-gateway.yaml",
+        ("GET https://bank.example.com/",),
+        ("GET https://other.example.com/",),
+        is_for_gateway=True,
+    ),
+    Sample(
+        "database-through-gateway.yaml",
+        ("TCP reports.db.example.com:5432",),
+        ("TCP other.example.com:5432",),
+        is_for_gateway=True,
+    ),
+    Sample(
+        "restricted-service-account.yaml",
+        ("GET https://cards.example.com/",),
+        ("GET https://other.example.com/",),
+        is_for_gateway=True,
+        denied=("GET https://cards.example.com/",),
+    ),
 )
+GATEWAY_FILE = DIRECTORY / "egress-gateway.yaml"
 
 HOSTS = (
     "api.stripe.com",
@@ -97,6 +134,10 @@ HOSTS = (
     "www.example.com",
     "stock.example.com",
     "orders.db.example.com",
+    "mail.example.com",
+    "partner.example.com",
+    "bank.example.com",
+    "cards.example.com",
     "other.example.com",
 )
 """Outside servers of the samples with whatever address, and one that no sample names."""

@@ -27,7 +27,7 @@ class Workload:
     namespace: str
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Beside `app: NAME`, which it always has."""
+    """Beside `app: NAME`, unless they say otherwise."""
     service_account: str = "default"
     dns_capture: bool = False
     """Whether the proxy answers the names, with automatic addresses for those that have none."""
@@ -37,6 +37,8 @@ class Workload:
 
     The names matter: Istio reads the protocol from them.
     """
+    proxy_config: Mapping[str, object] = field(default_factory=dict)
+    """More keys of the proxy's own ProxyConfig."""
 
     @property
     def key(self) -> str:
@@ -65,7 +67,7 @@ def apply_workload(client: Client, workload: Workload, address: str) -> None:
     client.merge_patch(pod, {"status": build_pod_status(address)}, subresource="status")
     if workload.ports:
         client.apply(build_service(workload))
-        client.apply(build_endpoint_slice(workload, address))
+        client.apply(build_endpoint_slice(workload, {workload.name: address}))
 
 
 def request_token(client: Client, workload: Workload) -> str:
@@ -134,8 +136,8 @@ def build_service(workload: Workload) -> Object:
     }
 
 
-def build_endpoint_slice(workload: Workload, address: str) -> Object:
-    """Build the EndpointSlice of `build_service`, with the workload as its one endpoint. Pure.
+def build_endpoint_slice(workload: Workload, pods: Mapping[str, str]) -> Object:
+    """Build the EndpointSlice of `build_service`; `pods` are name → address. Pure.
 
     Without targetRef istiod knows no service account for the endpoint and checks no identity.
     """
@@ -152,12 +154,9 @@ def build_endpoint_slice(workload: Workload, address: str) -> Object:
             {
                 "addresses": [address],
                 "conditions": {"ready": True},
-                "targetRef": {
-                    "kind": "Pod",
-                    "name": workload.name,
-                    "namespace": workload.namespace,
-                },
+                "targetRef": {"kind": "Pod", "name": name, "namespace": workload.namespace},
             }
+            for name, address in pods.items()
         ],
         "ports": [{"name": name, "port": target} for name, (_, target) in workload.ports.items()],
     }

@@ -59,11 +59,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def build_error(status: int, headers: Mapping[str, str], body: bytes, secret: str = "") -> ApiError:
-    """Make the error of an answer that is not 2xx. A body that is no Status is not quoted.
-
-    The API server answers a patch whose `metadata.uid` is another one's with 422; that is a
-    conflict like any other and is reported as 409.
-    """
+    """Make the error of an answer that is not 2xx. A body that is no Status is not quoted."""
     retry_after = parse_retry_after(headers)
     try:
         answer = orjson.loads(body)
@@ -81,8 +77,6 @@ def build_error(status: int, headers: Mapping[str, str], body: bytes, secret: st
             retry_after = min(float(wish), RETRY_AFTER_MAX)
     reason = cut_message(str(answer.get("reason") or ""), secret)[:64] or _get_phrase(status)
     message = cut_message(str(answer.get("message") or ""), secret)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY and _names_uid(details):
-        status, reason = HTTPStatus.CONFLICT.value, "Conflict"
     return ApiError(status, reason, message, retry_after)
 
 
@@ -91,10 +85,3 @@ def _get_phrase(status: int) -> str:
         return HTTPStatus(status).phrase.title().replace(" ", "")
     except ValueError:
         return "Unknown"
-
-
-def _names_uid(details: Mapping[str, Any]) -> bool:
-    causes = details.get("causes")
-    return isinstance(causes, list) and any(
-        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
-    )

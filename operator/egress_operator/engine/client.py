@@ -38,6 +38,10 @@ class ClientTiming:
     call: float = 15.0
     """A request for one object, and the head of a watch; a watch that is open has no limit here."""
     list_page: float = 60.0
+    keep_alive: float = 75.0
+    """An unused connection stays open; the API server closes it after 90 s. A new one costs a
+    change several milliseconds, and the oldest is used first, so that a call now and then keeps a
+    few of them."""
 
 
 class HttpTransport:
@@ -66,7 +70,7 @@ class HttpTransport:
         self._reads = asyncio.Semaphore(reads)
         # Compressed lists cost the API server more than they save on a cluster's network.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._timing.keep_alive),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=self._timing.connect, sock_connect=self._timing.connect
             ),

@@ -6,9 +6,10 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from egress_operator.engine.failure import CredentialError
+from egress_operator.engine.tls import create_context
 
 _TOKEN_AGE = 60.0
 """Seconds after which the service account's files are read again; the kubelet renews the token
@@ -104,8 +105,10 @@ async def load_credentials(kubeconfig: str = "", context: str = "") -> Credentia
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         credentials = build_account_credentials(host, port)
     else:
+        from egress_operator.engine.kubeconfig import load_kubeconfig  # noqa: PLC0415  lazy: YAML
+
         path = named or str(Path.home() / ".kube" / "config")
-        credentials = LoadedCredentials(lambda: _load_kubeconfig(path, context))
+        credentials = LoadedCredentials(lambda: load_kubeconfig(path, context))
     await credentials.login()
     return credentials
 
@@ -115,7 +118,7 @@ def build_account_credentials(
 ) -> LoadedCredentials:
     """Log in by a service account's `token` and `ca.crt`, read again at most every 60 s.
 
-    Made by hand, so that the `kubernetes` library (0.3 s of CPU) is not loaded in the pod.
+    Made by hand, so that the `kubernetes` library (0.3 s of CPU, 12 MiB) is not loaded.
     """
     directory = directory or _ACCOUNT
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
@@ -136,63 +139,9 @@ def build_account_credentials(
             # The same context object as long as the authority is the same: connections are kept.
             contexts.clear()
             try:
-                contexts[authority] = ssl.create_default_context(cadata=authority)
+                contexts[authority] = create_context(authority)
             except ssl.SSLError as error:
                 raise CredentialError(f"{directory}/ca.crt holds no certificate") from error
         return Login(server, contexts[authority], f"Bearer {token}")
 
     return LoadedCredentials(load, _TOKEN_AGE)
-
-
-def _load_kubeconfig(path: str, context: str) -> Login:
-    # Imported here: it costs 0.3 s, and a pod does not need it.
-    from kubernetes.client import Configuration  # noqa: PLC0415 - see above
-    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415 - see above
-
-    where = f"context {context} of {path}" if context else path
-    configuration = Configuration()
-    try:
-        load_kube_config(  # type: ignore[no-untyped-call]  # the library has no types
-            config_file=path,
-            context=context or None,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-    except ConfigException as error:
-        text = " ".join(str(error).split())[:200]
-        raise CredentialError(
-            f"{where}: {text}; give a kubeconfig by --kubeconfig or KUBECONFIG"
-        ) from error
-    # The library lets the errors of YAML, base64 and plugins through; none may reach a user.
-    except Exception as error:
-        raise CredentialError(
-            f"{where} cannot be used as a kubeconfig ({type(error).__name__})"
-        ) from error
-    return _build_login(configuration, where)
-
-
-def _build_login(configuration: Any, where: str) -> Login:  # noqa: ANN401 - the library has no types
-    server = str(configuration.host).rstrip("/")
-    tls: ssl.SSLContext | None = None
-    if server.startswith("https://"):
-        try:
-            tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-            if not configuration.verify_ssl:
-                tls.check_hostname = False
-                tls.verify_mode = ssl.CERT_NONE
-            if configuration.cert_file:
-                tls.load_cert_chain(configuration.cert_file, configuration.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise CredentialError(
-                f"{where}: a certificate or key cannot be read ({type(error).__name__})"
-            ) from error
-    authorization = configuration.get_api_key_with_prefix("BearerToken", "authorization") or ""
-    if not authorization and configuration.username:
-        authorization = configuration.get_basic_auth_token()
-    return Login(
-        server=server,
-        ssl_context=tls,
-        authorization=authorization,
-        server_hostname=configuration.tls_server_name or None,
-        proxy=configuration.proxy or None,
-    )

@@ -28,8 +28,8 @@ class PatchType(StrEnum):
 class Transport(Protocol):
     """The calls of reflectors and reconcilers. All of them raise ApiError and nothing else.
 
-    A PATCH or DELETE that names a uid and meets another incarnation raises ApiError 409, as does a
-    stale `metadata.resourceVersion`.
+    A DELETE that names a uid and meets another incarnation raises ApiError 409; a JSON patch that
+    tests the uid raises one whose `is_failed_test` holds.
     """
 
     async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:

@@ -1,8 +1,8 @@
 """kopf, imported without the `kubernetes` library.
 
 kopf imports that library when it is installed, to recognise its classes in handlers. Nothing here
-uses them, and it would cost a fifth of a second and 20 MiB in every pod. Where a kubeconfig is
-loaded, the library is still imported, later and in full.
+uses them, and it would cost a fifth of a second and 20 MiB in every pod. Where a kubeconfig names a
+plugin, the library is still imported, later and in full.
 """
 
 import sys

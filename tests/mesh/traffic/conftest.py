@@ -1,25 +1,10 @@
-"""One operator for all tests of this directory, in the mesh of the session."""
+"""The statuses of policies are right after every test of this directory."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from mesh.traffic.world import World
-from testbed.mesh import Mesh
-from testbed.sample import FIXED_ADDRESSES, HOSTS
-
-
-@pytest.fixture(scope="session")
-def world(mesh: Mesh) -> Iterator[World]:
-    """Give the mesh with the operator in it and the hosts of the samples outside."""
-    for host in HOSTS:
-        mesh.outside.add(host)
-    for host, address in FIXED_ADDRESSES.items():
-        mesh.outside.add(host, address=address)
-    world = World(mesh)
-    world.start_operator()
-    yield world
-    world.stop_operator()
 
 
 @pytest.fixture(autouse=True)

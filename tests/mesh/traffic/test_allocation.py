@@ -1,4 +1,4 @@
-"""istiod gives hosts addresses and writes them into the status of our objects: no fight."""
+"""istiod gives addresses to hosts that need one, in the status of our objects: no fight."""
 
 import time
 
@@ -14,8 +14,9 @@ from mesh.traffic.world import (
     build_destination,
     build_policy,
 )
+from testbed.controlplane import ISTIOD
 from testbed.mesh import Mesh
-from testbed.request import DIRECT
+from testbed.request import BLOCKED, DIRECT, UNRESOLVED
 
 pytestmark = pytest.mark.mesh
 
@@ -29,7 +30,7 @@ def test_the_operator_writes_nothing_after_istiod_has_written(world: World, mesh
             "allocated",
             build_destination(HOSTS[0], ports=(HTTP,), http={"timeout": "3s"}),
             build_destination(HOSTS[1], ports=(TLS,)),
-            build_destination(HOSTS[2], ports=(TCP,)),
+            build_destination(*HOSTS, ports=(TCP,)),
         )
     )
     given = world.wait_addresses(*HOSTS)
@@ -50,7 +51,66 @@ def test_the_operator_writes_nothing_after_istiod_has_written(world: World, mesh
     assert all(address.startswith("240.240.") for host in HOSTS for address in given[host][:1])
     mesh.expect(BATCH, f"GET http://{HOSTS[0]}/", DIRECT)
     mesh.expect(BATCH, f"GET https://{HOSTS[1]}/", DIRECT)
-    mesh.expect(BATCH, f"TCP {HOSTS[2]}:5432", DIRECT)
+    for host in HOSTS:
+        mesh.expect(BATCH, f"TCP {host}:5432", DIRECT)
+
+
+def test_a_host_told_apart_by_name_gets_no_address(world: World, mesh: Mesh) -> None:
+    mark = world.audit.position()
+    world.apply(
+        build_policy(
+            "named",
+            build_destination(HOSTS[0], ports=(HTTP,), http={"timeout": "3s"}),
+            build_destination(HOSTS[1], ports=(TLS,)),
+        )
+    )
+    world.apply(build_policy("last", build_destination(HOSTS[2], ports=(TCP,))))
+    world.wait_addresses(HOSTS[2])
+
+    assert [world.find_addresses(host) for host in HOSTS[:2]] == [[], []]
+    written = [
+        record.name
+        for record in world.audit.records(since=mark, user=ISTIOD, writes=True)
+        if record.permission[2] == "serviceentries/status"
+    ]
+    assert {*written} == {world.entry(HOSTS[2])["metadata"]["name"]}
+    mesh.expect(BATCH, f"GET http://{HOSTS[0]}/", DIRECT)
+    mesh.expect(BATCH, f"GET https://{HOSTS[1]}/", DIRECT)
+
+
+def test_an_edit_asks_for_an_address_and_keeps_it(world: World, mesh: Mesh) -> None:
+    web = build_destination("db.example", ports=(HTTP,))
+    raw = build_destination("db.example", ports=(TCP,))
+    world.apply(build_policy("edited", web))
+    mesh.expect(BATCH, "GET http://db.example/", DIRECT)
+    mark = world.audit.position()
+
+    world.apply(build_policy("edited", web, raw))
+    given = world.wait_addresses("db.example")
+    mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
+
+    for destinations, verdict in (([web], BLOCKED), ([web, raw], DIRECT)):
+        world.apply(build_policy("edited", *destinations))
+        mesh.expect(BATCH, "TCP db.example:5432", verdict)
+        mesh.settle()
+        mesh.expect(BATCH, "TCP other.example:5432", BLOCKED)
+        mesh.expect(BATCH, "GET http://db.example/", DIRECT)
+        assert world.wait_addresses("db.example") == given
+    records = world.writes(since=mark)
+    objects = [record.verb for record in records if record.resource == "serviceentries"]
+    assert objects == ["patch"] * 3
+
+
+def test_a_name_in_no_name_server_resolves_by_its_allocated_address(
+    world: World, mesh: Mesh
+) -> None:
+    address = mesh.outside.address_of("db.example")
+    backends = [{"name": "real", "endpoints": [{"address": address}]}]
+    mesh.expect(BATCH, "GET http://nowhere.example/", UNRESOLVED)
+
+    world.apply(build_policy("private", build_destination("nowhere.example", backends=backends)))
+
+    mesh.expect(BATCH, "GET http://nowhere.example/", DIRECT, server="db.example")
 
 
 def test_a_change_keeps_the_addresses_that_istiod_gave(world: World, mesh: Mesh) -> None:
@@ -67,7 +127,7 @@ def test_a_change_keeps_the_addresses_that_istiod_gave(world: World, mesh: Mesh)
 
 
 def test_a_status_that_somebody_writes_is_none_of_our_business(world: World) -> None:
-    world.apply(build_policy("allocated", build_destination("api.example")))
+    world.apply(build_policy("allocated", build_destination("api.example", ports=(TCP,))))
     world.wait_addresses("api.example")
     mark = world.audit.position()
     entry = world.entry("api.example")

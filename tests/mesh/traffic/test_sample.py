@@ -1,11 +1,14 @@
 """Every sample does what it says, and nothing else, in a mesh that blocks undeclared hosts."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from mesh.traffic.world import APP, BATCH, World
+from mesh.traffic.world import APP, BATCH, CHECKOUT, World
+from testbed.gateway import Gateway
 from testbed.mesh import Mesh
-from testbed.request import BLOCKED, DIRECT, call
-from testbed.sample import SAMPLES, Sample
+from testbed.request import BLOCKED, DENIED_403, DIRECT, VIA_GATEWAY, call
+from testbed.sample import GATEWAY_FILE, SAMPLES, Sample
 
 pytestmark = pytest.mark.mesh
 
@@ -13,10 +16,34 @@ OTHER_PORT = 9000
 """Every outside server listens there too, and no sample names it."""
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=[sample.file for sample in SAMPLES])
+DIRECT_SAMPLES = [sample for sample in SAMPLES if not sample.is_for_gateway and not sample.denied]
+GATEWAY_SAMPLES = [sample for sample in SAMPLES if sample.is_for_gateway]
+DENYING_SAMPLES = [sample for sample in SAMPLES if sample.denied]
+
+
+def name(sample: Sample) -> str:
+    return sample.file
+
+
+@pytest.fixture(scope="module")
+def gateway(mesh: Mesh) -> Iterator[Gateway]:
+    """Give the gateway that the samples go through."""
+    with mesh.start_gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def shared(world: World, gateway: Gateway) -> None:
+    """Let the namespace of the samples use the gateway."""
+    assert gateway.addresses
+    world.mesh.label("shop", {"egress": "shared"})
+    world.mesh.apply(GATEWAY_FILE)
+
+
+@pytest.mark.parametrize("sample", DIRECT_SAMPLES, ids=name)
 def test_a_sample_opens_its_hosts_and_no_others(world: World, mesh: Mesh, sample: Sample) -> None:
-    for name, address in sample.records:
-        mesh.names.set(name, address)
+    for host, address in sample.records:
+        mesh.names.set(host, address)
     for text in sample.calls:
         mesh.expect(BATCH, text, BLOCKED)
 
@@ -26,14 +53,47 @@ def test_a_sample_opens_its_hosts_and_no_others(world: World, mesh: Mesh, sample
         outcome = mesh.expect(BATCH, text, DIRECT, server="" if sample.servers else None)
         assert outcome.server in (sample.servers or (call(text).host,))
         assert outcome.peer == mesh.members[BATCH].address
-    mesh.settle()
-    for text in sample.neighbours:
-        mesh.expect(BATCH, text, BLOCKED)
-    for text in sample.calls:
-        mesh.expect(BATCH, f"TCP {call(text).host}:{OTHER_PORT}", BLOCKED)
-        mesh.expect(APP, text, BLOCKED)
+    expect_no_more(mesh, sample, BATCH)
 
     world.delete(sample.path)
 
     for text in sample.calls:
         mesh.expect(BATCH, text, BLOCKED)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("sample", GATEWAY_SAMPLES, ids=name)
+def test_a_sample_through_the_gateway(world: World, mesh: Mesh, sample: Sample) -> None:
+    for text in sample.calls:
+        mesh.expect(CHECKOUT, text, BLOCKED)
+
+    world.apply(sample.path)
+
+    for text in sample.calls:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+    expect_no_more(mesh, sample, CHECKOUT)
+
+    world.delete(sample.path)
+
+    for text in sample.calls:
+        mesh.expect(CHECKOUT, text, BLOCKED)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("sample", DENYING_SAMPLES, ids=name)
+def test_a_sample_for_some_workloads(world: World, mesh: Mesh, sample: Sample) -> None:
+    world.apply(sample.path)
+    for text in sample.calls:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY if sample.is_for_gateway else DIRECT)
+    for text in sample.denied:
+        mesh.expect(BATCH, text, DENIED_403 if text.startswith("GET http://") else BLOCKED)
+
+
+def expect_no_more(mesh: Mesh, sample: Sample, caller: str) -> None:
+    """Other hosts, other ports and other namespaces stay blocked."""
+    mesh.settle()
+    for text in sample.neighbours:
+        mesh.expect(caller, text, BLOCKED)
+    for text in sample.calls:
+        mesh.expect(caller, f"TCP {call(text).host}:{OTHER_PORT}", BLOCKED)
+        mesh.expect(APP, text, BLOCKED)

@@ -21,6 +21,13 @@ from testbed.operator import Operator, OperatorOption, start_operator
 POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
 ENTRY = ("networking.istio.io/v1", "ServiceEntry")
 ROUTE = ("networking.istio.io/v1", "VirtualService")
+OWNED = (
+    ENTRY,
+    ROUTE,
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1", "Gateway"),
+)
+"""Kinds of a tenant's own objects."""
 NAMESPACE = "shop"
 CHECKOUT, BATCH, APP = "shop/checkout", "shop/batch", "pay/app"
 """The workloads: one of the policies' namespace, one there with DNS capture, and a stranger."""
@@ -39,13 +46,25 @@ _TROUBLE = re.compile(r"Traceback|Warning:|was never retrieved|never awaited")
 
 
 def build_policy(name: str, *destinations: Mapping[str, Any]) -> Object:
-    """Build a policy in the namespace of `shop/checkout`. Pure."""
+    """Build a policy in the namespace `shop`, or in another one: `pay/prices`. Pure."""
+    namespace, name = split_name(name)
     return {
         "apiVersion": POLICY[0],
         "kind": POLICY[1],
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"destinations": [dict(destination) for destination in destinations]},
     }
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split `NAMESPACE/NAME`; a name alone is in `shop`. Pure."""
+    namespace, _, name = name.rpartition("/")
+    return namespace or NAMESPACE, name
+
+
+def join_name(item: Object) -> str:
+    """Tell how an object is spoken of: `NAMESPACE/NAME`. Pure."""
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
 
 
 def build_destination(*hosts: str, ports: tuple[Object, ...] = (HTTP,), **more: object) -> Object:
@@ -149,13 +168,13 @@ class World:
     def apply(self, policy: Object | Path) -> Object:
         """Apply a policy and wait until it is Ready at this generation; return it."""
         (written,) = self.mesh.apply(policy)
-        return self.wait_ready(written["metadata"]["name"])
+        return self.wait_ready(join_name(written))
 
     def delete(self, policy: Object | Path) -> None:
         """Delete a policy and wait until its objects are gone, but for those it shares."""
         (item,) = load_objects(policy)
         self.mesh.delete(item)
-        self.wait_childless(item["metadata"]["name"])
+        self.wait_childless(join_name(item))
 
     def wait_childless(self, policy: str) -> None:
         """Wait until a policy owns nothing."""
@@ -198,7 +217,8 @@ class World:
 
     def policy(self, name: str) -> Object:
         """Read a policy; its status must pass the linter."""
-        policy = self.client.get(*POLICY, name, NAMESPACE)
+        namespace, own = split_name(name)
+        policy = self.client.get(*POLICY, own, namespace)
         if status := policy.get("status"):
             # The operator may not have seen the newest generation yet.
             assert lint_status(status, status["observedGeneration"]) == [], status
@@ -206,15 +226,16 @@ class World:
 
     def policies(self) -> list[str]:
         """Names of all policies."""
-        return [item["metadata"]["name"] for item in self.client.list_objects(*POLICY, NAMESPACE)]
+        return [join_name(item) for item in self.client.list_objects(*POLICY)]
 
     def children(self, policy: str) -> list[Object]:
         """List the Istio objects that a policy owns, ServiceEntries first."""
+        namespace, name = split_name(policy)
         return [
             item
-            for kind in (ENTRY, ROUTE)
-            for item in self.client.list_objects(*kind, NAMESPACE)
-            if any(owner["name"] == policy for owner in item["metadata"].get("ownerReferences", ()))
+            for kind in OWNED
+            for item in self.client.list_objects(*kind, namespace)
+            if any(owner["name"] == name for owner in item["metadata"].get("ownerReferences", ()))
         ]
 
     def entry(self, host: str) -> Object:
@@ -225,26 +246,27 @@ class World:
         """Wait until istiod has allocated addresses to every host; return them by host."""
 
         def look() -> dict[str, list[str]]:
-            found = {host: _read_addresses(self.entry(host)) for host in hosts}
+            found = {host: self.find_addresses(host) for host in hosts}
             return found if all(found.values()) else {}
 
         return wait_until(look, TIMEOUT_S, "istiod allocates no addresses")
 
+    def find_addresses(self, host: str) -> list[str]:
+        """List the addresses that istiod has allocated to a host."""
+        status = self.entry(host).get("status", {})
+        return [item["value"] for item in status.get("addresses", ())]
+
     def versions(self) -> dict[str, str]:
-        """Tell the resource version of every ServiceEntry and VirtualService, by kind and name."""
+        """Tell the resource version of every Istio object of `shop`, by kind and name."""
         return {
             f"{kind[1]}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
-            for kind in (ENTRY, ROUTE)
+            for kind in OWNED
             for item in self.client.list_objects(*kind, NAMESPACE)
         }
 
     def writes(self, since: int) -> list[Record]:
         """List what the operator has written after the mark `since` of the audit log."""
         return self.audit.records(since=since, user=self.operator.user, writes=True)
-
-
-def _read_addresses(entry: Object) -> list[str]:
-    return [item["value"] for item in entry.get("status", {}).get("addresses", ())]
 
 
 def _build_config_map(config: Mapping[str, object]) -> Object:

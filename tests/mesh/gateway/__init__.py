@@ -1,0 +1,1 @@
+"""Gateways: the operator's objects, proven by traffic."""

@@ -1,0 +1,197 @@
+"""Changes of the way out, under load: not one request is lost."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pytest
+
+from mesh.gateway.tenant import build_egress_gateway, build_gateway_policy
+from mesh.traffic.stream import Load, Pace
+from mesh.traffic.world import (
+    BATCH,
+    CHECKOUT,
+    HTTP,
+    TCP,
+    TLS,
+    World,
+    build_destination,
+    build_policy,
+)
+from testbed.client import Object
+from testbed.gateway import Gateway
+from testbed.mesh import Mesh
+from testbed.request import DIRECT, VIA_GATEWAY
+
+pytestmark = pytest.mark.mesh
+
+HOST, OTHER, DB = "api.example", "other.example", "db.example"
+CALLS = (f"GET http://{HOST}/", f"GET https://{OTHER}/", f"TCP {DB}:5432")
+FINE = frozenset({DIRECT, VIA_GATEWAY})
+SETTLE_S = "1"
+"""What the two cores of a small machine need until every proxy has a change."""
+PER_SECOND = 120
+BETWEEN = 120
+"""Requests between two changes: a second of them."""
+LEAST_S = 30.0
+"""How long requests run at least, whatever changes meanwhile."""
+LEAST_RATE = 50.0
+"""Requests a second; a machine that does less proves little."""
+
+
+@pytest.fixture(scope="module")
+def steady_world(world: World) -> Iterator[World]:
+    """Let the operator settle for longer than the other tests need."""
+    with world.operated_with(EGRESS_SETTLE=SETTLE_S):
+        yield world
+
+
+def build_destinations(mesh: Mesh) -> list[Object]:
+    return [
+        build_destination(HOST, ports=(HTTP,)),
+        build_destination(OTHER, ports=(TLS,)),
+        build_destination(DB, ports=(TCP,), addresses=[mesh.outside.address_of(DB)]),
+    ]
+
+
+def build_direct(mesh: Mesh) -> Object:
+    return build_policy("shop/web", *build_destinations(mesh))
+
+
+def build_through(mesh: Mesh, source: Object | None = None) -> Object:
+    return build_gateway_policy("shop/web", *build_destinations(mesh), source=source)
+
+
+def run_load(
+    mesh: Mesh, change: Callable[[Load], None], callers: tuple[str, ...] = (CHECKOUT, BATCH)
+) -> None:
+    """Let requests run while `change` changes things; none may be lost."""
+    calls: Mapping[str, Sequence[str]] = dict.fromkeys(callers, CALLS)
+    end = time.monotonic() + LEAST_S
+    with Load(mesh, calls, fine=FINE, pace=Pace(per_second=PER_SECOND, threads=4)) as load:
+        load.wait(BETWEEN)
+        change(load)
+        mesh.settle()
+        load.wait(BETWEEN)
+        time.sleep(max(0.0, end - time.monotonic()))
+    assert load.lost == []
+    assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
+
+
+@pytest.mark.usefixtures("shared")
+def test_direct_to_gateway_and_back(steady_world: World, mesh: Mesh) -> None:
+    world = steady_world
+    world.apply(build_direct(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, DIRECT)
+        mesh.expect(BATCH, text, DIRECT)
+
+    def change(load: Load) -> None:
+        world.apply(build_through(mesh))
+        mesh.settle()
+        for text in CALLS:
+            assert mesh.request(CHECKOUT, text).verdict is VIA_GATEWAY
+        load.wait(BETWEEN)
+        world.apply(build_direct(mesh))
+        mesh.settle()
+        for text in CALLS:
+            assert mesh.request(CHECKOUT, text).verdict is DIRECT
+
+    run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_from_is_added_and_taken_away(steady_world: World, mesh: Mesh) -> None:
+    world = steady_world
+    world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+
+    def change(load: Load) -> None:
+        for source in (
+            {"workloads": {"matchLabels": {"app": "checkout"}}},
+            {"serviceAccounts": ["checkout"]},
+            None,
+        ):
+            world.apply(build_through(mesh, source=source))
+            mesh.settle()
+            load.wait(BETWEEN)
+
+    run_load(mesh, change, callers=(CHECKOUT,))
+
+
+@pytest.mark.usefixtures("shared")
+def test_pods_of_the_gateway_come_and_go(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
+    steady_world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+        mesh.expect(BATCH, text, VIA_GATEWAY)
+
+    def change(load: Load) -> None:
+        more = [gateway.add(), gateway.add()]
+        mesh.settle()
+        load.wait(BETWEEN)
+        for member in more:
+            gateway.remove(member)
+            load.wait(BETWEEN)
+
+    run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_second_policy_joins_and_leaves(steady_world: World, mesh: Mesh) -> None:
+    world = steady_world
+    world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+        mesh.expect(BATCH, text, VIA_GATEWAY)
+    second = build_gateway_policy("shop/second", *build_destinations(mesh))
+
+    def change(load: Load) -> None:
+        world.apply(second)
+        load.wait(BETWEEN)
+        world.delete(second)
+        load.wait(BETWEEN)
+
+    run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_operator_is_killed_in_the_middle(steady_world: World, mesh: Mesh) -> None:
+    world = steady_world
+    world.apply(build_direct(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, DIRECT)
+        mesh.expect(BATCH, text, DIRECT)
+
+    def change(load: Load) -> None:
+        for policy in (build_through(mesh), build_direct(mesh)):
+            mesh.apply(policy)
+            load.wait(BETWEEN // 2)
+            world.kill_operator()
+            load.wait(BETWEEN)
+            world.start_operator(EGRESS_SETTLE=SETTLE_S)
+            world.apply(policy)
+            mesh.settle()
+            load.wait(BETWEEN)
+
+    run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_authorization_is_switched_on_and_off(
+    steady_world: World, mesh: Mesh, gateway: Gateway
+) -> None:
+    world = steady_world
+    mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
+    world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+        mesh.expect(BATCH, text, VIA_GATEWAY)
+
+    def change(load: Load) -> None:
+        for authorization in ("Managed", "DryRun"):
+            mesh.apply(build_egress_gateway(gateway, authorization=authorization))
+            load.wait(4 * BETWEEN)
+            mesh.settle()
+
+    run_load(mesh, change)
