@@ -86,13 +86,13 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG007",
         "WrongKind",
-        "this is not an EgressPolicy",
-        "write apiVersion egress-operator.io/v1alpha1 and kind EgressPolicy",
+        "the apiVersion or the kind is another one",
+        "write apiVersion egress-operator.io/v1alpha1 and kind EgressPolicy or EgressGateway",
     ),
     _shape(
         "EG008",
         "InvalidName",
-        "the name of the policy is not allowed by Kubernetes",
+        "the name of the object is not allowed by Kubernetes",
         "use lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends",
     ),
     _shape(
@@ -190,6 +190,49 @@ _INPUT: tuple[Rule, ...] = (
         "two destinations hold the same address and port",
         "keep it in one of them; only one can listen on an address and port",
     ),
+    _shape(
+        "EG025",
+        "InvalidGatewayName",
+        "this is not the name of an EgressGateway",
+        "write the plain name, without a namespace: lower-case letters, digits, '-' and '.'",
+    ),
+    _shape(
+        "EG026",
+        "InvalidLabelKey",
+        "this is not the key of a label",
+        "write a name such as app, at most 63 letters, digits, '-', '_' and '.', a letter or digit "
+        "at both ends; before it a domain and '/' if needed, such as app.kubernetes.io/name",
+    ),
+    _shape(
+        "EG027",
+        "InvalidLabelValue",
+        "this is not the value of a label",
+        "use letters, digits, '-', '_' and '.', at most 63, a letter or digit at both ends",
+    ),
+    _shape(
+        "EG028",
+        "InvalidSelector",
+        "the operator and the values of the condition do not fit together",
+        "give values for In and NotIn; give none for Exists and DoesNotExist",
+    ),
+    _shape(
+        "EG029",
+        "InvalidKeepalive",
+        "keepalive counts whole seconds, at most 32767s",
+        "write whole seconds, such as 60s or 5m",
+    ),
+    _shape(
+        "EG030",
+        "EmptyObject",
+        "the object is empty",
+        "give one of its fields at least, or remove the object",
+    ),
+    _shape(
+        "EG031",
+        "InvalidPath",
+        "this is not the absolute path of a file",
+        "write a path such as /etc/certs/ca.crt: letters, digits, '-', '_' and '.', no '..'",
+    ),
 )
 
 _COMBINATION: tuple[Rule, ...] = (
@@ -285,6 +328,76 @@ _COMBINATION: tuple[Rule, ...] = (
         "HostSettingsDiffer",
         "destinations that share a host have unequal addresses, backends or location",
         "write the same in each of them: Istio keeps these per host, not per port",
+    ),
+    _shape(
+        "EG216",
+        "ServiceAccountsWithoutGateway",
+        "from.serviceAccounts needs gatewayRef",
+        "add gatewayRef: only a gateway sees who calls; or select pods by from.workloads",
+    ),
+    _shape(
+        "EG217",
+        "OriginateTLSOnOpaquePort",
+        "originateTLS needs ports whose protocol is HTTP, HTTP2 or GRPC",
+        "on a TLS port the application opens TLS itself; use port 80 with protocol HTTP and "
+        "targetPort 443 (which is meant when ports is left out) and call http://..., or remove "
+        "originateTLS",
+    ),
+    _shape(
+        "EG218",
+        "CertificateRefWithoutGateway",
+        "caCertificateRef and clientCertificateRef need gatewayRef",
+        "add gatewayRef: only a gateway reads Secrets; or name files of the sidecar in files",
+    ),
+    _shape(
+        "EG219",
+        "FilesWithGateway",
+        "originateTLS.files has no effect with gatewayRef",
+        "name Secrets in caCertificateRef and clientCertificateRef: the gateway opens TLS, not the "
+        "sidecar; or remove gatewayRef",
+    ),
+    _shape(
+        "EG220",
+        "HalfCertificate",
+        "certificate and key belong together",
+        "give both for mutual TLS, or neither",
+    ),
+    _shape(
+        "EG221",
+        "CertificateNamedAsCA",
+        "a clientCertificateRef must not end in -cacert",
+        "give the Secret another name: Istio reads only a CA from one that is named so",
+    ),
+    _shape(
+        "EG222",
+        "UnrelatedCA",
+        "beside clientCertificateRef, caCertificateRef must be its name with -cacert at the end",
+        "name the Secret so, or remove caCertificateRef and put the CA into the client's Secret as "
+        "ca.crt: Istio looks nowhere else",
+    ),
+    _shape(
+        "EG223",
+        "DialledAddressesNotDirect",
+        "a destination without hosts is for every workload, directly",
+        "name its host, or move it into a policy without gatewayRef and from",
+    ),
+    _shape(
+        "EG224",
+        "InternalThroughGateway",
+        "a destination with location Internal cannot go through a gateway",
+        "move it into a policy without gatewayRef, or remove location",
+    ),
+    _shape(
+        "EG225",
+        "OriginateTLSWithoutHost",
+        "originateTLS needs a host",
+        "name the host, or remove originateTLS",
+    ),
+    _shape(
+        "EG226",
+        "OriginateTLSOnPort80",
+        "with originateTLS, port 80 needs a targetPort: TLS would go to the destination's port 80",
+        "add targetPort: 443, or leave ports out, which means the same",
     ),
 )
 
@@ -384,6 +497,66 @@ _CONFLICT: tuple[Rule, ...] = (
     ),
 )
 
+_GATEWAY: tuple[Rule, ...] = (
+    Rule(
+        "EG060",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "RootNamespace",
+        "the gateway runs in the mesh's root namespace",
+        "run it in a namespace of its own: an AuthorizationPolicy in the root namespace selects "
+        "pods of every namespace",
+    ),
+    Rule(
+        "EG110",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "Conflicted",
+        "an older EgressGateway selects the same pods",
+        "remove one of the two, or give one label of their selectors two values",
+    ),
+    Rule(
+        "EG111",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "GatewayNotFound",
+        "there is no EgressGateway of this name",
+        "take the name of one that is there (kubectl get egressgateways)",
+    ),
+    Rule(
+        "EG112",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "GatewayNotAccepted",
+        "the EgressGateway itself is not accepted",
+        "ask the platform team to mend it: its status says what is wrong",
+    ),
+    Rule(
+        "EG113",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "NotEnforced",
+        "the EgressGateway does not check service accounts",
+        "ask the platform team for authorization: Managed, or remove from.serviceAccounts",
+    ),
+    Rule(
+        "EG114",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "NamespaceNotAllowed",
+        "the EgressGateway is not open to this namespace",
+        "ask the platform team to select the namespace in the EgressGateway's spec.namespaces",
+    ),
+    Rule(
+        "EG115",
+        Scope.CLUSTER,
+        Level.WARNING,
+        "GatewayNotReady",
+        "the EgressGateway cannot carry traffic now",
+        "ask the platform team: its status says why; nothing goes out directly meanwhile",
+    ),
+)
+
 _CLUSTER: tuple[Rule, ...] = (
     Rule(
         "EG301",
@@ -403,7 +576,7 @@ _CLUSTER: tuple[Rule, ...] = (
     ),
 )
 
-_ROWS: tuple[Rule, ...] = (*_INPUT, *_SETTINGS, *_CONFLICT, *_COMBINATION, *_CLUSTER)
+_ROWS: tuple[Rule, ...] = (*_INPUT, *_SETTINGS, *_CONFLICT, *_GATEWAY, *_COMBINATION, *_CLUSTER)
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
 """Every rule by its code."""

@@ -1,4 +1,4 @@
-"""The corpus: pairs of policies that differ in one field, and single valid ones."""
+"""The corpus: pairs of policies or gateways that differ in one field, and single valid ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,19 @@ from typing import Any
 
 import yaml
 
+from egress_operator.api.check import check_gateway, check_policy
+from egress_operator.api.crd import GATEWAY, POLICY, Resource
+from egress_operator.api.model import Model
+from egress_operator.diagnostic import Diagnostic
+
 ROOT = Path(__file__).resolve().parents[1] / "corpus"
 Document = Any
-"""What a YAML file holds; an EgressPolicy, more or less."""
+"""What a YAML file holds; an EgressPolicy or an EgressGateway, more or less."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """`CODE-slug`: the invalid policy breaks the rule, the valid one differs in one field."""
+    """`CODE-slug`: the invalid object breaks the rule, the valid one differs in one field."""
 
     name: str
     valid: Document
@@ -22,6 +27,25 @@ class Pair:
     @property
     def code(self) -> str:
         return self.name.partition("-")[0]
+
+    @property
+    def resource(self) -> Resource:
+        """The kind that both are meant to be; EG007 breaks it."""
+        return find_resource(self.valid)
+
+
+def find_resource(document: Document) -> Resource:
+    """Find the kind of a document; an unknown one is a policy."""
+    return GATEWAY if document.get("kind") == GATEWAY.kind else POLICY
+
+
+def check(
+    document: Document, resource: Resource | None = None
+) -> tuple[Model | None, tuple[Diagnostic, ...]]:
+    """Python's verdict on a document as an object of the kind, by default its own."""
+    if (resource or find_resource(document)) is GATEWAY:
+        return check_gateway(document)
+    return check_policy(document)
 
 
 def load(file: Path) -> Document:
@@ -36,7 +60,7 @@ def load_pairs() -> list[Pair]:
 
 
 def load_samples() -> dict[str, Document]:
-    """Load the valid policies by file name."""
+    """Load the valid objects by file name."""
     return {file.stem: load(file) for file in sorted((ROOT / "valid").glob("*.yaml"))}
 
 

@@ -1,4 +1,4 @@
-"""Small changes of policies, most of them for the worse. Deterministic for a given `Random`."""
+"""Small changes of policies and gateways, most for the worse. Deterministic by `Random`."""
 
 import copy
 from random import Random
@@ -6,7 +6,10 @@ from typing import Any
 
 from api.corpus import Document, load_pairs, load_samples
 from api.spelling import list_spellings
+from egress_operator.api.crd import GATEWAY, POLICY
+from egress_operator.api.gateway import Authorization
 from egress_operator.api.scalar import Protocol, RetryCondition
+from egress_operator.api.selector import SelectorOperator
 
 POOL: list[Any] = [
     None,
@@ -46,6 +49,11 @@ POOL: list[Any] = [
     "External",
     "Internal",
     "eu/west",
+    "shared",
+    "shop.client-cacert",
+    "/etc/certs/ca.crt",
+    "/etc/../ca.crt",
+    "500ms",
     "x" * 300,
     [],
     {},
@@ -54,7 +62,16 @@ POOL: list[Any] = [
     [{"number": 80, "protocol": "HTTP"}],
     [{"name": "v1", "endpoints": [{"address": "203.0.113.10", "serviceAccount": "x"}]}],
     {"timeout": "3s", "retries": {"attempts": 1, "perTryTimeout": "4s"}},
+    {"name": "shared"},
+    {"app": "checkout"},
+    {"app": 1, "-": "-"},
+    {"matchLabels": {"app": "checkout"}},
+    {"serviceAccounts": ["checkout"]},
+    {"files": {"ca": "/etc/certs/ca.crt"}},
+    {"clientCertificateRef": {"name": "client"}, "caCertificateRef": {"name": "ca"}},
     *Protocol,
+    *Authorization,
+    *SelectorOperator,
     *RetryCondition,
     *list_spellings()[::20],
 ]
@@ -82,12 +99,39 @@ def _collect(node: object, known: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 KNOWN = _collect([pair.invalid["spec"] for pair in load_pairs()], _collect(SAMPLES, {}))
 SIBLINGS = {
-    "destinations[]": ("name", "hosts", "ports", "addresses", "location", "backends", "http"),
+    "destinations[]": (
+        "name",
+        "hosts",
+        "ports",
+        "addresses",
+        "location",
+        "backends",
+        "originateTLS",
+        "http",
+    ),
     "ports[]": ("targetPort",),
     "endpoints[]": ("locality", "serviceAccount"),
     "http": ("timeout", "retries"),
     "retries": ("perTryTimeout", "conditions", "codes"),
-    "spec": ("justification",),
+    "originateTLS": (
+        "serverName",
+        "subjectAltNames",
+        "caCertificateRef",
+        "clientCertificateRef",
+        "files",
+    ),
+    "files": ("ca", "certificate", "key"),
+    "from": ("workloads", "serviceAccounts"),
+    "matchLabels": ("app", "egress"),
+    POLICY.kind: ("gatewayRef", "from", "justification"),
+    "selector": ("app", "egress"),
+    "namespaces": ("matchLabels", "matchExpressions"),
+    "matchExpressions[]": ("values",),
+    "traffic": ("connectionPool", "outlierDetection"),
+    "connectionPool": ("maxConnections", "connectTimeout", "tcpKeepalive"),
+    "tcpKeepalive": ("time", "interval", "probes"),
+    "outlierDetection": ("consecutive5xxErrors", "interval", "maxEjectionPercent"),
+    GATEWAY.kind: ("namespaces", "traffic"),
 }
 """Optional fields of each kind of object."""
 
@@ -96,7 +140,7 @@ def mutate(random: Random) -> Document:
     """One of the valid samples with one to three changes below `spec`."""
     document = copy.deepcopy(random.choice(SAMPLES))
     for _ in range(random.randint(1, 3)):
-        field, place = random.choice(_list_places("spec", document["spec"]))
+        field, place = random.choice(_list_places(document["kind"], document["spec"]))
         _change(field, place, random)
     return document
 

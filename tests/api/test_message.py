@@ -1,14 +1,30 @@
 """The commonest mistakes are answered in the user's words, with the cure."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from egress_operator.api.check import check_policy, check_spec
+from egress_operator.api.check import (
+    check_gateway,
+    check_gateway_spec,
+    check_policy,
+    check_spec,
+)
+from egress_operator.api.destination import DEFAULT_ORIGINATE_PORTS, DEFAULT_PORTS
 from egress_operator.api.policy import API_VERSION, KIND
+from egress_operator.api.port import Port
+from egress_operator.api.scalar import PROXY_PORTS
 from egress_operator.diagnostic import Diagnostic
 
 HTTP = [{"number": 80, "protocol": "HTTP"}]
+HOST = {"hosts": ["a.example.com"]}
+GATEWAY = {
+    "namespace": "istio-egress",
+    "selector": {"istio": "egressgateway"},
+    "service": {"name": "istio-egressgateway", "port": 443},
+    "authorization": "Managed",
+}
 
 
 def find(*destinations: object) -> tuple[Diagnostic, ...]:
@@ -103,7 +119,10 @@ def test_http_on_tcp_does_not_speak_of_encryption() -> None:
         (
             {"hosts": ["a.b"], "zzz": 1},
             "zzz",
-            "the fields here are name, hosts, ports, addresses, location, backends, http",
+            (
+                "the fields here are name, hosts, ports, addresses, location, backends, "
+                "originateTLS, http"
+            ),
         ),
     ],
 )
@@ -162,6 +181,229 @@ def test_a_wrong_shape_is_explained(destination: object, code: str, message: str
     assert (diagnostic.code, diagnostic.message) == (code, message)
 
 
+@pytest.mark.parametrize(
+    ("ports", "words"),
+    [
+        (
+            [{"number": 443, "protocol": "TLS"}],
+            [
+                "port 443 is TLS, so the application opens TLS itself",
+                "leave ports out (port 80, HTTP; the mesh opens TLS to port 443)",
+                "call http://...",
+            ],
+        ),
+        (
+            [{"number": 5432, "protocol": "TCP"}],
+            ["port 5432 is TCP", "HTTP, HTTP2 and GRPC only"],
+        ),
+    ],
+)
+def test_originate_tls_on_an_opaque_port_says_what_to_do(ports: Any, words: list[str]) -> None:  # noqa: ANN401 - JSON
+    diagnostic = find_one(HOST | {"ports": ports, "originateTLS": {}})
+    assert (diagnostic.code, diagnostic.path) == ("EG217", "spec.destinations[0].originateTLS")
+    assert [word for word in words if word not in diagnostic.message] == []
+
+
+def test_tls_to_port_80_says_what_was_meant() -> None:
+    diagnostic = find_one(HOST | {"ports": HTTP, "originateTLS": {}})
+    assert (diagnostic.code, diagnostic.path) == ("EG226", "spec.destinations[0].ports[0]")
+    assert diagnostic.message == (
+        "port 80 has no targetPort, so TLS would go to the destination's port 80; "
+        "add targetPort: 443, or leave ports out, which means the same"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("*.example.com", ["is a wildcard", "compared exactly", "api.example.com"]),
+        ("203.0.113.10", ["is an IP address", "the server's certificate"]),
+        ("https://api.example.com", ["is a URL", "only the host api.example.com"]),
+        ("API.example.com", ["upper-case", "write api.example.com"]),
+    ],
+)
+@pytest.mark.parametrize("field", ["serverName", "subjectAltNames"])
+def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str]) -> None:
+    value = name if field == "serverName" else ["good.example.com", name]
+    diagnostic = find_one(HOST | {"originateTLS": {field: value}})
+    place = field if field == "serverName" else f"{field}[1]"
+    assert diagnostic.code == "EG010"
+    assert diagnostic.path == f"spec.destinations[0].originateTLS.{place}"
+    assert [word for word in words if word not in diagnostic.message] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path", "message"),
+    [
+        (
+            {"from": {"serviceAccounts": ["checkout"]}, "destinations": [HOST]},
+            "EG216",
+            "from.serviceAccounts",
+            (
+                "serviceAccounts needs gatewayRef; add gatewayRef: "
+                "only a gateway sees who calls; or select pods by from.workloads"
+            ),
+        ),
+        (
+            {"destinations": [HOST | {"originateTLS": {"caCertificateRef": {"name": "ca"}}}]},
+            "EG218",
+            "destinations[0].originateTLS.caCertificateRef",
+            (
+                "caCertificateRef needs gatewayRef; add gatewayRef: only a "
+                "gateway reads Secrets; or name files of the sidecar in files"
+            ),
+        ),
+        (
+            {
+                "gatewayRef": {"name": "shared"},
+                "destinations": [HOST | {"originateTLS": {"files": {"ca": "/ca.crt"}}}],
+            },
+            "EG219",
+            "destinations[0].originateTLS.files",
+            (
+                "files has no effect with gatewayRef; name Secrets in caCertificateRef and "
+                "clientCertificateRef: the gateway opens TLS, not the sidecar; or remove gatewayRef"
+            ),
+        ),
+        (
+            {
+                "gatewayRef": {"name": "shared"},
+                "destinations": [
+                    HOST
+                    | {
+                        "originateTLS": {
+                            "clientCertificateRef": {"name": "client"},
+                            "caCertificateRef": {"name": "ca"},
+                        }
+                    }
+                ],
+            },
+            "EG222",
+            "destinations[0].originateTLS.caCertificateRef.name",
+            (
+                "Istio does not look for the CA of client in ca; name it client-cacert, or remove "
+                "caCertificateRef and put the CA into client as ca.crt"
+            ),
+        ),
+        (
+            {"destinations": [HOST | {"originateTLS": {"files": {"key": "/tls.key"}}}]},
+            "EG220",
+            "destinations[0].originateTLS.files.key",
+            "key is given without certificate; add certificate",
+        ),
+        (
+            {
+                "gatewayRef": {"name": "shared"},
+                "from": {"workloads": {"matchLabels": {"app": "checkout"}}},
+                "destinations": [HOST, {"addresses": ["203.0.113.0/24"]}],
+            },
+            "EG223",
+            "destinations[1]",
+            (
+                "the destination names no host, so gatewayRef and from.workloads cannot hold for "
+                "it; name its host, or move it into a policy without gatewayRef and from"
+            ),
+        ),
+        (
+            {"from": {}, "destinations": [HOST]},
+            "EG030",
+            "from",
+            "the object is empty; give workloads or serviceAccounts, or remove it",
+        ),
+        (
+            {"from": {"workloads": {"matchLabels": {"app": 1}}}, "destinations": [HOST]},
+            "EG003",
+            "from.workloads.matchLabels.app",
+            'the number 1 stands here, and text is expected; write it in quotes: "1"',
+        ),
+    ],
+)
+def test_a_wrong_route_is_explained(spec: object, code: str, path: str, message: str) -> None:
+    (diagnostic,) = check_spec(spec)[1]
+    assert (diagnostic.code, diagnostic.path) == (code, f"spec.{path}")
+    assert diagnostic.message == message
+
+
+def test_the_key_of_a_label_with_dots_is_quoted_in_the_path() -> None:
+    labels = {"app": "a b", "app.kubernetes.io/name": "c d"}
+    found = check_gateway_spec(GATEWAY | {"selector": labels})[1]
+    assert [item.path for item in found] == [
+        "spec.selector.app",
+        'spec.selector["app.kubernetes.io/name"]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "path", "message"),
+    [
+        (
+            {"authorization": None},
+            "EG002",
+            "authorization",
+            'authorization is missing; add it, such as authorization: "Managed"',
+        ),
+        (
+            {"authorization": "dry-run"},
+            "EG005",
+            "authorization",
+            "'dry-run' is not allowed here; did you mean DryRun? Allowed are Managed, DryRun, None",
+        ),
+        (
+            {"idleTimeout": "60s"},
+            "EG001",
+            "idleTimeout",
+            "there is no field idleTimeout here; did you mean traffic.connectionPool.idleTimeout?",
+        ),
+        (
+            {"namespaces": {"matchExpressions": [{"key": "team", "operator": "In"}]}},
+            "EG028",
+            "namespaces.matchExpressions[0].operator",
+            (
+                "operator In needs values; give values for In and NotIn; give none for Exists and "
+                "DoesNotExist"
+            ),
+        ),
+        (
+            {"traffic": {"connectionPool": {"tcpKeepalive": {"time": "500ms"}}}},
+            "EG029",
+            "traffic.connectionPool.tcpKeepalive.time",
+            "'500ms' is not a whole number of seconds; write whole seconds, such as 60s or 5m",
+        ),
+    ],
+)
+def test_a_wrong_gateway_is_explained(
+    change: dict[str, Any], code: str, path: str, message: str
+) -> None:
+    (diagnostic,) = check_gateway_spec(GATEWAY | change)[1]
+    assert (diagnostic.code, diagnostic.path) == (code, f"spec.{path}")
+    assert diagnostic.message == message
+
+
+def test_a_wrong_kind_names_the_right_one() -> None:
+    document = {"apiVersion": API_VERSION, "kind": "Gateway", "metadata": {"name": "shared"}}
+    assert [item.message for item in check_gateway(document | {"spec": GATEWAY})[1]] == [
+        "kind is 'Gateway'; write EgressGateway"
+    ]
+    spec = {"destinations": [HOST]}
+    assert [item.message for item in check_policy(document | {"spec": spec})[1]] == [
+        "kind is 'Gateway'; write EgressPolicy"
+    ]
+
+
+def test_faults_of_a_gateway_are_told_at_once() -> None:
+    traffic = {
+        "connectionPool": {"idleTimeout": "1.5s", "tcpKeepalive": {}},
+        "outlierDetection": {"interval": "10s", "x": 1},
+    }
+    found = check_gateway_spec(GATEWAY | {"namespace": "Istio", "traffic": traffic})[1]
+    assert {(item.code, item.path.removeprefix("spec.")) for item in found} == {
+        ("EG018", "namespace"),
+        ("EG017", "traffic.connectionPool.idleTimeout"),
+        ("EG030", "traffic.connectionPool.tcpKeepalive"),
+        ("EG001", "traffic.outlierDetection.x"),
+    }
+
+
 def test_all_findings_are_told_at_once() -> None:
     found = find(
         {"hosts": ["API.example.com"], "http": {"retries": {"attempts": 0, "codes": [503]}}},
@@ -193,10 +435,17 @@ def test_the_second_of_two_equal_destinations_is_named() -> None:
     assert found[0].message == ("c.d port 443 stands in destination 1 too; keep it in one of them")
 
 
-@pytest.mark.parametrize("document", [None, [], "text", 1, {1: 2}, {"spec": {True: 1}}])
-def test_anything_at_all_gets_an_answer(document: Any) -> None:  # noqa: ANN401 - that is the point
-    policy, diagnostics = check_policy(document)
-    assert policy is None
+@pytest.mark.parametrize("check", [check_policy, check_gateway])
+@pytest.mark.parametrize(
+    "document",
+    [None, [], "text", 1, {1: 2}, {"spec": {True: 1}}, {"spec": {"selector": {1: 2, "a": "x"}}}],
+)
+def test_anything_at_all_gets_an_answer(
+    check: Callable[[Any], tuple[object, tuple[Diagnostic, ...]]],
+    document: Any,  # noqa: ANN401 - that is the point
+) -> None:
+    found, diagnostics = check(document)
+    assert found is None
     assert diagnostics
     assert all(item.message for item in diagnostics)
 
@@ -226,3 +475,24 @@ def test_the_models_speak_camel_case_outside_and_are_frozen() -> None:
     assert (port.number, port.protocol, port.target_port) == (80, "HTTP", 8080)
     with pytest.raises(ValueError, match="frozen"):
         port.number = 81  # type: ignore[misc]  # the point of the test
+
+
+def test_without_ports_tls_goes_to_port_443() -> None:
+    destination = HOST | {"originateTLS": {"serverName": "edge.example.com"}}
+    spec, _ = check_spec({"from": None, "destinations": [HOST, destination]})
+    assert spec is not None
+    assert spec.from_ is None
+    plain, originated = spec.destinations
+    (port,) = plain.resolve_ports()
+    assert (port.number, port.protocol, port.target_port) == (443, "TLS", None)
+    (port,) = originated.resolve_ports()
+    assert (port.number, port.protocol, port.target_port) == (80, "HTTP", 443)
+    assert originated.originate_tls is not None
+    assert originated.originate_tls.server_name == "edge.example.com"
+
+
+@pytest.mark.parametrize("ports", [DEFAULT_PORTS, DEFAULT_ORIGINATE_PORTS])
+def test_the_default_ports_obey_the_rules_of_written_ones(ports: tuple[Port, ...]) -> None:
+    for port in ports:
+        assert Port.model_validate(port.model_dump(by_alias=True)) == port
+        assert port.target_port not in PROXY_PORTS

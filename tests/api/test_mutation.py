@@ -1,13 +1,13 @@
-"""Python and the API server agree on policies that nobody thought of."""
+"""Python and the API server agree on policies and gateways that nobody thought of."""
 
 from random import Random
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from api.corpus import check
 from api.mutation import mutate
 from api.server import ask
-from egress_operator.api.check import check_policy
 from testbed.controlplane import ControlPlane
 
 
@@ -21,17 +21,17 @@ from testbed.controlplane import ControlPlane
 @given(random=st.randoms(use_true_random=False))
 def test_both_give_the_same_verdict(random: Random, control_plane: ControlPlane) -> None:
     document = mutate(random)
-    policy, diagnostics = check_policy(document)
+    found, diagnostics = check(document)
     verdict = ask(control_plane.admin, document)
     event("accepted" if verdict.accepted else "refused")
-    assert (policy is not None) is verdict.accepted, (diagnostics, verdict.message)
-    assert (policy is None) is bool(diagnostics)
+    assert (found is not None) is verdict.accepted, (diagnostics, verdict.message)
+    assert (found is None) is bool(diagnostics)
 
 
 @settings(max_examples=500, derandomize=True, database=None, deadline=None)
 @given(random=st.randoms(use_true_random=False))
 def test_every_finding_is_one_line_with_a_rule_and_a_field(random: Random) -> None:
-    for diagnostic in check_policy(mutate(random))[1]:
+    for diagnostic in check(mutate(random))[1]:
         assert diagnostic.path.startswith("spec")
         assert "\n" not in diagnostic.message
         assert "something else" not in diagnostic.message

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from api.corpus import Document, Pair, load_pairs, load_samples
+from api.corpus import Document, Pair, check, load_pairs, load_samples
 from api.server import Verdict, ask
-from egress_operator.api.check import check_policy
 from egress_operator.api.crd import LOWEST_KUBERNETES
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import install_crds, load_our_crds
@@ -28,18 +27,18 @@ def assert_named(pair: Pair, verdict: Verdict) -> None:
     if pair.code not in SPOKEN_BY_SERVER:
         assert set(re.findall(r"EG\d{3}(?=: )", verdict.message)) == {pair.code}, verdict.message
     elif pair.code not in WORDLESS:
-        _, diagnostics = check_policy(pair.invalid)
+        _, diagnostics = check(pair.invalid, pair.resource)
         assert diagnostics[0].path in verdict.message, verdict.message
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=[pair.name for pair in PAIRS])
 def test_the_server_tells_a_pair_apart(pair: Pair, control_plane: ControlPlane) -> None:
     assert ask(control_plane.admin, pair.valid) == Verdict(accepted=True)
-    assert_named(pair, ask(control_plane.admin, pair.invalid))
+    assert_named(pair, ask(control_plane.admin, pair.invalid, pair.resource))
 
 
 @pytest.mark.parametrize("document", SAMPLES.values(), ids=SAMPLES)
-def test_the_server_accepts_a_valid_policy(document: Document, control_plane: ControlPlane) -> None:
+def test_the_server_accepts_a_valid_object(document: Document, control_plane: ControlPlane) -> None:
     assert ask(control_plane.admin, document) == Verdict(accepted=True)
 
 
@@ -58,4 +57,4 @@ def test_the_lowest_kubernetes_gives_the_same_verdicts(
     for document in [pair.valid for pair in PAIRS] + list(SAMPLES.values()):
         assert ask(plane.admin, document) == Verdict(accepted=True)
     for pair in PAIRS:
-        assert_named(pair, ask(plane.admin, pair.invalid))
+        assert_named(pair, ask(plane.admin, pair.invalid, pair.resource))

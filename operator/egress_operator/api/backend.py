@@ -34,7 +34,8 @@ class Endpoint(Model):
         ServiceAccountName | None,
         NotNull(),
         Field(
-            description="The ServiceAccount by which a machine inside the mesh identifies itself; "
+            description="The ServiceAccount, in this namespace, of the proxy on a machine inside "
+            "the mesh: Istio then speaks mutual TLS to the endpoint and expects this identity; "
             "needs location Internal.",
             examples=["mongo"],
         ),

@@ -1,7 +1,8 @@
-"""`check_policy`: every finding on a policy's own text, each with its rule and its field. Pure."""
+"""Every finding on the text of a policy or a gateway, each with its rule and its field. Pure."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,7 +19,13 @@ from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
 from egress_operator.api.rule import FLOOR, Finding, quote, say
 from egress_operator.diagnostic import RULES, Diagnostic
 
+if TYPE_CHECKING:
+    from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec
+
 Checked = TypeVar("Checked", bound=Model)
+
+_PLAIN = re.compile("[-_A-Za-z0-9]+")
+"""A key that can stand after a dot."""
 
 
 def check_policy(
@@ -30,23 +37,42 @@ def check_policy(
     wrong. Diagnostics are sorted, all are errors of scope Shape, and paths start at the document
     (`spec.destinations[0].hosts[1]`). `metadata.name` is demanded; `status` is not looked at.
     """
-    return _check(EgressPolicy, document, ())
+    return _check(EgressPolicy, document, (), EgressPolicySpec.height)
 
 
 def check_spec(spec: object) -> tuple[EgressPolicySpec | None, tuple[Diagnostic, ...]]:
     """`check_policy` for `spec` alone, as the API server has it; paths start with `spec`."""
-    return _check(EgressPolicySpec, spec, ("spec",))
+    return _check(EgressPolicySpec, spec, ("spec",), EgressPolicySpec.height)
+
+
+def check_gateway(
+    document: Mapping[str, Any],
+) -> tuple["EgressGateway | None", tuple[Diagnostic, ...]]:
+    """`check_policy` for a whole EgressGateway."""
+    from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec  # noqa: PLC0415
+
+    return _check(EgressGateway, document, (), EgressGatewaySpec.height)
+
+
+def check_gateway_spec(
+    spec: object,
+) -> tuple["EgressGatewaySpec | None", tuple[Diagnostic, ...]]:
+    """`check_spec` for the `spec` of an EgressGateway."""
+    # Most runs judge policies alone, and building the models takes a while.
+    from egress_operator.api.gateway import EgressGatewaySpec  # noqa: PLC0415
+
+    return _check(EgressGatewaySpec, spec, ("spec",), EgressGatewaySpec.height)
 
 
 def _check(
-    model: type[Checked], value: object, root: Loc
+    model: type[Checked], value: object, root: Loc, height: int
 ) -> tuple[Checked | None, tuple[Diagnostic, ...]]:
     try:
         return model.model_validate(value), ()
     except ValidationError as error:
         found = set(_translate(error, model, root))
     # A bad host hides the checks of its destination: look again without the lower ones.
-    for floor in range(1, EgressPolicySpec.height + 1):
+    for floor in range(1, height + 1):
         try:
             model.model_validate(value, context={FLOOR: floor})
         except ValidationError as error:
@@ -68,11 +94,13 @@ def _is_false_alarm(detail: ErrorDetails) -> bool:
 
 
 def build_path(loc: Loc) -> str:
-    """`("spec", "destinations", 0)` as `spec.destinations[0]`."""
+    """`("spec", "destinations", 0)` as `spec.destinations[0]`, keys with dots as `["a.b/c"]`."""
     path = ""
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
+        elif path and _PLAIN.fullmatch(part) is None:
+            path += f'["{part}"]'
         else:
             path += f".{part}" if path else part
     return path
@@ -93,7 +121,8 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     elif kind == "enum":
         code, finding = "EG005", explain_unknown_value(value, detail["ctx"]["expected"])
     elif kind == "literal_error":
-        code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}")
+        expected = detail["ctx"]["expected"].strip("'")
+        code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", cure=f"write {expected}")
     return code, say(code, finding)
 
 

@@ -1,88 +1,150 @@
 """The CustomResourceDefinitions, built from the models."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from egress_operator.api.gateway import (
+    GATEWAY_KIND,
+    GATEWAY_PLURAL,
+    EgressGateway,
+    EgressGatewaySpec,
+)
+from egress_operator.api.model import Model
 from egress_operator.api.policy import GROUP, KIND, PLURAL, VERSION, EgressPolicy, EgressPolicySpec
 from egress_operator.api.schema import Schema, build_structural_schema
-from egress_operator.api.state import EgressPolicyStatus
+from egress_operator.api.state import EgressGatewayStatus, EgressPolicyStatus
 
 LOWEST_KUBERNETES = "1.33"
-"""The lowest version on which the CRD was installed and gave the same verdicts."""
+"""The lowest version on which the CRDs were installed and gave the same verdicts."""
 
 CATEGORY = "egress"
-CRD_NAME = f"{PLURAL}.{GROUP}"
 
-_READY = ".status.conditions[?(@.type=='Ready')]"
-_COLUMNS = (
-    ("Ready", "string", f"{_READY}.status", 0, "Whether all of it is applied."),
-    ("Reason", "string", f"{_READY}.reason", 0, "Why it is or is not."),
-    ("Hosts", "string", ".status.hosts", 0, "Hosts applied, of how many."),
-    ("Age", "date", ".metadata.creationTimestamp", 0, "Since when the policy exists."),
-    ("Message", "string", f"{_READY}.message", 1, "The reason in a sentence."),
-    ("Objects", "integer", ".status.objectCount", 1, "How many Istio objects stand for it."),
+Column = tuple[str, str, str, int, str]
+"""Name, type, JSON path, priority, description."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One of our kinds, with all that its CRD holds."""
+
+    kind: str
+    plural: str
+    namespaced: bool
+    whole: type[Model]
+    spec: type[Model]
+    status: type[Model]
+    columns: tuple[Column, ...]
+    selectable: tuple[str, ...] = ()
+    """Paths for field selectors. Not possible inside lists."""
+
+    @property
+    def crd_name(self) -> str:
+        """The name of the CRD."""
+        return f"{self.plural}.{GROUP}"
+
+
+def _build_condition_path(kind: str, field: str = "status") -> str:
+    return f".status.conditions[?(@.type=='{kind}')].{field}"
+
+
+POLICY = Resource(
+    kind=KIND,
+    plural=PLURAL,
+    namespaced=True,
+    whole=EgressPolicy,
+    spec=EgressPolicySpec,
+    status=EgressPolicyStatus,
+    columns=(
+        ("Ready", "string", _build_condition_path("Ready"), 0, "Whether all of it is applied."),
+        ("Reason", "string", _build_condition_path("Ready", "reason"), 0, "Why it is or is not."),
+        ("Hosts", "string", ".status.hosts", 0, "Hosts applied, of how many."),
+        ("Gateway", "string", ".spec.gatewayRef.name", 0, "Its EgressGateway; empty: directly."),
+        ("Age", "date", ".metadata.creationTimestamp", 0, "Since when the policy exists."),
+        ("Message", "string", _build_condition_path("Ready", "message"), 1, "In a sentence."),
+        ("Objects", "integer", ".status.objectCount", 1, "How many Istio objects stand for it."),
+    ),
+    # `--field-selector spec.justification=` finds policies without one.
+    selectable=(".spec.justification",),
 )
-_SELECTABLE = (".spec.justification",)
-"""Not possible inside lists. `--field-selector spec.justification=` finds policies without one."""
+
+GATEWAY = Resource(
+    kind=GATEWAY_KIND,
+    plural=GATEWAY_PLURAL,
+    namespaced=False,
+    whole=EgressGateway,
+    spec=EgressGatewaySpec,
+    status=EgressGatewayStatus,
+    columns=(
+        ("Accepted", "string", _build_condition_path("Accepted"), 0, "Whether it is in force."),
+        ("Ready", "string", _build_condition_path("Ready"), 0, "Whether it can carry traffic."),
+        ("Isolated", "string", _build_condition_path("Isolated"), 0, "Whether tenants are apart."),
+        ("Namespaces", "integer", ".status.namespaces", 0, "Namespaces that may use it."),
+        ("Hosts", "integer", ".status.hosts", 0, "Hosts that go through it."),
+        ("Age", "date", ".metadata.creationTimestamp", 0, "Since when the gateway exists."),
+        ("Message", "string", _build_condition_path("Ready", "message"), 1, "In a sentence."),
+    ),
+)
+
+RESOURCES = (POLICY, GATEWAY)
 
 
 def build_crds() -> tuple[dict[str, Any], ...]:
     """All our CRDs as `kubectl apply` takes them. Pure; the same bytes each time."""
-    return (_build_policy_crd(),)
+    return tuple(build_crd(resource) for resource in RESOURCES)
 
 
-def render_crds() -> str:
-    """All our CRDs as a YAML stream."""
+def render_crd(resource: Resource) -> str:
+    """Render one CRD as YAML."""
     import yaml  # noqa: PLC0415 - the operator does not need it
 
-    return yaml.safe_dump_all(
-        build_crds(), sort_keys=False, width=100, allow_unicode=True, explicit_start=True
+    return yaml.safe_dump(
+        build_crd(resource), sort_keys=False, width=100, allow_unicode=True, explicit_start=True
     )
 
 
-def _build_policy_crd() -> dict[str, Any]:
+def build_crd(resource: Resource) -> dict[str, Any]:
+    """Build the CRD of one kind. Pure."""
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _build_root_schema(resource)},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            {
+                "name": name,
+                "type": kind,
+                "jsonPath": path,
+                "priority": priority,
+                "description": text,
+            }
+            for name, kind, path, priority, text in resource.columns
+        ],
+    }
+    if resource.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": CRD_NAME},
+        "metadata": {"name": resource.crd_name},
         "spec": {
             "group": GROUP,
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
                 "categories": [CATEGORY],
             },
-            "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": _build_root_schema()},
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {
-                            "name": name,
-                            "type": kind,
-                            "jsonPath": path,
-                            "priority": priority,
-                            "description": text,
-                        }
-                        for name, kind, path, priority, text in _COLUMNS
-                    ],
-                    "selectableFields": [{"jsonPath": path} for path in _SELECTABLE],
-                }
-            ],
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "versions": [version],
         },
     }
 
 
-def _build_root_schema() -> Schema:
-    spec = build_structural_schema(EgressPolicySpec)
-    status = build_structural_schema(EgressPolicyStatus)
+def _build_root_schema(resource: Resource) -> Schema:
     return {
-        "description": " ".join(str(EgressPolicy.__doc__).split()),
+        "description": " ".join(str(resource.whole.__doc__).split()),
         "type": "object",
         "required": ["spec"],
         "properties": {
@@ -90,9 +152,9 @@ def _build_root_schema() -> Schema:
                 "description": f'The version of this API. Example: "{GROUP}/{VERSION}"',
                 "type": "string",
             },
-            "kind": {"description": f'The kind. Example: "{KIND}"', "type": "string"},
+            "kind": {"description": f'The kind. Example: "{resource.kind}"', "type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
+            "spec": build_structural_schema(resource.spec),
+            "status": build_structural_schema(resource.status),
         },
     }

@@ -20,12 +20,18 @@ from egress_operator.api.port import (
 )
 from egress_operator.api.rule import Check, Finding, ListType, NotNull, quote
 from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
+from egress_operator.api.tls import OriginateTLS
 
 MOST_OF_EACH = 16
 """Bound of hosts, ports and addresses: it keeps the CEL rules within the API server's budget."""
 
 DEFAULT_PORTS = (Port.model_construct(number=TLS_PORT, protocol=Protocol.TLS),)
 """What a destination without ports means. The CRD holds no default: the compiler resolves it."""
+
+DEFAULT_ORIGINATE_PORTS = (
+    Port.model_construct(number=HTTP_PORT, protocol=Protocol.HTTP, target_port=TLS_PORT),
+)
+"""The same with originateTLS."""
 
 _DIALLED = frozenset({*TLS_LIKE, Protocol.TCP})
 _NO_HOST = "(!has(self.hosts) || self.hosts.size() == 0)"
@@ -107,6 +113,48 @@ def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
             "write protocol HTTP, HTTP2 or GRPC where the application speaks it, or remove http; "
             "other ports go into a destination of their own",
         )
+
+
+def _find_originate_on_opaque(destination: "Destination") -> Iterator[Finding]:
+    if destination.originate_tls is None:
+        return
+    opaque = [port for port in destination.ports if port.protocol not in HTTP_LIKE]
+    if not opaque:
+        return
+    port = opaque[0]
+    if port.protocol in TLS_LIKE:
+        yield Finding(
+            f"port {port.number} is {port.protocol}, so the application opens TLS itself and "
+            "originateTLS would put TLS into TLS",
+            ("originateTLS",),
+            "remove originateTLS when the application calls https://...; or leave ports out (port "
+            "80, HTTP; the mesh opens TLS to port 443) and call http://...",
+        )
+    else:
+        yield Finding(
+            f"port {port.number} is {port.protocol}, and originateTLS works for HTTP, HTTP2 and "
+            "GRPC only",
+            ("originateTLS",),
+            "write protocol HTTP, HTTP2 or GRPC where the application speaks it, or remove "
+            "originateTLS; other ports go into a destination of their own",
+        )
+
+
+def _find_originate_without_host(destination: "Destination") -> Iterator[Finding]:
+    # Without a host the resolution is NONE, and there is no name to check in the certificate.
+    if destination.originate_tls is not None and not destination.hosts:
+        yield Finding("originateTLS needs a host", ("originateTLS",))
+
+
+def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
+    if destination.originate_tls is None:
+        return
+    for index, port in enumerate(destination.ports):
+        if port.number == HTTP_PORT and port.target_port is None:
+            yield Finding(
+                "port 80 has no targetPort, so TLS would go to the destination's port 80",
+                ("ports", index),
+            )
 
 
 def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
@@ -202,6 +250,17 @@ class Destination(Model):
         ),
         ListType("map", "name"),
     ] = ()
+    originate_tls: Annotated[
+        OriginateTLS | None,
+        NotNull(),
+        Field(
+            alias="originateTLS",
+            description="The application calls http://... and the mesh opens TLS; {} is enough. "
+            "Every port must be HTTP, HTTP2 or GRPC; ports left out: port 80 with HTTP, to the "
+            "destination's port 443.",
+            examples=[{"serverName": "api.stripe.com"}],
+        ),
+    ] = None
     http: Annotated[
         Http | None,
         NotNull(),
@@ -248,7 +307,7 @@ class Destination(Model):
         Check(
             "EG208",
             "!has(self.http) || (has(self.ports)"
-            f" && self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}))",
+            f" ? self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}) : has(self.originateTLS))",
             _find_http_on_opaque,
             "http",
         ),
@@ -272,8 +331,29 @@ class Destination(Model):
             _find_account_outside,
             "backends",
         ),
+        Check(
+            "EG217",
+            "!has(self.originateTLS) || !has(self.ports)"
+            f" || self.ports.all(p, p.protocol in {HTTP_LIKE_CEL})",
+            _find_originate_on_opaque,
+            "originateTLS",
+        ),
+        Check(
+            "EG225",
+            f"!{_NO_HOST} || !has(self.originateTLS)",
+            _find_originate_without_host,
+            "originateTLS",
+        ),
+        Check(
+            "EG226",
+            "!has(self.originateTLS) || !has(self.ports)"
+            f" || !self.ports.exists(p, p.number == {HTTP_PORT} && !has(p.targetPort))",
+            _find_originate_to_80,
+            "ports",
+        ),
     )
 
     def resolve_ports(self) -> tuple[Port, ...]:
         """Return the ports, or the default that no port means."""
-        return self.ports or DEFAULT_PORTS
+        default = DEFAULT_PORTS if self.originate_tls is None else DEFAULT_ORIGINATE_PORTS
+        return self.ports or default

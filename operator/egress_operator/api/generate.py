@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from egress_operator.api.crd import render_crds
-from egress_operator.api.policy import GROUP, KIND, PLURAL, VERSION, EgressPolicy
+from egress_operator.api.crd import RESOURCES, Resource, render_crd
+from egress_operator.api.policy import GROUP, VERSION
 from egress_operator.api.reference import render_api, render_rules
 from egress_operator.api.schema import build_strict_schema
 
@@ -22,21 +22,22 @@ OWNED = ("crds", "schemas")
 
 def build_files() -> dict[str, str]:
     """Every generated file by its path in the checkout. Pure; the same bytes each time."""
-    return {
-        f"crds/{GROUP}_{PLURAL}.yaml": "# Written by `make gen`.\n" + render_crds(),
-        f"schemas/{GROUP}/{KIND.lower()}_{VERSION}.json": render_strict_schema(),
-        "docs/reference/api.md": render_api(),
-        "docs/reference/rules.md": render_rules(),
-    }
+    files = {"docs/reference/api.md": render_api(), "docs/reference/rules.md": render_rules()}
+    for resource in RESOURCES:
+        crd = f"crds/{GROUP}_{resource.plural}.yaml"
+        files[crd] = "# Written by `make gen`.\n" + render_crd(resource)
+        schema = f"schemas/{GROUP}/{resource.kind.lower()}_{VERSION}.json"
+        files[schema] = render_strict_schema(resource)
+    return files
 
 
-def render_strict_schema() -> str:
-    """Render the JSON Schema by which editors check a policy."""
+def render_strict_schema(resource: Resource) -> str:
+    """Render the JSON Schema by which editors check an object of the kind."""
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": f"{KIND} {GROUP}/{VERSION}",
+        "title": f"{resource.kind} {GROUP}/{VERSION}",
     }
-    return json.dumps(schema | build_strict_schema(EgressPolicy), indent=2) + "\n"
+    return json.dumps(schema | build_strict_schema(resource.whole), indent=2) + "\n"
 
 
 def find_stale(root: Path, files: dict[str, str]) -> list[str]:

@@ -55,6 +55,8 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     example = _get_example(model, loc)
     if value is None:
         return Finding(what, cure="remove the entry, or give it a value")
+    if not example and expected == "text" and isinstance(value, bool | int | float):
+        return Finding(what, cure=f'write it in quotes: "{json.dumps(value)}"')
     return Finding(what, cure=f"write it such as {example}" if example else "")
 
 

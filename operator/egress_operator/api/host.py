@@ -45,6 +45,23 @@ def _find_bad_shape(host: str) -> Iterator[Finding]:
     yield _explain_foreign(host) or _explain_spelling(host)
 
 
+def _find_bad_name(name: str) -> Iterator[Finding]:
+    if is_host(name):
+        return
+    if name.startswith("*"):
+        yield Finding(
+            f"{quote(name)} is a wildcard, and names are compared exactly",
+            cure="write a name that it covers: a certificate for *.example.com holds for "
+            "api.example.com",
+        )
+    elif _is_address(name):
+        yield Finding(
+            f"{quote(name)} is an IP address", cure="write the name in the server's certificate"
+        )
+    else:
+        yield _explain_foreign(name) or _explain_spelling(name)
+
+
 def _explain_foreign(host: str) -> Finding | None:
     """Say it for what is not meant as a name: a URL, an address, a name with a port."""
     shown = quote(host)
@@ -135,6 +152,8 @@ WILDCARD = Check("EG201", "!self.startsWith('*')", _find_wildcard)
 HOST_SHAPE = Check(
     "EG010", f"self.startsWith('*') || {HOST_CEL}", _find_bad_shape, pattern=HOST_PATTERN
 )
+NAME_SHAPE = Check("EG010", HOST_CEL, _find_bad_name, pattern=HOST_PATTERN)
+"""As `HOST_SHAPE`, for names in TLS: Istio compares them exactly, so there are no wildcards."""
 RESERVED = Check(
     "EG011", f"!({_RESERVED_CEL} || self in {build_cel_list(RESERVED_NAMES)})", _find_reserved
 )

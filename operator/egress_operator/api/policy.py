@@ -7,10 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from egress_operator.api.destination import Destination
+from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import Model
-from egress_operator.api.port import TLS_PORT
+from egress_operator.api.port import HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, NotNull
-from egress_operator.api.scalar import Label, Location, PolicyName
+from egress_operator.api.scalar import GatewayName, Location
+from egress_operator.api.source import From
 
 GROUP = "egress-operator.io"
 VERSION = "v1alpha1"
@@ -94,8 +96,68 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
                 )
 
 
+def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    if spec.from_ is not None and spec.from_.service_accounts and spec.gateway_ref is None:
+        yield Finding("serviceAccounts needs gatewayRef", ("from", "serviceAccounts"))
+
+
+def _find_refs_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    if spec.gateway_ref is not None:
+        return
+    for index, destination in enumerate(spec.destinations):
+        tls = destination.originate_tls
+        for field, ref in (
+            ("caCertificateRef", tls and tls.ca_certificate_ref),
+            ("clientCertificateRef", tls and tls.client_certificate_ref),
+        ):
+            if ref:
+                yield Finding(
+                    f"{field} needs gatewayRef",
+                    ("destinations", index, "originateTLS", field),
+                )
+
+
+def _find_files_with_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    if spec.gateway_ref is None:
+        return
+    for index, destination in enumerate(spec.destinations):
+        if destination.originate_tls is not None and destination.originate_tls.files is not None:
+            yield Finding(
+                "files has no effect with gatewayRef",
+                ("destinations", index, "originateTLS", "files"),
+            )
+
+
+def _find_dialled_not_direct(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    # A range has no name by which a route or a gateway could know it.
+    restricted = {
+        "gatewayRef": spec.gateway_ref,
+        "from.workloads": spec.from_ and spec.from_.workloads,
+    }
+    if not (given := [name for name, value in restricted.items() if value]):
+        return
+    for index, destination in enumerate(spec.destinations):
+        if not destination.hosts:
+            yield Finding(
+                f"the destination names no host, so {' and '.join(given)} cannot hold for it",
+                ("destinations", index),
+            )
+
+
+def _find_internal_through_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    if spec.gateway_ref is None:
+        return
+    for index, destination in enumerate(spec.destinations):
+        if destination.location is Location.INTERNAL:
+            yield Finding(
+                "location Internal is inside the mesh, and the gateway leads out of it",
+                ("destinations", index, "location"),
+            )
+
+
 def _ports_cel(item: str) -> str:
-    return f"(has({item}.ports) ? {item}.ports.map(p, p.number) : [{TLS_PORT}])"
+    default = f"has({item}.originateTLS) ? [{HTTP_PORT}] : [{TLS_PORT}]"
+    return f"(has({item}.ports) ? {item}.ports.map(p, p.number) : {default})"
 
 
 def _alone_cel(field: str) -> str:
@@ -119,9 +181,35 @@ _LOCATION_CEL = (
 )
 
 
+class GatewayRef(Model):
+    """An EgressGateway."""
+
+    name: Annotated[
+        GatewayName,
+        Field(description="The name of the EgressGateway.", examples=["shared"]),
+    ]
+
+
 class EgressPolicySpec(Model):
     """What is allowed."""
 
+    gateway_ref: Annotated[
+        GatewayRef | None,
+        NotNull(),
+        Field(
+            description="The EgressGateway that all destinations go through; left out: directly.",
+            examples=[{"name": "shared"}],
+        ),
+    ] = None
+    from_: Annotated[
+        From | None,
+        NotNull(),
+        Field(
+            alias="from",
+            description="Who in the namespace may call; left out: every workload.",
+            examples=[{"workloads": {"matchLabels": {"app": "checkout"}}}],
+        ),
+    ] = None
     destinations: Annotated[
         tuple[Destination, ...],
         Field(
@@ -170,35 +258,42 @@ class EgressPolicySpec(Model):
             _find_unequal_settings,
             "destinations",
         ),
-    )
-
-
-class ObjectMeta(Model):
-    """Metadata: what a policy file may hold; what only Kubernetes writes is not looked at."""
-
-    name: Annotated[
-        PolicyName,
-        Field(
-            description="The name of the policy, unique in its namespace.", examples=["payments"]
+        Check(
+            "EG216",
+            "!has(self.from) || !has(self.from.serviceAccounts) || has(self.gatewayRef)",
+            _find_accounts_without_gateway,
+            "from.serviceAccounts",
         ),
-    ]
-    namespace: Annotated[
-        Label | None,
-        Field(description="The namespace whose workloads may call.", examples=["shop"]),
-    ] = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    creation_timestamp: Any = None
-    deletion_grace_period_seconds: Any = None
-    deletion_timestamp: Any = None
-    finalizers: Any = None
-    generate_name: Any = None
-    generation: Any = None
-    managed_fields: Any = None
-    owner_references: Any = None
-    resource_version: Any = None
-    self_link: Any = None
-    uid: Any = None
+        Check(
+            "EG218",
+            "has(self.gatewayRef) || !self.destinations.exists(d, has(d.originateTLS)"
+            " && (has(d.originateTLS.caCertificateRef)"
+            " || has(d.originateTLS.clientCertificateRef)))",
+            _find_refs_without_gateway,
+            "destinations",
+        ),
+        Check(
+            "EG219",
+            "!has(self.gatewayRef) || !self.destinations.exists(d,"
+            " has(d.originateTLS) && has(d.originateTLS.files))",
+            _find_files_with_gateway,
+            "destinations",
+        ),
+        Check(
+            "EG223",
+            "!has(self.gatewayRef) && (!has(self.from) || !has(self.from.workloads))"
+            " || self.destinations.all(d, has(d.hosts) && d.hosts.size() > 0)",
+            _find_dialled_not_direct,
+            "destinations",
+        ),
+        Check(
+            "EG224",
+            "!has(self.gatewayRef) || !self.destinations.exists(d,"
+            " has(d.location) && d.location == 'Internal')",
+            _find_internal_through_gateway,
+            "destinations",
+        ),
+    )
 
 
 class EgressPolicy(Model):

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from egress_operator.api.crd import CATEGORY, LOWEST_KUBERNETES
-from egress_operator.api.policy import API_VERSION, KIND, PLURAL, EgressPolicySpec
+from egress_operator.api.crd import CATEGORY, GATEWAY, LOWEST_KUBERNETES, POLICY, Resource
+from egress_operator.api.policy import API_VERSION
 from egress_operator.api.schema import Schema, build_plain_schema
-from egress_operator.api.state import EgressPolicyStatus
 from egress_operator.diagnostic import RULES, Rule, Scope
 
 _NOTE = "<!-- Written by `make gen`. -->"
@@ -18,16 +17,20 @@ _SCOPES = {
 }
 
 _API_HEAD = f"""{_NOTE}
-# {KIND}
+# API
 
-`apiVersion: {API_VERSION}`, `kind: {KIND}`, namespaced, plural `{PLURAL}`, category `{CATEGORY}`.
-Needs Kubernetes {LOWEST_KUBERNETES} or later.
+`apiVersion: {API_VERSION}`, category `{CATEGORY}`. Needs Kubernetes {LOWEST_KUBERNETES} or later.
 
+A field that is null counts as left out. The CRDs hold no defaults: what a left-out field means
+stands in its description.
+"""
+
+_SMALLEST_POLICY = f"""
 The smallest policy allows one host on port 443 with TLS that the application opens itself:
 
 ```yaml
 apiVersion: {API_VERSION}
-kind: {KIND}
+kind: {POLICY.kind}
 metadata:
   name: payments
   namespace: shop
@@ -35,9 +38,22 @@ spec:
   destinations:
   - hosts: [api.stripe.com]
 ```
+"""
 
-A field that is null counts as left out. The CRD holds no defaults: what a left-out field means
-stands in its description.
+_SMALLEST_GATEWAY = f"""
+The smallest gateway names its pods and their Service; nobody may use it yet:
+
+```yaml
+apiVersion: {API_VERSION}
+kind: {GATEWAY.kind}
+metadata:
+  name: shared
+spec:
+  namespace: istio-egress
+  selector: {{istio: egressgateway}}
+  service: {{name: istio-egressgateway, port: 443}}
+  authorization: Managed
+```
 """
 
 _RULES_HEAD = f"""{_NOTE}
@@ -55,10 +71,21 @@ other clients drop them with a warning.
 
 def render_api() -> str:
     """Render the page of all fields."""
-    spec = "\n".join(_list_rows(build_plain_schema(EgressPolicySpec), "spec"))
-    status = "\n".join(_list_rows(build_plain_schema(EgressPolicyStatus), "status"))
+    policy = _render_resource(POLICY, _SMALLEST_POLICY)
+    gateway = _render_resource(GATEWAY, _SMALLEST_GATEWAY)
+    return f"{_API_HEAD}\n{policy}\n{gateway}"
+
+
+def _render_resource(resource: Resource, example: str) -> str:
+    scope = "namespaced" if resource.namespaced else "cluster-scoped"
+    spec = "\n".join(_list_rows(build_plain_schema(resource.spec), "spec"))
+    status = "\n".join(_list_rows(build_plain_schema(resource.status), "status"))
     head = "| field | type | meaning |\n|---|---|---|"
-    return f"{_API_HEAD}\n## spec\n\n{head}\n{spec}\n\n## status\n\n{head}\n{status}\n"
+    return (
+        f"## {resource.kind}\n\nKind `{resource.kind}`, {scope}, plural `{resource.plural}`.\n"
+        f"{example}\n### {resource.kind} spec\n\n{head}\n{spec}\n"
+        f"\n### {resource.kind} status\n\n{head}\n{status}\n"
+    )
 
 
 def render_rules() -> str:
@@ -98,6 +125,9 @@ def _name_type(field: Schema) -> str:
         return f"list of {_name_type(field['items'])}{bounds}"
     if "enum" in field:
         return "one of " + ", ".join(str(value) for value in field["enum"])
+    if isinstance(field.get("additionalProperties"), dict):
+        bounds = _name_bounds(field, "minProperties", "maxProperties")
+        return f"map of {_name_type(field['additionalProperties'])}{bounds}"
     bounds = _name_bounds(field, "minimum", "maximum")
     return str(field.get("type", "")).replace("integer", "whole number") + bounds
 

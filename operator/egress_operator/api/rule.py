@@ -5,10 +5,15 @@ the table in `diagnostic`, so both sides name the same rule.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from egress_operator.diagnostic import RULES
@@ -24,8 +29,7 @@ PATTERN_KEY = "x-pattern"
 """Carries a check's pattern to the editors' schema; no CRD holds it: CEL has better words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a check found. `loc` leads from the checked value to the field, in names of the API."""
 
     what: str
@@ -76,8 +80,7 @@ def refuse(errors: list[InitErrorDetails]) -> None:
         raise ValidationError.from_exception_data("value", errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """A rule beyond types and bounds. `cel` is true and `find` yields nothing for a valid value.
 
     `field` is the field of a checked object that the API server names (CEL's `fieldPath`);
@@ -119,8 +122,17 @@ class Check:
         return json_schema
 
 
-@dataclass(frozen=True, slots=True)
-class ListType:
+def build_not_empty_check(*fields: str) -> Check:
+    """Build the rule that at least one of an object's fields, all optional, is given."""
+
+    def find(value: BaseModel) -> Iterator[Finding]:
+        if not value.model_fields_set:
+            yield Finding("the object is empty", cure=f"give {' or '.join(fields)}, or remove it")
+
+    return Check("EG030", " || ".join(f"has(self.{field})" for field in fields), find)
+
+
+class ListType(NamedTuple):
     """`x-kubernetes-list-type`: the API server merges by it and refuses duplicates (EG006)."""
 
     kind: Literal["atomic", "set", "map"]
@@ -162,7 +174,6 @@ class ListType:
         return json_schema
 
 
-@dataclass(frozen=True, slots=True)
 class NotNull:
     """Keeps null out of the schema of an optional field; `Model` leaves null fields out."""
 

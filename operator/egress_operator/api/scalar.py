@@ -16,7 +16,14 @@ from egress_operator.api.address import (
     ENDPOINT_SHAPE,
 )
 from egress_operator.api.duration import DURATION, DURATION_LENGTH
-from egress_operator.api.host import HOST_LENGTH, HOST_SHAPE, LABEL_LENGTH, RESERVED, WILDCARD
+from egress_operator.api.host import (
+    HOST_LENGTH,
+    HOST_SHAPE,
+    LABEL_LENGTH,
+    NAME_SHAPE,
+    RESERVED,
+    WILDCARD,
+)
 from egress_operator.api.rule import Check, Finding, quote
 
 PROXY_PORTS = range(15000, 15100)
@@ -24,6 +31,9 @@ PROXY_PORTS = range(15000, 15100)
 
 LABEL_PATTERN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+PATH_PATTERN = "^(/[-._A-Za-z0-9]+)+$"
+"""Without `~`, with which Istio joins the paths of a certificate and its key."""
+PATH_LENGTH = 255
 LOCALITY_PATTERN = (
     "^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?(/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?){0,2}$"
 )
@@ -82,6 +92,13 @@ def _build_pattern_check(code: str, pattern: str, what: str) -> Check:
     return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
 
 
+def _find_bad_path(path: str) -> Iterator[Finding]:
+    if re.fullmatch(PATH_PATTERN, path) is None:
+        yield Finding(f"{quote(path)} is not an absolute path")
+    elif {".", ".."} & set(path.split("/")):
+        yield Finding(f"{quote(path)} holds . or ..")
+
+
 def _find_proxy_port(number: int) -> Iterator[Finding]:
     if number in PROXY_PORTS:
         yield Finding(f"port {number} belongs to the proxy itself")
@@ -119,7 +136,23 @@ Locality = Annotated[
     Field(max_length=190),
     _build_pattern_check("EG020", LOCALITY_PATTERN, "a locality"),
 ]
-PolicyName = Annotated[
+GatewayName = Annotated[
+    StrictStr,
+    Field(max_length=253),
+    _build_pattern_check("EG025", SUBDOMAIN_PATTERN, "the name of an EgressGateway"),
+]
+ServerName = Annotated[StrictStr, Field(max_length=HOST_LENGTH), NAME_SHAPE, RESERVED]
+FilePath = Annotated[
+    StrictStr,
+    Field(max_length=PATH_LENGTH),
+    Check(
+        "EG031",
+        f"self.matches(r'{PATH_PATTERN}') && !['/./', '/../'].exists(d, (self + '/').contains(d))",
+        _find_bad_path,
+        pattern=PATH_PATTERN,
+    ),
+]
+ObjectName = Annotated[
     StrictStr,
     Field(max_length=253),
     _build_pattern_check("EG008", SUBDOMAIN_PATTERN, "a name that Kubernetes allows"),

@@ -13,8 +13,17 @@ from egress_operator.api.rule import CEL_KEY, LIST_TYPE_KEY, PATTERN_KEY
 
 Schema = dict[str, Any]
 
-_NOISE = ("$defs", "additionalProperties", "default", "examples", "title")
-_ORDER = ("description", "type", "format", "enum", "required", "properties", "items")
+_NOISE = ("$defs", "default", "examples", "title")
+_ORDER = (
+    "description",
+    "type",
+    "format",
+    "enum",
+    "required",
+    "properties",
+    "additionalProperties",
+    "items",
+)
 
 
 def build_structural_schema(model: type[Model]) -> Schema:
@@ -56,6 +65,8 @@ def _inline(node: Any, definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 -
 
 def _to_structural(node: Mapping[str, Any]) -> Schema:
     schema = {key: value for key, value in node.items() if key not in (*_NOISE, PATTERN_KEY)}
+    if schema.get("additionalProperties") is False:
+        del schema["additionalProperties"]
     if text := describe(node):
         schema["description"] = text
     if "const" in schema:
@@ -82,6 +93,8 @@ def _to_strict(node: Mapping[str, Any]) -> Schema:
 def _descend(schema: Schema, node: Mapping[str, Any], convert: Any) -> Schema:  # noqa: ANN401
     if "properties" in node:
         schema["properties"] = {name: convert(value) for name, value in node["properties"].items()}
+    if isinstance(node.get("additionalProperties"), dict):
+        schema["additionalProperties"] = convert(node["additionalProperties"])
     if "items" in node:
         schema["items"] = convert(node["items"])
     return schema

@@ -1,4 +1,4 @@
-"""The status of an EgressPolicy: its schema alone. The operator writes it as plain data."""
+"""The status of our kinds: their schemas alone. The operator writes it as plain data."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -27,8 +27,9 @@ class Condition(Model):
         str,
         Field(
             max_length=316,
-            description="Which aspect: Accepted, ResolvedRefs, Programmed, Ready; Reconciling, "
-            "Stalled, Paused and Shadowed stand here only while they are true.",
+            description="Which aspect: of a policy Accepted, ResolvedRefs, Programmed, Ready; "
+            "Reconciling, Stalled, Paused and Shadowed stand here only while they are true; of a "
+            "gateway Accepted, Ready, Isolated.",
             examples=["Ready"],
         ),
     ]
@@ -41,7 +42,7 @@ class Condition(Model):
         Field(
             ge=0,
             json_schema_extra={"format": "int64"},
-            description="The generation of the policy that this condition judges.",
+            description="The generation of the object that this condition judges.",
             examples=[3],
         ),
     ] = None
@@ -216,5 +217,50 @@ class EgressPolicyStatus(Model):
             json_schema_extra={"format": "int32"},
             description="How many hosts and ports there are beside those of destinations.",
             examples=[12],
+        ),
+    ] = None
+
+
+class EgressGatewayStatus(Model):
+    """What the operator made of the gateway."""
+
+    observed_generation: Annotated[
+        int | None,
+        NotNull(),
+        Field(
+            ge=0,
+            json_schema_extra={"format": "int64"},
+            description="The generation of the gateway that this status judges.",
+            examples=[3],
+        ),
+    ] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=16,
+            description="The state aspect by aspect, in a fixed order.",
+            examples=[[{"type": "Ready", "status": "True", "reason": "Ready"}]],
+        ),
+        ListType("map", "type"),
+    ] = ()
+    namespaces: Annotated[
+        int | None,
+        NotNull(),
+        Field(
+            ge=0,
+            json_schema_extra={"format": "int32"},
+            description="How many namespaces may use the gateway.",
+            examples=[12],
+        ),
+    ] = None
+    hosts: Annotated[
+        int | None,
+        NotNull(),
+        Field(
+            ge=0,
+            json_schema_extra={"format": "int32"},
+            description="How many hosts go through the gateway, those of each namespace counted "
+            "by themselves.",
+            examples=[40],
         ),
     ] = None

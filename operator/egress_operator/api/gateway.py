@@ -1,0 +1,153 @@
+"""EgressGateway: a gateway that policies may go through, written by the platform team."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from egress_operator.api.label import Labels
+from egress_operator.api.metadata import ObjectMeta
+from egress_operator.api.model import Model
+from egress_operator.api.rule import Check, NotNull, build_not_empty_check
+from egress_operator.api.scalar import Label, ObjectName, PortNumber
+from egress_operator.api.selector import LabelSelector
+from egress_operator.api.traffic import ConnectionPool, OutlierDetection
+
+GATEWAY_KIND = "EgressGateway"
+GATEWAY_PLURAL = "egressgateways"
+
+
+class Authorization(StrEnum):
+    """Who sees to it that tenants reach only what is theirs."""
+
+    MANAGED = "Managed"
+    """The operator writes AuthorizationPolicies, and what none of them allows is denied."""
+    DRY_RUN = "DryRun"
+    """The same, but the gateway only reports what it would deny."""
+    NONE = "None"
+    """Nobody, or somebody else."""
+
+
+class GatewayService(Model):
+    """The Service in front of the gateway's pods."""
+
+    name: Annotated[
+        Label,
+        Field(
+            description="The name of the Service, in the namespace of the pods.",
+            examples=["istio-egressgateway"],
+        ),
+    ]
+    port: Annotated[
+        PortNumber,
+        Field(description="The port of the Service through which all policies go.", examples=[443]),
+    ]
+
+
+class GatewayTraffic(Model):
+    """Connections from the sidecars to the gateway."""
+
+    connection_pool: Annotated[
+        ConnectionPool | None,
+        NotNull(),
+        Field(
+            description="Limits of the connections between a sidecar and the gateway.",
+            examples=[{"maxConnectionDuration": "10m"}],
+        ),
+    ] = None
+    outlier_detection: Annotated[
+        OutlierDetection | None,
+        NotNull(),
+        Field(
+            description="When a pod of the gateway that fails is left out for a while.",
+            examples=[{"consecutive5xxErrors": 5, "interval": "10s"}],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 3
+    checks: ClassVar[tuple[Check, ...]] = (
+        build_not_empty_check("connectionPool", "outlierDetection"),
+    )
+
+
+class EgressGatewaySpec(Model):
+    """Where the gateway is and who may use it."""
+
+    namespace: Annotated[
+        Label,
+        Field(description="The namespace where the gateway's pods run.", examples=["istio-egress"]),
+    ]
+    selector: Annotated[
+        Labels,
+        Field(
+            description="The labels of the gateway's pods, 1 to 16; a pod must have all of them.",
+            examples=[{"istio": "egressgateway"}],
+        ),
+    ]
+    service: Annotated[
+        GatewayService,
+        Field(
+            description="The Service in front of the gateway's pods, and its port.",
+            examples=[{"name": "istio-egressgateway", "port": 443}],
+        ),
+    ]
+    namespaces: Annotated[
+        LabelSelector | None,
+        NotNull(),
+        Field(
+            description="The namespaces whose policies may use the gateway, by their labels; left "
+            "out: none; {}: all.",
+            examples=[{"matchLabels": {"egress": "shared"}}],
+        ),
+    ] = None
+    authorization: Annotated[
+        Authorization,
+        Field(
+            description="How tenants are kept apart: Managed denies on these pods whatever no "
+            "policy allows, from the moment the gateway is accepted; DryRun only reports what "
+            "Managed would deny; None writes no AuthorizationPolicy.",
+            examples=["Managed"],
+        ),
+    ]
+    traffic: Annotated[
+        GatewayTraffic | None,
+        NotNull(),
+        Field(
+            description="Settings of the connections from the sidecars to the gateway.",
+            examples=[{"connectionPool": {"maxConnectionDuration": "10m"}}],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 4
+
+
+class ClusterMeta(ObjectMeta):
+    """Metadata of an object of the cluster: Kubernetes drops a namespace in silence."""
+
+    name: Annotated[
+        ObjectName, Field(description="The name, unique in the cluster.", examples=["shared"])
+    ]
+    namespace: Any = None
+
+
+class EgressGateway(Model):
+    """EgressGateway is a gateway of the mesh that policies may go through."""
+
+    api_version: Literal["egress-operator.io/v1alpha1"]
+    kind: Literal["EgressGateway"]
+    metadata: ClusterMeta
+    spec: Annotated[
+        EgressGatewaySpec,
+        Field(
+            description="Where the gateway is and who may use it.",
+            examples=[
+                {
+                    "namespace": "istio-egress",
+                    "selector": {"istio": "egressgateway"},
+                    "service": {"name": "istio-egressgateway", "port": 443},
+                    "authorization": "Managed",
+                }
+            ],
+        ),
+    ]
+    status: Any = None

@@ -1,0 +1,34 @@
+"""Metadata: what a file may hold; what only Kubernetes writes is not looked at."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from egress_operator.api.model import Model
+from egress_operator.api.scalar import Label, ObjectName
+
+
+class ObjectMeta(Model):
+    """Metadata of an object in a namespace."""
+
+    name: Annotated[
+        ObjectName,
+        Field(description="The name, unique in its namespace.", examples=["payments"]),
+    ]
+    namespace: Annotated[
+        Label | None,
+        Field(description="The namespace whose workloads may call.", examples=["shop"]),
+    ] = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    creation_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    deletion_timestamp: Any = None
+    finalizers: Any = None
+    generate_name: Any = None
+    generation: Any = None
+    managed_fields: Any = None
+    owner_references: Any = None
+    resource_version: Any = None
+    self_link: Any = None
+    uid: Any = None

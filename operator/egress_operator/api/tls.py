@@ -1,0 +1,161 @@
+"""TLS that the mesh opens for an application that speaks plain HTTP."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from egress_operator.api.model import Model
+from egress_operator.api.rule import Check, Finding, ListType, NotNull, build_not_empty_check, quote
+from egress_operator.api.scalar import FilePath, Label, ServerName
+
+MOST_NAMES = 16
+CA_SUFFIX = "-cacert"
+"""istiod looks for the CA beside a client certificate under this name, and serves a Secret whose
+name ends so as a CA alone (pilot/pkg/xds/sds.go, pilot/pkg/credentials/kube/secrets.go)."""
+
+
+def _find_half_pair(files: "CertificateFiles") -> Iterator[Finding]:
+    if (files.certificate is None) != (files.key is None):
+        given, missing = ("key", "certificate") if files.key else ("certificate", "key")
+        yield Finding(f"{given} is given without {missing}", (given,), f"add {missing}")
+
+
+def _find_certificate_named_as_ca(tls: "OriginateTLS") -> Iterator[Finding]:
+    client = tls.client_certificate_ref
+    if client is not None and client.name.endswith(CA_SUFFIX):
+        yield Finding(
+            f"{quote(client.name)} ends in {CA_SUFFIX}, so Istio would read only a CA from it",
+            ("clientCertificateRef", "name"),
+        )
+
+
+def _find_unrelated_ca(tls: "OriginateTLS") -> Iterator[Finding]:
+    client, ca = tls.client_certificate_ref, tls.ca_certificate_ref
+    if client is not None and ca is not None and ca.name != f"{client.name}{CA_SUFFIX}":
+        yield Finding(
+            f"Istio does not look for the CA of {client.name} in {ca.name}",
+            ("caCertificateRef", "name"),
+            f"name it {client.name}{CA_SUFFIX}, or remove caCertificateRef and put the CA into "
+            f"{client.name} as ca.crt",
+        )
+
+
+class SecretRef(Model):
+    """A Secret in the gateway's namespace."""
+
+    name: Annotated[
+        Label,
+        Field(
+            description="The name without the namespace of the policy: stripe-client, in a policy "
+            "of the namespace shop, is the Secret shop.stripe-client in the gateway's namespace.",
+            examples=["stripe-client"],
+        ),
+    ]
+
+
+class CertificateFiles(Model):
+    """Files in the container of the sidecar."""
+
+    ca: Annotated[
+        FilePath | None,
+        NotNull(),
+        Field(
+            description="The certificates of the authorities that may have signed the server's "
+            "certificate; left out: those of the system.",
+            examples=["/etc/stripe/ca.crt"],
+        ),
+    ] = None
+    certificate: Annotated[
+        FilePath | None,
+        NotNull(),
+        Field(
+            description="The client's certificate, for mutual TLS; needs key.",
+            examples=["/etc/stripe/tls.crt"],
+        ),
+    ] = None
+    key: Annotated[
+        FilePath | None,
+        NotNull(),
+        Field(
+            description="The private key of certificate.",
+            examples=["/etc/stripe/tls.key"],
+        ),
+    ] = None
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        build_not_empty_check("ca", "certificate", "key"),
+        Check("EG220", "has(self.certificate) == has(self.key)", _find_half_pair),
+    )
+
+
+class OriginateTLS(Model):
+    """How the mesh opens TLS. Empty is enough: each host is its own server name."""
+
+    server_name: Annotated[
+        ServerName | None,
+        NotNull(),
+        Field(
+            description="The name that is sent to the server (SNI), the same for all hosts of the "
+            "destination, and demanded of its certificate unless subjectAltNames is given; left "
+            "out: each host's own name.",
+            examples=["api.stripe.com"],
+        ),
+    ] = None
+    subject_alt_names: Annotated[
+        tuple[ServerName, ...],
+        Field(
+            max_length=MOST_NAMES,
+            description="The names of which the server's certificate must carry one, when it "
+            "carries another than the server name; at most 16.",
+            examples=[["edge.stripe.com"]],
+        ),
+        ListType("set"),
+    ] = ()
+    ca_certificate_ref: Annotated[
+        SecretRef | None,
+        NotNull(),
+        Field(
+            description="The Secret with the authority that signed the server's certificate "
+            "(ca.crt); needs gatewayRef; left out: the system's authorities. Beside "
+            "clientCertificateRef it must have that name with -cacert at the end.",
+            examples=[{"name": "stripe-ca"}],
+        ),
+    ] = None
+    client_certificate_ref: Annotated[
+        SecretRef | None,
+        NotNull(),
+        Field(
+            description="The Secret with the client's certificate and key (tls.crt, tls.key), for "
+            "mutual TLS; needs gatewayRef. It holds the server's authority too (ca.crt), unless "
+            "caCertificateRef is given: Istio does not use the system's authorities here.",
+            examples=[{"name": "stripe-client"}],
+        ),
+    ] = None
+    files: Annotated[
+        CertificateFiles | None,
+        NotNull(),
+        Field(
+            description="Certificates as files in the container of the sidecar, for a policy "
+            "without gatewayRef.",
+            examples=[{"ca": "/etc/stripe/ca.crt"}],
+        ),
+    ] = None
+
+    height: ClassVar[int] = 2
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "EG221",
+            "!has(self.clientCertificateRef)"
+            f" || !self.clientCertificateRef.name.endsWith('{CA_SUFFIX}')",
+            _find_certificate_named_as_ca,
+            "clientCertificateRef.name",
+        ),
+        Check(
+            "EG222",
+            "!has(self.clientCertificateRef) || !has(self.caCertificateRef)"
+            f" || self.caCertificateRef.name == self.clientCertificateRef.name + '{CA_SUFFIX}'",
+            _find_unrelated_ca,
+            "caCertificateRef.name",
+        ),
+    )
