@@ -12,6 +12,7 @@ from egress_operator.compiler.name import (
     build_group_name,
     build_name,
     build_synthetic_host,
+    find_gateway_label,
     is_our_name,
 )
 
@@ -57,3 +58,18 @@ def test_synthetic_host_leads_back_to_the_name(host: str, namespace: str) -> Non
 )
 def test_other_names_are_not_ours(name: str) -> None:
     assert not is_our_name(name)
+
+
+@pytest.mark.parametrize(
+    ("host", "label"),
+    [
+        ("shared-h1234567.shop.egress.internal", "shared-h1234567"),
+        ("*.shared-h1234567.shop.egress.internal", "shared-h1234567"),
+        ("x-80-1234567.shared-h1234567.shop.egress.internal", "shared-h1234567"),
+        ("x-80-1234567.shared-h1234567.shop.restricted.egress.internal", "shared-h1234567"),
+        ("x-80-1234567.shop.direct.internal", ""),
+        ("api.example.com", ""),
+    ],
+)
+def test_the_gateway_is_found_in_a_synthetic_name(host: str, label: str) -> None:
+    assert find_gateway_label(host) == label

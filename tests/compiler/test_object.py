@@ -8,30 +8,27 @@ import pytest
 from jsonpatch import JsonPatchTestFailed, apply_patch
 
 from compiler.world import build_policy
-from egress_operator.compiler.object import (
-    Desired,
-    Kind,
-    Owner,
-    Port,
-    build_hand_written,
-    build_json_patch,
-    build_manifest,
-    digest_spec,
-    read_observed,
-)
+from egress_operator.compiler.manifest import build_json_patch, build_manifest, is_as_desired
+from egress_operator.compiler.object import Desired, Kind, Owner, Port, digest_spec
+from egress_operator.compiler.observed import build_hand_written, read_observed
 from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import NamespaceInput
+from egress_operator.compiler.source import NamespaceInput, Settings
 
 HTTP = {
     "hosts": ["api.example.com"],
     "ports": [{"number": 80, "protocol": "HTTP", "targetPort": 8080}],
     "http": {"timeout": "1s"},
 }
+TCP = {"hosts": ["api.example.com"], "ports": [{"number": 5432, "protocol": "TCP"}]}
+OURS = {"app.kubernetes.io/managed-by": "egress-operator"}
+ALLOCATE = "networking.istio.io/enable-autoallocate-ip"
 
 
-def build_desired(destination: dict[str, Any] = HTTP) -> tuple[Desired, ...]:
-    plan = plan_namespace(NamespaceInput("shop", (build_policy("a", destination),)))
-    return plan.groups["api.example.com"].objects
+def build_desired(*destinations: dict[str, Any]) -> tuple[Desired, ...]:
+    policy = build_policy("a", *(destinations or (HTTP,)))
+    plan = plan_namespace(NamespaceInput("shop", (policy,), Settings(dns_capture=True)))
+    (group,) = plan.groups.values()
+    return group.objects
 
 
 def build_stored(desired: Desired) -> dict[str, Any]:
@@ -45,12 +42,13 @@ def test_what_is_written_is_read_back_equal() -> None:
         observed = read_observed(build_stored(desired))
         assert observed.ours
         assert observed.key == desired.key
-        assert observed.host == desired.host
+        assert observed.group == desired.group
         assert observed.owners == frozenset(desired.owners)
         assert observed.policies == "a"
         assert observed.spec_digest == desired.spec_digest
         assert observed.ports == desired.ports
         assert observed.needs == desired.needs
+        assert observed.allocate == desired.allocate
         assert observed.hosts == ("api.example.com",)
 
 
@@ -70,7 +68,8 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
 def test_manifest_copies_nothing_of_the_policy() -> None:
     for desired in build_desired():
         metadata = build_manifest(desired, desired.owners)["metadata"]
-        assert metadata["labels"] == {"app.kubernetes.io/managed-by": "egress-operator"}
+        allocate = {ALLOCATE: "false"} if desired.key.kind is Kind.SERVICE_ENTRY else {}
+        assert metadata["labels"] == OURS | allocate
         assert metadata["ownerReferences"] == [
             {
                 "apiVersion": "egress-operator.io/v1alpha1",
@@ -79,6 +78,50 @@ def test_manifest_copies_nothing_of_the_policy() -> None:
                 "uid": "a-uid",
             }
         ]
+
+
+@pytest.mark.parametrize(
+    ("destinations", "allocate"),
+    [
+        ([HTTP], "false"),
+        ([{"hosts": ["api.example.com"]}], "false"),
+        ([TCP], "true"),
+        ([{"hosts": ["api.example.com"]}, TCP], "true"),
+        ([{**TCP, "addresses": ["203.0.113.20"]}], "false"),
+        ([{**HTTP, "addresses": ["203.0.113.20"]}], "false"),
+        ([{"addresses": ["203.0.113.0/24"], "ports": TCP["ports"]}], "false"),
+        (
+            [{**HTTP, "backends": [{"name": "v1", "endpoints": [{"address": "203.0.113.10"}]}]}],
+            "true",
+        ),
+    ],
+    ids=["http", "tls", "tcp", "tls-tcp", "tcp-address", "http-address", "range", "endpoints"],
+)
+def test_only_a_host_that_cannot_do_without_gets_an_allocated_address(
+    destinations: list[dict[str, Any]], allocate: str
+) -> None:
+    entry = build_desired(*destinations)[0]
+    stored = build_stored(entry)
+    assert stored["metadata"]["labels"] == {**OURS, ALLOCATE: allocate}
+    assert is_as_desired(read_observed(stored), entry, entry.owners)
+
+
+@pytest.mark.parametrize("value", [None, "False", "no"])
+def test_another_allocation_label_is_drift_and_undone(value: str | None) -> None:
+    entry, _ = build_desired()
+    good = build_stored(entry)
+    bad = copy.deepcopy(good)
+    bad["metadata"]["labels"] = {**OURS, "team": "shop"} | ({ALLOCATE: value} if value else {})
+    assert not is_as_desired(read_observed(bad), entry, entry.owners)
+    mended = apply_patch(bad, build_json_patch(entry, entry.owners, "u-1"))
+    assert mended["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
+
+
+def test_the_allocation_label_says_nothing_on_a_virtual_service() -> None:
+    _, route = build_desired()
+    stored = build_stored(route)
+    stored["metadata"]["labels"][ALLOCATE] = "true"
+    assert is_as_desired(read_observed(stored), route, route.owners)
 
 
 def test_patch_undoes_every_change_of_ours_and_keeps_the_rest() -> None:
@@ -144,7 +187,7 @@ def test_objects_of_others_are_not_ours(change: Callable[[dict[str, Any]], None]
     change(stored)
     observed = read_observed(stored)
     assert not observed.ours
-    assert (observed.host, observed.policies, observed.owners) == ("", "", frozenset())
+    assert (observed.group, observed.policies, observed.owners) == ("", "", frozenset())
 
 
 def test_ownerless_and_newer_versions_are_ours() -> None:

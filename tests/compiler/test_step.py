@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from compiler.world import SETTLE, World, build_policy
-from egress_operator.compiler.object import Kind, ObjectKey, Owner, build_manifest
+from egress_operator.compiler.manifest import build_manifest
+from egress_operator.compiler.object import ALLOCATE_LABEL, Kind, ObjectKey, Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
 from egress_operator.compiler.step import Create, Delete, Replace, Write, leftover
 
 HOST = "api.example.com"
@@ -23,11 +24,13 @@ TIMED_8080 = {
 }
 OTHER = {"hosts": ["other.example.com"]}
 
+TCP = {"hosts": [HOST], "ports": [{"number": 5432, "protocol": "TCP"}]}
+
 SE, VS = Kind.SERVICE_ENTRY, Kind.VIRTUAL_SERVICE
 
 
 def build_plan(*policies: PolicySource) -> Plan:
-    return plan_namespace(NamespaceInput("shop", policies))
+    return plan_namespace(NamespaceInput("shop", policies, Settings(dns_capture=True)))
 
 
 def build_world(plan: Plan) -> World:
@@ -92,6 +95,8 @@ def test_nothing_is_written_when_all_is_equal() -> None:
         ([TIMED, TIMED_8080], [TIMED], [("Replace", VS), ("Replace", SE)], True),
         ([TIMED, OTHER], [OTHER], [("Delete", VS), ("Delete", SE)], True),
         ([TLS, TIMED], [TLS], [("Delete", VS), ("Replace", SE)], True),
+        ([TLS], [TLS, TCP], [("Replace", SE)], False),
+        ([TLS, TCP], [TLS], [("Replace", SE)], False),
         (
             [TIMED],
             [TIMED_8080],
@@ -320,6 +325,64 @@ def test_a_service_entry_stays_as_long_as_a_route_that_may_not_be_pruned() -> No
     assert {key for key in world.objects if key.name == old.groups[HOST].name} == {
         desired.key for desired in old.groups[HOST].objects
     }
+
+
+def test_a_port_that_needs_an_address_comes_with_it() -> None:
+    """Without it every connection on that port, to whichever host, would go to this one."""
+    world, _, _ = change([TLS], [TLS, TCP])
+    assert [item.allocate for item in world.observe()] == [True]
+
+
+def test_an_address_is_never_taken_back() -> None:
+    """Istiod cannot give another one."""
+    world, _, _ = change([TLS, TCP], [TLS])
+    assert [(len(item.ports), item.allocate) for item in world.observe()] == [(1, True)]
+    again = build_plan(build_policy("a", TLS, TCP, generation=3))
+    assert name_writes(world.settle(again)) == [("Replace", SE)]
+    assert [(len(item.ports), item.allocate) for item in world.observe()] == [(2, True)]
+
+
+def test_a_new_object_under_the_name_begins_without_an_address() -> None:
+    world, _, _ = change([TLS, TCP], [TLS])
+    world.objects.clear()
+    assert name_writes(world.settle(build_plan(build_policy("a", TLS)))) == [("Create", SE)]
+    assert [item.allocate for item in world.observe()] == [False]
+
+
+@pytest.mark.parametrize("destination", [TLS, TCP])
+@pytest.mark.parametrize("value", ["", "maybe", "FALSE"])
+def test_drift_of_the_allocation_label_is_one_write(
+    destination: Mapping[str, Any], value: str
+) -> None:
+    plan = build_plan(build_policy("a", destination))
+    world = build_world(plan)
+    (entry,) = world.objects.values()
+    right = entry["metadata"]["labels"].pop(ALLOCATE_LABEL)
+    if value:
+        entry["metadata"]["labels"][ALLOCATE_LABEL] = value
+    assert name_writes(world.settle(plan)) == [("Replace", SE)]
+    (entry,) = world.objects.values()
+    assert entry["metadata"]["labels"][ALLOCATE_LABEL] == right
+    assert world.is_as_planned(plan)
+
+
+def test_an_address_that_somebody_asked_for_is_left_alone() -> None:
+    plan = build_plan(build_policy("a", TLS))
+    world = build_world(plan)
+    (entry,) = world.objects.values()
+    entry["metadata"]["labels"][ALLOCATE_LABEL] = "true"
+    assert world.settle(plan) == []
+
+
+def test_a_kept_port_does_not_wait_for_its_address() -> None:
+    world = build_world(build_plan(build_policy("a", TLS, TCP)))
+    world.restart()
+    (entry,) = world.objects.values()
+    entry["metadata"]["labels"][ALLOCATE_LABEL] = "false"
+    plan = build_plan(build_policy("a", TLS, generation=2))
+    (write,) = world.ask(plan, plan.groups[HOST]).writes
+    assert isinstance(write, Replace)
+    assert (len(write.desired.ports), write.desired.allocate) == (2, True)
 
 
 @pytest.mark.parametrize("annotation", ["egress-operator.io/host", "egress-operator.io/policies"])

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.world import SETTLE, World, build_policy
-from egress_operator.compiler.object import Kind, Owner, build_manifest
+from egress_operator.compiler.manifest import build_manifest
+from egress_operator.compiler.object import Kind, Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
 from egress_operator.compiler.step import Create, Replace, Write
 
 UNTIMED = settings(deadline=None)
@@ -19,6 +20,7 @@ SHAPES: dict[str, dict[str, str | int]] = {
     "slower": {"protocol": "HTTP", "timeout": "2s"},
     "moved": {"protocol": "HTTP", "target": 9000, "timeout": "1s"},
     "opaque": {"protocol": "TLS"},
+    "raw": {"protocol": "TCP"},
 }
 NUMBERS = (8080, 8081, 8082)
 
@@ -74,7 +76,7 @@ def build_policies(pair: tuple[Wish, Wish], generation: int) -> list[PolicySourc
 
 
 def build_plan(policies: list[PolicySource]) -> Plan:
-    return plan_namespace(NamespaceInput("shop", tuple(policies)))
+    return plan_namespace(NamespaceInput("shop", tuple(policies), Settings(dns_capture=True)))
 
 
 @dataclass
@@ -86,11 +88,21 @@ class Watch:
     """What was missing before we began, or since the garbage collector removed something."""
     needed: dict[int, float] = field(default_factory=dict)
     """When a route of ours last needed a port."""
+    allocated: set[str] = field(default_factory=set)
+    """By uid, the ServiceEntries whose host has an address."""
 
     def look(self) -> None:
-        """Check that no route needs a port that is not offered."""
+        """Check that every port that a route needs is there, and every address that a port needs.
+
+        An address stays as long as the object.
+        """
         missing = set(self.world.find_missing_ports())
         assert missing <= self.tolerated, missing
+        entries = [item for item in self.world.observe() if item.key.kind is Kind.SERVICE_ENTRY]
+        for item in entries:
+            raw = any(port.protocol == "TCP" for port in item.ports)
+            assert item.allocate == (raw or item.uid in self.allocated)
+        self.allocated = {item.uid for item in entries if item.allocate}
         self.tolerated = missing
         self.note_needs()
 
@@ -201,6 +213,7 @@ def test_any_mixture_of_objects_converges(
     for number in NUMBERS:
         watch.needed[number] = world.now
     watch.name = build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+    watch.look()
     finish(world, plan, watch)
     assert world.is_as_planned(plan)
     assert world.settle(plan) == []

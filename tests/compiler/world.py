@@ -6,30 +6,29 @@ the sequence of writes is right.
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jsonpatch import apply_patch
 
-from egress_operator.compiler.object import (
-    Kind,
-    ObjectKey,
-    Observed,
-    Owner,
-    build_json_patch,
-    build_manifest,
-    read_observed,
-)
-from egress_operator.compiler.plan import Group, Plan
+from egress_operator.compiler.group import Group
+from egress_operator.compiler.manifest import build_json_patch, build_manifest
+from egress_operator.compiler.object import Kind, ObjectKey, Observed, Owner, is_host
+from egress_operator.compiler.observed import read_observed
+from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.source import PolicySource
 from egress_operator.compiler.step import (
+    Clock,
     Create,
     Delete,
     Replace,
     Step,
+    Surroundings,
     Write,
-    group_keys,
+    find_references,
+    is_member,
     leftover,
+    list_keys,
     next_step,
 )
 
@@ -83,18 +82,24 @@ class World:
         """Lose the memory of the process."""
         self.started_at, self.written_at = self.now, {}
 
-    def ask(self, plan: Plan, group: Group) -> Step:
-        """Compute the next step of a group from what is there."""
-        keys = set(group_keys(plan.namespace, group.name))
+    def ask(self, plan: Plan, group: Group, seen: Iterable[Observed] | None = None) -> Step:
+        """Compute the next step of a group from what is there, or from what was seen before."""
+        keys = list_keys(group)
+        observed = self.observe() if seen is None else list(seen)
+        after = {key for desired in group.objects for key in desired.after}
+        served = not group.objects and not is_host(group.key)
         return next_step(
-            group=group,
-            observed=[item for item in self.observe() if item.key in keys],
-            held=plan.held,
-            live=plan.live,
-            written_at=self.written_at,
-            started_at=self.started_at,
-            now=self.now,
-            settle=SETTLE,
+            group,
+            [item for item in observed if item.key in keys or is_member(item, group)],
+            Surroundings(
+                plan.held,
+                plan.live,
+                outside=[item for item in observed if item.ours and item.key in after],
+                referenced=find_references(observed, plan.namespace, group.key)
+                if served
+                else frozenset(),
+            ),
+            Clock(self.now, self.started_at, self.written_at, SETTLE),
         )
 
     def send(self, write: Write) -> None:
@@ -114,24 +119,24 @@ class World:
 
     def groups(self, plan: Plan) -> list[Group]:
         """List the plan's groups and those to prune."""
-        return [*plan.groups.values(), *leftover(plan, self.observe()).values()]
+        own = [item for item in self.observe() if item.part == plan.namespace]
+        return [*plan.groups.values(), *leftover(plan, own).values()]
 
-    def settle(self, plan: Plan, *, limit: int = 50) -> list[Write]:
-        """Go on until nothing is left to do; the writes in their order."""
+    def settle(self, *plans: Plan, limit: int = 100) -> list[Write]:
+        """Go on with every group in turn until nothing is left to do; the writes in their order."""
         writes: list[Write] = []
-        for group in self.groups(plan):
-            for _ in range(limit):
-                step = self.ask(plan, group)
-                if not step.writes and step.wait is None:
-                    break
-                for write in step.writes:
-                    self.send(write)
-                    writes.append(write)
-                self.now += 0.01 if step.writes else (step.wait or 0.0)
-            else:
-                message = f"{group.key} does not settle"
-                raise AssertionError(message)
-        return writes
+        for _ in range(limit):
+            steps = [self.ask(plan, group) for plan in plans for group in self.groups(plan)]
+            waits = [step.wait for step in steps if step.wait is not None]
+            sent = [write for step in steps for write in step.writes]
+            if not sent and not waits:
+                return writes
+            for write in sent:
+                self.send(write)
+            writes += sent
+            self.now += 0.01 if sent else min(waits)
+        message = f"{[plan.namespace for plan in plans]} do not settle"
+        raise AssertionError(message)
 
     def find_missing_ports(self) -> list[str]:
         """List the ports that our VirtualServices need and their ServiceEntries lack."""
@@ -145,10 +150,18 @@ class World:
             missing += [f"{key} needs {number}" for number in sorted(item.needs - offered)]
         return missing
 
-    def is_as_planned(self, plan: Plan) -> bool:
-        """Whether exactly the desired objects are there, with exactly their owners."""
+    def is_as_planned(self, *plans: Plan) -> bool:
+        """Whether exactly the desired objects are there, with exactly their owners.
+
+        A host that has an allocated address keeps it.
+        """
+        allocated = {item.key for item in self.observe() if item.allocate}
         wanted = {
-            desired.key: build_manifest(desired, desired.owners)
+            desired.key: build_manifest(
+                replace(desired, allocate=True) if desired.key in allocated else desired,
+                desired.owners,
+            )
+            for plan in plans
             for group in plan.groups.values()
             for desired in group.objects
         }

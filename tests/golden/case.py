@@ -9,10 +9,14 @@ import yaml
 from pydantic import TypeAdapter
 
 from compiler.world import World
-from egress_operator.compiler.object import Kind, build_hand_written, read_observed
+from egress_operator.compiler.gateway import judge_gateways
+from egress_operator.compiler.gateway_plan import plan_gateways
+from egress_operator.compiler.object import Kind
+from egress_operator.compiler.observed import build_hand_written, read_observed
 from egress_operator.compiler.plan import Memo, Plan, Verdict, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
+from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from egress_operator.compiler.verdict import build_findings
+from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
 from egress_operator.status.report import compute_status
 
@@ -30,11 +34,15 @@ class Case:
 
     directory: Path
     policies: tuple[Object, ...]
-    namespaces: frozenset[str]
+    gateways: tuple[Object, ...]
+    namespaces: Mapping[str, Mapping[str, str]]
+    """Labels by name."""
     istio: tuple[Object, ...]
     settings: Settings
     progress: Mapping[str, GroupProgress]
     """By group key: instead of applied."""
+    unready: Mapping[str, str]
+    """Why a gateway cannot carry traffic, by its name."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,10 @@ def find_cases() -> list[Path]:
 
 def read_case(directory: Path) -> Case:
     """Read the input of a case. An unknown kind is a mistake in the case."""
-    policies, namespaces, istio = [], set(), []
+    policies: list[Object] = []
+    gateways: list[Object] = []
+    namespaces: dict[str, Mapping[str, str]] = {}
+    istio: list[Object] = []
     options: Object = {}
     text = (directory / "input.yaml").read_text()
     for document in yaml.safe_load_all(text):
@@ -72,10 +83,13 @@ def read_case(directory: Path) -> Case:
             case "EgressPolicy":
                 policies.append(document)
             case "Namespace":
-                namespaces.add(document["metadata"]["name"])
+                metadata = document["metadata"]
+                namespaces[metadata["name"]] = metadata.get("labels") or {}
+            case "EgressGateway":
+                gateways.append(document)
             case "Settings":
                 options = document
-            case "ServiceEntry" | "VirtualService":
+            case kind if kind in set(Kind):
                 istio.append(document)
             case kind:
                 raise ValueError(f"{directory.name}: no kind {kind} here")
@@ -86,7 +100,17 @@ def read_case(directory: Path) -> Case:
         for key, entry in (options.get("progress") or {}).items()
     }
     settings = TypeAdapter(Settings).validate_python(options.get("settings") or {})
-    return Case(directory, tuple(policies), frozenset(namespaces), tuple(istio), settings, progress)
+    unready = options.get("unready") or {}
+    return Case(
+        directory,
+        tuple(policies),
+        tuple(gateways),
+        namespaces,
+        tuple(istio),
+        settings,
+        progress,
+        unready,
+    )
 
 
 def build_source(policy: Object) -> PolicySource:
@@ -100,6 +124,18 @@ def build_source(policy: Object) -> PolicySource:
         created=metadata.get("creationTimestamp", "2026-01-01T00:00:00Z"),
         spec=policy["spec"],
         paused=(metadata.get("annotations") or {}).get(PAUSED) == "true",
+    )
+
+
+def build_gateway_source(gateway: Object) -> GatewaySource:
+    """Make an EgressGateway of the input as the API server has it."""
+    metadata = gateway["metadata"]
+    return GatewaySource(
+        name=metadata["name"],
+        uid=f"uid-of-{metadata['name']}",
+        generation=metadata.get("generation", 1),
+        created=metadata.get("creationTimestamp", "2026-01-01T00:00:00Z"),
+        spec=gateway["spec"],
     )
 
 
@@ -120,7 +156,10 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
                 for observed in map(read_observed, case.istio)
                 if observed.key.namespace == space and not observed.ours
             ),
-            namespaces=case.namespaces | set(spaces),
+            gateways=tuple(map(build_gateway_source, case.gateways)),
+            labels=case.namespaces.get(space, {}),
+            unready=case.unready,
+            namespaces=frozenset({*case.namespaces, *spaces}),
         )
         for space in spaces
     ]
@@ -129,18 +168,18 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
 def run_case(case: Case) -> Result:
     """Plan every namespace, apply the plan, and compute every status."""
     memo = Memo()
-    objects: list[Object] = []
     statuses: dict[str, Mapping[str, Any]] = {}
     findings: list[str] = []
     sources = {}
+    world = World()
+    for item in case.istio:
+        world.put(item)
+    plans = {inputs.namespace: plan_namespace(inputs, memo) for inputs in build_inputs(case)}
+    gateways = judge_gateways(map(build_gateway_source, case.gateways), case.settings)
+    world.settle(*plans.values(), plan_gateways(gateways, {}))
+    objects = [world.objects[item.key] for item in world.observe() if item.ours]
     for inputs in build_inputs(case):
-        plan = plan_namespace(inputs, memo)
-        world = World()
-        for item in case.istio:
-            if item["metadata"]["namespace"] == inputs.namespace:
-                world.put(item)
-        world.settle(plan)
-        objects += [world.objects[item.key] for item in world.observe() if item.ours]
+        plan = plans[inputs.namespace]
         progress = _read_progress(plan, world) | dict(case.progress)
         for source in inputs.policies:
             label = f"{source.namespace}/{source.name}"
@@ -154,6 +193,22 @@ def run_case(case: Case) -> Result:
                 outbound=case.settings.outbound_mode,
             )
             findings += [f"{label} {line}" for line in _build_lines(verdict)]
+    for name, gateway in gateways.items():
+        facts = GatewayFacts(
+            GroupProgress(GroupState.APPLIED),
+            case.unready.get(name, ""),
+            "",
+            namespaces=len(case.namespaces),
+            hosts=sum(
+                plan.gateway_hosts.get(gateway.gateway.label, 0)
+                for plan in plans.values()
+                if gateway.gateway
+            ),
+        )
+        statuses[name] = compute_gateway_status(gateway, facts, None, NOW)
+        findings += [
+            f"{name} {item.code} {item.path}: {item.message}" for item in gateway.diagnostics
+        ]
     return Result(
         tuple(sorted(map(_strip, objects), key=_order)),
         dict(sorted(statuses.items())),

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.object import HOST_ANNOTATION, digest_spec, read_observed
+from egress_operator.compiler.object import GATEWAY_ANNOTATION, HOST_ANNOTATION, digest_spec
+from egress_operator.compiler.observed import read_observed
 from golden.case import find_cases, read_case, run_case
 from testbed.client import ApiError
 from testbed.controlplane import ControlPlane
@@ -28,7 +29,10 @@ def test_objects_are_accepted_and_stored_as_written(
         observed = read_observed(stored)
         assert observed.ours
         assert observed.spec_digest == digest_spec(obj["spec"])
-        assert observed.host == obj["metadata"]["annotations"][HOST_ANNOTATION]
+        annotations = obj["metadata"]["annotations"]
+        assert observed.group == annotations.get(
+            HOST_ANNOTATION, annotations.get(GATEWAY_ANNOTATION)
+        )
 
 
 def test_istiod_does_judge(control_plane: ControlPlane, istiod: Istiod, namespace: str) -> None:

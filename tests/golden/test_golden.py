@@ -13,17 +13,28 @@ from typing import Any
 import pytest
 import yaml
 
-from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import HOST_ANNOTATION, MANAGED_BY_LABEL, POLICIES_ANNOTATION
+from egress_operator.compiler.name import build_group_name, is_our_name
+from egress_operator.compiler.object import (
+    ALLOCATE_LABEL,
+    DRY_RUN_ANNOTATION,
+    GATEWAY_ANNOTATION,
+    HOST_ANNOTATION,
+    MANAGED_BY_LABEL,
+    NAMESPACE_ANNOTATION,
+    POLICIES_ANNOTATION,
+    Kind,
+    find_api_version,
+    is_closed,
+)
 from egress_operator.compiler.plan import plan_namespace
 from egress_operator.diagnostic import RULES, Scope
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
+from egress_operator.status.gateway import GatewayType
 from egress_operator.status.lint import lint_status
 from golden.case import OUTPUTS, ROOT, Result, build_inputs, find_cases, read_case, run_case
 
 CASES = find_cases()
-LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def _name(directory: Path) -> str:
@@ -59,56 +70,138 @@ def test_every_directory_is_a_case() -> None:
     assert directories == set(CASES)
 
 
+_OF_HOST = {HOST_ANNOTATION, POLICIES_ANNOTATION}
+_OF_TENANT = {GATEWAY_ANNOTATION}
+_ANNOTATIONS = (
+    _OF_HOST,
+    _OF_HOST | {NAMESPACE_ANNOTATION},
+    _OF_HOST | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
+    _OF_TENANT,
+    _OF_TENANT | {DRY_RUN_ANNOTATION},
+    _OF_TENANT | {NAMESPACE_ANNOTATION},
+    _OF_TENANT | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
+)
+
+
 @each_case
 def test_objects_keep_the_rules(directory: Path) -> None:
     seen = set()
     for obj in _run(directory).objects:
-        metadata, spec = obj["metadata"], obj["spec"]
+        metadata = obj["metadata"]
         assert set(obj) == {"apiVersion", "kind", "metadata", "spec"}
-        assert obj["apiVersion"] == "networking.istio.io/v1"
-        assert spec["exportTo"] == ["."]
-        assert LABEL.fullmatch(metadata["name"])
-        assert metadata["labels"] == {MANAGED_BY_LABEL: "egress-operator"}
-        assert set(metadata["annotations"]) == {HOST_ANNOTATION, POLICIES_ANNOTATION}
-        assert spec["hosts"] == [metadata["annotations"][HOST_ANNOTATION]]
-        assert metadata["name"] == build_group_name(spec["hosts"][0])
-        names = [reference["name"] for reference in metadata["ownerReferences"]]
-        assert metadata["annotations"][POLICIES_ANNOTATION] == ",".join(names)
-        assert names == sorted(names)
-        assert "istio.io" not in " ".join([*metadata["labels"], *metadata["annotations"]])
+        assert obj["apiVersion"] == find_api_version(Kind(obj["kind"]))
+        assert is_our_name(metadata["name"])
+        assert metadata["labels"] == {MANAGED_BY_LABEL: "egress-operator", **_expect_label(obj)}
+        assert set(metadata["annotations"]) in _ANNOTATIONS
         key = obj["kind"], metadata["namespace"], metadata["name"]
         assert key not in seen
         seen.add(key)
 
 
 @each_case
+def test_objects_have_the_name_of_their_group(directory: Path) -> None:
+    for obj in _run(directory).objects:
+        annotations, name = obj["metadata"]["annotations"], obj["metadata"]["name"]
+        group = annotations.get(HOST_ANNOTATION) or annotations[GATEWAY_ANNOTATION]
+        if NAMESPACE_ANNOTATION not in annotations:
+            assert name.startswith(build_group_name(group))
+        if obj["kind"] == "ServiceEntry" and name == build_group_name(group):
+            assert obj["spec"]["hosts"] == [group]
+
+
+@each_case
+def test_objects_have_owners(directory: Path) -> None:
+    for obj in _run(directory).objects:
+        metadata = obj["metadata"]
+        owners = [(owner["kind"], owner["name"]) for owner in metadata["ownerReferences"]]
+        policies = [name for kind, name in owners if kind == "EgressPolicy"]
+        assert owners == sorted(owners, key=lambda owner: owner[1])
+        assert not policies or len(policies) == len(owners)
+        listed = metadata["annotations"].get(POLICIES_ANNOTATION, "")
+        assert listed == ",".join(policies)
+
+
+@each_case
+def test_nothing_is_shown_beyond_two_namespaces(directory: Path) -> None:
+    case = read_case(directory)
+    places = {gateway["spec"]["namespace"] for gateway in case.gateways}
+    by_hand = {tuple(item["spec"].get("exportTo") or ("*",)) for item in case.istio}
+    for obj in _run(directory).objects:
+        if obj["kind"] in {"Gateway", "AuthorizationPolicy"}:
+            continue
+        export = tuple(obj["spec"]["exportTo"])
+        synthetic = obj["spec"].get("host", "").endswith(".svc.cluster.local")
+        assert export == (".",) or export[0] in places or (synthetic and export in by_hand)
+        assert len(export) == 1
+
+
+def _expect_label(obj: dict[str, Any]) -> dict[str, str]:
+    """Only a host that cannot do without it gets an address from istiod."""
+    spec = obj["spec"]
+    if obj["kind"] != "ServiceEntry":
+        return {}
+    alone = all(port["protocol"] in {"HTTP", "HTTP2", "GRPC", "TLS"} for port in spec["ports"])
+    behind = obj["metadata"]["name"] != build_group_name(
+        obj["metadata"]["annotations"][HOST_ANNOTATION]
+    )
+    needed = not behind and "addresses" not in spec and ("endpoints" in spec or not alone)
+    if not behind and is_closed(spec):
+        # Without endpoints it is as it would be with them.
+        needed = obj["metadata"]["labels"][ALLOCATE_LABEL] == "true"
+    return {ALLOCATE_LABEL: "true" if needed else "false"}
+
+
+@each_case
 def test_ports_of_objects_are_right(directory: Path) -> None:
     objects = _run(directory).objects
     offered = {
-        (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj["spec"]["ports"]
+        host: obj["spec"]["ports"]
         for obj in objects
         if obj["kind"] == "ServiceEntry"
+        for host in obj["spec"]["hosts"]
     }
     for ports in offered.values():
-        numbers = [port["number"] for port in ports]
-        assert numbers == sorted(set(numbers))
+        listed = [port["number"] for port in ports]
+        assert listed == sorted(set(listed))
         assert len({port["name"] for port in ports}) == len(ports)
     for obj in objects:
         if obj["kind"] == "VirtualService":
-            metadata = obj["metadata"]
-            numbers = [port["number"] for port in offered[metadata["namespace"], metadata["name"]]]
-            for rule in obj["spec"]["http"]:
-                assert rule["match"] == [
-                    {"port": rule["route"][0]["destination"]["port"]["number"]}
-                ]
-                assert rule["match"][0]["port"] in numbers
+            for rule in _list_rules(obj):
                 assert " " not in rule.get("retries", {}).get("retryOn", "")
+                for route in rule.get("route", ()):
+                    target = route["destination"]
+                    numbers = {port["number"] for port in offered.get(target["host"], ())}
+                    assert "subset" in target or target["port"]["number"] in numbers
+
+
+@each_case
+def test_tls_is_checked(directory: Path) -> None:
+    """A server name without names to check would let any public certificate pass."""
+    for obj in _run(directory).objects:
+        if obj["kind"] != "DestinationRule":
+            continue
+        for policy in _list_traffic_policies(obj["spec"]):
+            tls = policy.get("tls", {})
+            if tls and tls["mode"] != "ISTIO_MUTUAL":
+                assert tls["sni"]
+                assert tls["subjectAltNames"]
+
+
+def _list_rules(obj: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for kind in ("http", "tls", "tcp") for rule in obj["spec"].get(kind, ())]
+
+
+def _list_traffic_policies(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    own = spec.get("trafficPolicy", {})
+    subsets = [subset["trafficPolicy"] for subset in spec.get("subsets", ())]
+    return [own, *own.get("portLevelSettings", ()), *subsets]
 
 
 @each_case
 def test_statuses_keep_the_rules(directory: Path) -> None:
     result = _run(directory)
-    for label, status in result.statuses.items():
+    for label in result.generations:
+        status = result.statuses[label]
         assert lint_status(status, result.generations[label]) == []
 
 
@@ -121,8 +214,16 @@ def test_compiling_twice_gives_the_same(directory: Path) -> None:
 
 
 def _statuses() -> Iterator[dict[str, Any]]:
+    yield from (status for label, status in _all_statuses() if "/" in label)
+
+
+def _gateway_statuses() -> Iterator[dict[str, Any]]:
+    yield from (status for label, status in _all_statuses() if "/" not in label)
+
+
+def _all_statuses() -> Iterator[tuple[str, dict[str, Any]]]:
     for directory in CASES:
-        yield from yaml.safe_load((directory / "status.yaml").read_text()).values()
+        yield from yaml.safe_load((directory / "status.yaml").read_text()).items()
 
 
 def test_every_code_is_shown() -> None:
@@ -142,5 +243,8 @@ def test_every_reason_and_state_is_shown() -> None:
     assert {row["state"] for row in rows} == set(RowState)
     settings = {rule.reason for rule in RULES.values() if rule.scope is Scope.SETTINGS}
     shown = {condition["reason"] for condition in conditions}
+    of_gateways = [item for status in _gateway_statuses() for item in status["conditions"]]
+    assert {condition["type"] for condition in of_gateways} == set(GatewayType)
+    shown |= {condition["reason"] for condition in of_gateways}
     expected = set(Reason) | settings
     assert expected <= shown, f"no case shows {sorted(expected - shown)}"

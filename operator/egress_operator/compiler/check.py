@@ -133,6 +133,11 @@ def _list_names(destination: DestinationIntent) -> Iterator[tuple[str, str]]:
     for endpoint in destination.settings.endpoints:
         if _parse_ip(endpoint.address) is None:
             yield f"{path}.{endpoint.path}.address", endpoint.address
+    if destination.tls is not None:
+        if destination.tls.server_name:
+            yield f"{path}.originateTLS.serverName", destination.tls.server_name
+        for name in destination.tls.names:
+            yield f"{path}.originateTLS.subjectAltNames", name
 
 
 def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, Network]]:

@@ -5,10 +5,19 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from egress_operator.compiler.intent import HostIntent, HttpIntent, Intent, PortIntent, RetryIntent
+from egress_operator.compiler.intent import (
+    EVERYONE,
+    FromIntent,
+    HostIntent,
+    HttpIntent,
+    Intent,
+    PortIntent,
+    RetryIntent,
+    TlsIntent,
+)
 from egress_operator.compiler.name import build_synthetic_host
 from egress_operator.compiler.network import Network, overlaps
 from egress_operator.compiler.object import Owner
@@ -33,6 +42,9 @@ class Claim:
     port: PortIntent
     as_dialled: bool
     """No host: the address is reached as it was dialled."""
+    gateway: str = ""
+    """The EgressGateway; empty: direct."""
+    source: FromIntent = EVERYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +85,22 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
                     key=host if named else build_synthetic_host(host, namespace),
                     host=host,
                     settings=settings,
-                    port=port,
+                    port=_resolve_tls(port, destination.tls, host),
                     as_dialled=not named,
+                    gateway=intent.gateway,
+                    source=intent.source,
                 )
                 for port in destination.ports
             ]
     return tuple(claims)
+
+
+def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortIntent:
+    """Name the server: one that was given, else the host; and what its certificate must hold."""
+    if tls is None:
+        return port
+    name = tls.server_name or host
+    return replace(port, tls=replace(tls, server_name=name, names=tls.names or (name,)))
 
 
 def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
@@ -131,7 +153,7 @@ class _Judge:
         if host is not None and (field := _find_host_difference(host.settings, claim.settings)):
             return _build_unequal_loss(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
-        if port is not None and (field := _find_port_difference(port.port, claim.port)):
+        if port is not None and (field := _find_claim_difference(port, claim)):
             return _build_unequal_loss(claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field)
         if claim.settings.addresses and (loss := self._admit_addresses(claim)):
             return loss
@@ -208,6 +230,45 @@ def _find_host_difference(one: HostIntent, other: HostIntent) -> str:
     return next((name for name, differs in fields.items() if differs), "location")
 
 
+def _find_claim_difference(one: Claim, other: Claim) -> str:
+    """Name the first field that differs for one port of a host, empty for equal settings."""
+    if one.gateway != other.gateway:
+        return "gatewayRef"
+    return _find_port_difference(one.port, other.port) or (
+        "" if _unite(one.source, other.source) else "from"
+    )
+
+
+def unite_sources(claims: Iterable[Claim]) -> tuple[FromIntent, ...]:
+    """Who may use a port that these claims won: each of the result may; none: everyone.
+
+    All that have no service accounts stand as they are; those that have some have equal workloads
+    (else a claim would have lost), and become one.
+    """
+    sources = {claim.source for claim in claims}
+    if EVERYONE in sources:
+        return ()
+    plain = sorted(source for source in sources if not source.accounts)
+    accounts = {account for source in sources for account in source.accounts}
+    if not accounts:
+        return tuple(plain)
+    workloads = next(source.workloads for source in sources if source.accounts)
+    return (FromIntent(workloads, tuple(sorted(accounts))),)
+
+
+def _unite(one: FromIntent, other: FromIntent) -> bool:
+    """Whether exactly those whom one of the two allows can be let through by one set of objects.
+
+    Labels are checked by the client's sidecar and accounts by the gateway, each against a list:
+    when both lists grow, somebody with labels of the one and an account of the other gets through.
+    """
+    if EVERYONE in {one, other}:
+        return True
+    if not one.accounts and not other.accounts:
+        return True
+    return bool(one.accounts and other.accounts) and one.workloads == other.workloads
+
+
 def _find_port_difference(one: PortIntent, other: PortIntent) -> str:
     """Name the first field that differs, empty for equal settings."""
     if one is other or one == other:
@@ -216,6 +277,7 @@ def _find_port_difference(one: PortIntent, other: PortIntent) -> str:
     fields = {
         "protocol": one.protocol != other.protocol,
         "targetPort": one.target != other.target,
+        "originateTLS": one.tls != other.tls,
         "http.timeout": left.timeout != right.timeout,
     }
     return next(

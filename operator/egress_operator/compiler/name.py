@@ -1,17 +1,23 @@
 """Names of the objects that we write: deterministic and frozen with the first release.
 
-A changed name would delete and re-create objects, and age has a meaning in Istio.
+A changed name would delete and re-create objects, and age has a meaning in Istio. What each name is
+made of, and why, is in docs/design/gateways.md.
 """
 
 import hashlib
 import re
 
+EGRESS_DOMAIN = "egress.internal"
+"""Ends the synthetic hosts that lead through a gateway."""
+RESTRICTED_DOMAIN = f"restricted.{EGRESS_DOMAIN}"
+"""Ends those that only some service accounts may use, after the namespace."""
 DIRECT_DOMAIN = "direct.internal"
-"""Ends the synthetic hosts of addresses without a name, after the namespace."""
+"""Ends the synthetic hosts that are reached directly, after the namespace."""
 
 _SLUG_LENGTH = 40
 _HASH_LENGTH = 7
-_OURS = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h[0-9a-f]{{{_HASH_LENGTH}}}")
+_HASH = rf"[0-9a-f]{{{_HASH_LENGTH}}}"
+_OURS = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}(-[0-9]{{1,5}}-{_HASH}(-c)?)?")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
@@ -21,23 +27,75 @@ def build_name(text: str) -> str:
     The hash is always there: `a.b` and `a-b` have the same slug. The letter in front of it is there
     because YAML reads some bare hexadecimal words as numbers.
     """
-    slug = _OTHER.sub("-", text.lower().replace("*", "any")).strip("-")[:_SLUG_LENGTH].rstrip("-")
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
-    return f"{slug}-h{digest}"
+    return f"{_build_slug(text)}-h{_build_hash(text)}"
+
+
+def build_gateway_label(name: str, *place: str) -> str:
+    """Return the DNS label of an EgressGateway at this place, of 49 characters at most.
+
+    `place` is all that says where it is. A gateway that moves has another label, so what leads to
+    the new place stands beside what leads to the old one.
+    """
+    return f"{_build_slug(name)}-h{_build_hash(' '.join((name, *place)))}"
+
+
+def build_behind_name(group: str, port: int, *scope: str) -> str:
+    """Return the name of what is behind one port of a host: a DNS label of 63 at most.
+
+    `group` is the host's `build_group_name`, `scope` says for whom, where and how it is reached.
+    """
+    return f"{group}-{port}-{_build_hash(' '.join(scope))}"
+
+
+def build_tenant_domain(label: str, namespace: str) -> str:
+    """Return the domain of a namespace behind the gateway with this label."""
+    return f"{label}.{namespace}.{EGRESS_DOMAIN}"
+
+
+def build_restricted_domain(label: str, namespace: str) -> str:
+    """Return the domain of the hosts of a namespace that only some service accounts may use."""
+    return f"{label}.{namespace}.{RESTRICTED_DOMAIN}"
+
+
+def build_private_host(behind: str, namespace: str) -> str:
+    """Return the name under which a host is reached directly by some workloads of a namespace."""
+    return f"{behind}.{namespace}.{DIRECT_DOMAIN}"
 
 
 def build_synthetic_host(address: str, namespace: str) -> str:
     """Return the host name under which an address without a name stands in a ServiceEntry."""
-    return f"{build_name(address)}.{namespace}.{DIRECT_DOMAIN}"
+    return build_private_host(build_name(address), namespace)
 
 
 def build_group_name(key: str) -> str:
-    """Return the name that all objects of a group have, by the group's key (its host)."""
+    """Return the name that the objects of a group have or begin with, by the group's key.
+
+    The key is a host; or the label of a gateway, which holds no dot and is the name itself.
+    """
+    if "." not in key:
+        return key
     if key.endswith(f".{DIRECT_DOMAIN}"):
         return key.partition(".")[0]
     return build_name(key)
 
 
+def find_gateway_label(host: str) -> str:
+    """Return the gateway label in a name under a tenant's domain, or the domain; else nothing."""
+    for domain in (RESTRICTED_DOMAIN, EGRESS_DOMAIN):
+        if host.endswith(f".{domain}"):
+            return host.removesuffix(f".{domain}").split(".")[-2:][0]
+    return ""
+
+
 def is_our_name(name: str) -> bool:
     """Whether a name has the form of the names that we give."""
     return _OURS.fullmatch(name) is not None
+
+
+def _build_slug(text: str) -> str:
+    slug = _OTHER.sub("-", text.lower().replace("*", "any"))
+    return slug.strip("-")[:_SLUG_LENGTH].rstrip("-")
+
+
+def _build_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]

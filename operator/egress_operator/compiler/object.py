@@ -1,24 +1,37 @@
 """Istio objects as the compiler wants them and as the API server has them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
-from egress_operator.compiler.name import is_our_name
-from egress_operator.compiler.source import HandWritten
-
-API_VERSION = "networking.istio.io/v1"
+NETWORKING = "networking.istio.io/v1"
+SECURITY = "security.istio.io/v1"
 POLICY_GROUP = "egress-operator.io"
 POLICY_API_VERSION = f"{POLICY_GROUP}/v1alpha1"
 POLICY_KIND = "EgressPolicy"
+GATEWAY_KIND = "EgressGateway"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "egress-operator"
 HOST_ANNOTATION = f"{POLICY_GROUP}/host"
 POLICIES_ANNOTATION = f"{POLICY_GROUP}/policies"
+GATEWAY_ANNOTATION = f"{POLICY_GROUP}/gateway"
+"""The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself."""
+NAMESPACE_ANNOTATION = f"{POLICY_GROUP}/namespace"
+"""The tenant, on objects that stand in the namespace of its gateway."""
+DRY_RUN_ANNOTATION = "istio.io/dry-run"
+"""Istio's own, on AuthorizationPolicies: `true` only counts what would be denied."""
+ALLOCATE_LABEL = "networking.istio.io/enable-autoallocate-ip"
+"""Istio's own, on ServiceEntries: whether istiod allocates an address that the host's name resolves
+to where proxies resolve names."""
+
+MESH = "mesh"
+"""What VirtualServices call all sidecars."""
+
+Spec = Mapping[str, Any]
 
 _DIGEST_SIZE = 16
 
@@ -27,13 +40,29 @@ class Kind(StrEnum):
     """The Istio kinds that we write, in the order in which a new host needs them."""
 
     SERVICE_ENTRY = "ServiceEntry"
+    DESTINATION_RULE = "DestinationRule"
+    GATEWAY = "Gateway"
+    AUTHORIZATION_POLICY = "AuthorizationPolicy"
     VIRTUAL_SERVICE = "VirtualService"
 
 
 PLURALS: Mapping[Kind, str] = {
     Kind.SERVICE_ENTRY: "serviceentries",
+    Kind.DESTINATION_RULE: "destinationrules",
+    Kind.GATEWAY: "gateways",
+    Kind.AUTHORIZATION_POLICY: "authorizationpolicies",
     Kind.VIRTUAL_SERVICE: "virtualservices",
 }
+
+
+def is_host(group: str) -> bool:
+    """Whether the key of a group is a host; else it is the label of a gateway."""
+    return "." in group
+
+
+def find_api_version(kind: Kind) -> str:
+    """Return the group and version that a kind is served in."""
+    return SECURITY if kind is Kind.AUTHORIZATION_POLICY else NETWORKING
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,10 +90,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Owner:
-    """An EgressPolicy that claims the object."""
+    """An EgressPolicy that claims the object, or the EgressGateway that it serves."""
 
     name: str
     uid: str
+    kind: str = POLICY_KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +106,41 @@ class Desired:
     """
 
     key: ObjectKey
-    host: str
+    group: str
+    """The key of the group: its host; or the label of its gateway, which holds no dot."""
     owners: tuple[Owner, ...]
     """Sorted; written as ownerReferences and, by name, as the policies annotation."""
-    spec: Mapping[str, Any] = field(compare=False, hash=False)
+    spec: Spec = field(compare=False, hash=False)
     spec_digest: bytes = b""
     """`digest_spec(spec)`: comparable with `Observed.spec_digest`."""
     ports: tuple[Port, ...] = ()
     """What a ServiceEntry offers, sorted."""
     needs: frozenset[int] = frozenset()
     """The ports of its own host that a VirtualService routes to."""
+    refs: frozenset[str] = frozenset()
+    """What else a VirtualService needs; what a DestinationRule or Gateway offers."""
+    allocate: bool | None = None
+    """Whether istiod must allocate an address to a ServiceEntry; None for other kinds. One that
+    may have an address already keeps it."""
+    dry_run: bool | None = None
+    """Whether an AuthorizationPolicy only counts; None for other kinds."""
+    tenant: str = ""
+    """The namespace that it serves, when it stands in another one."""
+    after: frozenset[ObjectKey] = frozenset()
+    """Objects of other groups that must be there, and have settled, first."""
+    before: Spec | None = field(default=None, compare=False, hash=False)
+    """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
+    endpoints: the one with endpoints. Of a gateway's AuthorizationPolicy: one that allows all."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is a ServiceEntry that leads nowhere by itself."""
+        return self.key.kind is Kind.SERVICE_ENTRY and is_closed(self.spec)
+
+    @property
+    def part(self) -> str:
+        """The namespace whose plan decides on it; empty for what serves a gateway as a whole."""
+        return _find_part(self.key, self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +151,50 @@ class Observed:
     uid: str
     created: str
     ours: bool
-    """A name of our form, our label, our host annotation, and ownerReferences that are
-    EgressPolicies or empty."""
-    host: str
-    """The host annotation, empty when not ours."""
+    """A name of our form, our label, our annotation of host or gateway, and ownerReferences that
+    are of our kinds or empty."""
+    group: str
+    """The host annotation, or that of the gateway; empty when not ours."""
     policies: str
     """The policies annotation, empty when not ours."""
     hosts: tuple[str, ...]
-    """spec.hosts, in lower case."""
+    """spec.hosts, of a DestinationRule spec.host, in lower case."""
     owners: frozenset[Owner]
     """Empty when not ours."""
     spec_digest: bytes
     ports: tuple[Port, ...] = ()
+    """Of a ServiceEntry, and of the servers of a Gateway."""
     needs: frozenset[int] = frozenset()
+    refs: frozenset[str] = frozenset()
+    allocate: bool | None = None
+    """As a ServiceEntry's label says; None when it says neither, and for other kinds."""
+    dry_run: bool | None = None
+    """As an AuthorizationPolicy's annotation says; None when it says neither."""
+    tenant: str = ""
+    """As the annotation says."""
+    export_to: tuple[str, ...] = ()
+    """Of a DestinationRule."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Of a Gateway, sorted."""
+    is_closed: bool = False
+    """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
+
+    @property
+    def part(self) -> str:
+        """As of `Desired`; of what is not ours, its own namespace."""
+        return _find_part(self.key, self.tenant) if self.ours else self.key.namespace
+
+
+def _find_part(key: ObjectKey, tenant: str) -> str:
+    access = key.kind is Kind.AUTHORIZATION_POLICY
+    return tenant if access else tenant or key.namespace
+
+
+def is_closed(spec: Mapping[str, Any]) -> bool:
+    """Whether the ServiceEntry with this spec leads nowhere by itself."""
+    return spec.get("resolution") == "STATIC" and not (
+        spec.get("endpoints") or spec.get("workloadSelector")
+    )
 
 
 def digest_spec(spec: Mapping[str, Any]) -> bytes:
@@ -117,160 +203,11 @@ def digest_spec(spec: Mapping[str, Any]) -> bytes:
     return hashlib.blake2b(text, digest_size=_DIGEST_SIZE).digest()
 
 
-def build_policies_annotation(owners: Iterable[Owner]) -> str:
-    """Return the names of the owners, sorted, by comma."""
-    return ",".join(sorted({owner.name for owner in owners}))
+def build_gateway_ref(key: ObjectKey) -> str:
+    """Return the Gateway as VirtualServices name it."""
+    return f"{key.namespace}/{key.name}"
 
 
-def build_owner_references(owners: Iterable[Owner]) -> list[dict[str, str]]:
-    """Return the ownerReferences, sorted by name.
-
-    No `controller` (there may be several owners) and no `blockOwnerDeletion` (nothing that we write
-    may hold up the deletion of a user's object).
-    """
-    return [
-        {
-            "apiVersion": POLICY_API_VERSION,
-            "kind": POLICY_KIND,
-            "name": owner.name,
-            "uid": owner.uid,
-        }
-        for owner in sorted(owners)
-    ]
-
-
-def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner]) -> bool:
-    """Whether all that we own of an object of ours is as it should be with these owners. Pure."""
-    listed = frozenset(owners)
-    return (
-        observed.spec_digest == desired.spec_digest
-        and observed.owners == listed
-        and observed.host == desired.host
-        and observed.policies == build_policies_annotation(listed)
-    )
-
-
-def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
-    """Return the whole object for a POST, or for showing it. No label of a policy is copied."""
-    listed = tuple(owners)
-    return {
-        "apiVersion": API_VERSION,
-        "kind": str(desired.key.kind),
-        "metadata": {
-            "name": desired.key.name,
-            "namespace": desired.key.namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY},
-            "annotations": {
-                HOST_ANNOTATION: desired.host,
-                POLICIES_ANNOTATION: build_policies_annotation(listed),
-            },
-            "ownerReferences": build_owner_references(listed),
-        },
-        "spec": dict(desired.spec),
-    }
-
-
-def build_json_patch(desired: Desired, owners: Iterable[Owner], uid: str) -> list[dict[str, Any]]:
-    """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
-
-    Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
-    and a later Apply of the same manager does not take such fields away. `add` sets a member
-    whether it is there or not; the annotations are there, because only our objects are replaced.
-    """
-    listed = tuple(owners)
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "add", "path": "/spec", "value": dict(desired.spec)},
-        {"op": "add", "path": _pointer(HOST_ANNOTATION), "value": desired.host},
-        {
-            "op": "add",
-            "path": _pointer(POLICIES_ANNOTATION),
-            "value": build_policies_annotation(listed),
-        },
-        {
-            "op": "add",
-            "path": "/metadata/ownerReferences",
-            "value": build_owner_references(listed),
-        },
-    ]
-
-
-def _pointer(annotation: str) -> str:
-    return "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
-
-
-def read_observed(obj: Mapping[str, Any]) -> Observed:
-    """Read the facts about an object of one of our kinds, ours or not, as the API server sent it.
-
-    Raises `ValueError` for another kind, `KeyError` for an object without name or namespace.
-    """
-    metadata = obj["metadata"]
-    spec = obj.get("spec") or {}
-    key = ObjectKey(Kind(obj["kind"]), metadata["namespace"], metadata["name"])
-    owners = _read_owners(metadata)
-    annotations = metadata.get("annotations") or {}
-    host = annotations.get(HOST_ANNOTATION, "")
-    labelled = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
-    ours = owners is not None and labelled and bool(host) and is_our_name(key.name)
-    entry = key.kind is Kind.SERVICE_ENTRY
-    return Observed(
-        key=key,
-        uid=metadata.get("uid", ""),
-        created=metadata.get("creationTimestamp", ""),
-        ours=ours,
-        host=host if ours else "",
-        policies=annotations.get(POLICIES_ANNOTATION, "") if ours else "",
-        hosts=tuple(str(name).lower() for name in spec.get("hosts") or ()),
-        owners=(owners or frozenset()) if ours else frozenset(),
-        spec_digest=digest_spec(spec),
-        ports=_read_ports(spec) if entry else (),
-        needs=frozenset() if entry else _read_needs(spec),
-    )
-
-
-def build_hand_written(observed: Observed) -> HandWritten:
-    """Tell what the plan reads of an object that is not ours."""
-    return HandWritten(observed.key.kind, observed.key.name, observed.created, observed.hosts)
-
-
-def _read_owners(metadata: Mapping[str, Any]) -> frozenset[Owner] | None:
-    """Return the owning policies; None when anything else owns the object too."""
-    references = metadata.get("ownerReferences") or ()
-    owners = set()
-    for reference in references:
-        group = str(reference.get("apiVersion", "")).partition("/")[0]
-        if group != POLICY_GROUP or reference.get("kind") != POLICY_KIND:
-            return None
-        owners.add(Owner(str(reference.get("name", "")), str(reference.get("uid", ""))))
-    return frozenset(owners)
-
-
-def _read_ports(spec: Mapping[str, Any]) -> tuple[Port, ...]:
-    """Return the ports of a ServiceEntry, sorted."""
-    return tuple(
-        sorted(
-            Port(
-                int(port.get("number", 0)),
-                str(port.get("protocol", "")),
-                str(port.get("name", "")),
-                int(port.get("targetPort", 0)),
-            )
-            for port in spec.get("ports") or ()
-        )
-    )
-
-
-def _read_needs(spec: Mapping[str, Any]) -> frozenset[int]:
-    """Return the ports of its own hosts that a VirtualService routes to."""
-    hosts = set(spec.get("hosts") or ())
-    destinations = (
-        route.get("destination") or {}
-        for rules in (spec.get("http"), spec.get("tls"), spec.get("tcp"))
-        for rule in rules or ()
-        for route in rule.get("route") or ()
-    )
-    return frozenset(
-        int(destination["port"].get("number", 0))
-        for destination in destinations
-        if destination.get("host") in hosts and destination.get("port")
-    )
+def build_subset_ref(host: str, subset: str) -> str:
+    """Return one name for a subset of a host."""
+    return f"{host}#{subset}"

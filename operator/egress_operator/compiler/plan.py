@@ -1,14 +1,18 @@
 """`plan_namespace`: the policies of a namespace in, the objects of each host and verdicts out."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from egress_operator.compiler.claim import Claim, judge
-from egress_operator.compiler.host import CompiledHost, Group, compile_host
-from egress_operator.compiler.memo import Memo, NamespaceMemo, PolicyMemo
+from egress_operator.compiler.group import Group
+from egress_operator.compiler.host import CompiledHost, compile_host
+from egress_operator.compiler.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
 from egress_operator.compiler.object import Owner
+from egress_operator.compiler.reference import Neighbourhood
 from egress_operator.compiler.shadow import find_shadows
 from egress_operator.compiler.source import NamespaceInput
+from egress_operator.compiler.tenant import Tenant, build_tenant_group
 from egress_operator.compiler.verdict import ClaimState, ClaimVerdict, Verdict, build_verdict
 
 __all__ = [
@@ -34,7 +38,10 @@ class Plan:
     """Policies that exist but may not change anything (not accepted, or paused): what they own is
     neither changed nor pruned, unless another policy claims it; they stay co-owners."""
     live: frozenset[Owner]
-    """Policies that may change things: what they alone own and no longer claim is pruned."""
+    """Policies that may change things: what they alone own and no longer claim is pruned. And
+    EgressGateways that are accepted."""
+    gateway_hosts: Mapping[str, int] = field(default_factory=dict)
+    """How many hosts go through a gateway, by its label."""
 
 
 def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
@@ -48,16 +55,43 @@ def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
     part = (Memo() if memo is None else memo).open(inputs)
     policies = part.read_policies(inputs)
     hosts = _compile_hosts(inputs.namespace, policies, part)
+    tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
     return Plan(
         namespace=inputs.namespace,
         groups={
             key: compiled.group for key, compiled in hosts.items() if compiled.group is not None
-        },
+        }
+        | _build_tenant_groups(inputs.namespace, tenants, policies, part.around),
         verdicts={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
         held=frozenset(policy.owner for policy in policies if not policy.is_live),
-        live=frozenset(policy.owner for policy in policies if policy.is_live),
+        live=frozenset(policy.owner for policy in policies if policy.is_live)
+        | _find_gateway_owners(part.around),
+        gateway_hosts=Counter(
+            tenant.gateway.label for host in hosts.values() for tenant in host.tenants
+        ),
     )
+
+
+def _find_gateway_owners(around: Neighbourhood) -> frozenset[Owner]:
+    return frozenset(
+        verdict.gateway.owner for verdict in around.verdicts.values() if verdict.gateway
+    )
+
+
+def _build_tenant_groups(
+    namespace: str,
+    tenants: Mapping[str, Tenant],
+    policies: list[PolicyMemo],
+    around: Neighbourhood,
+) -> dict[str, Group]:
+    """Return the groups of gateways: those that hosts need, and those that are withdrawn."""
+    groups = {label: build_tenant_group(tenant) for label, tenant in tenants.items()}
+    for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
+        gateway = around.verdicts[name].gateway
+        if gateway is not None and around.tenants[name] is None:
+            groups[gateway.label] = Group(namespace, gateway.label, gateway.label, is_closing=True)
+    return groups
 
 
 def _compile_hosts(
@@ -82,11 +116,13 @@ def _compile_hosts(
     for key, own in claims.items():
         if key in coupled:
             continue
+        tenants = part.find_tenants(own)
         entry = known.get(key)
-        if entry is None or entry[0] != own:
-            entry = (own, compile_host(namespace, key, judge(own)[key]))
+        if entry is None or entry.claims != own or entry.tenants != tenants:
+            compiled = compile_host(namespace, key, judge(own)[key], tenants)
+            entry = HostMemo(own, tenants, compiled)
         part.hosts[key] = entry
-        hosts[key] = entry[1]
+        hosts[key] = entry.compiled
     hosts.update(_compile_coupled(namespace, policies, coupled, part))
     return hosts
 
@@ -102,13 +138,15 @@ def _compile_coupled(
         for claim in policy.live_claims
         if claim.key in coupled
     ]
-    if part.coupled_claims != together:
+    tenants = part.find_tenants(together)
+    if part.coupled_claims != together or part.coupled_tenants != tenants:
         known, part.coupled_hosts = part.coupled_hosts, {}
-        part.coupled_claims = together
+        kept = part.coupled_tenants == tenants
+        part.coupled_claims, part.coupled_tenants = together, tenants
         for key, verdicts in judge(together).items():
-            entry = known.get(key)
+            entry = known.get(key) if kept else None
             if entry is None or entry[0] != verdicts:
-                entry = (verdicts, compile_host(namespace, key, verdicts))
+                entry = (verdicts, compile_host(namespace, key, verdicts, tenants))
             part.coupled_hosts[key] = entry
     return {key: entry[1] for key, entry in part.coupled_hosts.items()}
 
@@ -126,6 +164,13 @@ def _find_verdict(
     before = policy.verdict
     if before is not None and policy.verdict_hosts == own and policy.verdict_shadows == seen:
         return before
-    verdict = build_verdict(policy.source, policy.diagnostics, policy.build_rows(own), seen)
+    verdict = build_verdict(
+        policy.source,
+        policy.diagnostics,
+        policy.build_rows(own),
+        reference=policy.reference,
+        tenants={tenant.gateway.label for host in own for tenant in host.tenants},
+        shadowed=seen,
+    )
     policy.verdict, policy.verdict_hosts, policy.verdict_shadows = verdict, own, seen
     return verdict

@@ -1,11 +1,19 @@
 """The ServiceEntry of a host: it makes the name known to the sidecars of the policy's namespace."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from egress_operator.compiler.intent import EXTERNAL, EndpointIntent, HostIntent, PortIntent
+from egress_operator.compiler.intent import (
+    EXTERNAL,
+    HTTP_LIKE,
+    OPAQUE_TLS,
+    EndpointIntent,
+    HostIntent,
+    PortIntent,
+)
 from egress_operator.compiler.object import Port
+from egress_operator.compiler.route import Route
 
 AS_DIALLED_PROTOCOL = "TCP"
 
@@ -44,21 +52,74 @@ def build_service_entry_spec(
     spec: dict[str, Any] = {"exportTo": ["."], "hosts": [host]}
     if settings.addresses:
         spec["addresses"] = list(settings.addresses)
-    spec["location"] = "MESH_EXTERNAL" if settings.location == EXTERNAL else "MESH_INTERNAL"
+    spec["location"] = build_location(settings)
     spec["ports"] = build_port_list(ports)
     if as_dialled:
         spec["resolution"] = "NONE"
         return spec
-    endpoints = settings.endpoints or tuple(
-        EndpointIntent(address) for address in settings.addresses
-    )
+    endpoints = _find_endpoints(settings)
     if not endpoints:
         spec["resolution"] = "DNS"
         return spec
+    return spec | _build_resolution(endpoints)
+
+
+def close_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of a ServiceEntry without endpoints, which leads nowhere by itself.
+
+    The sidecars know the host and its ports, and resolve nothing. Without a route the answer is
+    503 or a reset, also in a mesh that lets unknown hosts through.
+    """
+    kept = {name: value for name, value in spec.items() if name != "endpoints"}
+    return {**kept, "resolution": "STATIC"}
+
+
+def build_behind_spec(host: str, settings: HostIntent, route: Route) -> dict[str, Any]:
+    """Return the spec of the ServiceEntry of a synthetic name: where the host really is.
+
+    It is shown to those alone who dial: the gateway's namespace, or, when the sidecar dials, the
+    policy's own.
+    """
+    target = 0 if route.port.target == route.number else route.port.target
+    port = build_port(route.number, route.protocol, target)
+    return {
+        "exportTo": [route.export],
+        "hosts": [route.host],
+        "location": build_location(settings),
+        "ports": build_port_list((port,)),
+    } | _build_resolution(_find_endpoints(settings) or (EndpointIntent(host),))
+
+
+def build_location(settings: HostIntent) -> str:
+    """Return the location as Istio spells it."""
+    return "MESH_EXTERNAL" if settings.location == EXTERNAL else "MESH_INTERNAL"
+
+
+def _find_endpoints(settings: HostIntent) -> tuple[EndpointIntent, ...]:
+    return settings.endpoints or tuple(EndpointIntent(address) for address in settings.addresses)
+
+
+def _build_resolution(endpoints: tuple[EndpointIntent, ...]) -> dict[str, Any]:
     fixed = all(_is_ip(endpoint.address) for endpoint in endpoints)
-    spec["resolution"] = "STATIC" if fixed else "DNS"
-    spec["endpoints"] = [_build_endpoint(endpoint) for endpoint in endpoints]
-    return spec
+    return {
+        "resolution": "STATIC" if fixed else "DNS",
+        "endpoints": [_build_endpoint(endpoint) for endpoint in endpoints],
+    }
+
+
+def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
+    """Whether a ServiceEntry with this spec and these ports needs an address that istiod allocates.
+
+    It does when a port is told apart by address alone and there is none, and when the host has
+    endpoints, because then its name need not be in any name server. Everywhere else an allocated
+    address would only take the host's other ports away: the name resolves to it in proxies that
+    resolve names, and nobody listens there on a port that the ServiceEntry does not have
+    (pilot/pkg/networking/serviceentry/ip_autoallocation.go, pkg/dns/server/name_table.go).
+    """
+    if "addresses" in spec:
+        return False
+    by_name = {*HTTP_LIKE, OPAQUE_TLS}
+    return "endpoints" in spec or any(port.protocol not in by_name for port in ports)
 
 
 def _build_port_entry(port: Port) -> dict[str, Any]:

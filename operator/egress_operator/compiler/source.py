@@ -6,6 +6,16 @@ from enum import StrEnum
 from typing import Any
 
 
+class GatewayObjects(StrEnum):
+    """Where the objects of kind Gateway are written."""
+
+    TENANT = "Tenant"
+    """Into the namespace of the policies."""
+    GATEWAY_NAMESPACE = "GatewayNamespace"
+    """Into the namespace of the gateway's pods: istiods that run with
+    PILOT_SCOPE_GATEWAY_TO_NAMESPACE honour only those."""
+
+
 class OutboundMode(StrEnum):
     """The mesh's `outboundTrafficPolicy.mode`, as far as it is known."""
 
@@ -27,6 +37,9 @@ class Settings:
     dns_capture: bool = False
     """Whether proxies resolve names through Istio (ISTIO_META_DNS_CAPTURE)."""
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
+    gateway_objects: GatewayObjects = GatewayObjects.TENANT
+    root_namespace: str = "istio-system"
+    """The mesh's: an AuthorizationPolicy there selects pods of every namespace."""
     settle: float = 2.0
 
 
@@ -46,12 +59,28 @@ class PolicySource:
 
 @dataclass(frozen=True, slots=True, order=True)
 class HandWritten:
-    """An Istio object of the policy's namespace that is not ours and names outside hosts."""
+    """An Istio object of the policy's namespace that is not ours and names hosts."""
 
     kind: str
     name: str
     created: str
     hosts: tuple[str, ...]
+    export_to: tuple[str, ...] = ()
+    """Of a DestinationRule, as written there: empty is Istio's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySource:
+    """One EgressGateway. `created` is metadata.creationTimestamp (RFC 3339, sorts as text)."""
+
+    name: str
+    uid: str
+    generation: int
+    created: str
+    spec: Mapping[str, Any] = field(compare=False, hash=False)
+    """As written, not validated. (uid, generation) identify it, so it takes no part in equality."""
+    namespace: str = ""
+    """Always empty: it stands in no namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,12 @@ class NamespaceInput:
     policies: tuple[PolicySource, ...]
     settings: Settings = Settings()
     hand_written: tuple[HandWritten, ...] = ()
+    gateways: tuple[GatewaySource, ...] = ()
+    """All EgressGateways."""
+    labels: Mapping[str, str] | None = None
+    """Of the namespace: they decide which gateways are open to it. None: not known."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""
     namespaces: frozenset[str] = frozenset()
     """Names of all namespaces of the cluster (offline: of the input), for names that the proxy's
     resolver would complete inside the cluster."""

@@ -12,6 +12,8 @@ SHADOWED = "EG105"
 
 DIRECT = "Direct"
 """The route of a destination that the sidecar reaches itself."""
+THROUGH_GATEWAY = "Gateway"
+"""The route of one that is reached through the policy's gateway."""
 
 
 class ClaimState(StrEnum):
@@ -23,6 +25,8 @@ class ClaimState(StrEnum):
     REFUSED = "Refused"
     """The policy is not accepted."""
     PAUSED = "Paused"
+    CLOSED = "Closed"
+    """Its gateway is not open to the namespace: claimed, and nothing gets out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class ClaimVerdict:
     """The host, or the address of a destination without hosts."""
     port: int
     route: str
-    """`Direct` today."""
+    """`Direct` or `Gateway`."""
     state: ClaimState
     message: str = ""
     """For a conflict: the winner and the first field that differs."""
@@ -62,6 +66,8 @@ class Verdict:
     """Sorted by (host, port)."""
     groups: tuple[str, ...]
     """Keys of the groups whose objects this policy needs, sorted."""
+    reference: Diagnostic | None = None
+    """What is wrong with the gateway that the policy names."""
     shadowed: tuple[str, ...] = ()
     """Sentences that name hand-written objects for the same host, sorted."""
 
@@ -70,9 +76,15 @@ def build_verdict(
     source: PolicySource,
     diagnostics: tuple[Diagnostic, ...],
     rows: Iterable[ClaimVerdict],
+    *,
+    reference: Diagnostic | None,
+    tenants: Iterable[str],
     shadowed: Iterable[str],
 ) -> Verdict:
-    """Put together what the plan says of a policy. Pure."""
+    """Put together what the plan says of a policy. Pure.
+
+    `tenants`: keys of the groups of gateways that its hosts need.
+    """
     claims = tuple(sorted(rows, key=_row_order))
     return Verdict(
         policy=source.name,
@@ -82,7 +94,8 @@ def build_verdict(
         paused=source.paused,
         diagnostics=tuple(sorted(diagnostics, key=_severity)),
         claims=claims,
-        groups=tuple(sorted({row.group for row in claims if row.group})),
+        groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants})),
+        reference=reference,
         shadowed=tuple(sorted(set(shadowed))),
     )
 
@@ -95,12 +108,12 @@ def build_claim_row(
         destination=claim.destination,
         host=claim.host,
         port=claim.port.number,
-        route=DIRECT,
+        route=THROUGH_GATEWAY if claim.gateway else DIRECT,
         state=state,
         message=message,
         code=code,
         path=claim.path,
-        group=claim.key if state is ClaimState.CLAIMED else "",
+        group=claim.key if state in {ClaimState.CLAIMED, ClaimState.CLOSED} else "",
     )
 
 
@@ -114,7 +127,8 @@ def build_findings(verdict: Verdict) -> tuple[Diagnostic, ...]:
     """Everything to say about a policy, conflicts and shadows too, as a linter shows it."""
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in verdict.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in verdict.shadowed]
-    found = {*verdict.diagnostics, *conflicts, *shadows}
+    references = [verdict.reference] if verdict.reference else []
+    found = {*verdict.diagnostics, *references, *conflicts, *shadows}
     return tuple(sorted(found, key=_severity))
 
 

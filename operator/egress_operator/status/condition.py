@@ -52,7 +52,8 @@ class Reason(StrEnum):
 class Condition:
     """A condition before it has a time. `generation` is the one of the policy that it judges."""
 
-    type: Type
+    type: str
+    """A `Type`; of another kind than EgressPolicy, one of its own."""
     status: Truth
     reason: str
     message: str

@@ -25,6 +25,8 @@ class RowState(StrEnum):
     SQUATTED = "Squatted"
     REFUSED = "Refused"
     PAUSED = "Paused"
+    CLOSED = "Closed"
+    """Nothing gets out, because the gateway is not open to the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ _NOT_CLAIMED = {
     ClaimState.CONFLICTED: RowState.CONFLICTED,
     ClaimState.REFUSED: RowState.REFUSED,
     ClaimState.PAUSED: RowState.PAUSED,
+    ClaimState.CLOSED: RowState.CLOSED,
 }
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from egress_operator.compiler.reference import HOLDING, NOT_ALLOWED, NOT_READY
+from egress_operator.diagnostic import RULES
 from egress_operator.status.condition import (
     ALWAYS,
     MESSAGE_BYTES,
@@ -34,6 +36,8 @@ _SITUATIONS = frozenset(
     {
         (Truth.TRUE, Truth.TRUE, Truth.TRUE, Truth.TRUE),
         (Truth.TRUE, Truth.TRUE, Truth.FALSE, Truth.FALSE),
+        (Truth.TRUE, Truth.TRUE, Truth.TRUE, Truth.FALSE),
+        (Truth.TRUE, Truth.FALSE, Truth.FALSE, Truth.FALSE),
         (Truth.FALSE, Truth.UNKNOWN, Truth.TRUE, Truth.FALSE),
         (Truth.FALSE, Truth.UNKNOWN, Truth.FALSE, Truth.FALSE),
         (Truth.FALSE, Truth.UNKNOWN, Truth.UNKNOWN, Truth.FALSE),
@@ -130,18 +134,29 @@ def _check_situation(_: Mapping[str, Any], conditions: Conditions, __: int) -> I
 
 
 def _check_reasons(_: Mapping[str, Any], conditions: Conditions, __: int) -> Iterator[str]:
-    accepted, programmed, ready = (
-        conditions[type_] for type_ in (Type.ACCEPTED, Type.PROGRAMMED, Type.READY)
-    )
-    if accepted["status"] == Truth.FALSE and ready["reason"] != accepted["reason"]:
-        yield "Ready has not the reason of Accepted"
-    if accepted["status"] == Truth.TRUE and ready["status"] == Truth.FALSE:
-        if ready["reason"] != programmed["reason"]:
-            yield "Ready has not the reason of Programmed"
-        if ready["reason"] not in {Reason.PENDING, Reason.CONFLICTED}:
-            yield f"{ready['reason']} is no reason of a policy that is accepted and not ready"
+    accepted, resolved, programmed, ready = (conditions[type_] for type_ in ALWAYS)
+    if ready["status"] == Truth.FALSE:
+        first = next(
+            (item for item in (accepted, resolved, programmed) if item["status"] == Truth.FALSE),
+            None,
+        )
+        if first is not None and ready["reason"] != first["reason"]:
+            yield f"Ready has not the reason of {first['type']}"
+        if ready["reason"] not in _find_reasons(None if first is None else first["type"]):
+            yield f"{ready['reason']} is no reason of a policy that is not ready in this way"
     if ready["status"] == Truth.TRUE and not ready["message"].startswith("applied"):
         yield "Ready says more than that the objects are applied"
+
+
+def _find_reasons(first: str | None) -> frozenset[str]:
+    """Return the reasons of Ready when this is the first condition that is False."""
+    if first is None:
+        return frozenset({RULES[NOT_READY].reason})
+    if first == Type.PROGRAMMED:
+        return frozenset({Reason.PENDING, Reason.CONFLICTED})
+    if first == Type.RESOLVED_REFS:
+        return frozenset(RULES[code].reason for code in (*HOLDING, NOT_ALLOWED))
+    return frozenset(rule.reason for rule in RULES.values())
 
 
 def _check_also(_: Mapping[str, Any], conditions: Conditions, __: int) -> Iterator[str]:

@@ -5,6 +5,8 @@
 | all applied | True | True | True | True | |
 | being applied, settling, API trouble | True | True | False/Pending | False/Pending | Reconciling |
 | the author's fault | False/reason | Unknown | last | False/reason | Stalled |
+| gateway missing or closed | True | False/reason | False/reason | False/reason | Stalled |
+| gateway without pods | True | True | True | False/reason | Stalled |
 | part conflicted or squatted | True | True | False/Conflicted | False/Conflicted | Stalled |
 | beside a hand-written object | as above | | | | Shadowed |
 | paused | last | last | last | last | Paused |
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from egress_operator.compiler.object import Kind
+from egress_operator.compiler.reference import NOT_READY
 from egress_operator.compiler.source import OutboundMode
 from egress_operator.compiler.verdict import Verdict
 from egress_operator.diagnostic import RULES, Diagnostic
@@ -113,44 +116,70 @@ def _judge_accepted(
     outbound: OutboundMode,
 ) -> list[Condition]:
     generation = verdict.generation
-    conditions = [
-        Condition(
-            Type.ACCEPTED, Truth.TRUE, Reason.ACCEPTED, _explain_accepted(verdict), generation
-        ),
-        Condition(
-            Type.RESOLVED_REFS,
-            Truth.TRUE,
-            Reason.RESOLVED_REFS,
-            "everything that the policy refers to is there",
-            generation,
-        ),
+    accepted = Condition(
+        Type.ACCEPTED, Truth.TRUE, Reason.ACCEPTED, _explain_accepted(verdict), generation
+    )
+    reference = verdict.reference
+    if reference is not None and reference.code != NOT_READY:
+        reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
+        unresolved = (Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
+        return [
+            accepted,
+            *(Condition(type_, Truth.FALSE, reason, message, generation) for type_ in unresolved),
+            Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
+            *_judge_shadows(verdict),
+        ]
+    resolved = Condition(
+        Type.RESOLVED_REFS,
+        Truth.TRUE,
+        Reason.RESOLVED_REFS,
+        "everything that the policy refers to is there",
+        generation,
+    )
+    return [
+        accepted,
+        resolved,
+        *_judge_progress(verdict, rows, groups, outbound),
+        *_judge_shadows(verdict),
     ]
+
+
+def _judge_progress(
+    verdict: Verdict,
+    rows: tuple[Row, ...],
+    groups: Iterable[GroupProgress],
+    outbound: OutboundMode,
+) -> list[Condition]:
+    """Return Programmed and Ready, and what stands beside them."""
+    generation = verdict.generation
     stuck = [row for row in rows if row.state in _STUCK]
     pending = [row for row in rows if row.state is RowState.PENDING]
     if stuck:
         message = _explain_rows([*stuck, *(row for row in pending if row.message)])
-        also, reason = Type.STALLED, Reason.CONFLICTED
-    elif pending:
+        return _build_unready(Type.STALLED, Reason.CONFLICTED, message, generation)
+    if pending:
         message = _explain_pending(rows, pending)
-        also, reason = Type.RECONCILING, Reason.PENDING
-    else:
-        message = _explain_applied(rows, groups)
-        conditions += [
-            Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation),
-            Condition(
-                Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation
-            ),
-        ]
-        return [*conditions, *_judge_shadows(verdict)]
-    conditions += [
-        Condition(type_, status, reason, message, generation)
-        for type_, status in (
+        return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
+    message = _explain_applied(rows, groups)
+    programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
+    if verdict.reference is not None:
+        reason = RULES[verdict.reference.code].reason
+        message = _explain_diagnostics([verdict.reference])
+        return [programmed, *_build_unready(Type.STALLED, reason, message, generation)[1:]]
+    ready = Condition(Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation)
+    return [programmed, ready]
+
+
+def _build_unready(also: Type, reason: str, message: str, generation: int) -> list[Condition]:
+    """Return Programmed and Ready as False, and the condition that tells why in one word."""
+    return [
+        Condition(type_, truth, reason, message, generation)
+        for type_, truth in (
             (Type.PROGRAMMED, Truth.FALSE),
             (Type.READY, Truth.FALSE),
             (also, Truth.TRUE),
         )
     ]
-    return [*conditions, *_judge_shadows(verdict)]
 
 
 def _judge_refused(verdict: Verdict, before: Conditions) -> list[Condition | Mapping[str, Any]]:

@@ -1,0 +1,147 @@
+"""`compute_gateway_status`: the status of one EgressGateway.
+
+| condition | True when |
+|---|---|
+| Accepted | its text is valid, and no older EgressGateway has the same pods |
+| Ready | its Service leads to pods that are ready, and its own objects are applied |
+| Isolated | authorization is Managed, and the admission policies are in force |
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from egress_operator.compiler.gateway import Authorization, GatewayVerdict
+from egress_operator.diagnostic import RULES
+from egress_operator.status.condition import (
+    Condition,
+    Truth,
+    build_condition,
+    read_conditions,
+)
+from egress_operator.status.progress import GroupProgress, GroupState
+
+GatewayStatus = dict[str, Any]
+
+
+class GatewayType(StrEnum):
+    """The types of conditions, in the order in which they stand in a status."""
+
+    ACCEPTED = "Accepted"
+    READY = "Ready"
+    ISOLATED = "Isolated"
+
+
+class GatewayReason(StrEnum):
+    """The reasons of conditions. `Accepted=False` has the reason of the broken rule instead."""
+
+    ACCEPTED = "Accepted"
+    NOT_ACCEPTED = "NotAccepted"
+    SERVING = "Serving"
+    NOT_SERVING = "NotServing"
+    PENDING = "Pending"
+    ISOLATED = "Isolated"
+    NOT_ENFORCED = "NotEnforced"
+    ADMISSION_MISSING = "AdmissionPolicyMissing"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFacts:
+    """What is known of a gateway beside its own text."""
+
+    progress: GroupProgress
+    """Of its own objects."""
+    unready: str
+    """Why it cannot carry traffic, in one line; empty when it can."""
+    admission: str
+    """Why the admission policy is not in force, in one line; empty when it is."""
+    namespaces: int
+    """How many may use it."""
+    hosts: int
+    """How many go through it."""
+
+
+def compute_gateway_status(
+    verdict: GatewayVerdict, facts: GatewayFacts, previous: Mapping[str, Any] | None, now: str
+) -> GatewayStatus:
+    """Compute the whole `status` of an EgressGateway. Pure.
+
+    The result equals `previous` when nothing is to be written.
+    """
+    before = read_conditions(previous)
+    return {
+        "observedGeneration": verdict.source.generation,
+        "conditions": [build_condition(item, before, now) for item in _judge(verdict, facts)],
+        "namespaces": facts.namespaces,
+        "hosts": facts.hosts,
+    }
+
+
+def _judge(verdict: GatewayVerdict, facts: GatewayFacts) -> Iterable[Condition]:
+    generation = verdict.source.generation
+    if verdict.gateway is None:
+        first = verdict.diagnostics[0]
+        message = ". ".join(
+            f"{item.path}: {item.message} ({item.code})" for item in verdict.diagnostics[:3]
+        )
+        reason = RULES[first.code].reason
+        yield Condition(GatewayType.ACCEPTED, Truth.FALSE, reason, message, generation)
+        for type_ in (GatewayType.READY, GatewayType.ISOLATED):
+            yield Condition(
+                type_,
+                Truth.FALSE,
+                GatewayReason.NOT_ACCEPTED,
+                "not looked at, because the gateway is not accepted",
+                generation,
+            )
+        return
+    yield Condition(
+        GatewayType.ACCEPTED,
+        Truth.TRUE,
+        GatewayReason.ACCEPTED,
+        "the gateway is valid",
+        generation,
+    )
+    truth, reason, message = _judge_ready(facts)
+    yield Condition(GatewayType.READY, truth, reason, message, generation)
+    truth, reason, message = _judge_isolated(verdict.gateway.authorization, facts)
+    yield Condition(GatewayType.ISOLATED, truth, reason, message, generation)
+
+
+_Judgement = tuple[Truth, GatewayReason, str]
+
+
+def _judge_ready(facts: GatewayFacts) -> _Judgement:
+    if facts.unready:
+        return Truth.FALSE, GatewayReason.NOT_SERVING, facts.unready
+    if pending := _find_pending(facts.progress):
+        return Truth.FALSE, GatewayReason.PENDING, pending
+    return Truth.TRUE, GatewayReason.SERVING, "the Service leads to pods that are ready"
+
+
+def _judge_isolated(authorization: Authorization, facts: GatewayFacts) -> _Judgement:
+    if authorization is not Authorization.MANAGED:
+        return (
+            Truth.FALSE,
+            GatewayReason.NOT_ENFORCED,
+            f"authorization is {authorization}, so a tenant can use what is another's",
+        )
+    if pending := _find_pending(facts.progress):
+        return Truth.FALSE, GatewayReason.PENDING, pending
+    if facts.admission:
+        return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission
+    message = (
+        "the gateway lets each tenant reach only what is its own, and the admission policies let "
+        "nobody take another's names"
+    )
+    return Truth.TRUE, GatewayReason.ISOLATED, message
+
+
+def _find_pending(progress: GroupProgress) -> str:
+    if progress.squatted:
+        names = ", ".join(str(key) for key in progress.squatted)
+        return f"{names} is not the operator's and stands in the way: rename or delete it"
+    if progress.state is GroupState.APPLIED:
+        return ""
+    return progress.message or "the gateway's own objects are being applied"

@@ -1,0 +1,167 @@
+"""From every mixture of old and new the steps lead to what is planned, and break nothing on the way.
+
+What must hold between any two writes is checked by `zone.Watch`.
+"""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compiler.world import SETTLE, World
+from compiler.zone import (
+    NAMESPACES,
+    OTHER,
+    SHARED,
+    Watch,
+    Zone,
+    build_gateway,
+    build_route,
+    collect,
+    list_steps,
+    settle,
+)
+from egress_operator.compiler.object import Owner
+from egress_operator.compiler.source import (
+    GatewayObjects,
+    GatewaySource,
+    PolicySource,
+    Settings,
+)
+
+SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+PORTS: dict[str, dict[str, Any]] = {
+    "http": {"number": 80, "protocol": "HTTP"},
+    "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},
+    "secure": {"number": 80, "protocol": "HTTP", "originateTLS": {}},
+    "turned": {"number": 80, "protocol": "TLS"},
+    "opaque": {"number": 443, "protocol": "TLS"},
+    "raw": {"number": 5432, "protocol": "TCP"},
+}
+SOURCES: tuple[dict[str, Any] | None, ...] = (
+    None,
+    None,
+    {"workloads": {"matchLabels": {"app": "a"}}},
+    {"serviceAccounts": ["one"]},
+    {"serviceAccounts": ["one", "two"], "workloads": {"matchLabels": {"app": "a"}}},
+)
+FIELDS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"service": {"name": "egress", "port": 8443}},
+    {"service": {"name": "second", "port": 443}},
+    {"selector": {"istio": "moved"}},
+    {"namespace": "egress-moved"},
+    {"traffic": {"connectionPool": {"maxConnections": 10}}},
+    {"selector": {}},
+)
+
+
+@st.composite
+def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]:
+    """Two policies of one tenant for one host, and one of another tenant."""
+    found = []
+    for name, namespace, created in (
+        ("a", "shop", "2026-01-01T00:00:00Z"),
+        ("b", "shop", "2026-02-01T00:00:00Z"),
+        ("c", "pay", "2026-01-01T00:00:00Z"),
+    ):
+        state = draw(st.sampled_from(["live"] * 5 + ["paused", "refused", "absent"]))
+        if state == "absent":
+            continue
+        keys = draw(
+            st.lists(
+                st.sampled_from(sorted(PORTS)),
+                min_size=1,
+                max_size=2,
+                unique_by=lambda key: PORTS[key]["number"],
+            )
+        )
+        hosts = ["x.y.svc"] if state == "refused" else ["api.example.com"]
+        found.append(
+            build_route(
+                name,
+                *(PORTS[key] for key in keys),
+                gateway=draw(st.sampled_from(["", SHARED, SHARED, OTHER])),
+                source=draw(st.sampled_from(SOURCES)),
+                hosts=hosts,
+                namespace=namespace,
+                created=created,
+                paused=state == "paused",
+                generation=generation,
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
+def build_gateways(draw: st.DrawFn, generation: int) -> tuple[GatewaySource, ...]:
+    """Two gateways; either may be absent, and the first may be anything."""
+    found = []
+    if draw(st.integers(0, 5)):
+        changed = draw(st.sampled_from(FIELDS))
+        authorization = draw(st.sampled_from(["Managed", "Managed", "DryRun", "None"]))
+        found.append(build_gateway(SHARED, generation, **changed, authorization=authorization))
+    if draw(st.integers(0, 5)):
+        found.append(build_gateway(OTHER))
+    return tuple(found)
+
+
+@st.composite
+def build_zones(draw: st.DrawFn, generation: int, scoped: bool) -> Zone:  # noqa: FBT001
+    """All that users wrote at one time."""
+    where = GatewayObjects.GATEWAY_NAMESPACE if scoped else GatewayObjects.TENANT
+    return Zone(
+        policies=draw(build_policies(generation)),
+        gateways=draw(build_gateways(generation)),
+        selected=draw(
+            st.sampled_from([frozenset(NAMESPACES)] * 4 + [frozenset({"pay"}), frozenset()])
+        ),
+        settings=Settings(dns_capture=True, gateway_objects=where),
+    )
+
+
+def run_some(watch: Watch, zone: Zone, data: st.DataObject) -> None:
+    """Carry out some writes, in any order, with crashes and time in between."""
+    world = watch.world
+    plans = zone.plan(world)
+    watch.begin(plans)
+    for _ in range(data.draw(st.integers(0, 6))):
+        writes = [write for step in list_steps(watch) for write in step.writes]
+        for write in data.draw(st.permutations(writes)):
+            if data.draw(st.integers(0, 9)) > 0:
+                watch.send(write)
+        if data.draw(st.integers(0, 5)) == 0:
+            world.restart()
+        watch.pass_time(data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE])))
+
+
+def finish(watch: Watch, zone: Zone) -> None:
+    """Go on to the end: what is planned is there, and nothing is left to do."""
+    settle(watch, zone)
+    plans = zone.plan(watch.world)
+    if not any(plan.held for plan in plans):
+        assert watch.world.is_as_planned(*plans)
+    assert settle(watch, zone) == []
+
+
+@SLOW
+@given(st.data())
+def test_any_history_converges_and_breaks_nothing(data: st.DataObject) -> None:
+    watch = Watch(World())
+    scoped = data.draw(st.booleans())
+    known: set[Owner] = set()
+    zone = Zone()
+    for generation in range(1, data.draw(st.integers(2, 4)) + 1):
+        zone = data.draw(build_zones(generation, scoped))
+        if data.draw(st.booleans()):
+            collect(watch, zone, known)
+            known = set()
+        known |= zone.list_owners()
+        if data.draw(st.booleans()):
+            settle(watch, zone)
+            watch.world.now += 10 * SETTLE
+        else:
+            run_some(watch, zone, data)
+    collect(watch, zone, known)
+    finish(watch, zone)
