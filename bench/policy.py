@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from egress_operator.compiler.object import PLURALS, Owner, build_manifest
+from egress_operator.compiler.manifest import build_manifest
+from egress_operator.compiler.object import PLURALS, Owner
 from egress_operator.compiler.plan import plan_namespace
 from egress_operator.compiler.source import NamespaceInput, PolicySource
 

@@ -474,10 +474,13 @@ def test_version() -> None:
 def test_crds() -> None:
     done = call("crds")
     assert (done.returncode, done.stderr) == (0, b"")
-    (crd,) = yaml.safe_load_all(done.stdout)
-    assert crd["metadata"]["name"] == "egresspolicies.egress-operator.io"
+    crds = list(yaml.safe_load_all(done.stdout))
+    assert [crd["metadata"]["name"] for crd in crds] == [
+        "egressgateways.egress-operator.io",
+        "egresspolicies.egress-operator.io",
+    ]
     shipped = sorted((ROOT / "crds").glob("*.yaml"))
-    assert [yaml.safe_load(path.read_text()) for path in shipped] == [crd]
+    assert [yaml.safe_load(path.read_text()) for path in shipped] == crds
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

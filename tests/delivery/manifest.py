@@ -20,11 +20,20 @@ _FILES = {
     "ClusterRoleBinding": "rbac.yaml",
     "Role": "rbac.yaml",
     "RoleBinding": "rbac.yaml",
+    "ValidatingAdmissionPolicy": "admission.yaml",
+    "ValidatingAdmissionPolicyBinding": "admission.yaml",
     "Service": "service.yaml",
     "Deployment": "deployment.yaml",
 }
 _HEAD = re.compile(r"\A(#.*\n|---\n)*")
-_ORDER = ("namespace.yaml", "crd.yaml", "rbac.yaml", "service.yaml", "deployment.yaml")
+_ORDER = (
+    "namespace.yaml",
+    "crd.yaml",
+    "rbac.yaml",
+    "admission.yaml",
+    "service.yaml",
+    "deployment.yaml",
+)
 
 
 def build_deploy(objects: list[dict[str, Any]], crds: dict[str, str]) -> dict[str, str]:

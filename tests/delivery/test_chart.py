@@ -76,7 +76,13 @@ def test_lint_is_clean(values: Object) -> None:
 
 @pytest.mark.parametrize("values", ALL_CASES.values(), ids=ALL_CASES.keys())
 def test_every_object_has_a_place_and_labels(values: Object) -> None:
-    clustered = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    clustered = {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    }
     for item in render_chart(values):
         metadata = item["metadata"]
         assert ("namespace" in metadata) == (item["kind"] not in clustered), item["kind"]
@@ -91,6 +97,8 @@ def test_every_object_has_a_place_and_labels(values: Object) -> None:
         ({"settings": {"inflight": 2}}, "inflight"),
         ({"settings": {"settle": 301}}, "/settings/settle"),
         ({"settings": {"allowedCidrs": ["10.0.0.1"]}}, "/settings/allowedCidrs/0"),
+        ({"admission": {"exempt": []}}, "exempt"),
+        ({"admission": {"exemptUsers": ["a'] || ['b"]}}, "/admission/exemptUsers/0"),
         ({"rbac": {"aggregateToEdit": "true"}}, "/rbac/aggregateToEdit"),
         ({"image": {"digest": "sha256:12"}}, "/image/digest"),
         ({"serviceMonitor": {"enable": True}}, "enable"),
@@ -324,7 +332,7 @@ def test_named_namespaces_get_roles_instead_of_cluster_wide_rights() -> None:
     assert {g[2] for g in grants if g[0] == "shop"} == namespaced
     assert {g[1:] for g in grants if g[0] == "shop"} == {g[1:] for g in grants if g[0] == "pay"}
     assert {g[2] for g in grants if g[0] == ""} == {
-        p.resource for p in PERMISSIONS if not p.namespaced
+        p.resource for p in PERMISSIONS if not p.namespaced and not p.for_gateways
     }
 
 
@@ -342,7 +350,8 @@ def test_nobody_but_the_operator_may_write_status() -> None:
     for item in render_chart():
         if item["kind"] == "ClusterRole" and item not in theirs:
             assert {resource for rule in item["rules"] for resource in rule["resources"]} == {
-                "egresspolicies"
+                "egressgateways",
+                "egresspolicies",
             }
 
 

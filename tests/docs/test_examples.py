@@ -1,4 +1,4 @@
-"""Every YAML example of the docs and every sample is a policy that Python accepts."""
+"""Every YAML example of the docs and every sample is an object that Python accepts."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from egress_operator.api.check import check_policy
+from egress_operator.api.check import check_gateway, check_policy
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+CHECKS = {"EgressPolicy": check_policy, "EgressGateway": check_gateway}
 
 
 def _examples() -> list[tuple[str, dict[str, Any]]]:
@@ -25,7 +28,7 @@ def _examples() -> list[tuple[str, dict[str, Any]]]:
         (name, document)
         for name, text in texts
         for document in yaml.safe_load_all(text)
-        if isinstance(document, dict) and document.get("kind") == "EgressPolicy"
+        if isinstance(document, dict) and document.get("kind") in CHECKS
     ]
 
 
@@ -38,6 +41,6 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("document", [d for _, d in EXAMPLES], ids=[n for n, _ in EXAMPLES])
 def test_example_is_accepted(document: dict[str, Any]) -> None:
-    policy, diagnostics = check_policy(document)
+    found, diagnostics = CHECKS[document["kind"]](document)
     assert diagnostics == ()
-    assert policy is not None
+    assert found is not None

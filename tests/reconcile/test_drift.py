@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from egress_operator.compiler.name import build_group_name
+from egress_operator.compiler.object import ALLOCATE_LABEL
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -40,6 +41,14 @@ def change_annotation(client: Client, entry: Object) -> None:
     )
 
 
+def change_allocation(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"labels": {ALLOCATE_LABEL: "perhaps"}}})
+
+
+def remove_allocation(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"labels": {ALLOCATE_LABEL: None}}})
+
+
 @pytest.fixture
 def payments(world: World) -> World:
     """Give a world with one policy that is applied."""
@@ -50,7 +59,15 @@ def payments(world: World) -> World:
 
 @pytest.mark.parametrize(
     "tamper",
-    [change_field, add_field, export_everywhere, remove_owners, change_annotation],
+    [
+        change_field,
+        add_field,
+        export_everywhere,
+        remove_owners,
+        change_annotation,
+        change_allocation,
+        remove_allocation,
+    ],
     ids=lambda function: function.__name__,
 )
 def test_drift_is_put_right_with_one_write(

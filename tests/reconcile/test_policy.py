@@ -80,7 +80,10 @@ def test_nothing_but_the_status_of_a_policy_is_touched(world: World) -> None:
     assert "finalizers" not in policy["metadata"]
     assert "ownerReferences" not in policy["metadata"]
     child = world.get_entry("a.example.com")["metadata"]
-    assert child["labels"] == {"app.kubernetes.io/managed-by": "egress-operator"}
+    assert child["labels"] == {
+        "app.kubernetes.io/managed-by": "egress-operator",
+        "networking.istio.io/enable-autoallocate-ip": "false",
+    }
     assert sorted(child["annotations"]) == [
         "egress-operator.io/host",
         "egress-operator.io/policies",

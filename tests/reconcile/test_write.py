@@ -4,15 +4,8 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.object import (
-    Desired,
-    Kind,
-    ObjectKey,
-    Owner,
-    build_json_patch,
-    build_manifest,
-    digest_spec,
-)
+from egress_operator.compiler.manifest import build_json_patch, build_manifest
+from egress_operator.compiler.object import Desired, Kind, ObjectKey, Owner, digest_spec
 from egress_operator.status.patch import build_status_patch
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane
@@ -35,7 +28,7 @@ def build_desired(namespace: str, *ports: int) -> Desired:
         "ports": [{"number": port, "name": f"tls-{port}", "protocol": "TLS"} for port in ports],
     }
     key = ObjectKey(Kind.SERVICE_ENTRY, namespace, NAME)
-    return Desired(key=key, host=HOST, owners=NOBODY, spec=spec, spec_digest=digest_spec(spec))
+    return Desired(key=key, group=HOST, owners=NOBODY, spec=spec, spec_digest=digest_spec(spec))
 
 
 def post(client: Client, manifest: Object) -> Object:

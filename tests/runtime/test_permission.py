@@ -5,6 +5,8 @@ from functools import partial
 
 from egress_operator.compiler.name import build_group_name
 from egress_operator.runtime.permission import PERMISSIONS
+from reconcile.gateway import Place, placed
+from reconcile.world import HTTP, build_policy, hosts
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -18,6 +20,28 @@ DISCOVERY = {"", "/api", "/apis"}
 
 def is_gone(client: Client, kind: str, name: str, namespace: str) -> bool:
     return client.find(ISTIO, kind, name, namespace) is None
+
+
+def use_gateway(place: Place, namespace: str, wait_ready: Callable[[str, str], None]) -> None:
+    """Have everything that serves a tenant made, changed and deleted."""
+    client = place.client
+    place.apply()
+    place.select(namespace)
+    place.wait_condition("Ready", "True", "Serving")
+    policy = build_policy(namespace, "through", hosts("gw.example.com", ports=[HTTP]))
+    policy["spec"]["gatewayRef"] = {"name": place.name}
+    client.apply(policy)
+    wait_ready("through", "True")
+    for version, kind, where in (
+        (ISTIO, "DestinationRule", namespace),
+        (ISTIO, "Gateway", namespace),
+        ("security.istio.io/v1", "AuthorizationPolicy", place.namespace),
+    ):
+        for item in client.list_objects(version, kind, where):
+            change = {"host": "by-hand"} if kind == "DestinationRule" else {"selector": None}
+            client.merge_patch({**item, "apiVersion": version, "kind": kind}, {"spec": change})
+    client.delete(GROUP, "EgressPolicy", "through", namespace)
+    wait_until(lambda: len(place.objects()) == 1, 60, "what serves the tenant goes")
 
 
 def test_nothing_is_refused_and_nothing_granted_is_unused(
@@ -62,23 +86,32 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
     gone = build_group_name("web.example.com")
     for kind in ("ServiceEntry", "VirtualService"):
         wait_until(partial(is_gone, client, kind, gone, namespace), 20, f"{kind} is gone")
+    with placed(client, f"gw-{namespace}") as place:
+        use_gateway(place, namespace, wait_ready)
     # A transition is told as an event, and everything is looked at once more by a sweep.
     apply("refused", f"db.{namespace}")
     wait_ready("refused", "False")
-    wait_until(lambda: client.list_objects("events.k8s.io/v1", "Event", namespace), 20, "an event")
-    records = control_plane.audit.records(since=mark, user=operator.user)
-    # Namespaces of other tests may be on their way out, where nothing can be made (403).
-    refused = [
-        record
-        for record in records
-        if record.code in {401, 403} and record.namespace in {namespace, "istio-system", ""}
-    ]
-    assert refused == []
-    used = {record.permission for record in records if record.resource}
     granted = {
         (verb, permission.group, permission.resource)
         for permission in PERMISSIONS
         for verb in permission.verbs
     }
-    assert used - granted == set()
-    assert granted - used == set()
+
+    def read_used() -> set[tuple[str, str, str]]:
+        records = control_plane.audit.records(since=mark, user=operator.user)
+        return {record.permission for record in records if record.resource}
+
+    def is_used() -> bool:
+        assert granted - read_used() == set()
+        return True
+
+    # What is done can be seen a moment before it stands in the audit log.
+    wait_until(is_used, 20, "every right is used")
+    assert read_used() - granted == set()
+    # Namespaces of other tests may be on their way out, where nothing can be made (403).
+    refused = [
+        record
+        for record in control_plane.audit.records(since=mark, user=operator.user)
+        if record.code in {401, 403} and record.namespace in {namespace, "istio-system", ""}
+    ]
+    assert refused == []

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from egress_operator.status.lint import lint_status
 from testbed.controlplane import ControlPlane
@@ -127,25 +129,60 @@ def test_without_credentials_it_ends_with_one_clear_line() -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("taken", ["EGRESS_METRICS_PORT", "EGRESS_HEALTH_PORT"])
+@pytest.mark.parametrize("taken", ["metrics-port", "health-port"])
 def test_a_taken_port_ends_it_with_one_clear_line(control_plane: ControlPlane, taken: str) -> None:
     with socket.socket() as other:
         other.bind((LOOPBACK, 0))
         other.listen()
-        ports = {
-            "EGRESS_METRICS_PORT": str(find_free_port()),
-            "EGRESS_HEALTH_PORT": str(find_free_port()),
-            taken: str(other.getsockname()[1]),
-        }
-        ended = run_once(
-            EGRESS_BIND=LOOPBACK,
-            EGRESS_KUBECONFIG=str(control_plane.admin_kubeconfig),
-            **ports,
-        )
-    assert ended.returncode != 0
+        port = other.getsockname()[1]
+        ports = {"metrics-port": find_free_port(), "health-port": find_free_port(), taken: port}
+        ended = run_with(control_plane, bind=LOOPBACK, **ports)
+    assert_unusable(ended, f"--{taken}: {port} ", "choose another port")
+
+
+def test_an_address_of_another_machine_ends_it_with_one_clear_line(
+    control_plane: ControlPlane,
+) -> None:
+    # RFC 5737: nobody has it.
+    ports = {"metrics-port": find_free_port(), "health-port": find_free_port()}
+    ended = run_with(control_plane, bind="192.0.2.1", **ports)
+    assert_unusable(ended, "--bind: 192.0.2.1 ", "all IPv4 interfaces")
+
+
+def test_it_serves_on_an_ipv6_address(start: Start) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    operator = start(OperatorOption(settings={"EGRESS_BIND": "::1"}, wait=False))
+    for port, path in ((operator.metrics_port, "/readyz"), (operator.health_port, "/healthz")):
+        wait_until(partial(is_fine, f"http://[::1]:{port}{path}"), 20, f"{path} is served")
+    assert operator.stop() == 0
+
+
+def is_fine(url: str) -> bool:
+    """Whether the answer is 200."""
+    try:
+        return urllib3.request("GET", url, retries=False, timeout=5).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def run_with(plane: ControlPlane, **options: object) -> "subprocess.CompletedProcess[str]":
+    """Run it until it ends by itself, as the administrator."""
+    variables = {
+        f"EGRESS_{name.replace('-', '_').upper()}": str(value) for name, value in options.items()
+    }
+    return run_once(EGRESS_KUBECONFIG=str(plane.admin_kubeconfig), **variables)
+
+
+def assert_unusable(ended: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    """Assert that it ended as for wrong usage, and said why in one line."""
+    assert ended.returncode == 2, ended.stderr
     critical = [line for line in ended.stderr.splitlines() if "CRITICAL" in line]
     assert len(critical) == 1, ended.stderr
-    assert ports[taken] in critical[0]
+    assert [word for word in words if word not in critical[0]] == [], critical[0]
     assert "Traceback" not in ended.stderr
 
 

@@ -50,8 +50,7 @@ class Place(NamedTuple):
     children: "dict[str, Place] | list[Place] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One document. `value` is what JSON can hold: dict, list, str, int, float, bool, None."""
 
     file: str

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from egress_operator.cli.finding import FileRule, Finding, build_file_finding
 
@@ -15,8 +15,7 @@ MAX_TOTAL = 32 << 20
 STDIN = "<stdin>"
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """The bytes of one file. `named`: the user named it; otherwise it lay in a directory."""
 
     name: str

@@ -1,15 +1,13 @@
 """What the command line says about its input: one finding, one line."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 MAX_MESSAGE = 600
 """Characters of a message or name; what is longer comes from a value, not from a rule."""
 
-_NOT_PRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_NOT_PRINTABLE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 class FileRule(StrEnum):
@@ -76,8 +74,7 @@ class Level(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong. Lines and columns count from 1; 0 means not known.
 
     Sorted by file and position.
@@ -119,7 +116,8 @@ def one_line(text: str) -> str:
 
     Names and values come from files: they must not break a line or steer the terminal.
     """
-    text = _NOT_PRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+    if not text.isprintable():
+        text = re.sub(_NOT_PRINTABLE, lambda match: ascii(match[0])[1:-1], text)
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
 
 

@@ -11,6 +11,7 @@ from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settin
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
 from egress_operator.cli.resource import Inventory, build_inventory
+from egress_operator.compiler.source import GatewayObjects
 from egress_operator.compiler.source import Settings as CompileSettings
 
 
@@ -33,19 +34,26 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
             cluster_cidrs=settings.cluster_cidrs,
             # Offline nobody can ask the mesh: the cautious answer, which refuses more.
             dns_capture=settings.dns_capture == "on",
+            gateway_objects=GatewayObjects(settings.gateway_objects),
+            root_namespace=settings.istio_namespace,
         ),
     )
-    _write_notes(inventory)
+    _write_notes(inventory, outcome)
     return outcome
 
 
-def _write_notes(inventory: Inventory) -> None:
+def _write_notes(inventory: Inventory, outcome: Outcome) -> None:
+    if outcome.unchecked:
+        write_note(
+            f"note: the input has no EgressGateway, so nothing is made of "
+            f"{_count(outcome.unchecked, 'gatewayRef')}: give it with -f too"
+        )
     if inventory.ignored:
         write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")
     if inventory.skipped:
         write_note(f"note: {_count(inventory.skipped, 'file')} left out, neither YAML nor ours")
-    if not inventory.policies and not inventory.findings:
-        write_note("note: no EgressPolicy found")
+    if not (inventory.policies or inventory.gateways or inventory.findings):
+        write_note("note: no EgressPolicy and no EgressGateway found")
 
 
 def _count(number: int, noun: str) -> str:

@@ -21,7 +21,15 @@ from egress_operator.runtime.settings import (
 Decorated = Callable[..., Any]
 
 COMPILE_OPTIONS = frozenset(
-    {"cluster-domain", "synthetic-domains", "allowed-cidrs", "cluster-cidrs", "dns-capture"}
+    {
+        "cluster-domain",
+        "synthetic-domains",
+        "allowed-cidrs",
+        "cluster-cidrs",
+        "dns-capture",
+        "istio-namespace",
+        "gateway-objects",
+    }
 )
 """Rows of the runtime's table that decide what is compiled."""
 

@@ -1,17 +1,20 @@
 """What the compiler makes of the input, offline: objects, and findings with their places."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from egress_operator.api.check import check_policy
+from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
 from egress_operator.cli.finding import Finding, Level
-from egress_operator.cli.resource import Inventory, Policy
-from egress_operator.compiler.object import Kind, build_manifest
+from egress_operator.cli.resource import Gateway, Inventory, Policy
+from egress_operator.compiler.gateway import judge_gateways
+from egress_operator.compiler.gateway_plan import plan_gateways
+from egress_operator.compiler.manifest import build_manifest
+from egress_operator.compiler.object import Kind
 from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
+from egress_operator.compiler.reference import NOT_FOUND
+from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from egress_operator.compiler.verdict import build_findings
 from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
@@ -23,17 +26,26 @@ _NO_UID = "offline:"
 """Begins the place-holder for the uid that a policy gets when it is applied."""
 _SPEC = {"spec": {"destinations": [{"hosts": ["api.example.com"]}]}}
 """A valid one."""
+_GATEWAY_SPEC = {
+    "namespace": "istio-egress",
+    "selector": {"istio": "egressgateway"},
+    "service": {"name": "istio-egressgateway", "port": 443},
+    "authorization": "Managed",
+}
+"""A valid one."""
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`objects` are manifests sorted by namespace, kind and name; `findings` sorted by place."""
 
     objects: tuple[dict[str, Any], ...]
     findings: tuple[Finding, ...]
     policies: int
     """Policies that were judged."""
+    unchecked: int
+    """Policies that name a gateway, in an input without any: nobody can tell whether it is there,
+    and nothing is made of them."""
 
 
 def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
@@ -43,6 +55,11 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
     ownerReferences are left out for policies that have no metadata.uid yet.
     """
     findings = list(inventory.findings)
+    gateways = _read_gateways(inventory, findings)
+    verdicts = judge_gateways(gateways, settings)
+    for gateway in inventory.gateways.values():
+        if verdict := verdicts.get(gateway.name):
+            findings += [_build_finding(gateway, found) for found in verdict.diagnostics]
     accepted: dict[str, list[Policy]] = {}
     for policy in inventory.policies.values():
         diagnostics = _check_envelope(policy)
@@ -50,6 +67,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         if not diagnostics:
             accepted.setdefault(policy.namespace, []).append(policy)
     plans = []
+    unchecked = 0
     uids = Counter(
         _read_text(policy.item.metadata.get("uid")) for policy in inventory.policies.values()
     )
@@ -60,17 +78,47 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
                 policies=tuple(_build_source(policy, uids) for policy in policies),
                 settings=settings,
                 hand_written=tuple(sorted(inventory.hand_written.get(namespace, ()))),
+                gateways=gateways,
+                labels=inventory.labels.get(namespace),
                 namespaces=frozenset(inventory.namespaces),
             )
         )
         plans.append(plan)
         for policy in policies:
-            findings += _find_verdict_findings(plan, policy)
+            found = build_findings(plan.verdicts[policy.name])
+            absent = [item for item in found if item.code == NOT_FOUND and not gateways]
+            unchecked += len(absent)
+            findings += [_build_finding(policy, item) for item in found if item not in absent]
+    plans.append(plan_gateways(verdicts, {}))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),
         policies=len(inventory.policies),
+        unchecked=unchecked,
     )
+
+
+def _read_gateways(inventory: Inventory, findings: list[Finding]) -> tuple[GatewaySource, ...]:
+    """Return the EgressGateways that are right around their spec; the plan checks the rest."""
+    sources = []
+    uids = Counter(
+        _read_text(item.item.metadata.get("uid")) for item in inventory.gateways.values()
+    )
+    for gateway in inventory.gateways.values():
+        found = check_gateway({**gateway.item.value, "spec": _GATEWAY_SPEC})[1]
+        findings += [_build_finding(gateway, diagnostic) for diagnostic in found]
+        if not found:
+            metadata = gateway.item.metadata
+            sources.append(
+                GatewaySource(
+                    name=gateway.name,
+                    uid=_choose_uid(metadata, uids, gateway.label),
+                    generation=_read_generation(metadata),
+                    created=_read_text(metadata.get("creationTimestamp")) or NOT_CREATED,
+                    spec=gateway.item.value.get("spec") or {},
+                )
+            )
+    return tuple(sources)
 
 
 def _check_envelope(policy: Policy) -> tuple[Diagnostic, ...]:
@@ -87,36 +135,39 @@ def _check_envelope(policy: Policy) -> tuple[Diagnostic, ...]:
 
 def _build_source(policy: Policy, uids: Counter[str]) -> PolicySource:
     metadata = policy.item.metadata
-    # A uid identifies a policy; one that was copied along with the text does not.
-    uid = _read_text(metadata.get("uid"))
     annotations = metadata.get("annotations")
     paused = annotations.get(PAUSED_ANNOTATION) if isinstance(annotations, dict) else None
-    generation = metadata.get("generation")
     return PolicySource(
         namespace=policy.namespace,
         name=policy.name,
-        uid=uid if uid and uids[uid] == 1 else f"{_NO_UID}{policy.label}",
-        generation=generation if isinstance(generation, int) else 0,
+        uid=_choose_uid(metadata, uids, policy.label),
+        generation=_read_generation(metadata),
         created=_read_text(metadata.get("creationTimestamp")) or NOT_CREATED,
         spec=policy.item.value["spec"],
         paused=str(paused).lower() == "true",
     )
 
 
+def _choose_uid(metadata: Mapping[str, Any], uids: Counter[str], label: str) -> str:
+    """Return the uid; one that was copied along with the text identifies nothing."""
+    uid = _read_text(metadata.get("uid"))
+    return uid if uid and uids[uid] == 1 else f"{_NO_UID}{label}"
+
+
+def _read_generation(metadata: Mapping[str, Any]) -> int:
+    generation = metadata.get("generation")
+    return generation if isinstance(generation, int) else 0
+
+
 def _read_text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _find_verdict_findings(plan: Plan, policy: Policy) -> Iterator[Finding]:
-    for diagnostic in build_findings(plan.verdicts[policy.name]):
-        yield _build_finding(policy, diagnostic)
 
 
 def _is_error(code: str) -> bool:
     return RULES[code].level is RuleLevel.ERROR
 
 
-def _build_finding(policy: Policy, diagnostic: Diagnostic) -> Finding:
+def _build_finding(policy: Policy | Gateway, diagnostic: Diagnostic) -> Finding:
     place = find_place(policy.item.place, diagnostic.path)
     return Finding(
         file=policy.item.file,

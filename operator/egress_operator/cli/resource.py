@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from egress_operator.cli.document import Document, Place, decode_text, parse_documents
 from egress_operator.cli.file import File
@@ -15,22 +15,23 @@ from egress_operator.cli.finding import (
     quote,
 )
 from egress_operator.compiler.object import (
+    GATEWAY_KIND,
     POLICY_API_VERSION,
     POLICY_KIND,
     Kind,
-    build_hand_written,
-    read_observed,
+    find_api_version,
 )
+from egress_operator.compiler.observed import build_hand_written, read_observed
 from egress_operator.compiler.source import HandWritten
 
 _GROUP = POLICY_API_VERSION.partition("/")[0]
-_ISTIO_GROUP = "networking.istio.io"
+_OUR_KINDS = (POLICY_KIND, GATEWAY_KIND)
+_ISTIO_GROUPS = frozenset(find_api_version(kind).partition("/")[0] for kind in Kind)
 _MARKS = (b"egress", b"Egress")
 """A file of a directory without these words is none of ours, even when it cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One object of the input and where it is."""
 
     file: str
@@ -46,8 +47,7 @@ class Item:
         return metadata if isinstance(metadata, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """An EgressPolicy whose text is sound; its fields are not checked yet."""
 
     namespace: str
@@ -60,6 +60,18 @@ class Policy:
         return f"{self.namespace}/{self.name}"
 
 
+class Gateway(NamedTuple):
+    """An EgressGateway whose text is sound; its fields are not checked yet."""
+
+    name: str
+    item: Item
+
+    @property
+    def label(self) -> str:
+        """The name: it stands in no namespace."""
+        return self.name
+
+
 @dataclass(slots=True)
 class Inventory:
     """Everything that was found. Mutable while it is filled."""
@@ -68,7 +80,11 @@ class Inventory:
     """Of objects that name none."""
     policies: dict[tuple[str, str], Policy] = field(default_factory=dict)
     """By (namespace, name), in the order of the input."""
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    """By name, in the order of the input."""
     namespaces: set[str] = field(default_factory=set)
+    labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of the namespaces that the input has as objects."""
     hand_written: dict[str, list[HandWritten]] = field(default_factory=dict)
     """By namespace."""
     findings: list[Finding] = field(default_factory=list)
@@ -127,13 +143,14 @@ def _add(inventory: Inventory, item: Item | Document) -> None:
         return
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
     group = version.partition("/")[0] if isinstance(version, str) else ""
-    if group == _GROUP or kind == POLICY_KIND:
-        _add_policy(inventory, item)
+    if group == _GROUP or kind in _OUR_KINDS:
+        _add_ours(inventory, item)
     elif version == "v1" and kind == "Namespace":
-        name = item.metadata.get("name")
+        name, labels = item.metadata.get("name"), item.metadata.get("labels")
         if isinstance(name, str):
             inventory.namespaces.add(name)
-    elif group == _ISTIO_GROUP and kind in tuple(Kind):
+            inventory.labels[name] = labels if isinstance(labels, dict) else {}
+    elif group in _ISTIO_GROUPS and kind in tuple(Kind):
         _add_hand_written(inventory, item)
     elif item.named and not (isinstance(version, str) and isinstance(kind, str)):
         message = "not a Kubernetes object: apiVersion or kind is missing"
@@ -142,7 +159,7 @@ def _add(inventory: Inventory, item: Item | Document) -> None:
         inventory.ignored += 1
 
 
-def _add_policy(inventory: Inventory, item: Item) -> None:
+def _add_ours(inventory: Inventory, item: Item) -> None:
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
     if group_kind_fault := _find_kind_fault(version, kind):
         inventory.findings.append(_fault(item, group_kind_fault))
@@ -151,6 +168,13 @@ def _add_policy(inventory: Inventory, item: Item) -> None:
     inventory.findings.extend(fault for fault in item.faults if fault not in inventory.findings)
     if item.faults:
         return
+    if kind == GATEWAY_KIND:
+        _add_gateway(inventory, item)
+    else:
+        _add_policy(inventory, item)
+
+
+def _add_policy(inventory: Inventory, item: Item) -> None:
     namespace = item.metadata.get("namespace", inventory.default_namespace)
     name = item.metadata.get("name")
     if not (isinstance(name, str) and name and isinstance(namespace, str) and namespace):
@@ -160,27 +184,43 @@ def _add_policy(inventory: Inventory, item: Item) -> None:
     policy = Policy(namespace, name, item)
     first = inventory.policies.setdefault((namespace, name), policy)
     if first is not policy:
-        where = f"{first.item.file}:{first.item.place.line}"
-        finding = build_file_finding(
-            FileRule.TWICE,
-            item.file,
-            item.place.line,
-            item.place.column,
-            f"the policy {policy.label} is already in {where}: keep one, or rename one",
-        )
-        inventory.findings.append(finding)
+        inventory.findings.append(_build_twice(item, f"the policy {policy.label}", first.item))
+
+
+def _add_gateway(inventory: Inventory, item: Item) -> None:
+    name = item.metadata.get("name")
+    if not (isinstance(name, str) and name):
+        message = "metadata.name must be text: give the gateway a name"
+        inventory.findings.append(_fault(item, message))
+        return
+    gateway = Gateway(name, item)
+    first = inventory.gateways.setdefault(name, gateway)
+    if first is not gateway:
+        inventory.findings.append(_build_twice(item, f"the gateway {name}", first.item))
+
+
+def _build_twice(item: Item, what: str, first: Item) -> Finding:
+    where = f"{first.file}:{first.place.line}"
+    return build_file_finding(
+        FileRule.TWICE,
+        item.file,
+        item.place.line,
+        item.place.column,
+        f"{what} is already in {where}: keep one, or rename one",
+    )
 
 
 def _find_kind_fault(version: object, kind: object) -> str | None:
-    if version == POLICY_API_VERSION and kind == POLICY_KIND:
+    if version == POLICY_API_VERSION and kind in _OUR_KINDS:
         return None
-    if kind == POLICY_KIND:
+    if kind in _OUR_KINDS:
         shown = quote(version) if isinstance(version, str) else "missing"
         return f"apiVersion is {shown}: write {POLICY_API_VERSION}"
     shown = quote(kind) if isinstance(kind, str) else "missing"
-    if isinstance(kind, str) and difflib.get_close_matches(kind[:64], [POLICY_KIND]):
-        return f"kind is {shown}: did you mean {POLICY_KIND}?"
-    return f"kind is {shown}: the group {_GROUP} has only {POLICY_KIND}"
+    close = difflib.get_close_matches(kind[:64], _OUR_KINDS) if isinstance(kind, str) else []
+    if close:
+        return f"kind is {shown}: did you mean {close[0]}?"
+    return f"kind is {shown}: the group {_GROUP} has only {' and '.join(_OUR_KINDS)}"
 
 
 def _add_hand_written(inventory: Inventory, item: Item) -> None:

@@ -1,187 +1,55 @@
-"""What the operator knows of the cluster: policies, Istio objects, names of namespaces.
+"""What the operator knows of the cluster: policies, gateways, Istio objects, namespaces.
 
 Only this memory is read to decide. It is filled by watches and by the answers to our own writes.
 """
 
-import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
-from egress_operator.compiler.object import (
-    Kind,
-    ObjectKey,
-    Observed,
-    build_hand_written,
-    read_observed,
+from egress_operator.compiler.gateway import Gateway, GatewayVerdict, judge_gateways
+from egress_operator.compiler.gateway_plan import find_access, plan_gateways
+from egress_operator.compiler.object import Kind, Observed
+from egress_operator.compiler.observed import build_hand_written
+from egress_operator.compiler.plan import Plan
+from egress_operator.compiler.readiness import Scenery, find_unready
+from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from egress_operator.reconcile.objects import ObjectCache, ObjectChangeHook
+from egress_operator.reconcile.policy import (
+    RecordCache,
+    RecordChangeHook,
+    parse_gateway,
+    parse_policy,
 )
-from egress_operator.compiler.source import NamespaceInput, Settings
-from egress_operator.engine.cache import Cache
-from egress_operator.engine.transport import JsonObject
-from egress_operator.reconcile.policy import PolicyCache, PolicyChangeHook
-
-ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
-"""(key, old, new): a change that no own write made. None: absent."""
-
-T = TypeVar("T", bound=Hashable)
-
-POOL_LIMIT = 20_000
-
-EVERYWHERE = ""
-"""The scope of a watch over all namespaces."""
-
-
-class _Pool:
-    """One value in place of many equal ones: the objects of a policy share most of what they say.
-
-    It halves what an observed object takes. Emptied when it is full, which costs nothing but that.
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[Hashable, Any] = {}
-
-    def share(self, value: T) -> T:
-        """Return the first value that was equal."""
-        if len(self._values) > POOL_LIMIT:
-            self._values.clear()
-        shared: T = self._values.setdefault(value, value)
-        return shared
-
-    def read(self, obj: JsonObject) -> Observed:
-        """Take the facts of an object, sharing what can be shared."""
-        observed = read_observed(obj)
-        key = observed.key
-        return replace(
-            observed,
-            key=ObjectKey(key.kind, sys.intern(key.namespace), sys.intern(key.name)),
-            created=sys.intern(observed.created),
-            host=sys.intern(observed.host),
-            policies=sys.intern(observed.policies),
-            hosts=tuple(sys.intern(host) for host in observed.hosts),
-            owners=self.share(observed.owners),
-            ports=self.share(observed.ports),
-            needs=self.share(observed.needs),
-        )
-
-
-class ObjectCache:
-    """The Istio objects of all kinds and scopes: one engine cache per list that fills it."""
-
-    def __init__(
-        self,
-        scopes: Sequence[str],
-        on_change: ObjectChangeHook,
-    ) -> None:
-        self._pool = _Pool()
-        self._everywhere = tuple(scopes) == (EVERYWHERE,)
-        self._caches = {
-            (kind, scope): Cache[ObjectKey, Observed](lambda key: key.namespace, on_change)
-            for kind in Kind
-            for scope in scopes
-        }
-
-    def get(self, key: ObjectKey) -> Observed | None:
-        """Return what is known of one object."""
-        return self._cache(key).get(key)
-
-    def select(self, namespace: str) -> Iterator[Observed]:
-        """Everything known in a namespace, ours or not."""
-        scope = EVERYWHERE if self._everywhere else namespace
-        for kind in Kind:
-            cache = self._caches.get((kind, scope))
-            if cache is not None:
-                for _, observed in cache.select(namespace):
-                    yield observed
-
-    def namespaces(self) -> set[str]:
-        """Name the namespaces that hold something."""
-        return {str(part) for cache in self._caches.values() for part in cache.parts()}
-
-    def store(self, body: JsonObject) -> Observed:
-        """Take over the answer to an own write."""
-        observed = self._pool.read(body)
-        self._cache(observed.key).store_write(
-            observed.key, observed.uid, body["metadata"]["resourceVersion"], observed
-        )
-        return observed
-
-    def drop(self, key: ObjectKey, uid: str) -> None:
-        """Forget an object that an own request found or made absent."""
-        self._cache(key).drop(key, uid)
-
-    def build_sink(
-        self, kind: Kind, scope: str, on_finish: Callable[[Kind, str], None]
-    ) -> "ObjectSink":
-        """Make the sink of the reflector of one kind in one scope."""
-        return ObjectSink(
-            self._caches[kind, scope], self._pool, lambda version: on_finish(kind, version)
-        )
-
-    def count(self) -> Mapping[Kind, int]:
-        """Our objects by kind."""
-        counts = dict.fromkeys(Kind, 0)
-        for (kind, _), cache in self._caches.items():
-            for part in cache.parts():
-                counts[kind] += sum(observed.ours for _, observed in cache.select(part))
-        return counts
-
-    def _cache(self, key: ObjectKey) -> Cache[ObjectKey, Observed]:
-        return self._caches[key.kind, EVERYWHERE if self._everywhere else key.namespace]
-
-
-class ObjectSink:
-    """Turns what a reflector sees into facts and hashes. Implements `engine.reflector.Sink`."""
-
-    def __init__(
-        self, cache: Cache[ObjectKey, Observed], pool: _Pool, on_finish: Callable[[str], None]
-    ) -> None:
-        self._cache = cache
-        self._pool = pool
-        self._on_finish = on_finish
-
-    def begin(self) -> None:
-        """Start of a list."""
-        self._cache.begin_replace()
-
-    def upsert(self, obj: JsonObject) -> None:
-        """Take over an object that is there."""
-        observed = self._pool.read(obj)
-        self._cache.observe(
-            observed.key, observed.uid, obj["metadata"]["resourceVersion"], observed
-        )
-
-    def delete(self, obj: JsonObject) -> None:
-        """Forget an object that is gone."""
-        observed = read_observed(obj)
-        self._cache.observe_delete(observed.key, observed.uid, obj["metadata"]["resourceVersion"])
-
-    def advance(self, resource_version: str) -> None:
-        """Note how far the watch has come."""
-        self._cache.advance(resource_version)
-
-    def finish(self, resource_version: str) -> None:
-        """Drop what the list did not show."""
-        self._cache.finish_replace(resource_version)
-        self._on_finish(resource_version)
+from egress_operator.reconcile.scenery import SceneryCache
 
 
 class Cluster:
-    """All of it, and the input of a plan."""
+    """All of it, and the inputs of the plans."""
 
     def __init__(
         self,
         scopes: Sequence[str],
         *,
-        on_policy: PolicyChangeHook,
+        on_policy: RecordChangeHook[PolicySource],
+        on_gateway: RecordChangeHook[GatewaySource],
         on_object: ObjectChangeHook,
         settings: Settings,
     ) -> None:
-        self.policies = PolicyCache(on_policy)
+        self.policies = RecordCache(parse_policy, on_policy)
+        self.gateways = RecordCache(parse_gateway, on_gateway)
         self.objects = ObjectCache(scopes, on_object)
+        self.scenery = SceneryCache()
         self.namespaces: frozenset[str] = frozenset()
+        self.labels: dict[str, Mapping[str, str]] = {}
+        """Of the namespaces, by name."""
         self.terminating: set[str] = set()
         """Namespaces that are being deleted: nothing can be made there, and all of it goes."""
         self.settings = settings
+        self.unready: dict[str, str] = {}
+        """Why gateways cannot carry traffic, by their names; those that can are left out."""
+        self.admission = "not looked at yet"
+        """Why the admission policy is not in force, in one line; empty when it is."""
+        self._judged: tuple[tuple[GatewaySource, ...], Settings] | None = None
+        self._verdicts: dict[str, GatewayVerdict] = {}
 
     def build_input(self, namespace: str) -> NamespaceInput:
         """Gather everything that the plan of a namespace depends on."""
@@ -198,8 +66,68 @@ class Cluster:
             policies=policies,
             settings=self.settings,
             hand_written=hand_written,
+            gateways=self._list_gateways(),
+            labels=self.labels.get(namespace, {}),
+            unready=self.unready,
             namespaces=self.namespaces,
         )
+
+    def plan_gateways(self) -> Plan:
+        """Plan what serves the gateways as a whole."""
+        verdicts = self.judge_gateways()
+        access = {
+            verdict.gateway.label: find_access(verdict.gateway, self._select_access(verdict.gateway))
+            for verdict in verdicts.values()
+            if verdict.gateway is not None
+        }
+        return plan_gateways(verdicts, access)
+
+    def _select_access(self, gateway: Gateway) -> Iterator[Observed]:
+        """Everything that `find_access` looks at."""
+        yield from self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
+        for part in self.objects.find_parts(gateway.label):
+            yield from self.objects.select_group(part, gateway.label)
+
+    def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
+        """Judge every EgressGateway, anew only when one of them or the settings changed."""
+        seen = (self._list_gateways(), self.settings)
+        if self._judged != seen:
+            self._judged, self._verdicts = seen, judge_gateways(*seen)
+        return self._verdicts
+
+    def refresh_unready(self) -> bool:
+        """Look at what surrounds the gateways; whether one became able or unable to serve."""
+        services, endpoints = self.scenery.services, self.scenery.endpoints
+        found: dict[str, str] = {}
+        for name, verdict in self.judge_gateways().items():
+            gateway = verdict.gateway
+            if gateway is None or not self.scenery.is_known(gateway.namespace):
+                continue
+            servers = self.objects.select_kind(Kind.GATEWAY, gateway.namespace)
+            foreign = tuple(item for item in servers if not item.ours)
+            if reason := find_unready(gateway, Scenery(services, endpoints, foreign)):
+                found[name] = reason
+        changed, self.unready = found != self.unready, found
+        return changed
+
+    def find_gateway_namespaces(self) -> frozenset[str]:
+        """Return the namespaces of gateways that are accepted."""
+        return frozenset(
+            verdict.gateway.namespace
+            for verdict in self.judge_gateways().values()
+            if verdict.gateway is not None
+        )
+
+    def select_through_gateways(self) -> set[str]:
+        """Find the namespaces with a policy that names a gateway."""
+        return {
+            record.source.namespace
+            for record in self.policies
+            if record.source.spec.get("gatewayRef")
+        }
+
+    def _list_gateways(self) -> tuple[GatewaySource, ...]:
+        return tuple(record.source for record in self.gateways if not record.deleting)
 
     def select_mentioning(self, name: str) -> set[str]:
         """Find the namespaces with a policy that has a text ending in `.name`.

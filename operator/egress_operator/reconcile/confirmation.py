@@ -12,11 +12,11 @@ from collections import defaultdict
 
 from egress_operator.engine.transport import Transport
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.listing import POLICIES, list_entries
+from egress_operator.reconcile.listing import GATEWAYS, POLICIES, list_entries
 
 
 class Confirmation:
-    """Lists the policies of a namespace and drops from the cache what is gone."""
+    """Lists the owners of objects and drops from the cache what is gone."""
 
     def __init__(self, transport: Transport, cluster: Cluster) -> None:
         self._transport = transport
@@ -27,16 +27,19 @@ class Confirmation:
         self._dropped: defaultdict[str, int] = defaultdict(int)
 
     async def confirm(self, namespace: str) -> bool:
-        """Whether no policy of the cache turned out to be gone since the call. Raises ApiError.
+        """Whether no policy of a namespace turned out to be gone since the call. Raises ApiError.
 
-        A list that begins after the call serves it as well as an own one.
+        Without a namespace the same for EgressGateways. A list that begins after the call serves it
+        as well as an own one.
         """
         begun, dropped = self._begun[namespace], self._dropped[namespace]
         async with self._locks[namespace]:
             if self._ended[namespace] <= begun:
                 self._begun[namespace] += 1
                 number = self._begun[namespace]
-                listing = await list_entries(self._transport, POLICIES, (namespace,))
-                self._dropped[namespace] += self._cluster.policies.drop_unlisted(listing, namespace)
+                resource = POLICIES if namespace else GATEWAYS
+                listing = await list_entries(self._transport, resource, (namespace,))
+                cache = self._cluster.policies if namespace else self._cluster.gateways
+                self._dropped[namespace] += cache.drop_unlisted(listing, namespace)
                 self._ended[namespace] = number
         return self._dropped[namespace] == dropped

@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from egress_operator.compiler.gateway_plan import CLUSTER
+from egress_operator.compiler.group import Group
 from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import ObjectKey, Observed
-from egress_operator.compiler.plan import Group, Plan
+from egress_operator.compiler.object import ObjectKey, Observed, is_host
+from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.step import (
+    Clock,
     Delete,
     Step,
+    Surroundings,
     Write,
-    group_keys,
+    find_references,
     leftover,
+    list_keys,
     next_step,
 )
 from egress_operator.engine.failure import ApiError
@@ -27,8 +32,8 @@ DRIFT_RATE = 1 / 3
 """Repairs of one group: a burst, then one in three seconds. Another controller that writes our
 objects too cannot drive us to more."""
 
-STEP_LIMIT = 12
-"""Steps in one go. A change has four at most; more means that somebody undoes each write, so the
+STEP_LIMIT = 16
+"""Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
 group goes to the back of the queue with a back-off."""
 
 
@@ -77,6 +82,16 @@ class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is called while groups are worked on."""
+
+    on_outcome: Callable[[GroupKey], None]
+    """The outcome of a group has changed."""
+    on_write: Callable[[GroupKey, Write], None]
+    """A write for a group is acknowledged."""
+
+
 class GroupWorker:
     """Works on groups; the handler of the group queue."""
 
@@ -90,7 +105,7 @@ class GroupWorker:
         meter: Meter,
         clock: Callable[[], float],
         settle: float,
-        on_outcome: Callable[[GroupKey], None],
+        hooks: Hooks,
     ) -> None:
         self._cluster = cluster
         self._planner = planner
@@ -99,7 +114,7 @@ class GroupWorker:
         self._meter = meter
         self._clock = clock
         self._settle = settle
-        self._on_outcome = on_outcome
+        self._hooks = hooks
         self._started_at = clock()
         self._written_at: dict[ObjectKey, float] = {}
         self._states: dict[GroupKey, _State] = {}
@@ -124,10 +139,18 @@ class GroupWorker:
         """Know that somebody else changed an object: proxies settle after that as well."""
         self._written_at[key] = self._clock()
 
+    def list_settling(self, part: str) -> list[GroupKey]:
+        """List the groups of a part that wait for something; without a part, of all."""
+        return [
+            key
+            for key, state in self._states.items()
+            if state.outcome.settling and part in {key[0], CLUSTER}
+        ]
+
     def find_objects(self, key: GroupKey) -> tuple[ObjectKey, ...]:
         """Name our objects of a group that are there."""
-        found = self._select(key[0], build_group_name(key[1]))
-        return tuple(item.key for item in found if item.ours)
+        group = Group(key[0], key[1], build_group_name(key[1]))
+        return tuple(sorted(item.key for item in self._select(group) if item.ours))
 
     async def work(self, key: GroupKey) -> float | None:
         """Bring a group as far as it may go now. Seconds: come back then. Raises for a retry."""
@@ -165,10 +188,11 @@ class GroupWorker:
                 return step
             drift = self._begin_writes(key, group)
             undone = drift and any(self._gives_back(write) for write in step.writes)
-            if undone and not await self._confirmation.confirm(key[0]):
-                # A policy is gone: the plan that follows says what this group is to be.
+            owners = key[0] if is_host(key[1]) else CLUSTER
+            if undone and not await self._confirmation.confirm(owners):
+                # An owner is gone: the plan that follows says what this group is to be.
                 return Step()
-            await self._send(step.writes, drift=drift)
+            await self._send(key, step.writes, drift=drift)
         raise FightError(
             f"the objects of {key[1]} do not stay as written: another controller changes them"
         )
@@ -184,28 +208,32 @@ class GroupWorker:
         group = plan.groups.get(key[1])
         if group is not None:
             return group
-        name = build_group_name(key[1])
-        return leftover(plan, self._select(key[0], name)).get(key[1]) or Group(key[1], name, ())
+        group = Group(key[0], key[1], build_group_name(key[1]))
+        return leftover(plan, self._select(group)).get(key[1]) or group
 
     def _ask(self, plan: Plan, group: Group) -> Step:
         observed = [
             replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
-            for item in self._select(plan.namespace, group.name)
+            for item in self._select(group)
         ]
-        return next_step(
-            group=group,
-            observed=observed,
-            held=plan.held,
-            live=plan.live,
-            written_at=self._written_at,
-            started_at=self._started_at,
-            now=self._clock(),
-            settle=self._settle,
-        )
+        clock = Clock(self._clock(), self._started_at, self._written_at, self._settle)
+        return next_step(group, observed, self._look_around(plan, group), clock)
 
-    def _select(self, namespace: str, name: str) -> list[Observed]:
-        found = (self._cluster.objects.get(key) for key in group_keys(namespace, name))
-        return [item for item in found if item is not None]
+    def _look_around(self, plan: Plan, group: Group) -> Surroundings:
+        objects = self._cluster.objects
+        after = {key for desired in group.objects for key in desired.after}
+        found = [item for item in map(objects.get, after) if item is not None and item.ours]
+        referenced = frozenset[str]()
+        if not group.objects and not is_host(group.key):
+            referenced = find_references(objects.select(plan.namespace), plan.namespace, group.key)
+        return Surroundings(plan.held, plan.live, found, referenced)
+
+    def _select(self, group: Group) -> list[Observed]:
+        """Everything that stands where objects of the group do, and all others of it."""
+        objects = self._cluster.objects
+        found = {item.key: item for item in map(objects.get, list_keys(group)) if item is not None}
+        found |= {item.key: item for item in objects.select_group(group.namespace, group.key)}
+        return list(found.values())
 
     def _begin_writes(self, key: GroupKey, group: Group) -> bool:
         """Note that the group is under way. Whether what is put right is drift."""
@@ -221,7 +249,7 @@ class GroupWorker:
             )
         return drift
 
-    async def _send(self, writes: Sequence[Write], *, drift: bool) -> None:
+    async def _send(self, group: GroupKey, writes: Sequence[Write], *, drift: bool) -> None:
         answers = await asyncio.gather(
             *(self._writer.send(write) for write in writes), return_exceptions=True
         )
@@ -232,6 +260,7 @@ class GroupWorker:
                 self._written_at[key] = now
                 if drift:
                     self._meter.count_drift(key.kind)
+                self._hooks.on_write(group, write)
         for answer in answers:
             if answer is not None:
                 raise answer
@@ -241,12 +270,11 @@ class GroupWorker:
             self._set(key, SETTLING)
             return
         wanted = key[1] in plan.groups
-        known = {item.key for item in self._select(plan.namespace, group.name) if item.ours}
         if not wanted:
-            for kind_key in group_keys(plan.namespace, group.name):
-                if kind_key not in known:
-                    self._written_at.pop(kind_key, None)
-                    self._writer.forget(kind_key)
+            known = {item.key for item in self._select(group) if item.ours}
+            for gone in list_keys(group) - known:
+                self._written_at.pop(gone, None)
+                self._writer.forget(gone)
             self._states.pop(key, None)
             return
         self._set(key, Outcome(settled=True, squatted=step.squatted))
@@ -259,4 +287,4 @@ class GroupWorker:
             state.since = self._clock()
         state.outcome = outcome
         if changed:
-            self._on_outcome(key)
+            self._hooks.on_outcome(key)

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from egress_operator.compiler.object import Desired, ObjectKey, Observed
-from egress_operator.compiler.plan import Group, Plan
-from egress_operator.compiler.source import NamespaceInput
+from egress_operator.compiler.object import Desired, ObjectKey, Observed, is_host
+from egress_operator.compiler.plan import Plan
 from egress_operator.engine.queue import Queue
 from egress_operator.reconcile.cluster import Cluster
 
@@ -15,15 +13,11 @@ REST_FACTOR = 4.0
 planning takes at most a fifth of the time, however often somebody edits."""
 
 GroupKey = tuple[str, str]
-"""(namespace, host)."""
+"""(part, key): the namespace, or nothing for what serves a gateway as a whole, and the group."""
 
 
-class PlanFunction(Protocol):
-    """`compiler.plan_namespace`."""
-
-    def __call__(self, inputs: NamespaceInput) -> Plan:
-        """Make the plan of a namespace. Pure."""
-        ...
+PlanFunction = Callable[[str], Plan]
+"""Makes the plan of a part: of a namespace, or of what belongs to none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +49,7 @@ class Planner:
         self._clock = clock
         self._on_change = on_change
         self._plans: dict[str, Plan] = {}
-        self._objects: dict[str, dict[ObjectKey, Desired]] = {}
+        self._objects: dict[ObjectKey, Desired] = {}
         self._claimants: dict[str, dict[str, tuple[str, ...]]] = {}
         self._not_before: dict[str, float] = {}
         self.queue = Queue[str](self._work, lane=lambda namespace: namespace, workers=1)
@@ -74,7 +68,7 @@ class Planner:
 
     def find_desired(self, key: ObjectKey) -> Desired | None:
         """Return what should stand under this name, if anything should."""
-        return self._objects.get(key.namespace, {}).get(key)
+        return self._objects.get(key)
 
     def find_claimants(self, group: GroupKey) -> tuple[str, ...]:
         """Names of the policies that need a group."""
@@ -82,14 +76,14 @@ class Planner:
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
-        return sum(len(plan.groups) for plan in self._plans.values())
+        return sum(is_host(key) for plan in self._plans.values() for key in plan.groups)
 
     async def _work(self, namespace: str) -> float | None:
         start = self._clock()
         wait = self._not_before.get(namespace, start) - start
         if wait > 0:
             return wait
-        self._take(namespace, self._plan(self._cluster.build_input(namespace)))
+        self._take(namespace, self._plan(namespace))
         end = self._clock()
         if namespace in self._plans:
             self._not_before[namespace] = end + REST_FACTOR * (end - start)
@@ -108,30 +102,38 @@ class Planner:
             ),
             first=old is None,
         )
+        self._index(old, plan)
         if plan.verdicts or plan.groups or ours:
             self._plans[namespace] = plan
-            self._objects[namespace] = _index_objects(plan)
             self._claimants[namespace] = _index_claimants(plan)
         else:
-            for memory in (self._plans, self._objects, self._claimants, self._not_before):
+            for memory in (self._plans, self._claimants, self._not_before):
                 memory.pop(namespace, None)
         self._on_change(change)
+
+    def _index(self, old: Plan | None, plan: Plan) -> None:
+        """Know what should stand where; a group that is the same value needs no look."""
+        before = {} if old is None else old.groups
+        for key, group in before.items():
+            if plan.groups.get(key) is not group:
+                for desired in group.objects:
+                    self._objects.pop(desired.key, None)
+        for key, group in plan.groups.items():
+            if before.get(key) is not group:
+                for desired in group.objects:
+                    self._objects[desired.key] = desired
 
 
 def _find_changed_hosts(old: Plan | None, plan: Plan, ours: list[Observed]) -> frozenset[str]:
     if old is None:
-        return frozenset(plan.groups) | {observed.host for observed in ours}
-    before: dict[str, Group] = old.groups
+        return frozenset(plan.groups) | {observed.group for observed in ours}
+    before = old.groups
     changed = {host for host, group in plan.groups.items() if before.get(host) != group}
     changed |= before.keys() - plan.groups.keys()
     owners = (old.held ^ plan.held) | (old.live ^ plan.live)
     if owners:
-        changed |= {observed.host for observed in ours if not owners.isdisjoint(observed.owners)}
+        changed |= {observed.group for observed in ours if not owners.isdisjoint(observed.owners)}
     return frozenset(changed)
-
-
-def _index_objects(plan: Plan) -> dict[ObjectKey, Desired]:
-    return {desired.key: desired for group in plan.groups.values() for desired in group.objects}
 
 
 def _index_claimants(plan: Plan) -> dict[str, tuple[str, ...]]:

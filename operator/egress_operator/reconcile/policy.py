@@ -1,25 +1,27 @@
-"""The policies of the cluster, as kopf's events and our own status writes show them."""
+"""Policies and EgressGateways, as kopf's events and our own status writes show them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
-from egress_operator.compiler.source import PolicySource
+from egress_operator.compiler.source import GatewaySource, PolicySource
 from egress_operator.reconcile.listing import Listing
 
 PolicyKey = tuple[str, str]
 """(namespace, name)."""
 
+S = TypeVar("S", PolicySource, GatewaySource)
+
 PAUSED_ANNOTATION = "egress-operator.io/paused"
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyRecord:
-    """A policy with the status that the API server has of it."""
+class Record(Generic[S]):
+    """An object of ours with the status that the API server has of it."""
 
-    source: PolicySource
+    source: S
     version: int
     """metadata.resourceVersion."""
     status_text: bytes
@@ -32,6 +34,10 @@ class PolicyRecord:
     def status(self) -> dict[str, Any]:
         """Read the status anew; empty for none."""
         return dict(orjson.loads(self.status_text)) if self.status_text else {}
+
+
+PolicyRecord = Record[PolicySource]
+GatewayRecord = Record[GatewaySource]
 
 
 def parse_policy(body: Mapping[str, Any]) -> PolicyRecord:
@@ -47,47 +53,70 @@ def parse_policy(body: Mapping[str, Any]) -> PolicyRecord:
         spec=body.get("spec") or {},
         paused=str(annotations.get(PAUSED_ANNOTATION, "")).lower() == "true",
     )
-    status = body.get("status")
+    return _build_record(source, body)
+
+
+def parse_gateway(body: Mapping[str, Any]) -> GatewayRecord:
+    """Take what counts from an EgressGateway as the API server sent it. Pure."""
+    metadata = body["metadata"]
+    source = GatewaySource(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        created=metadata.get("creationTimestamp", ""),
+        spec=body.get("spec") or {},
+    )
+    return _build_record(source, body)
+
+
+def _build_record(source: S, body: Mapping[str, Any]) -> Record[S]:
+    metadata, status = body["metadata"], body.get("status")
     # A copy, because orjson keeps a buffer of 4 KiB behind each of its results.
     text = bytes(memoryview(orjson.dumps(status))) if status else b""
     deleting = "deletionTimestamp" in metadata
-    return PolicyRecord(source, int(metadata["resourceVersion"]), text, deleting)
+    return Record(source, int(metadata["resourceVersion"]), text, deleting)
 
 
-PolicyChangeHook = Callable[[PolicyKey, PolicyRecord | None, PolicyRecord | None], None]
+RecordChangeHook = Callable[[PolicyKey, Record[S] | None, Record[S] | None], None]
 """(key, old, new): a change that no own write made. None: absent."""
 
 
-class PolicyCache:
-    """One record per policy.
+class RecordCache(Generic[S]):
+    """One record per object.
 
     Not the engine's cache: that one relies on events that come in the order of their versions, and
     kopf keeps this order for one object only.
     """
 
-    def __init__(self, on_change: PolicyChangeHook) -> None:
-        self._on_change = on_change
-        self._parts: dict[str, dict[str, PolicyRecord]] = {}
+    def __init__(
+        self,
+        parse: Callable[[Mapping[str, Any]], Record[S]],
+        on_change: RecordChangeHook[S],
+    ) -> None:
+        self._parse: Callable[[Mapping[str, Any]], Record[S]] = parse
+        self._on_change: RecordChangeHook[S] = on_change
+        self._parts: dict[str, dict[str, Record[S]]] = {}
 
-    def get(self, key: PolicyKey) -> PolicyRecord | None:
+    def get(self, key: PolicyKey) -> Record[S] | None:
         """Return the record, None when absent."""
         return self._parts.get(key[0], {}).get(key[1])
 
-    def select(self, namespace: str) -> Iterator[PolicyRecord]:
-        """Give the policies of a namespace."""
+    def select(self, namespace: str) -> Iterator[Record[S]]:
+        """Give those of a namespace."""
         yield from self._parts.get(namespace, {}).values()
 
     def namespaces(self) -> list[str]:
-        """Namespaces that hold a policy."""
+        """Namespaces that hold one."""
         return list(self._parts)
 
-    def __iter__(self) -> Iterator[PolicyRecord]:
-        """Give all policies."""
+    def __iter__(self) -> Iterator[Record[S]]:
+        """Give all."""
         for part in self._parts.values():
             yield from part.values()
 
-    def observe(self, record: PolicyRecord) -> None:
+    def observe(self, body: Mapping[str, Any]) -> None:
         """Take over what an event shows, unless more is known already."""
+        record = self._parse(body)
         source = record.source
         key = (source.namespace, source.name)
         old = self.get(key)
@@ -134,7 +163,7 @@ class PolicyCache:
 
         A spec that is new in the answer is left to its own event, which will come.
         """
-        record = parse_policy(body)
+        record = self._parse(body)
         source = record.source
         old = self.get((source.namespace, source.name))
         if old is None or old.source != source or old.version >= record.version:

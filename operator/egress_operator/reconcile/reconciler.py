@@ -11,27 +11,23 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from egress_operator.compiler.object import (
-    Kind,
-    ObjectKey,
-    Observed,
-    is_as_desired,
-)
-from egress_operator.compiler.plan import Memo, plan_namespace
+from egress_operator.compiler.gateway_plan import CLUSTER
+from egress_operator.compiler.manifest import is_as_desired
+from egress_operator.compiler.object import Kind, ObjectKey, Observed, is_host
+from egress_operator.compiler.plan import Memo, Plan, plan_namespace
 from egress_operator.compiler.source import Settings
+from egress_operator.compiler.step import Delete, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue
 from egress_operator.engine.transport import Transport
-from egress_operator.reconcile.cluster import (
-    EVERYWHERE,
-    Cluster,
-    ObjectSink,
-)
+from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
-from egress_operator.reconcile.group import GroupWorker
+from egress_operator.reconcile.gateway_report import GatewayReporter
+from egress_operator.reconcile.group import GroupWorker, Hooks
 from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS, ObjectSink
 from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
-from egress_operator.reconcile.policy import PolicyKey, PolicyRecord, parse_policy
+from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord
 from egress_operator.reconcile.report import Announcer, Reporter
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
 
@@ -72,12 +68,16 @@ class Reconciler:
         self._stalled_reports: set[PolicyKey] = set()
         self._resumed_at = float("-inf")
         self.cluster = Cluster(
-            scopes, on_policy=self._on_policy, on_object=self._on_object, settings=settings
+            scopes,
+            on_policy=self._on_policy,
+            on_gateway=self._on_gateway,
+            on_object=self._on_object,
+            settings=settings,
         )
-        memo = Memo()
+        self._memo = Memo()
         self.planner = Planner(
             self.cluster,
-            lambda inputs: plan_namespace(inputs, memo),
+            self._plan,
             clock=outside.clock,
             on_change=self._on_plan,
         )
@@ -90,7 +90,7 @@ class Reconciler:
             meter=outside.meter,
             clock=outside.clock,
             settle=settings.settle,
-            on_outcome=self._on_outcome,
+            hooks=Hooks(self._on_outcome, self._on_write),
         )
         self._reporter = Reporter(
             cluster=self.cluster,
@@ -101,6 +101,13 @@ class Reconciler:
             clock=outside.clock,
             now=outside.now,
         )
+        self._gateway_reporter = GatewayReporter(
+            cluster=self.cluster,
+            planner=self.planner,
+            worker=self._worker,
+            transport=outside.transport,
+            now=outside.now,
+        )
         self.groups = Queue[GroupKey](
             self._worker.work,
             lane=lambda key: key[0],
@@ -108,36 +115,93 @@ class Reconciler:
             on_failure=self._on_group_failure,
         )
         self.reports = Queue[PolicyKey](
-            self._reporter.report,
+            self._report,
             lane=lambda key: key[0],
             workers=REPORT_WORKERS,
             on_failure=self._on_report_failure,
         )
 
+    async def _report(self, key: PolicyKey) -> float | None:
+        if key[0] != CLUSTER:
+            return await self._reporter.report(key)
+        await self._gateway_reporter.report(key[1])
+        return None
+
+    def _report_gateways(self) -> None:
+        for record in self.cluster.gateways:
+            self.reports.add((CLUSTER, record.source.name), hurry=False)
+
     # What is seen.
 
     def observe_policy(self, body: Mapping[str, Any]) -> None:
         """Take over a policy that was listed, added or modified."""
-        self.cluster.policies.observe(parse_policy(body))
+        self.cluster.policies.observe(body)
 
     def forget_policy(self, key: PolicyKey, uid: str) -> None:
         """Take over that this incarnation of a policy is gone."""
         self.cluster.policies.observe_deletion(key, uid)
 
-    def observe_namespace(self, name: str, *, present: bool, terminating: bool = False) -> None:
-        """Take over that a namespace is there, is being deleted, or is gone."""
-        if present and terminating:
+    def observe_gateway(self, body: Mapping[str, Any]) -> None:
+        """Take over an EgressGateway that was listed, added or modified."""
+        self.cluster.gateways.observe(body)
+
+    def forget_gateway(self, name: str, uid: str) -> None:
+        """Take over that this incarnation of an EgressGateway is gone."""
+        self.cluster.gateways.observe_deletion((CLUSTER, name), uid)
+
+    def observe_namespace(
+        self, name: str, labels: Mapping[str, str], *, terminating: bool = False
+    ) -> None:
+        """Take over that a namespace is there, with these labels, or is being deleted."""
+        if terminating:
             self.cluster.terminating.add(name)
         else:
             self.cluster.terminating.discard(name)
-        if (name in self.cluster.namespaces) == present:
-            return
-        self.cluster.namespaces = (
-            self.cluster.namespaces | {name} if present else self.cluster.namespaces - {name}
-        )
+        before = self.cluster.labels.get(name)
+        self.cluster.labels[name] = labels
+        if name not in self.cluster.namespaces:
+            self.cluster.namespaces |= {name}
+            self._mark_mentioning(name)
+        if before != labels and self._started:
+            self.planner.mark(CLUSTER)
+            if name in self.cluster.select_through_gateways():
+                self.planner.mark(name)
+
+    def forget_namespace(self, name: str) -> None:
+        """Take over that a namespace is gone."""
+        self.cluster.terminating.discard(name)
+        self.cluster.labels.pop(name, None)
+        if name in self.cluster.namespaces:
+            self.cluster.namespaces -= {name}
+            self._mark_mentioning(name)
+
+    def _mark_mentioning(self, name: str) -> None:
         if self._started:
             for namespace in self.cluster.select_mentioning(name):
                 self.planner.mark(namespace)
+
+    def observe_scenery(self) -> None:
+        """Take over that something around the gateways has changed: Services, endpoints."""
+        if self.cluster.refresh_unready() and self._started:
+            self._mark_gateways()
+
+    def observe_admission(self, problem: str) -> None:
+        """Take over whether the admission policy is in force: why not, empty when it is."""
+        if problem != self.cluster.admission:
+            self.cluster.admission = problem
+            if self._started:
+                self._report_gateways()
+
+    def _mark_gateways(self) -> None:
+        """Plan everything again that depends on the gateways."""
+        self.planner.mark(CLUSTER)
+        for namespace in self.cluster.select_through_gateways():
+            self.planner.mark(namespace)
+
+    def _plan(self, part: str) -> Plan:
+        if part == CLUSTER:
+            return self.cluster.plan_gateways()
+        return plan_namespace(self.cluster.build_input(part), self._memo)
 
     def change_settings(self, settings: Settings) -> None:
         """Plan everything again when what was read of the mesh has changed."""
@@ -201,13 +265,8 @@ class Reconciler:
         return self.planner.queue.depth + self.groups.depth + self.reports.depth
 
     def _find_namespaces(self) -> set[str]:
-        policies = set(self.cluster.policies.namespaces())
-        ours = {
-            namespace
-            for namespace in self.cluster.objects.namespaces()
-            if any(observed.ours for observed in self.cluster.objects.select(namespace))
-        }
-        return policies | ours | set(self.planner.namespaces())
+        policies = {CLUSTER, *self.cluster.policies.namespaces()}
+        return policies | self.cluster.objects.parts() | set(self.planner.namespaces())
 
     # What follows from a change.
 
@@ -233,10 +292,14 @@ class Reconciler:
     def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         if not self._started:
             return
-        hosts = {observed.host for observed in (old, new) if observed is not None and observed.ours}
+        groups = {
+            (observed.part, observed.group)
+            for observed in (old, new)
+            if observed is not None and observed.ours
+        }
         desired = self.planner.find_desired(key)
         if desired is not None:
-            hosts.add(desired.host)
+            groups.add((desired.part, desired.group))
         if (
             old is None
             and new is not None
@@ -246,14 +309,62 @@ class Reconciler:
         ):
             # What we have just written: the watch may be ahead of the answer.
             return
-        if hosts:
+        if groups:
             self._worker.note_seen(key)
-        for host in hosts:
+        for group in groups:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
-            self.groups.add((key.namespace, host), hurry=False)
+            self.groups.add(group, hurry=False)
+            self._release(group[0])
+        if new is None and groups:
+            self._release_gateway(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
         if foreign and self.planner.get(key.namespace) is not None:
             self.planner.mark(key.namespace)
+        if foreign and key.kind is Kind.GATEWAY:
+            self.observe_scenery()
+
+    def _on_write(self, group: GroupKey, write: Write) -> None:
+        """Look at what waited for this write: others may go on, or have nothing to wait for."""
+        if not is_host(group[1]):
+            for waiting in self._worker.list_settling(group[0]):
+                self.groups.add(waiting)
+        if isinstance(write, Delete):
+            self._release(group[0])
+            self._release_gateway(write.key)
+
+    def _release_gateway(self, key: ObjectKey) -> None:
+        """Plan again what serves gateways as a whole when something that it waits for is gone."""
+        if key.kind in GATEWAY_KINDS:
+            self.planner.mark(CLUSTER)
+
+    def _release(self, part: str) -> None:
+        """Look at the objects of gateways that nothing of this part wants any more."""
+        plan = self.planner.get(part)
+        for label in self.cluster.objects.find_labels(part):
+            if plan is None or label not in plan.groups:
+                self.groups.add((part, label), hurry=False)
+
+    def _on_gateway(
+        self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
+    ) -> None:
+        if not self._started:
+            return
+        if (
+            old is not None
+            and new is not None
+            and (old.source, old.deleting)
+            == (
+                new.source,
+                new.deleting,
+            )
+        ):
+            self.reports.add(key)
+            return
+        if new is None:
+            self.reports.forget(key)
+            self._reporter.forget(key)
+        self.cluster.refresh_unready()
+        self._mark_gateways()
 
     def _on_list(self, kind: Kind, version: str) -> None:
         """Look at everything again when a kind is served again."""
@@ -270,8 +381,11 @@ class Reconciler:
             self.groups.add(key, background=change.first)
         for name in change.policies:
             self.reports.add((change.namespace, name), background=change.first)
+        self._report_gateways()
 
     def _on_outcome(self, key: GroupKey) -> None:
+        if key[0] == CLUSTER:
+            self._report_gateways()
         for name in self.planner.find_claimants(key):
             self.reports.add((key[0], name))
 

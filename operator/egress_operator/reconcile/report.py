@@ -12,7 +12,7 @@ from egress_operator.compiler.verdict import Verdict
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.group import GroupWorker
+from egress_operator.reconcile.group import GroupWorker, Outcome
 from egress_operator.reconcile.listing import POLICIES
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import PolicyKey, PolicyRecord
@@ -39,7 +39,6 @@ class Announcer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    groups: Mapping[str, GroupProgress]
     since: float | None
     """Since when something is under way; None when nothing is."""
     lasting: bool
@@ -82,7 +81,7 @@ class Reporter:
         verdict = self._find_verdict(key, record)
         if record is None or verdict is None:
             return None
-        progress = self._gather(key[0], verdict)
+        progress = self._find_progress(key[0], verdict)
         if progress.since is not None:
             news = (verdict.uid, verdict.generation, progress.news)
             if not progress.news or self._told.get(key) == news:
@@ -96,7 +95,7 @@ class Reporter:
         previous = record.status
         status = compute_status(
             verdict,
-            progress.groups,
+            self._build_groups(key[0], verdict),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             outbound=self._cluster.settings.outbound_mode,
@@ -116,31 +115,33 @@ class Reporter:
         seen = (verdict.uid, verdict.generation, verdict.paused)
         return verdict if seen == (source.uid, source.generation, source.paused) else None
 
-    def _gather(self, namespace: str, verdict: Verdict) -> _Progress:
-        groups: dict[str, GroupProgress] = {}
+    def _find_progress(self, namespace: str, verdict: Verdict) -> _Progress:
+        """Look at the outcomes alone: each host that is done asks whether the others are too."""
         since: list[float] = []
         lasting = False
         news: set[str] = set()
         for host in verdict.groups:
             outcome, at = self._worker.get_outcome((namespace, host))
-            if not outcome.settled:
-                since.append(at)
-                if outcome.problem or outcome.settling:
-                    news.add(outcome.problem)
             lasting = lasting or outcome.lasting
-            state = (
-                GroupState.APPLIED
-                if outcome.settled
-                else (GroupState.FAILING if outcome.problem else GroupState.PENDING)
-            )
+            if outcome.settled:
+                continue
+            since.append(at)
+            if outcome.problem or outcome.settling:
+                news.add(outcome.problem)
+        return _Progress(min(since, default=None), lasting, tuple(sorted(news)))
+
+    def _build_groups(self, namespace: str, verdict: Verdict) -> Mapping[str, GroupProgress]:
+        groups: dict[str, GroupProgress] = {}
+        for host in verdict.groups:
+            outcome, _ = self._worker.get_outcome((namespace, host))
             groups[host] = GroupProgress(
-                state=state,
+                state=_judge(outcome),
                 message=outcome.problem,
                 code=outcome.code,
                 squatted=outcome.squatted,
                 objects=self._worker.find_objects((namespace, host)),
             )
-        return _Progress(groups, min(since, default=None), lasting, tuple(sorted(news)))
+        return groups
 
     async def _write(
         self, key: PolicyKey, source: PolicySource, previous: Status, status: Status
@@ -164,6 +165,12 @@ class Reporter:
             # A new policy that is applied at once shows that in its status: no event for it.
             if before or event[0] == WARNING:
                 self._announcer.announce(source, event)
+
+
+def _judge(outcome: Outcome) -> GroupState:
+    if outcome.settled:
+        return GroupState.APPLIED
+    return GroupState.FAILING if outcome.problem else GroupState.PENDING
 
 
 def _log(source: PolicySource, before: Conditions, after: Conditions) -> None:

@@ -8,23 +8,19 @@ the measurements are in docs/design/writes.md.
 from collections.abc import Callable
 from http import HTTPStatus
 
-from egress_operator.compiler.object import (
-    API_VERSION,
-    PLURALS,
-    Kind,
-    ObjectKey,
-    Observed,
-    build_json_patch,
-    build_manifest,
-)
+from egress_operator.compiler.manifest import build_json_patch, build_manifest
+from egress_operator.compiler.object import PLURALS, Kind, ObjectKey, Observed, find_api_version
 from egress_operator.compiler.step import Create, Delete, Replace, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
-from egress_operator.reconcile.cluster import ObjectCache
+from egress_operator.reconcile.objects import ObjectCache
 
-_GROUP, _, _VERSION = API_VERSION.partition("/")
-RESOURCES = {kind: Resource(_GROUP, _VERSION, plural) for kind, plural in PLURALS.items()}
+RESOURCES = {
+    kind: Resource(group, version, plural)
+    for kind, plural in PLURALS.items()
+    for group, _, version in (find_api_version(kind).partition("/"),)
+}
 """Where each kind is served."""
 
 PERMANENT = frozenset(
@@ -63,8 +59,8 @@ class MissingKindError(Exception):
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         super().__init__(
-            f"the cluster serves no {kind} in {API_VERSION}: install Istio's CRDs; the objects "
-            "follow by themselves"
+            f"the cluster serves no {kind} in {find_api_version(kind)}: install Istio's CRDs; the "
+            "objects follow by themselves"
         )
 
 

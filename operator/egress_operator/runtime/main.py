@@ -5,16 +5,18 @@ same process.
 """
 
 import asyncio
-import errno
+import gc
 import logging
 import os
 import signal
 import threading
+from enum import Enum, auto
 
 from egress_operator import __version__
 from egress_operator.reconcile.listing import POLICIES
 from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.metric import Metric
+from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
 from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
 from egress_operator.runtime.slim import kopf
@@ -27,31 +29,48 @@ STEADY_S = 60.0
 """After so long a run the next restart begins with the first pause again."""
 
 
-def run(settings: Settings) -> int:
-    """Run the operator until SIGTERM or SIGINT; return the exit code: 0 asked to stop, 1 failed."""
+class End(Enum):
+    """Why a run has ended."""
+
+    ASKED = auto()
+    """By SIGTERM or SIGINT."""
+    UNUSABLE = auto()
+    """A setting cannot be used; the log says which, and how to mend it."""
+    UNREACHABLE = auto()
+    """There is no way to the cluster; the log says why."""
+
+
+def run(settings: Settings) -> End:
+    """Run the operator until SIGTERM or SIGINT, or until it cannot start."""
     set_up_log(settings.log_format, settings.log_level)
     for name in find_unknown(os.environ):
         logger.warning("%s is no setting and has no effect", name)
     logger.info("egress-operator %s", __version__)
+    # Modules live as long as the process: no collection is to walk over them, 50 ms each time.
+    gc.freeze()
     return asyncio.run(_supervise(settings))
 
 
-async def _supervise(settings: Settings) -> int:
+async def _supervise(settings: Settings) -> End:
     stop = asyncio.Event()
     _listen_to_signals(stop)
     pause = RESTART_FIRST_S
     metric = Metric()
     clock = asyncio.get_running_loop().time
     while True:
+        # Said here, for kopf would say it in the middle of its start and in words of its own.
+        if unusable := await find_unusable(settings):
+            logger.critical(unusable)
+            return End.UNUSABLE
         started = clock()
         shell = Shell(settings, metric)
         reason = await _run_once(shell, stop)
         if stop.is_set():
             logger.info("stopped")
-            return 0
+            return End.ASKED
         if shell.fatal:
             logger.critical(shell.fatal)
-            return 1
+            return End.UNREACHABLE
         if clock() - started > STEADY_S:
             pause = RESTART_FIRST_S
         metric.count_watch_restart(POLICIES.plural, "crash")
@@ -62,7 +81,7 @@ async def _supervise(settings: Settings) -> int:
         except TimeoutError:
             pause = min(pause * 2, RESTART_LAST_S)
         else:
-            return 0
+            return End.ASKED
 
 
 async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
@@ -78,7 +97,7 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
         namespaces=namespaces,
         clusterwide=not namespaces,
         standalone=True,
-        liveness_endpoint=f"http://{shell.settings.bind}:{shell.settings.health_port}/healthz",
+        liveness_endpoint=_build_liveness_url(shell.settings),
         stop_flag=end,
     )
     # kopf has put its own handlers in place; those raise at the second signal.
@@ -107,8 +126,6 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
         await runner
     except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            shell.fatal = reason
     finally:
         timer.cancel()
         for watcher in watchers:
@@ -116,6 +133,11 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     if shell.operator is not None and shell.operator.failure.done():
         reason = shell.operator.failure.result()
     return reason
+
+
+def _build_liveness_url(settings: Settings) -> str:
+    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+    return f"http://{host}:{settings.health_port}/healthz"
 
 
 async def _wait_for_failure(shell: Shell) -> None:

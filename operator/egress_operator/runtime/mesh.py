@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from egress_operator.compiler.source import OutboundMode
+from egress_operator.compiler.source import GatewayObjects, OutboundMode
 from egress_operator.compiler.source import Settings as CompilerSettings
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
@@ -34,6 +34,7 @@ class Mesh:
 
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
     dns_capture: bool | None = None
+    root_namespace: str = ""
 
 
 def parse_mesh(text: str) -> Mesh:
@@ -60,7 +61,7 @@ def parse_mesh(text: str) -> Mesh:
         )
     metadata = _get_map(_get_map(document, "defaultConfig") or {}, "proxyMetadata") or {}
     capture = str(metadata.get("ISTIO_META_DNS_CAPTURE", "")).lower() in _TRUE
-    return Mesh(mode, capture)
+    return Mesh(mode, capture, str(document.get("rootNamespace") or ""))
 
 
 def _get_map(document: object, name: str) -> dict[str, Any] | None:
@@ -96,5 +97,7 @@ def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
         cluster_cidrs=settings.cluster_cidrs,
         dns_capture=capture,
         outbound_mode=mesh.outbound_mode,
+        gateway_objects=GatewayObjects(settings.gateway_objects),
+        root_namespace=mesh.root_namespace or settings.istio_namespace,
         settle=settings.settle,
     )

@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
 from egress_operator.compiler.object import Kind
+from egress_operator.compiler.plan import plan_namespace
+from egress_operator.compiler.source import NamespaceInput, PolicySource
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials, load_credentials
 from egress_operator.engine.pulse import Pulse
@@ -18,10 +20,11 @@ from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
-from egress_operator.reconcile.cluster import EVERYWHERE
-from egress_operator.reconcile.listing import POLICIES
+from egress_operator.reconcile.listing import GATEWAYS, POLICIES
+from egress_operator.reconcile.objects import EVERYWHERE, list_kinds
 from egress_operator.reconcile.reconciler import Outside, Reconciler
 from egress_operator.reconcile.writer import RESOURCES
+from egress_operator.runtime.admission import read_admission
 from egress_operator.runtime.announcer import EventAnnouncer
 from egress_operator.runtime.heartbeat import Heartbeat
 from egress_operator.runtime.mesh import (
@@ -33,6 +36,7 @@ from egress_operator.runtime.mesh import (
 from egress_operator.runtime.metric import Metric, build_gauge
 from egress_operator.runtime.server import Server
 from egress_operator.runtime.settings import Settings
+from egress_operator.runtime.surroundings import Surroundings
 from egress_operator.runtime.sweep import LostWatchError, Sweeper
 
 logger = logging.getLogger(__name__)
@@ -40,8 +44,13 @@ logger = logging.getLogger(__name__)
 FIELD_MANAGER = "egress-operator"
 WRITE_VERBS = frozenset({"create", "patch", "delete"})
 KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
-    POLICIES: "EgressPolicy"
+    POLICIES: "EgressPolicy",
+    GATEWAYS: "EgressGateway",
 }
+ADMISSION_S = 15.0
+"""How often the admission policies are looked at; four cheap requests each time."""
+FIRST_GATEWAY_S = 1.0
+"""How soon the first gateway is noticed; only memory is looked at."""
 MISSING_RETRY_S = 3.0
 """How soon Istio's CRDs are noticed once they are installed; two cheap requests each time."""
 PAGE = 200
@@ -69,6 +78,7 @@ class Operator:
         self._transport: HttpTransport | None = None
         self._reconciler: Reconciler | None = None
         self._sweeper: Sweeper | None = None
+        self._surroundings: Surroundings | None = None
         self._degraded = False
         self._mesh = Mesh()
         self._policy_seen_at = self._clock()
@@ -113,19 +123,28 @@ class Operator:
             clock=self._clock,
         )
         pulse = Pulse()
-        for kind, resource in RESOURCES.items():
+        timing = ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE)
+        for kind in list_kinds(scopes):
             for scope in scopes:
                 reflector = Reflector(
                     transport,
-                    resource,
+                    RESOURCES[kind],
                     reconciler.build_sink(kind, scope),
                     namespace=scope,
                     pulse=pulse,
-                    timing=ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE),
+                    timing=timing,
                     on_restart=self._on_restart,
                 )
                 self._reflectors.append(reflector)
-                self._spawn(f"watch of {resource.plural}", reflector.run())
+                self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
+        self._surroundings = Surroundings(
+            transport,
+            reconciler,
+            pulse=pulse,
+            timing=timing,
+            on_restart=self._on_restart,
+            spawn=self._spawn,
+        )
         self._spawn("announcer", announcer.run())
         self._spawn("heartbeat", self._heartbeat.run())
         self._spawn("reconciler", self._run(transport, reconciler, self._sweeper))
@@ -160,6 +179,19 @@ class Operator:
         else:
             self._reconciler.observe_policy(body)
 
+    def observe_gateway(self, event: Mapping[str, Any]) -> None:
+        """Take over one event of the watch of EgressGateways."""
+        if self._reconciler is None or self._surroundings is None:
+            return
+        body = event["object"]
+        if event["type"] is None:
+            self._note_listing()
+        if event["type"] == "DELETED":
+            self._reconciler.forget_gateway(body["metadata"]["name"], body["metadata"]["uid"])
+        else:
+            self._reconciler.observe_gateway(body)
+        self._surroundings.follow()
+
     def observe_namespace(self, event: Mapping[str, Any]) -> None:
         """Take over one event of the watch of namespaces."""
         if self._sweeper is None:
@@ -174,6 +206,7 @@ class Operator:
                 metadata["name"],
                 metadata["uid"],
                 int(metadata["resourceVersion"]),
+                labels=metadata.get("labels") or {},
                 terminating="deletionTimestamp" in metadata,
             )
 
@@ -208,6 +241,7 @@ class Operator:
     async def _run(
         self, transport: HttpTransport, reconciler: Reconciler, sweeper: Sweeper
     ) -> None:
+        _warm_up()
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._read_mesh(transport, reconciler)
@@ -216,6 +250,8 @@ class Operator:
         logger.info("ready: every cache is synced")
         self._spawn("sweeper", sweeper.run())
         self._spawn("resync", self._resync(reconciler))
+        if not self.settings.namespaces:
+            self._spawn("admission", self._watch_admission(transport, reconciler))
         while True:
             await asyncio.sleep(INTERVAL_S)
             await self._read_mesh(transport, reconciler)
@@ -225,16 +261,29 @@ class Operator:
             await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
             reconciler.resync()
 
+    async def _watch_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
+        """Look now and again, while there is a gateway that asks for it."""
+        while True:
+            if not any(True for _ in reconciler.cluster.gateways):
+                await asyncio.sleep(FIRST_GATEWAY_S)
+                continue
+            problem = await read_admission(transport)
+            if problem is not None:
+                reconciler.observe_admission(problem)
+            missing = bool(reconciler.cluster.admission)
+            await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
+
     async def _read_mesh(self, transport: HttpTransport, reconciler: Reconciler) -> None:
         mesh = await read_mesh(transport, self.settings)
         if mesh is not None:
             self._mesh = mesh
             reconciler.change_settings(build_compiler_settings(self.settings, mesh))
 
-    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         task.add_done_callback(self._on_end)
         self._tasks.append(task)
+        return task
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -318,6 +367,13 @@ class Operator:
             ("resource",),
             [((plural,), offset + at) for plural, at in seen.items()],
         )
+
+
+def _warm_up() -> None:
+    """Compile a policy for nobody: the models are built at their first use, which takes 50 ms."""
+    spec = {"destinations": [{"hosts": ["example.com"]}]}
+    source = PolicySource(namespace="", name="", uid="", generation=1, created="", spec=spec)
+    plan_namespace(NamespaceInput("", (source,)))
 
 
 def _count_conditions(reconciler: Reconciler) -> Mapping[tuple[str, ...], float]:

@@ -16,12 +16,17 @@ class Permission:
     verbs: tuple[str, ...]
     resource_names: tuple[str, ...] = ()
     namespaced: bool = True
-    """Needed in each served namespace. Otherwise cluster-wide, and only without `--namespaces`."""
+    """Needed in each served namespace. Otherwise cluster-wide."""
+    for_gateways: bool = False
+    """Cluster-wide, and only without `--namespaces`: gateways belong to the whole cluster."""
     own_namespace: str = ""
     """The setting that names the one namespace it is needed in; empty: every served one."""
 
 
 POLICY_CRD = "egresspolicies.egress-operator.io"
+
+ADMISSION_POLICIES = ("reserved-names.egress-operator.io", "gateway-exports.egress-operator.io")
+"""The policies of the chart, and their bindings: fixed, whatever the release is called."""
 
 PERMISSIONS: tuple[Permission, ...] = (
     # kopf's watch of our kind (runtime/handlers.py); the sweep lists it too (runtime/sweep.py)
@@ -29,6 +34,33 @@ PERMISSIONS: tuple[Permission, ...] = (
     # reconcile/report.py: one JSON patch, never the object itself
     Permission("egress-operator.io", "egresspolicies/status", ("patch",)),
     # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
+    # kopf's watch of gateways, the sweep; reconcile/gateway_report.py
+    Permission(
+        "egress-operator.io",
+        "egressgateways",
+        ("list", "watch"),
+        namespaced=False,
+        for_gateways=True,
+    ),
+    Permission(
+        "egress-operator.io",
+        "egressgateways/status",
+        ("patch",),
+        namespaced=False,
+        for_gateways=True,
+    ),
+    Permission(
+        "networking.istio.io",
+        "destinationrules",
+        ("list", "watch", "create", "patch", "delete"),
+    ),
+    Permission(
+        "networking.istio.io",
+        "gateways",
+        ("list", "watch", "create", "patch", "delete"),
+        namespaced=False,
+        for_gateways=True,
+    ),
     Permission(
         "networking.istio.io",
         "serviceentries",
@@ -38,6 +70,35 @@ PERMISSIONS: tuple[Permission, ...] = (
         "networking.istio.io",
         "virtualservices",
         ("list", "watch", "create", "patch", "delete"),
+    ),
+    Permission(
+        "security.istio.io",
+        "authorizationpolicies",
+        ("list", "watch", "create", "patch", "delete"),
+        namespaced=False,
+        for_gateways=True,
+    ),
+    # runtime/surroundings.py: whether a gateway can serve, in the namespaces of gateways only
+    Permission("", "services", ("list", "watch"), namespaced=False, for_gateways=True),
+    Permission(
+        "discovery.k8s.io", "endpointslices", ("list", "watch"), namespaced=False, for_gateways=True
+    ),
+    # runtime/admission.py
+    Permission(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        ("get",),
+        ADMISSION_POLICIES,
+        namespaced=False,
+        for_gateways=True,
+    ),
+    Permission(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        ("get",),
+        ADMISSION_POLICIES,
+        namespaced=False,
+        for_gateways=True,
     ),
     # names such as db.shop are names inside the cluster when there is a namespace shop
     Permission("", "namespaces", ("list", "watch"), namespaced=False),

@@ -1,10 +1,15 @@
-"""/metrics and /readyz."""
+"""/metrics and /readyz, and whether the ports are free."""
 
+import asyncio
+import errno
+import os
 from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from egress_operator.runtime.settings import Settings
 
 HEADER_LIMIT = 8190
 """Bytes of a request line and of a header: scrapes and probes need a fraction."""
@@ -56,3 +61,32 @@ class Server:
     async def _serve_readiness(self, _: web.Request) -> web.Response:
         unready = self._find_unready()
         return web.Response(text=f"{unready or 'ok'}\n", status=503 if unready else 200)
+
+
+async def find_unusable(settings: Settings) -> str:
+    """Say, in one line, which option of where to listen cannot be used, why, and how to mend it.
+
+    Empty when all can. The addresses are taken for a moment, as the servers will take them.
+    """
+    ports = {"metrics-port": settings.metrics_port, "health-port": settings.health_port}
+    for option, port in ports.items():
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, settings.bind, port, start_serving=False
+            )
+        except OSError as error:
+            return _explain(error, settings.bind, option, port)
+        server.close()
+    return ""
+
+
+def _explain(error: OSError, bind: str, option: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            cure = "end what listens there or choose another port"
+            return f"--{option}: {port} is in use on {bind}; {cure}"
+        case errno.EACCES:
+            return f"--{option}: {port} is refused to this user; choose a port from 1024"
+    why = os.strerror(error.errno) if error.errno else str(error)
+    cure = "0.0.0.0 is all IPv4 interfaces, :: all IPv6 ones"
+    return f"--bind: {bind} cannot be listened on ({why}); {cure}"

@@ -181,6 +181,13 @@ OPTIONS: tuple[Option, ...] = (
         check=_check_domain,
     ),
     Option(
+        "gateway-objects",
+        OptionType.CHOICE,
+        "Tenant",
+        "Where Gateways are written: GatewayNamespace for PILOT_SCOPE_GATEWAY_TO_NAMESPACE.",
+        choices=("Tenant", "GatewayNamespace"),
+    ),
+    Option(
         "bind",
         OptionType.TEXT,
         "0.0.0.0",  # noqa: S104 - probes and scrapes come from outside the pod
@@ -251,6 +258,7 @@ class Settings:
     dns_capture: str = "auto"
     istio_namespace: str = "istio-system"
     mesh_config_map: str = "istio"
+    gateway_objects: str = "Tenant"
     bind: str = "0.0.0.0"  # noqa: S104 - as in the table
     metrics_port: int = 9090
     health_port: int = 8080

@@ -104,6 +104,11 @@ class Shell:
         if self.operator is not None:
             self.operator.observe_policy(event)
 
+    async def observe_gateway(self, event: Mapping[str, object], **_: object) -> None:
+        """Hand on what was seen of an EgressGateway."""
+        if self.operator is not None:
+            self.operator.observe_gateway(event)
+
     async def observe_namespace(self, event: Mapping[str, object], **_: object) -> None:
         """Hand on what was seen of a namespace."""
         if self.operator is not None:
@@ -184,4 +189,7 @@ def register(shell: Shell, registry: kopf.OperatorRegistry) -> None:
         # Roles in single namespaces cannot grant it; their own names are known anyway.
         kopf.on.event("", "v1", "namespaces", registry=registry, id="namespace")(
             shell.observe_namespace
+        )
+        kopf.on.event(DOMAIN, "v1alpha1", "egressgateways", registry=registry, id="gateway")(
+            shell.observe_gateway
         )

@@ -6,13 +6,16 @@ only kopf's events do, so a sweep also notices a watch that has stopped deliveri
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
-from egress_operator.reconcile.listing import POLICIES, Listing, list_entries
+from egress_operator.reconcile.listing import GATEWAYS, POLICIES, Listing, list_entries
+from egress_operator.reconcile.policy import RecordCache
 from egress_operator.reconcile.reconciler import Reconciler
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,15 @@ GRACE_S = 20.0
 
 class LostWatchError(Exception):
     """kopf delivers nothing of what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """What the API server shows now; None: not watched."""
+
+    policies: Listing
+    gateways: Listing | None = None
+    namespaces: Listing | None = None
 
 
 class Sweeper:
@@ -64,19 +76,21 @@ class Sweeper:
         if self.synced:
             self._wake.set()
 
-    def observe_namespace(self, name: str, uid: str, version: int, *, terminating: bool) -> None:
+    def observe_namespace(
+        self, name: str, uid: str, version: int, *, labels: Mapping[str, str], terminating: bool
+    ) -> None:
         """Take over that a namespace is there."""
         known = self._namespaces.get(name)
         if known is None or version > known[1]:
             self._namespaces[name] = (uid, version)
-            self._reconciler.observe_namespace(name, present=True, terminating=terminating)
+            self._reconciler.observe_namespace(name, labels, terminating=terminating)
 
     def forget_namespace(self, name: str, uid: str) -> None:
         """Take over that a namespace is gone."""
         known = self._namespaces.get(name)
         if known is not None and known[0] == uid:
             del self._namespaces[name]
-            self._reconciler.observe_namespace(name, present=False)
+            self._reconciler.forget_namespace(name)
 
     async def sync(self) -> None:
         """Return when kopf has delivered all that a list shows.
@@ -89,7 +103,7 @@ class Sweeper:
         while True:
             try:
                 policies = await list_entries(self._transport, POLICIES, self._scopes)
-                namespaces = await self._list_namespaces()
+                lists = await self._list_rest(policies)
             except ApiError as error:
                 self.waiting_for = _explain(error)
                 lost_at = float("inf")
@@ -100,7 +114,7 @@ class Sweeper:
                 continue
             lost_at = min(lost_at, self._clock() + GRACE_S)
             deadline = self._clock() + RETRY_S
-            while missing := self._count_missing(policies, namespaces):
+            while missing := self._count_missing(lists):
                 self.waiting_for = f"{missing} objects of kopf's first list"
                 if self._clock() > lost_at:
                     raise LostWatchError(f"the watch does not deliver: {missing} objects lack")
@@ -110,7 +124,7 @@ class Sweeper:
             else:
                 self.synced = True
                 self.waiting_for = ""
-                self._drop(policies, namespaces)
+                self._drop(lists)
                 return
 
     async def run(self) -> None:
@@ -170,39 +184,64 @@ class Sweeper:
                 raise
             # Our CRD was removed, and every policy with it.
             policies = Listing(2**63, {})
-        namespaces = await self._list_namespaces()
-        self._drop(policies, namespaces)
-        if not self._count_missing(policies, namespaces):
+        lists = await self._list_rest(policies)
+        self._drop(lists)
+        if not self._count_missing(lists):
             self.lost_since = None
         elif self.lost_since is None:
             self.lost_since = self._clock()
 
-    async def _list_namespaces(self) -> Listing | None:
+    async def _list_rest(self, policies: Listing) -> _Lists:
+        """List what belongs to no namespace, where that is watched. Raises ApiError."""
         if not self._watch_namespaces:
-            return None
-        return await list_entries(self._transport, NAMESPACES, ("",), terminating=True)
+            return _Lists(policies)
+        everywhere = ("",)
+        namespaces = await list_entries(self._transport, NAMESPACES, everywhere, terminating=True)
+        try:
+            gateways = await list_entries(self._transport, GATEWAYS, everywhere)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            gateways = Listing(2**63, {})
+        return _Lists(policies, gateways, namespaces)
 
-    def _drop(self, policies: Listing, namespaces: Listing | None) -> None:
-        dropped = self._reconciler.cluster.policies.drop_unlisted(policies)
-        for name, (uid, version) in list(self._namespaces.items()):
-            if namespaces is None or version > namespaces.version:
-                continue
-            listed = namespaces.entries.get(("", name))
-            if listed is None or listed[0] != uid:
-                self.forget_namespace(name, uid)
-                dropped += 1
+    def _drop(self, lists: _Lists) -> None:
+        cluster = self._reconciler.cluster
+        dropped = cluster.policies.drop_unlisted(lists.policies)
+        if lists.gateways is not None:
+            dropped += cluster.gateways.drop_unlisted(lists.gateways)
+        if lists.namespaces is not None:
+            dropped += self._drop_namespaces(lists.namespaces)
         if dropped:
             logger.info("dropped %d objects whose deletion the watch had missed", dropped)
 
-    def _count_missing(self, policies: Listing, namespaces: Listing | None) -> int:
-        missing = 0
-        for key, (uid, version) in policies.entries.items():
-            record = self._reconciler.cluster.policies.get(key)
-            if record is None or (record.source.uid != uid and record.version < version):
-                missing += 1
-        if namespaces is not None:
-            missing += sum(name not in self._namespaces for _, name in namespaces.entries)
+    def _drop_namespaces(self, listing: Listing) -> int:
+        gone = [
+            (name, uid)
+            for name, (uid, version) in self._namespaces.items()
+            if version <= listing.version and listing.entries.get(("", name), ("", 0))[0] != uid
+        ]
+        for name, uid in gone:
+            self.forget_namespace(name, uid)
+        return len(gone)
+
+    def _count_missing(self, lists: _Lists) -> int:
+        cluster = self._reconciler.cluster
+        missing = _count_undelivered(lists.policies, cluster.policies)
+        if lists.gateways is not None:
+            missing += _count_undelivered(lists.gateways, cluster.gateways)
+        if lists.namespaces is not None:
+            missing += sum(name not in self._namespaces for _, name in lists.namespaces.entries)
         return missing
+
+
+def _count_undelivered(listing: Listing, cache: RecordCache[Any]) -> int:
+    missing = 0
+    for key, (uid, version) in listing.entries.items():
+        record = cache.get(key)
+        if record is None or (record.source.uid != uid and record.version < version):
+            missing += 1
+    return missing
 
 
 def _explain(error: ApiError) -> str:

@@ -22,9 +22,12 @@ def command(**flags: Any) -> None:  # noqa: ANN401  one for each row of the runt
     """
     settings = parse_settings(flags, _NAMES)
 
-    from egress_operator.runtime.main import run  # noqa: PLC0415  lazy: kopf costs half a second
+    from egress_operator.runtime.main import End, run  # noqa: PLC0415  lazy: kopf costs half a second
 
     gc.enable()
-    # The operator gives up only when it cannot get at the cluster at all, and has said so.
-    if run(settings) != 0:
-        raise CommandError("", ExitCode.UNREACHABLE)
+    # What it has to say when it gives up is in its log.
+    match run(settings):
+        case End.UNUSABLE:
+            raise CommandError("", ExitCode.USAGE)
+        case End.UNREACHABLE:
+            raise CommandError("", ExitCode.UNREACHABLE)
