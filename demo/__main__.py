@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 
-from demo.scene import play_deletion, play_drift, play_metrics, play_sample
+from demo.scene import play_deletion, play_drift, play_gateway, play_metrics, play_sample
 from demo.show import Show
 from demo.stage import Stage, open_stage
 from testbed.client import ApiError
 from testbed.process import ProcessError
 from testbed.program import MissingProgramError
 from testbed.sample import SAMPLES
+from testbed.sweep import BusyError
 
 
 def main() -> int:
@@ -31,7 +32,14 @@ def main() -> int:
                 stay(stage, show)
     except KeyboardInterrupt:
         show.progress("stopped")
-    except (AssertionError, TimeoutError, ApiError, ProcessError, MissingProgramError) as error:
+    except (
+        AssertionError,
+        TimeoutError,
+        ApiError,
+        BusyError,
+        ProcessError,
+        MissingProgramError,
+    ) as error:
         print(f"demo: failed: {error}", file=sys.stderr)
         return 1
     return 0
@@ -50,6 +58,8 @@ def play(stage: Stage, show: Show, seconds: float) -> None:
         )
     show.line("ready", f"after {seconds:.0f} s")
     for number, sample in enumerate(SAMPLES, start=1):
+        if sample.is_for_gateway and not stage.has_gateway:
+            play_gateway(stage, show)
         play_sample(stage, show, number, sample)
     play_drift(stage, show)
     play_deletion(stage, show)

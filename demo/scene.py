@@ -1,12 +1,13 @@
 """The scenes of the demo, in their order."""
 
 import time
+from pathlib import Path
 
 from demo.show import Show, describe_object, describe_ready, describe_request
 from demo.stage import NAMESPACE, POLICY, TIMEOUT_S, WORKLOADS, Stage
 from testbed.deadline import wait_until
-from testbed.request import BLOCKED, DIRECT, REACHED
-from testbed.sample import SAMPLES, Sample
+from testbed.request import BLOCKED, DIRECT, REACHED, VIA_GATEWAY
+from testbed.sample import GATEWAY_FILE, SAMPLES, Sample
 
 CLIENT, STRANGER = WORKLOADS[0].key, WORKLOADS[1].key
 NETWORKING = "networking.istio.io/v1"
@@ -16,7 +17,7 @@ COLLECT_TIMEOUT_S = 60.0
 
 def play_sample(stage: Stage, show: Show, number: int, sample: Sample) -> None:
     """Apply one sample: the request before, the objects made, the status, the request after."""
-    comment, policy_text = _split(sample)
+    comment, policy_text = _split(sample.path)
     show.title(f"{number} of {len(SAMPLES)}: samples/{sample.file}")
     show.text(comment)
     print()
@@ -34,7 +35,8 @@ def play_sample(stage: Stage, show: Show, number: int, sample: Sample) -> None:
     if stage.mesh is not None:
         for call in sample.calls:
             server = "" if sample.servers else None
-            outcome = stage.mesh.expect(CLIENT, call, DIRECT, server=server)
+            verdict = VIA_GATEWAY if sample.is_for_gateway else DIRECT
+            outcome = stage.mesh.expect(CLIENT, call, verdict, server=server)
             show.line("after", describe_request(CLIENT, call, outcome))
         for call in sample.neighbours[:1]:
             outcome = stage.mesh.expect(CLIENT, call, BLOCKED)
@@ -43,6 +45,27 @@ def play_sample(stage: Stage, show: Show, number: int, sample: Sample) -> None:
         if outcome.verdict in REACHED:
             raise AssertionError(f"{STRANGER} must not reach it: {outcome}")
         show.line("stranger", describe_request(STRANGER, sample.calls[0], outcome))
+
+
+def play_gateway(stage: Stage, show: Show) -> None:
+    """Open the gateway that the samples after it go through."""
+    comment, text = _split(GATEWAY_FILE)
+    show.title(f"The platform team opens a gateway: samples/{GATEWAY_FILE.name}")
+    show.text(comment)
+    print()
+    show.block(text)
+    gateway = stage.open_gateway()
+    show.text(
+        "The admission policies of the chart are applied with it: they keep tenants who may write "
+        "Istio objects from taking each other's names."
+    )
+    for condition in ("Isolated",) if stage.mesh is None else ("Ready", "Isolated"):
+        gateway = stage.wait_gateway(gateway, condition)
+    for condition in gateway["status"]["conditions"]:
+        show.line(
+            condition["type"].lower(),
+            f"{condition['status']} {condition['reason']}: {condition['message']}",
+        )
 
 
 def play_drift(stage: Stage, show: Show) -> None:
@@ -94,9 +117,9 @@ def play_metrics(stage: Stage, show: Show) -> None:
     show.block("\n".join(line for line in chosen if not line.endswith(" 0.0")))
 
 
-def _split(sample: Sample) -> tuple[str, str]:
-    """Return the first comment of a sample as prose, and the policy without it."""
-    lines = sample.path.read_text().splitlines()
+def _split(path: Path) -> tuple[str, str]:
+    """Return the first comment of a sample as prose, and the object without it."""
+    lines = path.read_text().splitlines()
     comments = [line for line in lines if line.startswith("#")]
     prose = " ".join(line.lstrip("# ") for line in comments)
     return prose, "\n".join(lines[len(comments) :])

@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from testbed.client import Object
@@ -52,16 +53,55 @@ def describe_outcome(outcome: Outcome) -> str:
 
 def describe_object(item: Object) -> str:
     """Say what an Istio object is, in one line."""
-    spec = item["spec"]
+    facts = "; ".join(_FACTS[item["kind"]](item["spec"]))
+    return f"{item['kind']} {item['metadata']['name']}: {facts}"
+
+
+def _describe_entry(spec: Object) -> list[str]:
+    ports = " ".join(f"{port['protocol']} {port['number']}" for port in spec["ports"])
+    resolution = spec.get("resolution", "NONE")
+    if resolution == "STATIC" and not spec.get("endpoints"):
+        resolution = "no endpoints: nothing gets out without a route"
+    addresses = [f"to {address}" for address in spec.get("addresses", ())]
+    return [", ".join(spec["hosts"]), ports, resolution, *addresses]
+
+
+def _describe_route(spec: Object) -> list[str]:
     facts = [", ".join(spec["hosts"])]
-    if "ports" in spec:
-        facts.append(" ".join(f"{port['protocol']} {port['number']}" for port in spec["ports"]))
-        facts.append(spec.get("resolution", "NONE"))
-    facts += [f"to {address}" for address in spec.get("addresses", ())]
-    for route in spec.get("http", ()):
-        facts += [f"timeout {route['timeout']}"] if "timeout" in route else []
-        facts += [f"{route['retries']['attempts']} retries"] if "retries" in route else []
-    return f"{item['kind']} {item['metadata']['name']}: {'; '.join(facts)}"
+    for rule in (*spec.get("http", ()), *spec.get("tls", ()), *spec.get("tcp", ())):
+        if "directResponse" in rule:
+            facts.append(f"the others get {rule['directResponse']['status']}")
+        labels = [
+            match["sourceLabels"] for match in rule.get("match", ()) if "sourceLabels" in match
+        ]
+        facts += [f"for {key}={value}" for chosen in labels for key, value in chosen.items()]
+        hosts = [route["destination"]["host"] for route in rule.get("route", ())]
+        facts += [f"to {host}" for host in hosts if host not in spec["hosts"]]
+        facts += [f"timeout {rule['timeout']}"] if "timeout" in rule else []
+        tries = rule.get("retries", {}).get("attempts", 0)
+        facts += [f"{tries} retries"] if tries else []
+    return facts
+
+
+def _describe_rule(spec: Object) -> list[str]:
+    policies = [
+        spec.get("trafficPolicy", {}),
+        *(s["trafficPolicy"] for s in spec.get("subsets", ())),
+    ]
+    names = [policy["tls"]["sni"] for policy in policies if "tls" in policy]
+    return [spec["host"], *(f"TLS as {name}" for name in names)]
+
+
+def _describe_gateway(spec: Object) -> list[str]:
+    return [host for server in spec["servers"] for host in server["hosts"]]
+
+
+_FACTS: Mapping[str, Callable[[Object], list[str]]] = {
+    "ServiceEntry": _describe_entry,
+    "VirtualService": _describe_route,
+    "DestinationRule": _describe_rule,
+    "Gateway": _describe_gateway,
+}
 
 
 def describe_ready(policy: Object) -> str:

@@ -4,26 +4,32 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import install_crds, load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
-from testbed.ledger import CHILDREN
+from testbed.ledger import CHILDREN, load_objects
 from testbed.mesh import Mesh, find_missing, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.rig import MeshOption
-from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, HOSTS
+from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, GATEWAY_FILE, HOSTS
 from testbed.workload import Workload
 
 POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
+ADMISSION_FILE = Path(__file__).parents[1] / "deploy" / "base" / "admission.yaml"
+GATEWAY = ("egress-operator.io/v1alpha1", "EgressGateway")
 NAMESPACE = "shop"
-WORKLOADS = (Workload(NAMESPACE, "checkout", dns_capture=True), Workload("pay", "app"))
+WORKLOADS = (
+    Workload(NAMESPACE, "checkout", service_account="checkout", dns_capture=True),
+    Workload("pay", "app"),
+)
 TIMEOUT_S = 20.0
 SETTINGS = {"EGRESS_ALLOWED_CIDRS": ALLOWED_CIDRS, "EGRESS_DNS_CAPTURE": "on"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stage:
     """A running API server with the operator; `mesh` is None where none can run."""
 
@@ -32,6 +38,8 @@ class Stage:
     mesh: Mesh | None
     missing: tuple[str, ...]
     """Why there is no mesh."""
+    has_gateway: bool = False
+    """Whether policies can go through a gateway already."""
 
     @property
     def client(self) -> Client:
@@ -47,6 +55,37 @@ class Stage:
             f"{policy['metadata']['name']} is not Ready",
         )
         return found, time.monotonic() - start
+
+    def open_gateway(self) -> Object:
+        """Start a gateway's pods, where there is a mesh, and do what the platform team does."""
+        self.has_gateway = True
+        if self.mesh is not None:
+            self.mesh.start(self.mesh.start_gateway())
+        self.client.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": NAMESPACE, "labels": {"egress": "shared"}},
+            }
+        )
+        for policy in load_objects(ADMISSION_FILE):
+            self.client.apply(policy)
+        (item,) = load_objects(GATEWAY_FILE)
+        return self.client.apply(item)
+
+    def wait_gateway(self, gateway: Object, condition: str) -> Object:
+        """Wait for a condition of an EgressGateway to be True."""
+
+        def look() -> Object | None:
+            current = self.client.get(*GATEWAY, gateway["metadata"]["name"])
+            conditions = current.get("status", {}).get("conditions", ())
+            fine = any(
+                item["type"] == condition and item["status"] == "True" for item in conditions
+            )
+            return current if fine else None
+
+        name = gateway["metadata"]["name"]
+        return wait_until(look, TIMEOUT_S, f"EgressGateway {name} is not {condition}")
 
     def find_children(self, policy: str) -> list[Object]:
         """Return the Istio objects that a policy owns."""

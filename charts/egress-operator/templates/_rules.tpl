@@ -9,11 +9,39 @@
   verbs: [patch]
 # What it makes of that, in the policy's namespace.
 - apiGroups: [networking.istio.io]
-  resources: [serviceentries, virtualservices]
+  resources: [destinationrules, serviceentries, virtualservices]
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{- /* What gateways need. They belong to the whole cluster. */ -}}
+{{- define "egress-operator.gatewayRules" -}}
+- apiGroups: [egress-operator.io]
+  resources: [egressgateways]
+  verbs: [list, watch]
+- apiGroups: [egress-operator.io]
+  resources: [egressgateways/status]
+  verbs: [patch]
+- apiGroups: [networking.istio.io]
+  resources: [gateways]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies]
+  verbs: [list, watch, create, patch, delete]
+# Whether a gateway can serve; watched in the namespaces of gateways only.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+# Whether tenants are kept from each other's names.
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
+  resourceNames: [reserved-names.egress-operator.io, gateway-exports.egress-operator.io]
+  verbs: [get]
 {{- end -}}
 
 {{- /* What it reads that is in no namespace. */ -}}
