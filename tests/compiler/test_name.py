@@ -1,6 +1,7 @@
-"""Names are frozen: a changed row of `name.txt` would delete and re-create objects."""
+"""Names are frozen: a changed row of a table would delete and re-create objects."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.compiler.name import (
+    build_behind_name,
+    build_gateway_label,
     build_group_name,
     build_name,
+    build_private_host,
+    build_restricted_domain,
     build_synthetic_host,
+    build_tenant_domain,
     find_gateway_label,
     is_our_name,
 )
@@ -19,6 +25,20 @@ from egress_operator.compiler.name import (
 FROZEN = dict(
     line.split(" ") for line in Path(__file__).with_name("name.txt").read_text().splitlines()
 )
+
+GATEWAY_ROWS = [
+    line.split(" ")
+    for line in Path(__file__).with_name("gateway_name.txt").read_text().splitlines()
+]
+"""What is named, what the name is made of, the name."""
+BUILDERS: Mapping[str, Callable[..., str]] = {
+    "label": build_gateway_label,
+    "domain": build_tenant_domain,
+    "restricted": build_restricted_domain,
+    "access": lambda label, namespace: build_name(f"{namespace}.{label}"),
+    "behind": build_behind_name,
+    "private": build_private_host,
+}
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 HOSTS = st.from_regex(r"([a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?\.){1,6}[a-z]{2,10}", fullmatch=True)
@@ -31,6 +51,25 @@ def test_name_is_frozen(text: str, name: str) -> None:
 
 def test_frozen_names_are_unique() -> None:
     assert len(FROZEN) == len(set(FROZEN.values())) == 50
+
+
+@pytest.mark.parametrize("row", GATEWAY_ROWS, ids=lambda row: "-".join(row[:2]))
+def test_name_of_a_gateway_is_frozen(row: list[str]) -> None:
+    what, *parts, name = row
+    assert BUILDERS[what](*parts) == name
+
+
+def test_frozen_names_of_gateways_are_unique_and_legal() -> None:
+    names = [row[-1] for row in GATEWAY_ROWS]
+    assert len(names) == len(set(names)) == 28
+    for name in names:
+        assert len(name) <= 253
+        assert all(LABEL.fullmatch(label) for label in name.split("."))
+        assert "." in name or is_our_name(name)
+
+
+def test_every_builder_has_a_frozen_name() -> None:
+    assert {row[0] for row in GATEWAY_ROWS} == set(BUILDERS)
 
 
 @settings(deadline=None)

@@ -142,6 +142,8 @@ class Snapshot:
     """What is there now, and what of it is needed."""
 
     world: World
+    living: set[Owner]
+    """Policies and gateways that are there."""
     observed: dict[ObjectKey, Observed] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,8 +168,12 @@ class Snapshot:
         return spec["gateways"] == [MESH] and (not private or item.key.name == item.group)
 
     def find_clients(self) -> list[Observed]:
-        """List those VirtualServices."""
-        return [item for item in self.select(VS) if self.is_client(item)]
+        """List those VirtualServices; one without a living owner is the garbage collector's."""
+        return [
+            item
+            for item in self.select(VS)
+            if self.is_client(item) and not item.owners.isdisjoint(self.living)
+        ]
 
     def find_needs(self) -> dict[Need, ObjectKey | None]:
         """Return what every client needs, and the object that offers it, if there is one."""
@@ -249,13 +255,12 @@ class Snapshot:
         return {pair for pair, let_in in self._judge_access() if let_in}
 
     def _judge_access(self) -> Iterator[tuple[tuple[str, str], bool]]:
-        enforced = [item for item in self.select(AP) if item.dry_run is not True]
         for need, key in self.find_needs().items():
             host, _, label = need.name.partition("#")
             if need.kind is not DR or key is None or label != self.observed[key].group:
                 continue
             place, tenant = host.split(".")[1], need.route.namespace
-            there = [item for item in enforced if item.key.namespace == place]
+            there = list(self._find_enforced(place, tenant, label))
             if there:
                 yield (
                     (tenant, place),
@@ -266,12 +271,24 @@ class Snapshot:
                     ),
                 )
 
+    def _find_enforced(self, place: str, tenant: str, label: str) -> Iterator[Observed]:
+        """List the enforced AuthorizationPolicies on the pods that serve a tenant."""
+        pods = {
+            item.selector for item in self.select(GW) if (item.part, item.group) == (tenant, label)
+        }
+        for item in self.select(AP):
+            labels = self.spec(item)["selector"]["matchLabels"]
+            selected = item.key.namespace == place and tuple(sorted(labels.items())) in pods
+            if selected and not item.dry_run:
+                yield item
+
 
 @dataclass
 class Watch:
     """Looks at every state between two writes."""
 
     world: World
+    living: set[Owner] = field(default_factory=set)
     before: set[Need] = field(default_factory=set)
     plans: list[Plan] = field(default_factory=list)
     tolerated: set[Need] = field(default_factory=set)
@@ -283,10 +300,13 @@ class Watch:
     needed_at: dict[ObjectKey, float] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
 
-    def begin(self, plans: list[Plan]) -> None:
+    def begin(self, zone: Zone) -> None:
         """Know what is wanted from now on, and take what is there as it is."""
-        self.plans = plans
-        snapshot = Snapshot(self.world)
+        self.plans = zone.plan(self.world)
+        if self.living - zone.list_owners():
+            self.needed_at = {}
+        self.living = zone.list_owners()
+        snapshot = Snapshot(self.world, self.living)
         needs = snapshot.find_needs()
         self.before = set(needs)
         self.tolerated = {need for need, key in needs.items() if key is None}
@@ -345,7 +365,7 @@ class Watch:
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
 
     def _look(self, write: Write) -> None:
-        snapshot = Snapshot(self.world)
+        snapshot = Snapshot(self.world, self.living)
         needs = snapshot.find_needs()
         self._check_needs(needs)
         if find_key(write).kind is VS:
@@ -387,14 +407,14 @@ class Watch:
         )
 
     def _check_fresh(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:
-        """What a route newly leads to has been there for the settle time."""
+        """Check that what a route newly leads to has been there for the settle time."""
         for need, key in needs.items():
             if need in self.before or key is None or need.route != find_key(write):
                 continue
             if self.is_closing(need.route.namespace, need.group):
                 continue
             since = self.world.now - self.changed_at.get(key, NEVER)
-            assert since >= SETTLE - EPSILON, f"{need.route} leads to {key} {since} s after its last write"
+            assert since >= SETTLE - EPSILON, f"{need.route} leads to {key} after {since} s"
 
 
 def list_steps(watch: Watch) -> list[Step]:
@@ -416,7 +436,7 @@ def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
 
     What waits for a policy on hold waits for ever.
     """
-    watch.begin(zone.plan(watch.world))
+    watch.begin(zone)
     start = len(watch.writes)
     idle = 0
     while idle < limit:
@@ -429,9 +449,9 @@ def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
         idle = 0 if writes else idle + 1
         if not writes and not waits:
             return watch.writes[start:]
-        watch.pass_time(0.01 if writes else min(waits))
+        watch.pass_time(0.01 if writes else max(EPSILON, min(waits)))
         assert len(watch.writes) < start + 500, "it does not converge"
-    assert any(plan.held for plan in watch.plans), "it waits for ever"
+    assert any(plan.held for plan in watch.plans), f"it waits for ever: {waits} at {watch.world.now}"
     return watch.writes[start:]
 
 
@@ -448,9 +468,3 @@ def check_step(observed: Iterable[Observed], group: Group, step: Step) -> None:
     wanted = {desired.key for desired in group.objects}
     if first and {item.key for item in there} - wanted:
         assert all(find_key(write).kind is AP for write in step.writes)
-
-
-def collect(watch: Watch, zone: Zone, known: set[Owner]) -> None:
-    """Let the garbage collector remove what belonged to those that are gone."""
-    watch.world.remove_owners(known - zone.list_owners())
-    watch.needed_at = {}

@@ -58,7 +58,7 @@ def plan_gateways(verdicts: Mapping[str, GatewayVerdict], access: Access) -> Pla
 
 
 def _build_baseline(gateway: Gateway, access: frozenset[ObjectKey]) -> Desired:
-    """Build the AuthorizationPolicy that denies; where none is wanted, allows until all are gone."""
+    """Build the AuthorizationPolicy that denies; where none is wanted, one that allows."""
     spec = build_baseline_spec(gateway)
     if gateway.authorization is Authorization.NONE:
         spec, access = open_spec(spec), frozenset()

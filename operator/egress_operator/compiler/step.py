@@ -308,7 +308,7 @@ def _list_stages(scene: _Scene) -> Iterator[_Stage]:
     """Give the stages of a change in their order; the first that has something to do counts."""
     if scene.group.is_closing:
         yield _delete(filter(_is_access, scene.behind)), None
-    yield _apply_behind(scene, routes=False), None
+    yield (*_apply_behind(scene, routes=False), *_delete_rules(scene)), None
     yield _apply_access(scene)
     yield _apply_behind(scene, routes=True), None
     yield _change_host(scene)
@@ -336,6 +336,23 @@ def _apply_behind(scene: _Scene, *, routes: bool) -> tuple[Write, ...]:
         if not _is_access(side) and _is_route(side) == routes
     )
     return tuple(write for write in writes if write is not None)
+
+
+def _delete_rules(scene: _Scene) -> tuple[Write, ...]:
+    """Delete the DestinationRules of synthetic names that stay, together with what else changes.
+
+    The name's ServiceEntry may lead to another port now, where nobody speaks TLS.
+    """
+    stay = {side.key.name for side in scene.behind if _is_entry(side) and side.desired}
+    return _delete(side for side in scene.behind if _is_rule(side) and side.key.name in stay)
+
+
+def _is_entry(side: _Side) -> bool:
+    return side.key.kind is Kind.SERVICE_ENTRY
+
+
+def _is_rule(side: _Side) -> bool:
+    return side.key.kind is Kind.DESTINATION_RULE
 
 
 def _apply_access(scene: _Scene) -> _Stage:
@@ -475,13 +492,20 @@ def _open_host(scene: _Scene) -> _Stage:
     entry_write = _build_entry_write(entry, route, interim, settling=settling)
     route_write = _build_route_write(entry, route, entry_write)
     rest = None if route_write is None else _find_route_rest(scene)
-    writes = (entry_write, None if rest is not None else route_write)
+    rule = () if entry.desired is None else _delete_own_rule(scene)
+    writes = (entry_write, None if rest is not None else route_write, *rule)
     applies = tuple(write for write in writes if write is not None)
     if applies or rest is not None:
         return applies, rest
     waiting = settling and interim is not entry.desired and not entry.squatted
     deletion = route.build_delete()
     return (), scene.clock.find_rest((route.key,)) if waiting and not deletion else None
+
+
+def _delete_own_rule(scene: _Scene) -> tuple[Write, ...]:
+    """Delete the DestinationRule of a host that is open and stays so, as `_delete_rules` does."""
+    name = scene.group.name
+    return _delete(side for side in scene.behind if _is_rule(side) and side.key.name == name)
 
 
 def _build_interim(entry: _Side, route: _Side, *, settling: bool) -> Desired | None:

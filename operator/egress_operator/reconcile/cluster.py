@@ -76,9 +76,9 @@ class Cluster:
         """Plan what serves the gateways as a whole."""
         verdicts = self.judge_gateways()
         access = {
-            verdict.gateway.label: find_access(verdict.gateway, self._select_access(verdict.gateway))
+            gateway.label: find_access(gateway, self._select_access(gateway))
             for verdict in verdicts.values()
-            if verdict.gateway is not None
+            if (gateway := verdict.gateway) is not None
         }
         return plan_gateways(verdicts, access)
 

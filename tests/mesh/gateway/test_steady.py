@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
-from mesh.gateway.tenant import build_egress_gateway, build_gateway_policy
+from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
 from mesh.traffic.stream import Load, Pace
 from mesh.traffic.world import (
     BATCH,
@@ -18,7 +19,7 @@ from mesh.traffic.world import (
     build_policy,
 )
 from testbed.client import Object
-from testbed.gateway import Gateway
+from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
 from testbed.request import DIRECT, VIA_GATEWAY
 
@@ -95,6 +96,70 @@ def test_direct_to_gateway_and_back(steady_world: World, mesh: Mesh) -> None:
         mesh.settle()
         for text in CALLS:
             assert mesh.request(CHECKOUT, text).verdict is DIRECT
+
+    run_load(mesh, change)
+
+
+def test_in_a_mesh_that_lets_unknown_hosts_through(
+    steady_world: World, mesh: Mesh, shared: Object
+) -> None:
+    """The first policy for hosts that have traffic already."""
+    assert shared
+    world = steady_world
+    with mesh.outbound_mode("ALLOW_ANY"):
+        for text in CALLS:
+            mesh.expect(CHECKOUT, text, DIRECT)
+            mesh.expect(BATCH, text, DIRECT)
+
+        def change(load: Load) -> None:
+            world.apply(build_through(mesh))
+            mesh.settle()
+            for text in CALLS:
+                assert mesh.request(CHECKOUT, text).verdict is VIA_GATEWAY
+            load.wait(BETWEEN)
+
+        run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_one_gateway_to_another(steady_world: World, mesh: Mesh) -> None:
+    world = steady_world
+    template = replace(EGRESS, namespace="other-egress")
+    with mesh.start_gateway(template) as other:
+        mesh.apply(build_egress_gateway(other, "other", namespaces={}))
+        world.wait_gateway("other", "Ready", "True")
+        world.apply(build_through(mesh))
+        for text in CALLS:
+            mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+            mesh.expect(BATCH, text, VIA_GATEWAY)
+
+        def change(load: Load) -> None:
+            for gateway in ("other", SHARED):
+                policy = build_through(mesh)
+                policy["spec"]["gatewayRef"] = {"name": gateway}
+                world.apply(policy)
+                mesh.settle()
+                load.wait(BETWEEN)
+                peer = mesh.request(CHECKOUT, CALLS[0]).peer
+                assert (peer in other.addresses) == (gateway == "other")
+
+        run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_gateway_gets_another_port(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
+    world = steady_world
+    world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+        mesh.expect(BATCH, text, VIA_GATEWAY)
+
+    def change(load: Load) -> None:
+        for port in (80, 443):
+            service = {"name": gateway.template.name, "port": port}
+            mesh.apply(build_egress_gateway(gateway, service=service))
+            load.wait(6 * BETWEEN)
+            mesh.settle()
 
     run_load(mesh, change)
 

@@ -200,6 +200,20 @@ class World:
 
         return wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
 
+    def wait_gateway(self, name: str, kind: str, status: str, reason: str = "") -> None:
+        """Wait for a condition of an EgressGateway."""
+
+        def look() -> bool:
+            found = self.client.get(POLICY[0], "EgressGateway", name).get("status", {})
+            conditions = {item["type"]: item for item in found.get("conditions", ())}
+            assert kind in conditions, "no status yet"
+            condition = conditions[kind]
+            assert condition["status"] == status, condition
+            assert reason in {"", condition["reason"]}, condition
+            return True
+
+        wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
+
     def wait_gone(self, name: str, kind: str) -> None:
         """Wait until a condition is not there any more."""
         wait_until(

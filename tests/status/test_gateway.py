@@ -1,0 +1,126 @@
+"""The status of an EgressGateway."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compiler.zone import build_gateway
+from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
+from egress_operator.compiler.object import Kind, ObjectKey
+from egress_operator.compiler.source import Settings
+from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
+from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
+
+from .build import LATER, NOW
+
+APPLIED = GroupProgress(GroupState.APPLIED)
+FACTS = GatewayFacts(APPLIED, unready="", admission="", namespaces=2, hosts=3)
+DENIAL = ObjectKey(Kind.AUTHORIZATION_POLICY, "istio-egress", "shared-h1234567")
+
+
+def judge(**more: object) -> GatewayVerdict:
+    return judge_gateways([build_gateway(generation=7, **more)], Settings())["shared"]
+
+
+def tell(verdict: GatewayVerdict, facts: GatewayFacts = FACTS) -> dict[str, tuple[str, str, str]]:
+    """Return (status, reason, message) of each condition."""
+    status = compute_gateway_status(verdict, facts, None, NOW)
+    return {
+        condition["type"]: (condition["status"], condition["reason"], condition["message"])
+        for condition in status["conditions"]
+    }
+
+
+def test_a_gateway_that_serves_and_isolates() -> None:
+    status = compute_gateway_status(judge(), FACTS, None, NOW)
+    assert {key: status[key] for key in ("observedGeneration", "namespaces", "hosts")} == {
+        "observedGeneration": 7,
+        "namespaces": 2,
+        "hosts": 3,
+    }
+    assert [
+        (item["type"], item["status"], item["reason"], item["observedGeneration"])
+        for item in status["conditions"]
+    ] == [
+        ("Accepted", "True", "Accepted", 7),
+        ("Ready", "True", "Serving", 7),
+        ("Isolated", "True", "Isolated", 7),
+    ]
+
+
+def test_a_gateway_that_is_not_accepted_says_why_and_is_not_looked_at() -> None:
+    told = tell(judge(selector={}))
+    assert told["Accepted"][0] == "False"
+    assert told["Accepted"][2].startswith("spec.selector: ")
+    ignored = ("False", "NotAccepted", "not looked at, because the gateway is not accepted")
+    assert told["Ready"] == told["Isolated"] == ignored
+
+
+def test_a_gateway_in_the_root_namespace_has_the_reason_of_the_rule() -> None:
+    status, _, message = tell(judge(namespace="istio-system"))["Accepted"]
+    assert status == "False"
+    assert message.startswith("spec.namespace: istio-system is the mesh's root namespace")
+    assert message.endswith("(EG060)")
+
+
+def test_the_younger_of_two_with_the_same_pods_is_in_conflict() -> None:
+    older = replace(build_gateway(), name="older", created="2025-01-01T00:00:00Z")
+    verdict = judge_gateways([build_gateway(), older], Settings())["shared"]
+    assert tell(verdict)["Accepted"][:2] == ("False", "Conflicted")
+
+
+def test_why_it_cannot_serve_is_said_before_what_is_pending() -> None:
+    facts = replace(FACTS, progress=NOT_BEGUN, unready="there is no Service a/b")
+    assert tell(judge(), facts)["Ready"] == ("False", "NotServing", "there is no Service a/b")
+
+
+@pytest.mark.parametrize(
+    ("progress", "message"),
+    [
+        (NOT_BEGUN, "the gateway's own objects are being applied"),
+        (GroupProgress(GroupState.FAILING, "no permission", "EG301"), "no permission"),
+        (
+            GroupProgress(GroupState.APPLIED, squatted=(DENIAL,)),
+            f"{DENIAL} is not the operator's and stands in the way: rename or delete it",
+        ),
+    ],
+)
+def test_until_its_own_objects_are_there_it_is_neither_ready_nor_isolated(
+    progress: GroupProgress, message: str
+) -> None:
+    told = tell(judge(), replace(FACTS, progress=progress))
+    assert told["Ready"] == told["Isolated"] == ("False", "Pending", message)
+
+
+@pytest.mark.parametrize("authorization", ["DryRun", "None"])
+def test_what_is_not_enforced_does_not_isolate(authorization: str) -> None:
+    told = tell(judge(authorization=authorization))
+    assert told["Ready"][:2] == ("True", "Serving")
+    assert told["Isolated"] == (
+        "False",
+        "NotEnforced",
+        f"authorization is {authorization}, so a tenant can use what is another's",
+    )
+
+
+def test_isolation_needs_the_admission_policies() -> None:
+    told = tell(judge(), replace(FACTS, admission="it is missing"))
+    assert told["Ready"][:2] == ("True", "Serving")
+    assert told["Isolated"] == ("False", "AdmissionPolicyMissing", "it is missing")
+
+
+def test_an_unchanged_status_is_equal_and_keeps_its_times() -> None:
+    first = compute_gateway_status(judge(), FACTS, None, NOW)
+    assert compute_gateway_status(judge(), FACTS, first, LATER) == first
+
+
+def test_only_what_turned_has_a_new_time() -> None:
+    first = compute_gateway_status(judge(), FACTS, None, NOW)
+    facts = replace(FACTS, unready="it is away")
+    second: dict[str, Any] = compute_gateway_status(judge(), facts, first, LATER)
+    assert {item["type"]: item["lastTransitionTime"] for item in second["conditions"]} == {
+        "Accepted": NOW,
+        "Ready": LATER,
+        "Isolated": NOW,
+    }
