@@ -54,8 +54,10 @@ def test_a_gateway_with_a_service_and_a_ready_endpoint_is_ready() -> None:
         (
             replace(SERVICE, headless=True),
             1,
-            "Service istio-egress/egress is headless, so Istio has no address for it: give it a "
-            "cluster IP",
+            (
+                "Service istio-egress/egress is headless, so Istio has no address for it: give it "
+                "a cluster IP"
+            ),
         ),
         (
             replace(SERVICE, ports=frozenset({8443, 80})),

@@ -43,15 +43,19 @@ def build_input(
             (build_gateway(selector={}),),
             {},
             "EG112",
-            "EgressGateway shared is not accepted: ask the platform team to mend it, its status "
-            "says what is wrong",
+            (
+                "EgressGateway shared is not accepted: ask the platform team to mend it, its "
+                "status says what is wrong"
+            ),
         ),
         (
             (build_gateway(),),
             {"labels": {"egress": "no"}},
             "EG114",
-            "EgressGateway shared is not open to this namespace, so nothing gets out: ask the "
-            "platform team to select the namespace in its spec.namespaces",
+            (
+                "EgressGateway shared is not open to this namespace, so nothing gets out: ask the "
+                "platform team to select the namespace in its spec.namespaces"
+            ),
         ),
         (
             (build_gateway(),),

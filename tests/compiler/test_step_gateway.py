@@ -170,6 +170,17 @@ def test_a_host_restricted_to_workloads_is_closed_after_its_route() -> None:
     assert name_writes(writes)[:2] == [f"Replace {SE}", f"Delete {VS}"]
 
 
+def test_another_port_by_the_same_way_waits_for_its_own_objects() -> None:
+    """The way to the gateway is there already, but not what the gateway does with the new name."""
+    private = build_route("b", {"number": 8080, "protocol": "HTTP"}, source=WORKLOADS)
+    moved = build_route("b", {"number": 8080, "protocol": "HTTP"}, gateway=SHARED)
+    watch = build_watch(through(SHOP, private))
+    start = watch.world.now
+    writes = settle(watch, through(SHOP, moved))
+    assert index(writes, f"Create {VS}", "-8080-") < index(writes, f"Replace {VS}")
+    assert watch.changed_at[find_key(writes[index(writes, f"Replace {VS}")])] >= start + SETTLE
+
+
 def test_origination_behind_a_gateway_changes_what_is_behind_alone() -> None:
     secure = build_route("a", SECURE, gateway=SHARED)
     _, writes = change(through(SHOP), through(secure))
@@ -296,6 +307,20 @@ def test_nothing_that_a_policy_on_hold_needs_is_pruned(
     before = set(watch.world.objects)
     settle(watch, Zone((paused,), (gateway, GATEWAYS[1]), settings=settings))
     assert set(watch.world.objects) == before
+
+
+def test_a_route_that_a_policy_on_hold_keeps_also_keeps_what_only_the_other_asked_for() -> None:
+    other = build_route("b", HTTP, TLS, gateway=SHARED)
+    paused = build_route("a", HTTP, gateway=SHARED, paused=True)
+    watch = build_watch(through(SHOP), through(paused, other))
+    (route,) = [
+        item for item in watch.world.observe() if item.key.kind is VS and item.hosts == (HOST,)
+    ]
+    settle(watch, through(paused, build_route("b", HTTP)))
+    left = {item.key: item for item in watch.world.observe()}
+    offered = {ref for item in left.values() if item.key.kind is not VS for ref in item.refs}
+    hosts = {host for item in left.values() if item.key.kind is SE for host in item.hosts}
+    assert left[route.key].refs <= offered | hosts
 
 
 def test_a_gateway_that_moves_leaves_a_paused_policy_where_it_is() -> None:

@@ -4,7 +4,7 @@ What must hold between any two writes is checked by `zone.Watch`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,8 +22,6 @@ from compiler.zone import (
     settle,
 )
 from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import Owner
-from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.source import (
     GatewayObjects,
     GatewaySource,
@@ -31,7 +29,11 @@ from egress_operator.compiler.source import (
     Settings,
 )
 
-SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+if TYPE_CHECKING:
+    from egress_operator.compiler.object import Owner
+    from egress_operator.compiler.plan import Plan
+
+SLOW = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},
     "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},
@@ -213,7 +215,7 @@ def test_any_mixture_of_objects_converges(data: st.DataObject) -> None:
     finish(Watch(world), zone)
 
 
-def list_specs(plans: list[Plan], part: str) -> dict[str, list[tuple[Any, ...]]]:
+def list_specs(plans: "list[Plan]", part: str) -> dict[str, list[tuple[Any, ...]]]:
     """Return everything that a part wants, specs too, which take no part in equality."""
     (plan,) = [plan for plan in plans if plan.namespace == part]
     return {

@@ -134,6 +134,10 @@ def _read_route_refs(spec: Mapping[str, Any]) -> frozenset[str]:
         host, subset = destination.get("host", ""), destination.get("subset", "")
         if host not in hosts:
             refs.add(build_subset_ref(host, subset) if subset else host)
+    for rule in spec.get("http") or ():
+        name = str((rule.get("rewrite") or {}).get("authority", ""))
+        if find_gateway_label(name):
+            refs.add(name)
     return frozenset(refs)
 
 

@@ -583,9 +583,13 @@ def _delete_entry(scene: _Scene) -> _Stage:
 
 
 def _delete_behind(scene: _Scene) -> _Stage:
-    """Delete what no route needs any more, the routes on a gateway first."""
+    """Delete what no route needs any more, the routes on a gateway first.
+
+    A route that may not be deleted needs it: that of a policy on hold, or of one that is gone.
+    """
     leaving = [side for side in scene.behind if side.build_delete()]
-    if not leaving or _is_referenced(scene):
+    stays = scene.route.observed is not None and scene.route.desired is None
+    if not leaving or _is_referenced(scene) or (stays and not scene.group.is_closing):
         return (), None
     rest = scene.clock.find_rest(_list_host_keys(scene.group))
     if any(map(_is_access, leaving)):
@@ -601,6 +605,8 @@ def _find_access_rest(scene: _Scene) -> float:
 
     A gateway that ceases to enforce allows everything before the first of its tenants changes.
     """
+    if is_host(scene.group.key):
+        return 0.0
     own = [item for item in scene.around.outside if _is_denial(item)]
     if any(item.is_closed for item in own):
         return scene.clock.settle

@@ -59,8 +59,9 @@ def build_needs(routes: HostRoutes) -> frozenset[int]:
 
 
 def build_mesh_refs(routes: HostRoutes) -> frozenset[str]:
-    """Return everything else that they route to."""
-    return frozenset(_build_ref(route) for route in routes.routes)
+    """Return everything else that they route to: the way there, and the name that is meant."""
+    ways = {_build_ref(route) for route in routes.routes}
+    return frozenset(ways | {route.host for route in routes.routes if route.port.is_http})
 
 
 def build_gateway_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
