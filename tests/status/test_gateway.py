@@ -19,7 +19,7 @@ FACTS = GatewayFacts(APPLIED, unready="", admission="", namespaces=2, hosts=3)
 DENIAL = ObjectKey(Kind.AUTHORIZATION_POLICY, "istio-egress", "shared-h1234567")
 
 
-def judge(**more: Any) -> GatewayVerdict:
+def judge(**more: Any) -> GatewayVerdict:  # noqa: ANN401 - fields of a spec
     return judge_gateways([build_gateway(generation=7, **more)], Settings())["shared"]
 
 
