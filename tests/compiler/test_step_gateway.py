@@ -67,7 +67,7 @@ def index(writes: Sequence[Write], name: str, part: str = "") -> int:
 
 def through(*policies: PolicySource, authorization: str = "Managed", **more: object) -> Zone:
     """Make a zone with these policies, and these fields of the first gateway."""
-    gateway = build_gateway(generation=2, authorization=authorization, **more)
+    gateway = build_gateway(SHARED, 2, authorization=authorization, **more)
     return Zone(policies, (gateway, build_gateway(OTHER)))
 
 
