@@ -65,7 +65,7 @@ def index(writes: Sequence[Write], name: str, part: str = "") -> int:
     raise AssertionError((name, part, name_writes(writes)))
 
 
-def through(*policies: PolicySource, authorization: str = "Managed", **more: object) -> Zone:
+def through(*policies: PolicySource, authorization: str = "Managed", **more: Any) -> Zone:  # noqa: ANN401
     """Make a zone with these policies, and these fields of the first gateway."""
     gateway = build_gateway(SHARED, 2, authorization=authorization, **more)
     return Zone(policies, (gateway, build_gateway(OTHER)))

@@ -142,6 +142,17 @@ def find_tenant(need: Need) -> tuple[str, str]:
     return need.route.namespace, need.name.split(".")[1]
 
 
+def find_broken(needs: Mapping[Need, ObjectKey | None]) -> set[ObjectKey]:
+    """Name the routes that lead to something that is not there."""
+    return {need.route for need, key in needs.items() if key is None}
+
+
+def find_broken_tenants(needs: Mapping[Need, ObjectKey | None]) -> set[tuple[str, str]]:
+    """Name those that no gateway serves whatever it allows."""
+    broken = find_broken(needs)
+    return {find_tenant(need) for need in needs if need.kind is DR and need.route in broken}
+
+
 @dataclass
 class Snapshot:
     """What is there now, and what of it is needed."""
@@ -173,12 +184,12 @@ class Snapshot:
         return spec["gateways"] == [MESH] and (not private or item.key.name == item.group)
 
     def find_clients(self) -> list[Observed]:
-        """List those VirtualServices; one without a living owner is the garbage collector's."""
-        return [
-            item
-            for item in self.select(VS)
-            if self.is_client(item) and not item.owners.isdisjoint(self.living)
-        ]
+        """List those VirtualServices."""
+        return [item for item in self.select(VS) if self.is_client(item)]
+
+    def find_dead(self) -> set[ObjectKey]:
+        """Name those that nobody owns any more: they are the garbage collector's."""
+        return {item.key for item in self.find_clients() if item.owners.isdisjoint(self.living)}
 
     def find_needs(self) -> dict[Need, ObjectKey | None]:
         """Return what every client needs, and the object that offers it, if there is one."""
@@ -313,25 +324,23 @@ class Watch:
         self.living = zone.list_owners()
         snapshot = Snapshot(self.world, self.living)
         needs = snapshot.find_needs()
-        self.before = set(needs)
         self.tolerated = {need for need, key in needs.items() if key is None}
         self.unruled = snapshot.find_unruled()
-        self.locked_out = snapshot.find_locked_out() | {
-            find_tenant(need) for need in self.tolerated if need.kind is DR
-        }
-        self.pass_time(0.0, needs)
+        self.locked_out = snapshot.find_locked_out() | find_broken_tenants(needs)
+        self._note_needs(snapshot, needs)
 
-    def pass_time(
-        self, seconds: float, needs: Mapping[Need, ObjectKey | None] | None = None
-    ) -> None:
+    def pass_time(self, seconds: float) -> None:
         """Let time pass, and remember what was needed until then."""
-        if needs is not None:
-            broken = {need.route for need, key in needs.items() if key is None}
-            self.needed = {
-                key for need, key in needs.items() if key is not None and need.route not in broken
-            }
         self.world.now += seconds
         self.needed_at |= dict.fromkeys(self.needed, self.world.now)
+
+    def _note_needs(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
+        broken = find_broken(needs) | snapshot.find_dead()
+        self.before = set(needs)
+        self.needed = {
+            key for need, key in needs.items() if key is not None and need.route not in broken
+        }
+        self.pass_time(0.0)
 
     def is_closing(self, namespace: str, group: str) -> bool:
         """Whether permission is withdrawn."""
@@ -374,12 +383,11 @@ class Watch:
     def _look(self, write: Write) -> None:
         snapshot = Snapshot(self.world, self.living)
         needs = snapshot.find_needs()
-        self._check_needs(write, needs)
+        self._check_needs(write, snapshot, needs)
         if find_key(write).kind is VS:
             self._check_fresh(write, needs)
         self._check_access(snapshot, needs)
-        self.before = set(needs)
-        self.pass_time(0.0, needs)
+        self._note_needs(snapshot, needs)
         unruled = {
             (key, port)
             for key, port in snapshot.find_unruled()
@@ -395,8 +403,11 @@ class Watch:
         self.locked_out |= led - {find_tenant(need) for need in self.before if need.kind is DR}
         assert locked <= self.locked_out, f"locked out: {locked - self.locked_out}"
         self.locked_out -= snapshot.find_let_in()
+        self.locked_out |= find_broken_tenants(needs)
 
-    def _check_needs(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:
+    def _check_needs(
+        self, write: Write, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]
+    ) -> None:
         """No route leads to what is not there, but for one that was broken and still is."""
         missing = {
             need
@@ -404,6 +415,7 @@ class Watch:
             if key is None and not self._may_miss(need.route.namespace, need.group)
         }
         broken = {need.route for need in self.tolerated} - {find_key(write)}
+        broken |= snapshot.find_dead()
         fresh = {need for need in missing - self.tolerated if need.route not in broken}
         assert not fresh, f"they lead to what is not there: {fresh}"
         self.tolerated = missing
@@ -449,7 +461,7 @@ def list_steps(watch: Watch) -> list[Step]:
 def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
     """Go on to the end with every group in turn; the writes in their order.
 
-    What waits for a policy on hold waits for ever.
+    What waits for a policy on hold, or for the garbage collector, waits for ever.
     """
     watch.begin(zone)
     start = len(watch.writes)
@@ -466,7 +478,8 @@ def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
             return watch.writes[start:]
         watch.pass_time(0.01 if writes else max(EPSILON, min(waits)))
         assert len(watch.writes) < start + 500, "it does not converge"
-    assert any(plan.held for plan in watch.plans), "it waits for ever"
+    gone = Snapshot(watch.world, watch.living).find_dead()
+    assert gone or any(plan.held for plan in watch.plans), "it waits for ever"
     return watch.writes[start:]
 
 
