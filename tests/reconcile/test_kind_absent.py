@@ -58,7 +58,11 @@ def test_only_what_needs_a_virtual_service_waits_for_the_kind(world: World) -> N
         wait_until(partial(is_missing, world, name, host), 20, f"{host} waits for the kind")
         assert world.ready(name) == ("False", "Pending")
         assert "serves no VirtualService" in world.condition(name, "Ready")["message"]
-    assert read_rows(world, "both")["c.example.com"] == ("Applied", "")
+    wait_until(
+        lambda: read_rows(world, "both")["c.example.com"] == ("Applied", ""),
+        20,
+        "the host that needs no route is applied",
+    )
     every = ("a.example.com", "b.example.com", "c.example.com", "d.example.com")
     world.wait_hosts(*every)
     install_crds(world.client, load_crd("VirtualService"))

@@ -43,6 +43,8 @@ class _Progress:
     """Since when something is under way; None when nothing is."""
     lasting: bool
     """Something fails that will not pass by itself."""
+    busy: bool
+    """Something is being written: what is said now is said once more when nothing is."""
     news: tuple[str, ...]
     """What is to be said while something is under way: problems, and that it settles."""
 
@@ -68,7 +70,7 @@ class Reporter:
         self._announcer = announcer
         self._clock = clock
         self._now = now
-        self._told: dict[PolicyKey, tuple[str, int, tuple[str, ...]]] = {}
+        self._told: dict[PolicyKey, tuple[str, int, bool, tuple[str, ...]]] = {}
         """What was last said of a policy under way: it is said once."""
 
     def forget(self, key: PolicyKey) -> None:
@@ -83,7 +85,7 @@ class Reporter:
             return None
         progress = self._find_progress(key[0], verdict)
         if progress.since is not None:
-            news = (verdict.uid, verdict.generation, progress.news)
+            news = (verdict.uid, verdict.generation, progress.busy, progress.news)
             if not progress.news or self._told.get(key) == news:
                 return None
             wait = progress.since + PROGRESS_AFTER_S - self._clock()
@@ -119,6 +121,7 @@ class Reporter:
         """Look at the outcomes alone: each host that is done asks whether the others are too."""
         since: list[float] = []
         lasting = False
+        busy = False
         news: set[str] = set()
         for host in verdict.groups:
             outcome, at = self._worker.get_outcome((namespace, host))
@@ -128,7 +131,9 @@ class Reporter:
             since.append(at)
             if outcome.problem or outcome.settling:
                 news.add(outcome.problem)
-        return _Progress(min(since, default=None), lasting, tuple(sorted(news)))
+            else:
+                busy = True
+        return _Progress(min(since, default=None), lasting, busy, tuple(sorted(news)))
 
     def _build_groups(self, namespace: str, verdict: Verdict) -> Mapping[str, GroupProgress]:
         groups: dict[str, GroupProgress] = {}
