@@ -143,9 +143,14 @@ class Mesh(Stoppable):
         self._stack.close()
 
     def take_rejections(self) -> Rejections:
-        """Tell what istiod and the proxies have refused since the last call."""
+        """Tell what istiod and the proxies have refused since the last call.
+
+        An istiod that was started anew counts from nothing.
+        """
         now, before = self.istiod.rejections(), self._rejections
         self._rejections = now
+        if now.config < before.config or now.xds < before.xds:
+            return now
         return Rejections(now.config - before.config, now.xds - before.xds)
 
     def _member(self, workload: str) -> Member:

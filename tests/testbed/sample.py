@@ -124,6 +124,10 @@ SAMPLES = (
         denied=("GET https://cards.example.com/",),
     ),
 )
+DIRECT_SAMPLES = tuple(
+    sample for sample in SAMPLES if not sample.is_for_gateway and not sample.denied
+)
+"""Those that every workload of the namespace may use, without a gateway."""
 GATEWAY_FILE = DIRECTORY / "egress-gateway.yaml"
 
 HOSTS = (

@@ -19,7 +19,7 @@ from testbed.client import Object
 from testbed.mesh import Mesh
 from testbed.request import DIRECT, UNREACHABLE, call
 from testbed.rig import ALLOW_ANY
-from testbed.sample import SAMPLES, Sample
+from testbed.sample import DIRECT_SAMPLES, Sample
 
 pytestmark = pytest.mark.mesh
 
@@ -32,7 +32,7 @@ def open_world(world: World, mesh: Mesh) -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=[sample.file for sample in SAMPLES])
+@pytest.mark.parametrize("sample", DIRECT_SAMPLES, ids=[sample.file for sample in DIRECT_SAMPLES])
 def test_a_sample_changes_nothing_for_who_gets_out_anyway(
     open_world: World, mesh: Mesh, sample: Sample
 ) -> None:

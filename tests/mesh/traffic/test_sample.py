@@ -8,7 +8,7 @@ from mesh.traffic.world import APP, BATCH, CHECKOUT, World
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DENIED_403, DIRECT, VIA_GATEWAY, call
-from testbed.sample import GATEWAY_FILE, SAMPLES, Sample
+from testbed.sample import DIRECT_SAMPLES, GATEWAY_FILE, SAMPLES, Sample
 
 pytestmark = pytest.mark.mesh
 
@@ -16,7 +16,6 @@ OTHER_PORT = 9000
 """Every outside server listens there too, and no sample names it."""
 
 
-DIRECT_SAMPLES = [sample for sample in SAMPLES if not sample.is_for_gateway and not sample.denied]
 GATEWAY_SAMPLES = [sample for sample in SAMPLES if sample.is_for_gateway]
 DENYING_SAMPLES = [sample for sample in SAMPLES if sample.denied]
 
