@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from egress_operator.compiler.object import Owner
     from egress_operator.compiler.plan import Plan
 
-SLOW = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(
+    deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},
     "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},
