@@ -158,21 +158,31 @@ def test_our_objects_may_be_deleted(tenant: Client, ours: Object) -> None:
     tenant.delete_all(ISTIO, "ServiceEntry", TENANT_USER.namespace)
 
 
+def build_owned(name: str, owner: str) -> Object:
+    """Build a ServiceEntry whose owner is the ConfigMap `o` of this uid."""
+    item = build_object(ISTIO, "ServiceEntry", build_service_entry(hosts=[TENANT]), name)
+    item["metadata"]["ownerReferences"] = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": owner}
+    ]
+    return item
+
+
+@pytest.mark.timeout(2 * COLLECTED_S + 60)
 @pytest.mark.parametrize("propagation", ["Background", "Orphan"])
 def test_collector_does_its_work(guarded: ControlPlane, operator: Client, propagation: str) -> None:
     namespace = TENANT_USER.namespace
     owner = guarded.admin.create(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "o", "namespace": namespace}}
     )
-    reference = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "name": "o",
-        "uid": owner["metadata"]["uid"],
-    }
-    item = build_object(ISTIO, "ServiceEntry", build_service_entry(hosts=[TENANT]), "owned")
-    item["metadata"]["ownerReferences"] = [reference]
-    operator.create(item)
+    operator.create(build_owned("owned", owner["metadata"]["uid"]))
+    # What it has not seen yet when the owner goes it does not orphan, but deletes later. So first
+    # one that came after it, and whose owner was never there, has to be gone.
+    operator.create(build_owned("later", "00000000-0000-4000-8000-000000000000"))
+
+    def is_seen() -> bool:
+        return guarded.admin.find(ISTIO, "ServiceEntry", "later", namespace) is None
+
+    wait_until(is_seen, COLLECTED_S, "the collector has not seen the entries")
     guarded.admin.delete("v1", "ConfigMap", "o", namespace, propagation=propagation)
 
     def is_done() -> bool:

@@ -16,7 +16,8 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
     running = start_operator(control_plane, OperatorOption(settings={"EGRESS_RESYNC": "1"}))
     with running:
         yield running
-        assert running.stop() == 0, running.process.tail(50)
+        code = running.stop()
+        assert code == 0, f"ended with {code}; the end of its log:\n{running.process.tail(20)}"
 
 
 @pytest.fixture

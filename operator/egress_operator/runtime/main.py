@@ -109,7 +109,7 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     ]
     mine |= {runner, *watchers}
     reason = "kopf ended"
-    timer = threading.Timer(EXIT_LIMIT_S, _end_hard)
+    timer = threading.Timer(EXIT_LIMIT_S, _end_hard, (asyncio.get_running_loop(),))
     timer.daemon = True
     try:
         # As soon as one of kopf's own tasks ends, the others are to follow; the flag ends the task
@@ -158,7 +158,8 @@ def _listen_to_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, end, number)
 
 
-def _end_hard() -> None:
-    """End the process although something in it does not end."""
-    os.write(2, b"not stopped in time: ended hard\n")
+def _end_hard(loop: asyncio.AbstractEventLoop) -> None:
+    """End the process although something in it does not end, and say what that is."""
+    running = ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(loop)))
+    os.write(2, f"not stopped in time: ended hard; still running: {running}\n".encode())
     os._exit(1)
