@@ -5,28 +5,21 @@ from typing import Any
 
 import pytest
 
-from compiler.world import SETTLE, World
+from compiler.world import AP, DR, GW, SE, SETTLE, VS, World, name_writes
 from compiler.zone import (
-    AP,
-    DR,
-    GW,
     HOST,
     OTHER,
-    SE,
     SHARED,
-    VS,
     Watch,
     Zone,
     build_gateway,
     build_route,
-    find_key,
     list_steps,
-    name_writes,
     settle,
 )
 from egress_operator.compiler.object import GATEWAY_KIND, Kind, Owner
 from egress_operator.compiler.source import GatewayObjects, GatewaySource, PolicySource, Settings
-from egress_operator.compiler.step import Create, Replace, Write
+from egress_operator.compiler.write import Create, Replace, Write
 
 HTTP = {"number": 80, "protocol": "HTTP"}
 SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}
@@ -60,7 +53,7 @@ def change(old: Zone, new: Zone) -> tuple[Watch, list[Write]]:
 def index(writes: Sequence[Write], name: str, part: str = "") -> int:
     """Find the first write of this name on an object whose name contains `part`."""
     for position, write in enumerate(writes):
-        if name_writes([write]) == [name] and part in find_key(write).name:
+        if name_writes([write]) == [name] and part in write.key.name:
             return position
     raise AssertionError((name, part, name_writes(writes)))
 
@@ -115,7 +108,7 @@ def test_a_gateway_that_moves_has_new_objects_before_the_old_ones_go(
     place: dict[str, Any], policies: tuple[PolicySource, ...]
 ) -> None:
     _, writes = change(through(*policies), through(*policies, **place))
-    changed = [write for write in writes if find_key(write).kind is not AP]
+    changed = [write for write in writes if write.key.kind is not AP]
     names = name_writes(changed)
     switches = [position for position, name in enumerate(names) if name == f"Replace {VS}"]
     assert len(switches) == len(policies)
@@ -178,7 +171,7 @@ def test_another_port_by_the_same_way_waits_for_its_own_objects() -> None:
     start = watch.world.now
     writes = settle(watch, through(SHOP, moved))
     assert index(writes, f"Create {VS}", "-8080-") < index(writes, f"Replace {VS}")
-    assert watch.changed_at[find_key(writes[index(writes, f"Replace {VS}")])] >= start + SETTLE
+    assert watch.changed_at[writes[index(writes, f"Replace {VS}")].key] >= start + SETTLE
 
 
 def test_origination_behind_a_gateway_changes_what_is_behind_alone() -> None:
@@ -219,7 +212,7 @@ def test_no_tenant_is_lost_while_enforcement_changes(old: str, new: str) -> None
     """`Watch` looks at every state in between."""
     before = through(SHOP, PAY, authorization=old)
     _, writes = change(before, through(SHOP, PAY, authorization=new))
-    assert {find_key(write).kind for write in writes} == {AP}
+    assert {write.key.kind for write in writes} == {AP}
 
 
 @pytest.mark.parametrize("old", ["DryRun", "None"])
@@ -236,7 +229,7 @@ def test_a_gateway_in_use_that_begins_to_enforce_allows_everything_first(old: st
 def test_a_gateway_that_ceases_to_enforce_allows_everything_until_the_last_is_gone() -> None:
     _, writes = change(through(SHOP, PAY), through(SHOP, PAY, authorization="None"))
     assert name_writes(writes) == [f"Replace {AP}"] + [f"Delete {AP}"] * 3
-    assert find_key(writes[0]) == find_key(writes[-1])
+    assert writes[0].key == writes[-1].key
 
 
 def test_a_tenant_that_leaves_in_between_does_not_hold_up_the_denial() -> None:
@@ -274,7 +267,7 @@ def test_permission_that_is_withdrawn_closes_the_host_without_waiting(settings: 
     assert watch.world.is_as_planned(*new.plan(watch.world))
     left = [item for item in watch.world.observe() if item.part == "shop"]
     assert [(item.key.kind, item.is_closed) for item in left] == [(SE, True)]
-    host = [write for write in writes if find_key(write).name.startswith("api-")]
+    host = [write for write in writes if write.key.name.startswith("api-")]
     assert name_writes(host)[0] == f"Delete {AP}"
 
 
@@ -345,7 +338,7 @@ def test_a_gateway_that_is_deleted_leaves_the_host_closed_until_it_comes_back() 
 def test_what_serves_a_tenant_stays_as_long_as_one_host_needs_it() -> None:
     more = build_route("a", HTTP, gateway=SHARED, hosts=[HOST, "www.example.com"])
     _, writes = change(through(more), through(SHOP))
-    assert not [write for write in writes if find_key(write).name.startswith(("shared-", "shop-"))]
+    assert not [write for write in writes if write.key.name.startswith(("shared-", "shop-"))]
 
 
 def test_two_tenants_meet_in_the_namespace_of_the_gateway_and_stay_apart() -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.world import SETTLE, World, build_policy
+from compiler.world import SE, SETTLE, VS, World, build_policy
 from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import Kind, Owner
+from egress_operator.compiler.object import Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
 from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.step import Create, Replace, Write
+from egress_operator.compiler.write import Delete, Write
 
 UNTIMED = settings(deadline=None)
 HOST = "api.example.com"
@@ -98,7 +98,7 @@ class Watch:
         """
         missing = set(self.world.find_missing_ports())
         assert missing <= self.tolerated, missing
-        entries = [item for item in self.world.observe() if item.key.kind is Kind.SERVICE_ENTRY]
+        entries = [item for item in self.world.observe() if item.key.kind is SE]
         for item in entries:
             raw = any(port.protocol == "TCP" for port in item.ports)
             assert item.allocate == (raw or item.uid in self.allocated)
@@ -115,14 +115,10 @@ class Watch:
 
     def check(self, write: Write) -> None:
         """No port is taken away within the settle time after a route needed it."""
-        key = write.desired.key if isinstance(write, Create | Replace) else write.key
-        if key.kind is not Kind.SERVICE_ENTRY or key.name != self.name:
+        key = write.key
+        if key.kind is not SE or key.name != self.name:
             return
-        kept = (
-            {port.number for port in write.desired.ports}
-            if isinstance(write, Create | Replace)
-            else set()
-        )
+        kept = set() if isinstance(write, Delete) else {port.number for port in write.desired.ports}
         before = {
             port.number for item in self.world.observe() if item.key == key for port in item.ports
         }
@@ -136,7 +132,7 @@ class Watch:
 def run_steps(world: World, plan: Plan, watch: Watch, data: st.DataObject) -> None:
     """Carry out some writes, in any order, with crashes and time in between."""
     for _ in range(data.draw(st.integers(0, 4))):
-        for group in world.groups(plan):
+        for group in world.list_groups(plan):
             step = world.ask(plan, group)
             for write in data.draw(st.permutations(step.writes)):
                 if data.draw(st.integers(0, 9)) == 0:
@@ -154,7 +150,7 @@ def finish(world: World, plan: Plan, watch: Watch) -> None:
     """Go on to the end."""
     for _ in range(40):
         busy = False
-        for group in world.groups(plan):
+        for group in world.list_groups(plan):
             step = world.ask(plan, group)
             busy |= bool(step.writes) or step.wait is not None
             for write in step.writes:
@@ -201,7 +197,7 @@ def test_any_mixture_of_objects_converges(
 ) -> None:
     """The ServiceEntry of one state and the VirtualService of another, just after a start."""
     world = World()
-    for shape, kind in ((one, Kind.SERVICE_ENTRY), (other, Kind.VIRTUAL_SERVICE)):
+    for shape, kind in ((one, SE), (other, VS)):
         plan = build_plan(build_policies((Wish(shape, "live"), Wish({}, "absent")), 1))
         group = plan.groups.get(HOST)
         for desired in group.objects if group and data.draw(st.booleans()) else ():

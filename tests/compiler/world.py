@@ -11,29 +11,20 @@ from typing import Any
 
 from jsonpatch import apply_patch
 
-from egress_operator.compiler.group import Group
+from egress_operator.compiler.group import Group, build_empty_group, is_member, list_keys
 from egress_operator.compiler.manifest import build_json_patch, build_manifest
 from egress_operator.compiler.object import Kind, ObjectKey, Observed, Owner, is_host
 from egress_operator.compiler.observed import read_observed
 from egress_operator.compiler.plan import Plan
+from egress_operator.compiler.scene import Clock, Surroundings, find_references
 from egress_operator.compiler.source import PolicySource
-from egress_operator.compiler.step import (
-    Clock,
-    Create,
-    Delete,
-    Replace,
-    Step,
-    Surroundings,
-    Write,
-    find_references,
-    is_member,
-    leftover,
-    list_keys,
-    next_step,
-)
+from egress_operator.compiler.step import next_step
+from egress_operator.compiler.write import Create, Delete, Replace, Step, Write
 
 CREATED = "2026-11-21T12:00:00Z"
 SETTLE = 2.0
+SE, DR, GW = Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.GATEWAY
+AP, VS = Kind.AUTHORIZATION_POLICY, Kind.VIRTUAL_SERVICE
 
 
 def build_policy(
@@ -54,6 +45,11 @@ def build_policy(
         spec={"destinations": list(destinations)},
         paused=paused,
     )
+
+
+def name_writes(writes: Iterable[Write]) -> list[str]:
+    """Name writes as `Create ServiceEntry`."""
+    return [f"{type(write).__name__} {write.key.kind}" for write in writes]
 
 
 @dataclass
@@ -108,25 +104,24 @@ class World:
             case Create(desired, owners):
                 assert desired.key not in self.objects, f"{desired.key} is there already"
                 self.put(build_manifest(desired, owners))
-                key = desired.key
             case Replace(desired, owners, uid):
-                key = desired.key
                 patch = build_json_patch(desired, owners, uid)
-                self.objects[key] = apply_patch(self.objects[key], patch)
+                self.objects[desired.key] = apply_patch(self.objects[desired.key], patch)
             case Delete(key, uid):
                 assert self.objects.pop(key)["metadata"]["uid"] == uid
-        self.written_at[key] = self.now
+        self.written_at[write.key] = self.now
 
-    def groups(self, plan: Plan) -> list[Group]:
-        """List the plan's groups and those to prune."""
-        own = [item for item in self.observe() if item.part == plan.namespace]
-        return [*plan.groups.values(), *leftover(plan, own).values()]
+    def list_groups(self, plan: Plan) -> list[Group]:
+        """List the plan's groups, and those to prune."""
+        found = {item.group for item in self.observe() if item.ours and item.part == plan.namespace}
+        gone = [build_empty_group(plan.namespace, key) for key in sorted(found - {*plan.groups})]
+        return [*plan.groups.values(), *gone]
 
     def settle(self, *plans: Plan, limit: int = 100) -> list[Write]:
         """Go on with every group in turn until nothing is left to do; the writes in their order."""
         writes: list[Write] = []
         for _ in range(limit):
-            steps = [self.ask(plan, group) for plan in plans for group in self.groups(plan)]
+            steps = [self.ask(plan, group) for plan in plans for group in self.list_groups(plan)]
             waits = [step.wait for step in steps if step.wait is not None]
             sent = [write for step in steps for write in step.writes]
             if not sent and not waits:
@@ -143,9 +138,9 @@ class World:
         observed = {item.key: item for item in self.observe()}
         missing = []
         for key, item in observed.items():
-            if key.kind is not Kind.VIRTUAL_SERVICE or not item.ours:
+            if key.kind is not VS or not item.ours:
                 continue
-            entry = observed.get(ObjectKey(Kind.SERVICE_ENTRY, key.namespace, key.name))
+            entry = observed.get(ObjectKey(SE, key.namespace, key.name))
             offered = {port.number for port in entry.ports} if entry else set()
             missing += [f"{key} needs {number}" for number in sorted(item.needs - offered)]
         return missing

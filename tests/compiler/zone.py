@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.world import SETTLE, World, build_policy
+from compiler.world import AP, DR, GW, SE, SETTLE, VS, World, build_policy
 from egress_operator.compiler.gateway import judge_gateways
 from egress_operator.compiler.gateway_plan import find_access, plan_gateways
 from egress_operator.compiler.group import Group
@@ -24,7 +24,7 @@ from egress_operator.compiler.source import (
     PolicySource,
     Settings,
 )
-from egress_operator.compiler.step import Delete, Step, Write, leftover
+from egress_operator.compiler.write import Delete, Step, Write
 
 HOST = "api.example.com"
 SHARED, OTHER = "shared", "other"
@@ -32,8 +32,6 @@ PLACES = {SHARED: "istio-egress", OTHER: "egress-two"}
 NEVER = float("-inf")
 EPSILON = 1e-6
 NAMESPACES = ("shop", "pay")
-SE, DR, GW = Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.GATEWAY
-AP, VS = Kind.AUTHORIZATION_POLICY, Kind.VIRTUAL_SERVICE
 
 
 def build_gateway(name: str = SHARED, generation: int = 1, **more: object) -> GatewaySource:
@@ -108,16 +106,6 @@ class Zone:
             if verdict.gateway is not None
         }
         return [*plans, plan_gateways(verdicts, access)]
-
-
-def find_key(write: Write) -> ObjectKey:
-    """Return what a write is about."""
-    return write.key if isinstance(write, Delete) else write.desired.key
-
-
-def name_writes(writes: Iterable[Write]) -> list[str]:
-    """Name writes as `Create ServiceEntry`."""
-    return [f"{type(write).__name__} {find_key(write).kind}" for write in writes]
 
 
 def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -366,7 +354,7 @@ class Watch:
         """Check a write and the state after it."""
         self._check_deletion(write)
         self.world.send(write)
-        self.changed_at[find_key(write)] = self.world.now
+        self.changed_at[write.key] = self.world.now
         self.writes.append(write)
         self._look(write)
 
@@ -384,7 +372,7 @@ class Watch:
         snapshot = Snapshot(self.world, self.living)
         needs = snapshot.find_needs()
         self._check_needs(write, snapshot, needs)
-        if find_key(write).kind is VS:
+        if write.key.kind is VS:
             self._check_fresh(write, needs)
         self._check_access(snapshot, needs)
         self._note_needs(snapshot, needs)
@@ -414,7 +402,7 @@ class Watch:
             for need, key in needs.items()
             if key is None and not self._may_miss(need.route.namespace, need.group)
         }
-        broken = {need.route for need in self.tolerated} - {find_key(write)}
+        broken = {need.route for need in self.tolerated} - {write.key}
         broken |= snapshot.find_dead()
         fresh = {need for need in missing - self.tolerated if need.route not in broken}
         assert not fresh, f"they lead to what is not there: {fresh}"
@@ -436,7 +424,7 @@ class Watch:
     def _check_fresh(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:
         """Check that what a route newly leads to has been there for the settle time."""
         for need, key in needs.items():
-            if need in self.before or key is None or need.route != find_key(write):
+            if need in self.before or key is None or need.route != write.key:
                 continue
             if self.is_closing(need.route.namespace, need.group):
                 continue
@@ -450,8 +438,7 @@ def list_steps(watch: Watch) -> list[Step]:
     observed = world.observe()
     steps = []
     for plan in watch.plans:
-        own = [item for item in observed if item.part == plan.namespace]
-        for group in (*plan.groups.values(), *leftover(plan, own).values()):
+        for group in world.list_groups(plan):
             step = world.ask(plan, group, observed)
             check_step(observed, group, step)
             steps.append(step)
@@ -492,7 +479,7 @@ def check_step(observed: Iterable[Observed], group: Group, step: Step) -> None:
         for item in observed
         if item.key.kind is AP and (item.part, item.group) == (group.namespace, group.key)
     ]
-    first = [find_key(write) for write in step.writes if find_key(write).kind is AP]
+    first = [write.key for write in step.writes if write.key.kind is AP]
     wanted = {desired.key for desired in group.objects}
     if first and {item.key for item in there} - wanted:
-        assert all(find_key(write).kind is AP for write in step.writes)
+        assert all(write.key.kind is AP for write in step.writes)

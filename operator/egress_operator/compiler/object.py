@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -201,6 +201,11 @@ def digest_spec(spec: Mapping[str, Any]) -> bytes:
     """16 bytes that are equal for equal specs, whatever the order of their keys."""
     text = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=_DIGEST_SIZE).digest()
+
+
+def replace_spec(desired: Desired, spec: Spec) -> Desired:
+    """Return the same object with another spec."""
+    return replace(desired, spec=spec, spec_digest=digest_spec(spec))
 
 
 def build_gateway_ref(key: ObjectKey) -> str:

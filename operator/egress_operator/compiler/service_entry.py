@@ -1,6 +1,7 @@
 """The ServiceEntry of a host: it makes the name known to the sidecars of the policy's namespace."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,7 +13,7 @@ from egress_operator.compiler.intent import (
     HostIntent,
     PortIntent,
 )
-from egress_operator.compiler.object import Port
+from egress_operator.compiler.object import Desired, Port, replace_spec
 from egress_operator.compiler.route import Route
 
 AS_DIALLED_PROTOCOL = "TCP"
@@ -120,6 +121,17 @@ def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
         return False
     by_name = {*HTTP_LIKE, OPAQUE_TLS}
     return "endpoints" in spec or any(port.protocol not in by_name for port in ports)
+
+
+def replace_ports(desired: Desired, ports: Iterable[Port]) -> Desired:
+    """Return the same ServiceEntry with other ports; an address that it has or needs is kept."""
+    listed = tuple(sorted(ports))
+    spec = {**desired.spec, "ports": build_port_list(listed)}
+    return replace(
+        replace_spec(desired, spec),
+        ports=listed,
+        allocate=desired.allocate or needs_address(spec, listed),
+    )
 
 
 def _build_port_entry(port: Port) -> dict[str, Any]:

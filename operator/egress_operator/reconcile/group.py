@@ -5,21 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from egress_operator.compiler.gateway_plan import CLUSTER
-from egress_operator.compiler.group import Group
-from egress_operator.compiler.name import build_group_name
+from egress_operator.compiler.group import Group, build_empty_group, list_keys
 from egress_operator.compiler.object import ObjectKey, Observed, is_host
 from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.step import (
-    Clock,
-    Delete,
-    Step,
-    Surroundings,
-    Write,
-    find_references,
-    leftover,
-    list_keys,
-    next_step,
-)
+from egress_operator.compiler.scene import Clock, Surroundings, find_references
+from egress_operator.compiler.step import next_step
+from egress_operator.compiler.write import Delete, Step, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
@@ -149,7 +140,7 @@ class GroupWorker:
 
     def find_objects(self, key: GroupKey) -> tuple[ObjectKey, ...]:
         """Name our objects of a group that are there."""
-        group = Group(key[0], key[1], build_group_name(key[1]))
+        group = build_empty_group(*key)
         return tuple(sorted(item.key for item in self._select(group) if item.ours))
 
     async def work(self, key: GroupKey) -> float | None:
@@ -181,7 +172,7 @@ class GroupWorker:
             if plan is None or key[0] in self._cluster.terminating:
                 self._states.pop(key, None)
                 return Step()
-            group = self._find_group(plan, key)
+            group = plan.groups.get(key[1]) or build_empty_group(*key)
             step = self._ask(plan, group)
             if not step.writes:
                 self._conclude(key, plan, group, step)
@@ -201,15 +192,8 @@ class GroupWorker:
         """Whether it makes an object again or gives it an owner again: an owner may be gone."""
         if isinstance(write, Delete):
             return False
-        there = self._cluster.objects.get(write.desired.key)
+        there = self._cluster.objects.get(write.key)
         return there is None or not there.owners.issuperset(write.owners)
-
-    def _find_group(self, plan: Plan, key: GroupKey) -> Group:
-        group = plan.groups.get(key[1])
-        if group is not None:
-            return group
-        group = Group(key[0], key[1], build_group_name(key[1]))
-        return leftover(plan, self._select(group)).get(key[1]) or group
 
     def _ask(self, plan: Plan, group: Group) -> Step:
         observed = [
@@ -256,10 +240,9 @@ class GroupWorker:
         now = self._clock()
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
-                key = write.key if isinstance(write, Delete) else write.desired.key
-                self._written_at[key] = now
+                self._written_at[write.key] = now
                 if drift:
-                    self._meter.count_drift(key.kind)
+                    self._meter.count_drift(write.key.kind)
                 self._hooks.on_write(group, write)
         for answer in answers:
             if answer is not None:

@@ -16,7 +16,7 @@ from egress_operator.compiler.manifest import is_as_desired
 from egress_operator.compiler.object import Kind, ObjectKey, Observed, is_host
 from egress_operator.compiler.plan import Memo, Plan, plan_namespace
 from egress_operator.compiler.source import Settings
-from egress_operator.compiler.step import Delete, Write
+from egress_operator.compiler.write import Delete, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue
 from egress_operator.engine.transport import Transport

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from egress_operator.compiler.manifest import build_json_patch, build_manifest
 from egress_operator.compiler.object import PLURALS, Kind, ObjectKey, Observed, find_api_version
-from egress_operator.compiler.step import Create, Delete, Replace, Write
+from egress_operator.compiler.write import Create, Delete, Replace, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
@@ -104,7 +104,7 @@ class Writer:
                 await self._delete(write)
 
     async def _create(self, write: Create) -> None:
-        key = write.desired.key
+        key = write.key
         if self._is_missing(key.kind):
             raise MissingKindError(key.kind)
         try:
@@ -118,7 +118,7 @@ class Writer:
         self._take(write, answer)
 
     async def _replace(self, write: Replace) -> None:
-        key = write.desired.key
+        key = write.key
         patch = build_json_patch(write.desired, write.owners, write.uid)
         try:
             answer = await self._transport.patch(
