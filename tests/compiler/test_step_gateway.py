@@ -5,18 +5,10 @@ from typing import Any
 
 import pytest
 
+from compiler.convergence import list_steps, settle
+from compiler.watch import Watch
 from compiler.world import AP, DR, GW, SE, SETTLE, VS, World, name_writes
-from compiler.zone import (
-    HOST,
-    OTHER,
-    SHARED,
-    Watch,
-    Zone,
-    build_gateway,
-    build_route,
-    list_steps,
-    settle,
-)
+from compiler.zone import HOST, OTHER, SHARED, Zone, build_gateway, build_route
 from egress_operator.compiler.object import GATEWAY_KIND, Kind, Owner
 from egress_operator.compiler.source import GatewayObjects, GatewaySource, PolicySource, Settings
 from egress_operator.compiler.write import Create, Replace, Write

@@ -1,6 +1,6 @@
 """From every mixture of old and new the steps lead to what is planned and break nothing.
 
-What must hold between any two writes is checked by `zone.Watch`.
+What must hold between any two writes is checked by `Watch`.
 """
 
 from dataclasses import dataclass, replace
@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from compiler.convergence import list_steps, settle
+from compiler.watch import Watch
 from compiler.world import SETTLE, World
-from compiler.zone import (
-    NAMESPACES,
-    OTHER,
-    SHARED,
-    Watch,
-    Zone,
-    build_gateway,
-    build_route,
-    list_steps,
-    settle,
-)
+from compiler.zone import NAMESPACES, OTHER, SHARED, Zone, build_gateway, build_route
 from egress_operator.compiler.manifest import build_manifest
 from egress_operator.compiler.source import (
     GatewayObjects,

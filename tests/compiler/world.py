@@ -23,6 +23,8 @@ from egress_operator.compiler.write import Create, Delete, Replace, Step, Write
 
 CREATED = "2026-11-21T12:00:00Z"
 SETTLE = 2.0
+EPSILON = 1e-6
+"""Times are sums of floats."""
 SE, DR, GW = Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.GATEWAY
 AP, VS = Kind.AUTHORIZATION_POLICY, Kind.VIRTUAL_SERVICE
 

@@ -1,0 +1,64 @@
+"""To the end: every group in turn, from what is there to what is planned."""
+
+from collections.abc import Iterable
+
+from compiler.snapshot import Snapshot
+from compiler.watch import Watch
+from compiler.world import AP, EPSILON
+from compiler.zone import Zone
+from egress_operator.compiler.group import Group
+from egress_operator.compiler.object import Observed
+from egress_operator.compiler.write import Step, Write
+
+
+def list_steps(watch: Watch) -> list[Step]:
+    """Ask for the next step of every group, all from the same state."""
+    world = watch.world
+    observed = world.observe()
+    steps = []
+    for plan in watch.plans:
+        for group in world.list_groups(plan):
+            step = world.ask(plan, group, observed)
+            check_withdrawal(observed, group, step)
+            steps.append(step)
+    return steps
+
+
+def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
+    """Go on to the end with every group in turn; the writes in their order.
+
+    What waits for a policy on hold, or for the garbage collector, waits for ever.
+    """
+    watch.begin(zone)
+    start = len(watch.writes)
+    idle = 0
+    while idle < limit:
+        watch.plans = zone.plan(watch.world)
+        steps = list_steps(watch)
+        writes = [write for step in steps for write in step.writes]
+        waits = [step.wait for step in steps if step.wait is not None]
+        for write in writes:
+            watch.send(write)
+        idle = 0 if writes else idle + 1
+        if not writes and not waits:
+            return watch.writes[start:]
+        watch.pass_time(0.01 if writes else max(EPSILON, min(waits)))
+        assert len(watch.writes) < start + 500, "it does not converge"
+    gone = Snapshot(watch.world, watch.living).find_dead()
+    assert gone or any(plan.held for plan in watch.plans), "it waits for ever"
+    return watch.writes[start:]
+
+
+def check_withdrawal(observed: Iterable[Observed], group: Group, step: Step) -> None:
+    """When permission is withdrawn the AuthorizationPolicies go before anything else."""
+    if not group.is_closing:
+        return
+    there = [
+        item
+        for item in observed
+        if item.key.kind is AP and (item.part, item.group) == (group.namespace, group.key)
+    ]
+    first = [write.key for write in step.writes if write.key.kind is AP]
+    wanted = {desired.key for desired in group.objects}
+    if first and {item.key for item in there} - wanted:
+        assert all(write.key.kind is AP for write in step.writes)

@@ -1,0 +1,187 @@
+"""What is there at one moment, and what of it the clients' routes need."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compiler.world import AP, DR, GW, SE, VS, World
+from egress_operator.compiler.object import MESH, Kind, ObjectKey, Observed, Owner
+
+
+def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """List the rules of a VirtualService."""
+    for name in ("http", "tls", "tcp"):
+        yield from spec.get(name) or ()
+
+
+@dataclass(frozen=True)
+class Need:
+    """A VirtualService on the mesh leads to something of a kind."""
+
+    route: ObjectKey
+    group: str
+    kind: Kind
+    name: str
+    """A subset, a host, or a Gateway, as references name it."""
+
+
+def find_tenant(need: Need) -> tuple[str, str]:
+    """Return the namespace and that of the gateway, of a way to a gateway's Service."""
+    return need.route.namespace, need.name.split(".")[1]
+
+
+def find_broken(needs: Mapping[Need, ObjectKey | None]) -> set[ObjectKey]:
+    """Name the routes that lead to something that is not there."""
+    return {need.route for need, key in needs.items() if key is None}
+
+
+def find_broken_tenants(needs: Mapping[Need, ObjectKey | None]) -> set[tuple[str, str]]:
+    """Name those that no gateway serves whatever it allows."""
+    broken = find_broken(needs)
+    return {find_tenant(need) for need in needs if need.kind is DR and need.route in broken}
+
+
+@dataclass
+class Snapshot:
+    """What is there now, and what of it is needed."""
+
+    world: World
+    living: set[Owner]
+    """Policies and gateways that are there."""
+    observed: dict[ObjectKey, Observed] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.observed = {item.key: item for item in self.world.observe() if item.ours}
+
+    def select(self, kind: Kind) -> list[Observed]:
+        """List our objects of a kind."""
+        return [item for item in self.observed.values() if item.key.kind is kind]
+
+    def spec(self, item: Observed) -> Mapping[str, Any]:
+        """Return the spec of an object."""
+        spec: Mapping[str, Any] = self.world.objects[item.key]["spec"]
+        return spec
+
+    def is_client(self, item: Observed) -> bool:
+        """Whether it is a VirtualService that leads the clients of a host.
+
+        Not one that closes a private name: what that leads to is closed, or not there.
+        """
+        spec = self.spec(item)
+        private = any(name.endswith("direct.internal") for name in spec["hosts"])
+        return spec["gateways"] == [MESH] and (not private or item.key.name == item.group)
+
+    def find_clients(self) -> list[Observed]:
+        """List those VirtualServices."""
+        return [item for item in self.select(VS) if self.is_client(item)]
+
+    def find_dead(self) -> set[ObjectKey]:
+        """Name those that nobody owns any more: they are the garbage collector's."""
+        return {item.key for item in self.find_clients() if item.owners.isdisjoint(self.living)}
+
+    def find_needs(self) -> dict[Need, ObjectKey | None]:
+        """Return what every client needs, and the object that offers it, if there is one."""
+        needs: dict[Need, ObjectKey | None] = {}
+        for route in self.find_clients():
+            for kind, name, key in self._follow(route):
+                needs[Need(route.key, route.group, kind, name)] = key
+        return needs
+
+    def _follow(self, route: Observed) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
+        for rule in list_rules(self.spec(route)):
+            for way in rule.get("route") or ():
+                destination = way["destination"]
+                if destination["host"] in route.hosts:
+                    continue
+                if "subset" not in destination:
+                    yield SE, destination["host"], self._find_host(destination["host"])
+                    continue
+                ref = f"{destination['host']}#{destination['subset']}"
+                rule_key = self._find_offer(DR, ref, route.key.namespace)
+                yield DR, ref, rule_key
+                host = (rule.get("rewrite") or {}).get("authority", "")
+                if not host and rule_key is not None:
+                    host = self._find_sni(rule_key)
+                if host:
+                    yield from self._follow_gateway(host)
+
+    def _follow_gateway(self, host: str) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
+        yield SE, host, self._find_host(host)
+        found = [item for item in self.select(VS) if host in item.hosts]
+        yield VS, host, found[0].key if found else None
+        for item in found:
+            for ref in self.spec(item)["gateways"]:
+                yield GW, ref, self._find_offer(GW, ref)
+
+    def _find_sni(self, key: ObjectKey) -> str:
+        (subset,) = self.world.objects[key]["spec"]["subsets"]
+        return str(subset["trafficPolicy"]["tls"]["sni"])
+
+    def _find_host(self, host: str) -> ObjectKey | None:
+        return next((item.key for item in self.select(SE) if host in item.hosts), None)
+
+    def _find_offer(self, kind: Kind, ref: str, namespace: str = "") -> ObjectKey | None:
+        return next(
+            (
+                item.key
+                for item in self.select(kind)
+                if ref in item.refs and namespace in {"", item.key.namespace}
+            ),
+            None,
+        )
+
+    def find_unruled(self) -> set[tuple[ObjectKey, int]]:
+        """Name the ports of ServiceEntries that are closed and for which there is no rule."""
+        unruled = set()
+        for entry in self.select(SE):
+            if not entry.is_closed:
+                continue
+            route = self.observed.get(replace(entry.key, kind=VS))
+            ruled = {
+                match["port"]
+                for rule in (list_rules(self.spec(route)) if route else ())
+                for match in rule["match"]
+            }
+            unruled |= {
+                (entry.key, port.number) for port in entry.ports if port.number not in ruled
+            }
+        return unruled
+
+    def find_locked_out(self) -> set[tuple[str, str]]:
+        """Name (tenant, gateway's namespace) that no enforced policy lets in, while one is there.
+
+        Of those whose clients are led there by the tenant's own way.
+        """
+        return {pair for pair, let_in in self._judge_access() if not let_in}
+
+    def find_let_in(self) -> set[tuple[str, str]]:
+        """Name those that an enforced policy lets in."""
+        return {pair for pair, let_in in self._judge_access() if let_in}
+
+    def _judge_access(self) -> Iterator[tuple[tuple[str, str], bool]]:
+        for need, key in self.find_needs().items():
+            host, _, label = need.name.partition("#")
+            if need.kind is not DR or key is None or label != self.observed[key].group:
+                continue
+            place, tenant = host.split(".")[1], need.route.namespace
+            there = list(self._find_enforced(place, tenant, label))
+            if there:
+                yield (
+                    (tenant, place),
+                    any(
+                        (not item.tenant and not item.is_closed)
+                        or (item.tenant == tenant and item.group == label)
+                        for item in there
+                    ),
+                )
+
+    def _find_enforced(self, place: str, tenant: str, label: str) -> Iterator[Observed]:
+        """List the enforced AuthorizationPolicies on the pods that serve a tenant."""
+        pods = {
+            item.selector for item in self.select(GW) if (item.part, item.group) == (tenant, label)
+        }
+        for item in self.select(AP):
+            labels = self.spec(item)["selector"]["matchLabels"]
+            selected = item.key.namespace == place and tuple(sorted(labels.items())) in pods
+            if selected and not item.dry_run:
+                yield item

@@ -1,0 +1,159 @@
+"""An eye on every state between two writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from compiler.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
+from compiler.world import DR, EPSILON, SETTLE, VS, World
+from compiler.zone import Zone
+from egress_operator.compiler.object import ObjectKey, Owner
+from egress_operator.compiler.observed import read_observed
+from egress_operator.compiler.plan import Plan
+from egress_operator.compiler.write import Delete, Write
+
+NEVER = float("-inf")
+
+
+@dataclass
+class Watch:
+    """Looks at every state between two writes."""
+
+    world: World
+    living: set[Owner] = field(default_factory=set)
+    before: set[Need] = field(default_factory=set)
+    plans: list[Plan] = field(default_factory=list)
+    tolerated: set[Need] = field(default_factory=set)
+    """What was missing before we began, or since the garbage collector removed something."""
+    unruled: set[tuple[ObjectKey, int]] = field(default_factory=set)
+    locked_out: set[tuple[str, str]] = field(default_factory=set)
+    changed_at: dict[ObjectKey, float] = field(default_factory=dict)
+    needed: set[ObjectKey] = field(default_factory=set)
+    needed_at: dict[ObjectKey, float] = field(default_factory=dict)
+    writes: list[Write] = field(default_factory=list)
+
+    def begin(self, zone: Zone) -> None:
+        """Know what is wanted from now on, and take what is there as it is."""
+        self.plans = zone.plan(self.world)
+        if self.living - zone.list_owners():
+            self.needed_at = {}
+        self.living = zone.list_owners()
+        snapshot = Snapshot(self.world, self.living)
+        needs = snapshot.find_needs()
+        self.tolerated = {need for need, key in needs.items() if key is None}
+        self.unruled = snapshot.find_unruled()
+        self.locked_out = snapshot.find_locked_out() | find_broken_tenants(needs)
+        self._note_needs(snapshot, needs)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and remember what was needed until then."""
+        self.world.now += seconds
+        self.needed_at |= dict.fromkeys(self.needed, self.world.now)
+
+    def _note_needs(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
+        broken = find_broken(needs) | snapshot.find_dead()
+        self.before = set(needs)
+        self.needed = {
+            key for need, key in needs.items() if key is not None and need.route not in broken
+        }
+        self.pass_time(0.0)
+
+    def is_closing(self, namespace: str, group: str) -> bool:
+        """Whether permission is withdrawn."""
+        return any(
+            plan.namespace == namespace and key == group and found.is_closing
+            for plan in self.plans
+            for key, found in plan.groups.items()
+        )
+
+    def find_wanted_ports(self, key: ObjectKey) -> set[int]:
+        """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
+        return {
+            port.number
+            for plan in self.plans
+            for group in plan.groups.values()
+            if plan.namespace == key.namespace and not group.is_closing
+            for desired in group.objects
+            if desired.key == key
+            for port in desired.ports
+        }
+
+    def send(self, write: Write) -> None:
+        """Check a write and the state after it."""
+        self._check_deletion(write)
+        self.world.send(write)
+        self.changed_at[write.key] = self.world.now
+        self.writes.append(write)
+        self._look(write)
+
+    def _check_deletion(self, write: Write) -> None:
+        """Nothing that a route needed goes within the settle time."""
+        if not isinstance(write, Delete):
+            return
+        item = read_observed(self.world.objects[write.key])
+        if self._may_miss(item.part, item.group):
+            return
+        since = self.world.now - self.needed_at.get(write.key, NEVER)
+        assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
+
+    def _look(self, write: Write) -> None:
+        snapshot = Snapshot(self.world, self.living)
+        needs = snapshot.find_needs()
+        self._check_needs(write, snapshot, needs)
+        if write.key.kind is VS:
+            self._check_fresh(write, needs)
+        self._check_access(snapshot, needs)
+        self._note_needs(snapshot, needs)
+        unruled = {
+            (key, port)
+            for key, port in snapshot.find_unruled()
+            if port in self.find_wanted_ports(key)
+        }
+        assert unruled <= self.unruled, f"closed without a rule: {unruled}"
+        self.unruled = unruled
+
+    def _check_access(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
+        """No tenant that a gateway let in is turned away."""
+        locked = {pair for pair in snapshot.find_locked_out() if not self._is_withdrawn(pair[0])}
+        led = {find_tenant(need) for need in needs if need.kind is DR}
+        self.locked_out |= led - {find_tenant(need) for need in self.before if need.kind is DR}
+        assert locked <= self.locked_out, f"locked out: {locked - self.locked_out}"
+        self.locked_out -= snapshot.find_let_in()
+        self.locked_out |= find_broken_tenants(needs)
+
+    def _check_needs(
+        self, write: Write, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]
+    ) -> None:
+        """No route leads to what is not there, but for one that was broken and still is."""
+        missing = {
+            need
+            for need, key in needs.items()
+            if key is None and not self._may_miss(need.route.namespace, need.group)
+        }
+        broken = {need.route for need in self.tolerated} - {write.key}
+        broken |= snapshot.find_dead()
+        fresh = {need for need in missing - self.tolerated if need.route not in broken}
+        assert not fresh, f"they lead to what is not there: {fresh}"
+        self.tolerated = missing
+
+    def _may_miss(self, namespace: str, group: str) -> bool:
+        """Whether the route may lose what it leads to: it, or its tenant, is being closed."""
+        return self.is_closing(namespace, group) or self._is_withdrawn(namespace)
+
+    def _is_withdrawn(self, namespace: str) -> bool:
+        """Whether a gateway is not open to the namespace any more."""
+        return any(
+            group.is_closing
+            for plan in self.plans
+            if plan.namespace == namespace
+            for group in plan.groups.values()
+        )
+
+    def _check_fresh(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:
+        """Check that what a route newly leads to has been there for the settle time."""
+        for need, key in needs.items():
+            if need in self.before or key is None or need.route != write.key:
+                continue
+            if self.is_closing(need.route.namespace, need.group):
+                continue
+            since = self.world.now - self.changed_at.get(key, NEVER)
+            assert since >= SETTLE - EPSILON, f"{need.route} leads to {key} after {since} s"
