@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,15 @@ def test_unexpected_error_is_one_line_until_asked() -> None:
         assert TRACEBACK in done.stderr
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let children have SIGINT: a shell makes what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_interrupt_is_one_line() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "egress_operator.cli", "lint", "-f", "-"],
