@@ -274,6 +274,32 @@ def test_permission_that_is_withdrawn_closes_what_was_still_open() -> None:
     assert [(item.key.kind, item.is_closed) for item in left] == [(SE, True)]
 
 
+def test_a_withdrawal_that_meets_a_gateway_without_its_own_denial_is_no_hot_loop() -> None:
+    """Another port is to be restricted by a gateway whose AuthorizationPolicy does not come."""
+    web = build_route("a", HTTP, gateway=SHARED)
+    restricted = build_route("b", TLS, gateway=OTHER, source=ACCOUNTS)
+    closed = build_gateway(SHARED, 2, namespaces={"matchLabels": {"egress": "no"}})
+    watch = build_watch(Zone((web,), GATEWAYS))
+    for key in [
+        key for key in watch.world.objects if key.kind is AP and key.namespace != "istio-egress"
+    ]:
+        del watch.world.objects[key]
+    plan = Zone((web, restricted), (closed, GATEWAYS[1])).plan(watch.world)[0]
+    world = watch.world
+    for _ in range(30):
+        (group,) = [
+            group for group in plan.groups.values() if group.is_closing and group.key == HOST
+        ]
+        step = world.ask(plan, group)
+        for write in step.writes:
+            world.send(write)
+        if not step.writes:
+            break
+    assert not step.writes
+    assert step.wait is not None
+    assert step.wait > 0
+
+
 def test_permission_that_comes_back_opens_the_way_again() -> None:
     withdrawn = Zone((SHOP,), GATEWAYS, frozenset())
     _, writes = change(withdrawn, Zone((SHOP,), GATEWAYS))

@@ -5,14 +5,18 @@ from collections.abc import Iterable
 from egress_operator.compiler.object import Desired, Observed
 from egress_operator.compiler.scene import Scene
 
+LOOK_AGAIN_S = 1.0
+"""Where nothing is to settle, as in a group that closes: how soon to look for what is missing."""
+
 
 def compute_wait_after(scene: Scene, desired: Desired, there: Iterable[Observed]) -> float | None:
     """Return how long an object waits for those that it comes after to be there and to settle.
 
-    When something is not there at all its own group calls again; the wait is for safety.
+    When something is not there at all its own group calls again; the wait is for safety. It is
+    never 0.
     """
     if not desired.after <= {item.key for item in there}:
-        return scene.clock.settle
+        return scene.clock.settle or LOOK_AGAIN_S
     wait = scene.clock.compute_wait(desired.after)
     return wait if wait > 0 else None
 
@@ -28,7 +32,8 @@ def compute_route_wait(scene: Scene) -> float | None:
     wanted = frozenset[str]() if route.desired is None else route.desired.refs
     waits = []
     if wanted - before and route.desired is not None:
-        waits.append(compute_wait_after(scene, route.desired, scene.around.outside) or 0.0)
+        missing = compute_wait_after(scene, route.desired, scene.around.outside)
+        waits.append(0.0 if missing is None or scene.group.is_closing else missing)
         waits.append(clock.compute_wait(slot.key for slot in scene.behind if slot.desired))
     if before and not wanted and entry.desired is not None:
         waits.append(clock.compute_wait((entry.key,)))
