@@ -1,8 +1,8 @@
 """One host of one namespace: ask for the next safe writes, send them, until nothing is left."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from egress_operator.compiler.gateway_plan import CLUSTER
 from egress_operator.compiler.group import Group, build_empty_group, list_keys
@@ -58,6 +58,8 @@ class _State:
     repairs: float = DRIFT_BURST
     """Repairs that may be made at once."""
     repaired_at: float = 0.0
+    deleted: set[ObjectKey] = field(default_factory=set)
+    """What was deleted since it was last settled."""
 
     def take_repair(self, now: float) -> bool:
         """Use up one repair; False when there is none left."""
@@ -241,6 +243,8 @@ class GroupWorker:
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
                 self._written_at[write.key] = now
+                if isinstance(write, Delete):
+                    self._states[group].deleted.add(write.key)
                 if drift:
                     self._meter.count_drift(write.key.kind)
                 self._hooks.on_write(group, write)
@@ -252,16 +256,22 @@ class GroupWorker:
         if step.wait is not None:
             self._set(key, SETTLING)
             return
-        wanted = key[1] in plan.groups
-        if not wanted:
-            known = {item.key for item in self._select(group) if item.ours}
-            for gone in list_keys(group) - known:
-                self._written_at.pop(gone, None)
-                self._writer.forget(gone)
+        state = self._states.get(key)
+        known = {item.key for item in self._select(group) if item.ours}
+        if state is not None:
+            self._forget(state.deleted - known)
+            state.deleted.clear()
+        if key[1] not in plan.groups:
+            self._forget(list_keys(group) - known)
             self._states.pop(key, None)
             return
         self._set(key, Outcome(settled=True, squatted=step.squatted))
         self._states[key].done = group
+
+    def _forget(self, gone: Iterable[ObjectKey]) -> None:
+        for key in gone:
+            self._written_at.pop(key, None)
+            self._writer.forget(key)
 
     def _set(self, key: GroupKey, outcome: Outcome) -> None:
         state = self._states.setdefault(key, _State(self._clock()))
