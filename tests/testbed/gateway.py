@@ -23,6 +23,13 @@ EGRESS = Workload(
     ports={"http": (80, 8080), "https": (443, 8443)},
 )
 """What `Mesh.start_gateway` starts; its pods are called like it, with a number."""
+QUIET = {
+    "proxyHeaders": {
+        "envoyDebugHeaders": {"disabled": True},
+        "forwardedClientCert": "SANITIZE",
+    }
+}
+"""ProxyConfig of a gateway that tells the outside nothing, as docs/operate/gateways.md has it."""
 SAME_PORTS = {"http": (80, 80), "https": (443, 443)}
 """Ports of a Service that leads to the very same ones."""
 READ_SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}

@@ -1,5 +1,6 @@
 """The real operator as a child process, with the rights of an installed one and no others."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -17,7 +18,8 @@ from testbed.port import LOOPBACK, find_free_port
 from testbed.process import Process, start_process
 from testbed.stoppable import Stoppable
 
-SOURCE = Path(__file__).resolve().parents[2] / "operator"
+TESTS = Path(__file__).resolve().parents[1]
+SOURCE = TESTS.parent / "operator"
 NAMESPACE = "egress-system"
 ACCOUNT = "egress-operator"
 READY_TIMEOUT_S = 30.0
@@ -41,6 +43,8 @@ class OperatorOption:
     """Serve these only, with Roles there."""
     istio_namespace: str = "istio-system"
     command: Command = Command.EGRESSCTL
+    program: Sequence[str] = ()
+    """Start this module with its arguments instead, in tests that need another operator."""
     account: str = ACCOUNT
     wait: bool = True
     """Whether to wait until `/readyz` says yes."""
@@ -137,7 +141,7 @@ def start_operator(plane: ControlPlane, option: OperatorOption | None = None) ->
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
-        "PYTHONPATH": str(SOURCE),
+        "PYTHONPATH": os.pathsep.join([str(SOURCE), *([str(TESTS)] if option.program else [])]),
         "PYTHONWARNINGS": "default",
         "EGRESS_KUBECONFIG": str(kubeconfig),
         "EGRESS_BIND": LOOPBACK,
@@ -170,6 +174,8 @@ def get_http(port: int, path: str, timeout_s: float = 5.0) -> tuple[int, str]:
 
 
 def _build_argv(option: OperatorOption, health_port: int) -> list[str]:
+    if option.program:
+        return [sys.executable, "-m", *option.program]
     if option.command is Command.EGRESSCTL:
         return [sys.executable, "-m", "egress_operator.cli", "run"]
     scope = [f"--namespace={name}" for name in option.namespaces] or ["--all-namespaces"]

@@ -24,7 +24,7 @@ from mesh.gateway.handmade import (
 from mesh.traffic.stream import Load, Pace
 from mesh.traffic.world import APP, BATCH, CHECKOUT
 from testbed.client import Object
-from testbed.gateway import EGRESS, Gateway, build_secret
+from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
 from testbed.mesh import Mesh
 from testbed.outside import GRPC_PORT, MUTUAL_PORTS
 from testbed.request import (
@@ -307,11 +307,7 @@ def test_no_header_of_the_mesh_gets_out(mesh: Mesh) -> None:
 
 def test_the_platform_s_proxy_config_hides_the_name_behind(mesh: Mesh) -> None:
     """A route cannot: the proxy writes this header after the route's removals."""
-    quiet = {
-        "envoyDebugHeaders": {"disabled": True},
-        "forwardedClientCert": "SANITIZE",
-    }
-    template = replace(EGRESS, namespace="quiet-egress", proxy_config={"proxyHeaders": quiet})
+    template = replace(EGRESS, namespace="quiet-egress", proxy_config=QUIET)
     tenant = Tenant("shop", gateway=template)
     with mesh.start_gateway(template):
         mesh.apply(*build_tenant(tenant), *build_http(tenant, HOST))

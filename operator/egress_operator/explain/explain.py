@@ -1,0 +1,167 @@
+"""`explain`: what becomes of a call, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+from egress_operator.api.gateway import Authorization
+from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
+from egress_operator.explain.want import Source, Tls, Want, decide
+from egress_operator.explain.world import Call, Caller, Payload, World
+
+
+class Fate(StrEnum):
+    """What becomes of a call."""
+
+    DIRECT = "direct"
+    """It leaves the mesh from the caller's own proxy."""
+    GATEWAY = "through the gateway"
+    UNDECLARED = "undeclared"
+    """No policy of the namespace names the host with this port: refused."""
+    NOT_CHOSEN = "not chosen"
+    """A policy does, but not for this caller: refused."""
+    WITHDRAWN = "withdrawn"
+    """A policy does, through a gateway that is not open to the namespace: refused."""
+    RESERVED = "reserved"
+    """The name is the operator's own: refused."""
+
+
+REFUSED = frozenset({Fate.UNDECLARED, Fate.NOT_CHOSEN, Fate.WITHDRAWN, Fate.RESERVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What becomes of a call. What comes after `reason` is told of calls that get through."""
+
+    fate: Fate
+    reason: str
+    """One sentence."""
+    policies: tuple[str, ...] = ()
+    """The policies that decide, the oldest first."""
+    gateway: str = ""
+    servers: tuple[str, ...] = ()
+    """Host names or addresses that the call may end at."""
+    port: int = 0
+    """The server's own."""
+    tls: Tls | None = None
+    """TLS that the mesh opens."""
+    timeout_ms: int | None = None
+    retry_codes: frozenset[int] = frozenset()
+    """Answers that are asked for again, as often as `attempts` says."""
+    attempts: int | None = None
+    """None: Istio's own choice."""
+
+
+def explain(world: World, call: Call) -> Explanation:
+    """Tell what becomes of a call. Pure. The gateways are taken to be up."""
+    if any(call.host.endswith(f".{domain}") for domain in world.synthetic_domains):
+        return Explanation(Fate.RESERVED, f"{call.host} is a name of the operator's own")
+    namespace = call.caller.namespace
+    kept, _ = decide(world.policies.get(namespace, ()))
+    found = _find_wants(kept, call)
+    if not found:
+        return _explain_undeclared(world, call)
+    first = found[0]
+    gateway = first.way.gateway
+    policies = tuple(dict.fromkeys(want.policy.name for want in found))
+    named = f"{'policy' if len(policies) == 1 else 'policies'} {', '.join(policies)}"
+    if gateway and not _is_open(world, gateway, namespace):
+        reason = f"{named}: gateway {gateway} is not open to namespace {namespace}"
+        return Explanation(Fate.WITHDRAWN, reason, policies, gateway)
+    enforced = bool(gateway) and world.gateways[gateway].authorization is Authorization.MANAGED
+    if not any(_is_chosen(want.source, call.caller, accounts=enforced) for want in found):
+        return Explanation(
+            Fate.NOT_CHOSEN, f"{named}: `from` does not choose this workload", policies, gateway
+        )
+    retry = first.way.retry
+    return Explanation(
+        fate=Fate.GATEWAY if gateway else Fate.DIRECT,
+        reason=f"allowed by {named}",
+        policies=policies,
+        gateway=gateway,
+        servers=_find_servers(first, call),
+        port=first.way.target,
+        tls=first.way.tls,
+        timeout_ms=first.way.timeout_ms,
+        retry_codes=frozenset() if retry is None else frozenset(retry.codes),
+        attempts=None if retry is None else retry.attempts,
+    )
+
+
+def _explain_undeclared(world: World, call: Call) -> Explanation:
+    what = f"no policy of namespace {call.caller.namespace} names {call.host} port {call.port}"
+    if not world.open_by_default:
+        return Explanation(Fate.UNDECLARED, what)
+    reason = f"{what}, and the mesh lets everything through (ALLOW_ANY)"
+    server = call.address or call.host
+    return Explanation(Fate.DIRECT, reason, servers=(server,), port=call.port)
+
+
+def _find_wants(kept: list[Want], call: Call) -> list[Want]:
+    """Find what holds for a call. An address has a listener of its own, which comes first."""
+    dialled = [want for want in kept if _is_dialled(want, call)]
+    named = [want for want in kept if _is_named(want, call)]
+    return dialled or named
+
+
+def _is_dialled(want: Want, call: Call) -> bool:
+    """Whether the call is known by its address: TCP, and TLS where the policy names the address."""
+    if want.port != call.port or want.way.payload is Payload.HTTP or not call.address:
+        return False
+    address = ip_address(call.address)
+    if not any(address in network for network in want.place.addresses):
+        return False
+    return want.way.payload is Payload.BYTES or not want.host or _is_same(want, call)
+
+
+def _is_named(want: Want, call: Call) -> bool:
+    """Whether the call is known by its name: HTTP, and TLS where the policy names no address."""
+    if want.port != call.port or not _is_same(want, call):
+        return False
+    return want.way.payload is Payload.HTTP or not want.place.addresses
+
+
+def _is_same(want: Want, call: Call) -> bool:
+    return (want.host, want.way.payload) == (call.host, call.payload)
+
+
+def _is_open(world: World, gateway: str, namespace: str) -> bool:
+    spec = world.gateways.get(gateway)
+    if spec is None or spec.namespaces is None:
+        return False
+    return _selects(spec.namespaces, world.labels.get(namespace, {}))
+
+
+def _selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    plain = all(labels.get(key) == value for key, value in selector.match_labels.items())
+    return plain and all(_holds(entry, labels) for entry in selector.match_expressions)
+
+
+def _holds(expression: LabelExpression, labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression.key)
+    match expression.operator:
+        case SelectorOperator.IN:
+            return value in expression.values
+        case SelectorOperator.NOT_IN:
+            return value not in expression.values
+        case SelectorOperator.EXISTS:
+            return value is not None
+        case SelectorOperator.DOES_NOT_EXIST:
+            return value is None
+
+
+def _is_chosen(source: Source, caller: Caller, *, accounts: bool) -> bool:
+    if not source.labels <= set(caller.labels.items()):
+        return False
+    return not accounts or not source.accounts or caller.service_account in source.accounts
+
+
+def _find_servers(want: Want, call: Call) -> tuple[str, ...]:
+    if want.place.endpoints:
+        return tuple(address for address, _, _ in want.place.endpoints)
+    if not want.host:
+        return (call.address,)
+    if want.place.addresses:
+        return tuple(sorted(str(network.network_address) for network in want.place.addresses))
+    return (want.host,)

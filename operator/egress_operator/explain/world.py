@@ -1,0 +1,109 @@
+"""What an explanation reads: policies, gateways, namespaces, and the call that is asked about."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from egress_operator.api.check import check_gateway_spec, check_spec
+from egress_operator.api.gateway import EgressGatewaySpec
+from egress_operator.api.policy import EgressPolicySpec
+
+Object = Mapping[str, Any]
+
+
+class Payload(StrEnum):
+    """What the client speaks."""
+
+    HTTP = "HTTP"
+    """Plain HTTP of any version, gRPC and WebSocket among it."""
+    TLS = "TLS"
+    """TLS from the first byte, with the host as server name."""
+    BYTES = "bytes"
+    """Anything else: Istio sees only the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A workload of the mesh."""
+
+    namespace: str
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    service_account: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One connection or request. `address` is what the caller dials, empty when not known."""
+
+    caller: Caller
+    payload: Payload
+    host: str
+    port: int
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A valid EgressPolicy."""
+
+    namespace: str
+    name: str
+    created: str
+    """RFC 3339, sorts as text."""
+    spec: EgressPolicySpec = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that decides. Policies that are not valid are not in it: they never made anything."""
+
+    policies: Mapping[str, tuple[Policy, ...]]
+    """By namespace, the oldest first; of the same age by name."""
+    gateways: Mapping[str, EgressGatewaySpec]
+    labels: Mapping[str, Mapping[str, str]]
+    """Of the namespaces."""
+    open_by_default: bool = False
+    """Whether the mesh lets through what nobody declared (ALLOW_ANY)."""
+    synthetic_domains: tuple[str, ...] = ("egress.internal", "direct.internal")
+    """Domains of the operator's own names."""
+
+
+def read_world(objects: Iterable[Object], *, open_by_default: bool = False) -> World:
+    """Sort manifests of EgressPolicies, EgressGateways and Namespaces; others are not looked at.
+
+    Pure. Gateways that share pods must not be among them: the younger one would not be accepted.
+    """
+    policies: dict[str, list[Policy]] = {}
+    gateways: dict[str, EgressGatewaySpec] = {}
+    labels: dict[str, Mapping[str, str]] = {}
+    for item in objects:
+        metadata = item["metadata"]
+        match item["kind"]:
+            case "EgressPolicy":
+                if (policy := _read_policy(item)) is not None:
+                    policies.setdefault(policy.namespace, []).append(policy)
+            case "EgressGateway":
+                gateway, _ = check_gateway_spec(item["spec"])
+                if gateway is not None:
+                    gateways[metadata["name"]] = gateway
+            case "Namespace":
+                labels[metadata["name"]] = metadata.get("labels") or {}
+    return World(
+        {
+            namespace: tuple(sorted(found, key=lambda policy: (policy.created, policy.name)))
+            for namespace, found in policies.items()
+        },
+        gateways,
+        labels,
+        open_by_default,
+    )
+
+
+def _read_policy(item: Object) -> Policy | None:
+    metadata = item["metadata"]
+    spec, _ = check_spec(item["spec"])
+    if spec is None:
+        return None
+    created = str(metadata.get("creationTimestamp") or "")
+    return Policy(metadata["namespace"], metadata["name"], created, spec)

@@ -1,0 +1,1 @@
+"""What becomes of a call, told from the policies alone."""

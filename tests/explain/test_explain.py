@@ -1,0 +1,180 @@
+"""`explain` by examples: one policy or two, one call, what becomes of it."""
+
+from typing import Any
+
+import pytest
+
+from egress_operator.explain.explain import Explanation, Fate, explain
+from egress_operator.explain.want import decide
+from egress_operator.explain.world import Call, Caller, Payload, World, read_world
+
+HOST, OTHER = "api.example.com", "other.example.com"
+ADDRESS = "203.0.113.20"
+CHECKOUT = Caller("shop", {"app": "checkout"}, "checkout")
+BATCH = Caller("shop", {"app": "batch"}, "batch")
+APP = Caller("pay", {"app": "app"})
+HTTP = {"number": 80, "protocol": "HTTP"}
+TCP = {"number": 5432, "protocol": "TCP"}
+WORKLOADS = {"workloads": {"matchLabels": {"app": "checkout"}}}
+ACCOUNTS = {"serviceAccounts": ["checkout"]}
+
+
+def build_policy(
+    name: str,
+    *destinations: dict[str, Any],
+    created: str = "2026-01-01T00:00:00Z",
+    gateway: str = "",
+    source: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Build a policy in `shop`; `source` is its `from`."""
+    more: dict[str, Any] = {"gatewayRef": {"name": gateway}} if gateway else {}
+    if source is not None:
+        more["from"] = source
+    return {
+        "kind": "EgressPolicy",
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": created},
+        "spec": {"destinations": list(destinations), **more},
+    }
+
+
+def build_gateway(name: str, label: str, authorization: str = "Managed") -> dict[str, Any]:
+    return {
+        "kind": "EgressGateway",
+        "metadata": {"name": name},
+        "spec": {
+            "namespace": "istio-egress",
+            "selector": {"istio": name},
+            "service": {"name": name, "port": 443},
+            "namespaces": {"matchExpressions": [{"key": label, "operator": "Exists"}]},
+            "authorization": authorization,
+        },
+    }
+
+
+SHOP = {"kind": "Namespace", "metadata": {"name": "shop", "labels": {"egress": "yes"}}}
+
+
+def build_world(*policies: dict[str, Any], open_by_default: bool = False) -> World:
+    """Read the policies, a gateway that is open to `shop`, and one that is not."""
+    gateways = (build_gateway("shared", "egress"), build_gateway("closed", "never"))
+    return read_world([*policies, *gateways, SHOP], open_by_default=open_by_default)
+
+
+def ask(
+    world: World,
+    host: str = HOST,
+    port: int = 443,
+    payload: Payload = Payload.TLS,
+    caller: Caller = CHECKOUT,
+    address: str = "",
+) -> Explanation:
+    return explain(world, Call(caller, payload, host, port, address))
+
+
+SMALLEST = build_policy("a", {"hosts": [HOST]})
+
+
+def test_the_smallest_policy() -> None:
+    world = build_world(SMALLEST)
+    told = ask(world)
+    assert (told.fate, told.servers, told.port, told.policies) == (
+        Fate.DIRECT,
+        (HOST,),
+        443,
+        ("a",),
+    )
+    assert told.reason == "allowed by policy a"
+    for other in (
+        ask(world, port=8443),
+        ask(world, host=OTHER),
+        ask(world, caller=APP),
+        ask(world, port=80, payload=Payload.HTTP),
+    ):
+        assert other.fate is Fate.UNDECLARED
+
+
+def test_what_nobody_declared_goes_out_where_the_mesh_says_so() -> None:
+    told = ask(build_world(SMALLEST, open_by_default=True), host=OTHER)
+    assert (told.fate, told.servers) == (Fate.DIRECT, (OTHER,))
+    assert "ALLOW_ANY" in told.reason
+
+
+def test_a_gateway_that_is_open_and_one_that_is_not() -> None:
+    assert (
+        ask(build_world(build_policy("a", {"hosts": [HOST]}, gateway="shared"))).fate
+        is Fate.GATEWAY
+    )
+    closed = ask(build_world(build_policy("a", {"hosts": [HOST]}, gateway="closed")))
+    assert closed.fate is Fate.WITHDRAWN
+    assert closed.reason == "policy a: gateway closed is not open to namespace shop"
+
+
+@pytest.mark.parametrize(
+    ("source", "gateway"), [(WORKLOADS, ""), (WORKLOADS, "shared"), (ACCOUNTS, "shared")]
+)
+def test_from_chooses(source: dict[str, Any], gateway: str) -> None:
+    world = build_world(build_policy("a", {"hosts": [HOST]}, gateway=gateway, source=source))
+    assert ask(world).fate in {Fate.DIRECT, Fate.GATEWAY}
+    assert ask(world, caller=BATCH).fate is Fate.NOT_CHOSEN
+
+
+def test_sources_of_two_policies_unite() -> None:
+    chosen = build_policy("a", {"hosts": [HOST]}, source=WORKLOADS)
+    world = build_world(chosen, build_policy("b", {"hosts": [HOST]}))
+    assert ask(world, caller=BATCH).policies == ("a", "b")
+
+
+def test_accounts_are_checked_only_where_the_gateway_denies() -> None:
+    policy = build_policy("a", {"hosts": [HOST]}, gateway="shared", source=ACCOUNTS)
+    gateway = build_gateway("shared", "egress", authorization="DryRun")
+    assert ask(read_world([policy, gateway, SHOP]), caller=BATCH).fate is Fate.GATEWAY
+
+
+def test_the_older_policy_has_it() -> None:
+    old = build_policy("z", {"hosts": [HOST], "ports": [HTTP], "http": {"timeout": "1s"}})
+    new = build_policy("a", {"hosts": [HOST], "ports": [HTTP]}, created="2026-02-01T00:00:00Z")
+    world = build_world(new, old)
+    told = ask(world, port=80, payload=Payload.HTTP)
+    assert (told.policies, told.timeout_ms) == (("z",), 1000)
+    _, (defeat,) = decide(world.policies["shop"])
+    assert (defeat.want.policy.name, defeat.by.policy.name) == ("a", "z")
+    assert defeat.field == "timeout_ms"
+
+
+def test_bytes_are_known_by_their_address() -> None:
+    policy = build_policy("a", {"hosts": [HOST], "ports": [TCP], "addresses": [ADDRESS]})
+    world = build_world(policy)
+    told = ask(world, OTHER, 5432, Payload.BYTES, address=ADDRESS)
+    assert (told.fate, told.servers) == (Fate.DIRECT, (ADDRESS,))
+    assert ask(world, HOST, 5432, Payload.BYTES, address="203.0.113.21").fate is Fate.UNDECLARED
+
+
+def test_a_range_leads_where_the_caller_dials() -> None:
+    world = build_world(build_policy("a", {"addresses": ["203.0.113.0/24"], "ports": [TCP]}))
+    assert ask(world, "", 5432, Payload.BYTES, address=ADDRESS).servers == (ADDRESS,)
+
+
+def test_settings_of_the_way() -> None:
+    retries = {"attempts": 3, "codes": [503]}
+    policy = build_policy(
+        "a",
+        {
+            "hosts": [HOST],
+            "originateTLS": {"subjectAltNames": ["edge.example.com"]},
+            "http": {"timeout": "1500ms", "retries": retries},
+            "backends": [{"name": "v1", "endpoints": [{"address": ADDRESS}]}],
+        },
+    )
+    told = ask(build_world(policy), port=80, payload=Payload.HTTP)
+    assert (told.servers, told.port, told.timeout_ms) == ((ADDRESS,), 443, 1500)
+    assert (told.attempts, told.retry_codes) == (3, frozenset({503}))
+    assert told.tls is not None
+    assert (told.tls.server_name, told.tls.names) == (HOST, frozenset({"edge.example.com"}))
+
+
+def test_the_operator_s_own_names_are_nobody_s() -> None:
+    assert ask(build_world(SMALLEST), host="x.shop.egress.internal").fate is Fate.RESERVED
+
+
+def test_a_policy_that_is_not_valid_says_nothing() -> None:
+    assert ask(build_world(build_policy("a", {"hosts": ["*.example.com"]}))).fate is Fate.UNDECLARED

@@ -1,0 +1,1 @@
+"""What `explain` says of policies at random, held against what a real mesh does with them."""

@@ -1,0 +1,221 @@
+"""Many sets of policies at once on one mesh, each about hosts of its own."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import yaml
+
+from egress_operator.explain.world import Caller, Payload, World, read_world
+from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS, build_egress_gateway
+from mesh.oracle.draw import (
+    CLOSED,
+    Ask,
+    Site,
+    Synthetic,
+    draw_asks,
+    draw_policies,
+    draw_synthetic_asks,
+)
+from mesh.oracle.judge import Expected, expect, find_fault
+from mesh.traffic.world import ENTRY, POLICY, join_name
+from testbed.client import Object
+from testbed.deadline import wait_until
+from testbed.gateway import EGRESS, QUIET, Gateway
+from testbed.mesh import Mesh
+
+PAYLOADS = {"HTTP": Payload.HTTP, "TLS": Payload.TLS}
+SITES = 2
+"""Hosts of a set."""
+WIDTH = 25
+"""Sets at once."""
+ASKS = 24
+"""Of each set."""
+SYNTHETIC_ASKS = 2
+"""Of each set, for names of the operator's own."""
+ENOUGH = 3
+"""Disagreements at which to stop."""
+APPLIED_S = 60.0
+AGREE_S = 8.0
+"""How long an answer may be wrong: proxies take a change each at its own time."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """What the mesh did and `explain` did not say. As text, all that is needed to repeat it."""
+
+    seed: str
+    ask: Ask
+    expected: Expected
+    seen: str
+    policies: tuple[Object, ...]
+
+    def __str__(self) -> str:
+        told = self.expected.explanation
+        shown = [
+            {
+                "policy": join_name(item),
+                "created": item["metadata"]["creationTimestamp"],
+                "spec": item["spec"],
+            }
+            for item in self.policies
+        ]
+        return (
+            f"set {self.seed}: {self.ask.workload} {self.ask.payload} {self.ask.site.host}:"
+            f"{self.ask.port}{self.ask.path}\n"
+            f"explained: {told.fate}, {told.reason}; expected: "
+            f"{' or '.join(sorted(self.expected.verdicts))}\nseen: {self.seen}\n"
+            f"{yaml.safe_dump_all(shown, sort_keys=False)}"
+        )
+
+
+class Arena:
+    """A mesh with the two EgressGateways that the sets speak of."""
+
+    def __init__(self, mesh: Mesh, gateway: Gateway) -> None:
+        self._mesh = mesh
+        self._client = mesh.control_plane.admin
+        self._callers = _find_callers(mesh)
+        self._sites = [_add_sites(mesh, index) for index in range(WIDTH)]
+        self._servers = {site.address: site.host for sites in self._sites for site in sites}
+        self._numbers = itertools.count()
+        for namespace in TENANTS:
+            mesh.label(namespace, {"egress": SHARED})
+        closed = build_egress_gateway(gateway, CLOSED)
+        closed["spec"]["selector"] = {"istio": CLOSED}
+        mesh.apply(build_egress_gateway(gateway), closed)
+
+    def play(self, seeds: list[str], *, agree_s: float = AGREE_S) -> list[Disagreement]:
+        """Apply the sets of these seeds, at most WIDTH; return disagreements, or the first few.
+
+        What is there from the sets before is changed in place, or deleted. `agree_s` is how long
+        an answer may be wrong.
+        """
+        sets = dict(zip(seeds, self._sites, strict=False))
+        policies = [
+            policy
+            for index, (seed, sites) in enumerate(sets.items())
+            for policy in draw_policies(seed, f"set-{index}", sites)
+        ]
+        self._replace(policies)
+        world = self._read_world()
+        names = self._list_synthetic()
+        asks = [
+            (seed, ask)
+            for seed, sites in sets.items()
+            for ask in (
+                *draw_asks(seed, sites, ASKS),
+                *draw_synthetic_asks(seed, sites, names, SYNTHETIC_ASKS),
+            )
+        ]
+        found: list[Disagreement] = []
+
+        def walk(workload: str) -> None:
+            for seed, ask in asks:
+                if ask.workload == workload and len(found) < ENOUGH:
+                    found.extend(self._check(world, seed, ask, agree_s))
+
+        with ThreadPoolExecutor(len(self._callers)) as pool:
+            list(pool.map(walk, self._callers))
+        return found
+
+    def _check(self, world: World, seed: str, ask: Ask, agree_s: float) -> Iterator[Disagreement]:
+        expected = expect(world, ask, self._callers)
+        if seen := self._ask(expected, ask, agree_s):
+            yield Disagreement(seed, ask, expected, seen, self._list_policies(ask))
+
+    def _ask(self, expected: Expected, ask: Ask, agree_s: float) -> str:
+        seen = ""
+
+        def agrees() -> bool:
+            nonlocal seen
+            number = next(self._numbers)
+            seen = find_fault(self._mesh, expected, ask, self._servers, number)
+            return not seen
+
+        try:
+            wait_until(agrees, agree_s, "they do not agree")
+        except AssertionError:
+            return seen
+        return ""
+
+    def _replace(self, policies: list[Object]) -> None:
+        wanted = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in policies}
+        for item in self._client.list_objects(*POLICY):
+            metadata = item["metadata"]
+            if (metadata["namespace"], metadata["name"]) not in wanted:
+                self._client.delete(*POLICY, metadata["name"], metadata["namespace"])
+        for item in policies:
+            # Not server-side apply: it would leave what another set wrote.
+            existing = self._client.find(
+                *POLICY, item["metadata"]["name"], item["metadata"]["namespace"]
+            )
+            if existing is None:
+                self._client.create(item)
+            else:
+                self._client.replace({**existing, "spec": item["spec"]})
+        wait_until(self._is_applied, APPLIED_S, "the operator is not done")
+        self._mesh.settle()
+
+    def _is_applied(self) -> bool:
+        for item in self._client.list_objects(*POLICY):
+            status = item.get("status", {})
+            assert status.get("observedGeneration") == item["metadata"]["generation"], item
+            conditions = {entry["type"]: entry["status"] for entry in status["conditions"]}
+            assert conditions.get("Reconciling") != "True", item
+        return True
+
+    def _read_world(self) -> World:
+        items = [
+            {**item, "kind": kind}
+            for api_version, kind in (POLICY, (POLICY[0], "EgressGateway"), ("v1", "Namespace"))
+            for item in self._client.list_objects(api_version, kind)
+        ]
+        mode = self._mesh.istiod.option.outbound_mode
+        return read_world(items, open_by_default=mode == "ALLOW_ANY")
+
+    def _list_synthetic(self) -> list[Synthetic]:
+        """List the operator's own names, as anybody can who may read Istio's objects."""
+        return [
+            Synthetic(item["spec"]["hosts"][0], port["number"], PAYLOADS[port["protocol"]])
+            for item in self._client.list_objects(*ENTRY)
+            if item["spec"]["hosts"][0].endswith(".internal")
+            for port in item["spec"]["ports"]
+            if port["protocol"] in PAYLOADS
+        ]
+
+    def _list_policies(self, ask: Ask) -> tuple[Object, ...]:
+        """List the policies of the caller's namespace that have to do with a host."""
+        namespace = self._callers[ask.workload].namespace
+        wanted = {ask.site.host, ask.site.address}
+        return tuple(
+            item
+            for item in self._client.list_objects(*POLICY, namespace)
+            if any(
+                wanted & {*destination.get("hosts", ()), *destination.get("addresses", ())}
+                for destination in item["spec"]["destinations"]
+            )
+        )
+
+
+def _find_callers(mesh: Mesh) -> Mapping[str, Caller]:
+    return {
+        name: Caller(workload.namespace, workload.all_labels, workload.service_account)
+        for names in WORKLOADS.values()
+        for name in names
+        for workload in [mesh.members[name].workload]
+    }
+
+
+def _add_sites(mesh: Mesh, index: int) -> tuple[Site, ...]:
+    hosts = [f"h{number}.set-{index}.example" for number in range(SITES)]
+    return tuple(Site(host, mesh.outside.add(host)) for host in hosts)
+
+
+@contextmanager
+def open_arena(mesh: Mesh) -> Iterator[Arena]:
+    """Start a gateway and give the arena on it; `Mesh.clean` takes the policies away."""
+    with mesh.start_gateway(replace(EGRESS, proxy_config=QUIET)) as gateway:
+        yield Arena(mesh, gateway)

@@ -1,0 +1,207 @@
+"""Small sets of policies at random, and calls to ask about. Pure: a seed always gives the same."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from egress_operator.api.check import check_spec
+from egress_operator.explain.world import Payload
+from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS
+from mesh.traffic.world import POLICY
+from testbed.client import Object
+
+CLOSED = "closed"
+"""An EgressGateway that is open to no namespace."""
+PORTS = {
+    80: Payload.HTTP,
+    8080: Payload.HTTP,
+    443: Payload.TLS,
+    8443: Payload.TLS,
+    5432: Payload.BYTES,
+    6379: Payload.BYTES,
+}
+TARGETS = {80: 8080, 8080: 80, 443: 8443, 8443: 443, 5432: 6379, 6379: 5432}
+"""Another port of the same servers that speaks the same."""
+DIALLED_PORT = 9000
+"""Of addresses without a host."""
+MOST_POLICIES = 4
+SLOW_S = 0.6
+FAILS = "/fail?times=1&status=503"
+FROM = ({"app": "checkout"}, {"app": "batch"}, {"app": "app"})
+ACCOUNTS = ("checkout", "batch", "default")
+TIMEOUTS = ("200ms", "20s")
+RETRIES: tuple[Object, ...] = (
+    {"attempts": 0},
+    {"attempts": 1, "codes": [503]},
+    {"attempts": 2, "codes": [500, 503], "perTryTimeout": "10s"},
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """An outside host that a set is about."""
+
+    host: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A call of a workload (`shop/checkout`); `path` is of HTTP."""
+
+    workload: str
+    site: Site
+    port: int
+    payload: Payload
+    path: str = "/"
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A name of the operator's own, and a port of it."""
+
+    host: str
+    port: int
+    payload: Payload
+
+
+def draw_policies(seed: str, name: str, sites: tuple[Site, ...]) -> list[Object]:
+    """Draw 1 to 4 valid policies of two namespaces for these hosts."""
+    rng = Random(seed)  # noqa: S311 - not a secret
+    count = rng.randint(1, MOST_POLICIES)
+    return [_draw_policy(rng, f"{name}-{number}", sites) for number in range(count)]
+
+
+def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
+    """Draw calls of every kind by every workload, as many as `most`."""
+    rng = Random(f"{seed} asks")  # noqa: S311 - not a secret
+    asks = [
+        Ask(workload, site, port, payload, _draw_path(rng, payload))
+        for workload in (name for names in WORKLOADS.values() for name in names)
+        for site in sites
+        for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
+    ]
+    return rng.sample(asks, min(most, len(asks)))
+
+
+def draw_synthetic_asks(
+    seed: str, sites: tuple[Site, ...], names: list[Synthetic], most: int
+) -> list[Ask]:
+    """Draw calls for names that no workload has any business to know, dialled where hosts are."""
+    rng = Random(f"{seed} synthetic")  # noqa: S311 - not a secret
+    known = [
+        (name, site)
+        for name in names
+        for site in sites
+        if name.host.startswith(site.host.replace(".", "-"))
+    ]
+    workloads = [name for names in WORKLOADS.values() for name in names]
+    return [
+        Ask(rng.choice(workloads), Site(name.host, site.address), name.port, name.payload)
+        for name, site in rng.sample(known, min(most, len(known)))
+    ]
+
+
+def _draw_path(rng: Random, payload: Payload) -> str:
+    if payload is not Payload.HTTP:
+        return "/"
+    number = rng.randrange(10**9)
+    return rng.choice(("/", "/", f"/slow?seconds={SLOW_S}", f"{FAILS}&n={number}"))
+
+
+def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...]) -> Object:
+    """Draw until the API takes it: its rules forbid some combinations."""
+    namespace = rng.choice(TENANTS)
+    while True:
+        spec = _draw_spec(rng, sites)
+        if check_spec(spec)[0] is not None:
+            return {
+                "apiVersion": POLICY[0],
+                "kind": POLICY[1],
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": spec,
+            }
+
+
+def _draw_spec(rng: Random, sites: tuple[Site, ...]) -> Object:
+    gateway = rng.choices(("", SHARED, CLOSED), (45, 45, 10))[0]
+    spec: Object = {
+        "destinations": [
+            _draw_destination(rng, sites, direct=not gateway) for _ in range(rng.randint(1, 2))
+        ]
+    }
+    if gateway:
+        spec["gatewayRef"] = {"name": gateway}
+    source: Object = {}
+    if rng.random() < 0.35:
+        source["workloads"] = {"matchLabels": rng.choice(FROM)}
+    if gateway and rng.random() < 0.35:
+        source["serviceAccounts"] = rng.sample(ACCOUNTS, rng.randint(1, 2))
+    if source:
+        spec["from"] = source
+    return spec
+
+
+def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object:
+    payload = rng.choice(tuple(Payload))
+    if direct and payload is Payload.BYTES and rng.random() < 0.3:
+        chosen = rng.sample(sites, rng.randint(1, len(sites)))
+        return {
+            "addresses": [site.address for site in chosen],
+            "ports": [{"number": DIALLED_PORT, "protocol": "TCP"}],
+        }
+    one = payload is Payload.BYTES or rng.random() < 0.6
+    chosen = rng.sample(sites, 1 if one else len(sites))
+    originate = payload is Payload.HTTP and rng.random() < 0.4
+    destination: Object = {
+        "hosts": [site.host for site in chosen],
+        "ports": list(_draw_ports(rng, payload, originate=originate)),
+    }
+    if payload is Payload.BYTES:
+        destination["addresses"] = [chosen[0].address]
+    if originate:
+        destination["originateTLS"] = _draw_tls(rng, sites)
+    if payload is Payload.HTTP and rng.random() < 0.5:
+        destination["http"] = _draw_http(rng)
+    if rng.random() < 0.2:
+        endpoint = rng.choice([text for site in sites for text in (site.address, site.host)])
+        destination["backends"] = [{"name": "v1", "endpoints": [{"address": endpoint}]}]
+        if direct and rng.random() < 0.3:
+            destination["location"] = "Internal"
+    return destination
+
+
+def _draw_ports(rng: Random, payload: Payload, *, originate: bool) -> Iterator[Object]:
+    numbers = [number for number, spoken in PORTS.items() if spoken is payload]
+    for number in rng.sample(numbers, rng.randint(1, len(numbers))):
+        port: Object = {
+            "number": number,
+            "protocol": "TCP" if payload is Payload.BYTES else str(payload),
+        }
+        if originate:
+            port["targetPort"] = rng.choice((443, 8443))
+        elif rng.random() < 0.3:
+            port["targetPort"] = TARGETS[number]
+        yield port
+
+
+def _draw_tls(rng: Random, sites: tuple[Site, ...]) -> Object:
+    tls: Object = {}
+    if rng.random() < 0.5:
+        tls["serverName"] = rng.choice(sites).host
+    if rng.random() < 0.4:
+        tls["subjectAltNames"] = [rng.choice(sites).host]
+    return tls
+
+
+def _draw_http(rng: Random) -> Object:
+    http: Object = {}
+    if rng.random() < 0.6:
+        http["timeout"] = rng.choice(TIMEOUTS)
+    if rng.random() < 0.6:
+        retries = rng.choice(RETRIES)
+        # A try must not be longer than the whole.
+        if http.get("timeout") == TIMEOUTS[0]:
+            retries = {key: value for key, value in retries.items() if key != "perTryTimeout"}
+        http["retries"] = retries
+    return http

@@ -1,0 +1,203 @@
+"""Faults for the compiler: `python -m mesh.oracle.fault NAME` is `egressctl run` with one of them.
+
+Each takes what the compiler made and spoils it, as a mistake in one of its modules would.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from egress_operator.cli.main import main
+from egress_operator.compiler.group import Group
+from egress_operator.compiler.object import MESH, Desired, Kind, digest_spec, is_closed
+from egress_operator.compiler.plan import Memo, Plan, plan_namespace
+from egress_operator.compiler.source import NamespaceInput
+from egress_operator.reconcile import reconciler
+
+Spec = dict[str, Any]
+Fault = Callable[[Kind, Spec], bool]
+"""Spoils a spec in place; False: the object is left out."""
+
+
+def export_to_all(kind: Kind, spec: Spec) -> bool:
+    """Give the host to every namespace."""
+    if kind is Kind.SERVICE_ENTRY and spec["exportTo"] == ["."]:
+        spec["exportTo"] = ["*"]
+    return True
+
+
+def send_wrong_sni(kind: Kind, spec: Spec) -> bool:
+    """Ask for another server in TLS."""
+    for tls in _find_originated(kind, spec):
+        tls["sni"] = f"wrong.{tls['sni']}"
+    return True
+
+
+def omit_names(kind: Kind, spec: Spec) -> bool:
+    """Take any certificate."""
+    for tls in _find_originated(kind, spec):
+        tls.pop("subjectAltNames")
+    return True
+
+
+def open_closed_entry(kind: Kind, spec: Spec) -> bool:
+    """Let a host be reached past its routes."""
+    if kind is Kind.SERVICE_ENTRY and is_closed(spec):
+        spec["resolution"] = "DNS"
+    return True
+
+
+def widen_access(kind: Kind, spec: Spec) -> bool:
+    """Let whoever has the right name into the gateway."""
+    if kind is Kind.AUTHORIZATION_POLICY:
+        for rule in spec.get("rules", ()):
+            rule.pop("from")
+    return True
+
+
+def ignore_target(kind: Kind, spec: Spec) -> bool:
+    """Ask servers on the port that was dialled."""
+    if kind is Kind.SERVICE_ENTRY:
+        for port in spec["ports"]:
+            port.pop("targetPort", None)
+    return True
+
+
+def lose_timeout(kind: Kind, spec: Spec) -> bool:
+    """Let requests take for ever."""
+    for rule in _find_http(kind, spec):
+        rule.pop("timeout", None)
+    return True
+
+
+def retry_twice_over(kind: Kind, spec: Spec) -> bool:
+    """Try again on the gateway too."""
+    if _is_of_gateway(kind, spec):
+        for rule in _find_http(kind, spec):
+            rule["retries"] = {"attempts": 1, "retryOn": "503"}
+    return True
+
+
+def keep_headers(kind: Kind, spec: Spec) -> bool:
+    """Tell the outside who called."""
+    if _is_of_gateway(kind, spec):
+        for rule in _find_http(kind, spec):
+            rule.pop("headers")
+    return True
+
+
+def lose_authority(kind: Kind, spec: Spec) -> bool:
+    """Ask the outside for a synthetic name."""
+    if _is_of_gateway(kind, spec):
+        for rule in _find_http(kind, spec):
+            rule.pop("rewrite")
+    return True
+
+
+def ignore_source(kind: Kind, spec: Spec) -> bool:
+    """Let every workload of the namespace call."""
+    if kind is Kind.VIRTUAL_SERVICE:
+        for name in ("http", "tls", "tcp"):
+            for rule in spec.get(name, ()):
+                for match in rule.get("match", ()):
+                    match.pop("sourceLabels", None)
+    return True
+
+
+def lose_addresses(kind: Kind, spec: Spec) -> bool:
+    """Let a TCP host take its port from all others."""
+    if kind is Kind.SERVICE_ENTRY and spec["resolution"] != "NONE":
+        spec.pop("addresses", None)
+    return True
+
+
+def ignore_backends(kind: Kind, spec: Spec) -> bool:
+    """Seek a host by its own name although the policy says where it is."""
+    if kind is Kind.SERVICE_ENTRY and spec.get("endpoints") and "addresses" not in spec:
+        spec.pop("endpoints")
+        spec["resolution"] = "DNS"
+    return True
+
+
+def leave_private_name_open(kind: Kind, spec: Spec) -> bool:
+    """Let the private name of a host be a way round `from`."""
+    hosts = spec.get("hosts", ("",))
+    return kind is not Kind.VIRTUAL_SERVICE or not hosts[0].endswith(".direct.internal")
+
+
+FAULTS: Mapping[str, Fault] = {
+    fault.__name__: fault
+    for fault in (
+        export_to_all,
+        send_wrong_sni,
+        omit_names,
+        open_closed_entry,
+        widen_access,
+        ignore_target,
+        lose_timeout,
+        retry_twice_over,
+        keep_headers,
+        lose_authority,
+        ignore_source,
+        lose_addresses,
+        ignore_backends,
+        leave_private_name_open,
+    )
+}
+
+
+def _find_originated(kind: Kind, spec: Spec) -> Iterator[Spec]:
+    """Find the settings of TLS that goes to an outside server."""
+    if kind is not Kind.DESTINATION_RULE:
+        return
+    policy = spec.get("trafficPolicy", {})
+    for part in (policy, *policy.get("portLevelSettings", ())):
+        if part.get("tls", {}).get("mode") == "SIMPLE":
+            yield part["tls"]
+
+
+def _find_http(kind: Kind, spec: Spec) -> list[Spec]:
+    return spec.get("http", []) if kind is Kind.VIRTUAL_SERVICE else []
+
+
+def _is_of_gateway(kind: Kind, spec: Spec) -> bool:
+    return kind is Kind.VIRTUAL_SERVICE and MESH not in spec["gateways"]
+
+
+class _Spoiler:
+    """Spoils every plan; what is unchanged stays the identical value, as the planner asks."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._groups: dict[tuple[str, str], tuple[Group, Group]] = {}
+
+    def plan(self, inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
+        """Stand in for `plan_namespace`."""
+        plan = plan_namespace(inputs, memo)
+        groups = {
+            key: self._spoil_group(plan.namespace, group) for key, group in plan.groups.items()
+        }
+        return replace(plan, groups=groups)
+
+    def _spoil_group(self, namespace: str, group: Group) -> Group:
+        key = (namespace, group.key)
+        before, after = self._groups.get(key, (None, None))
+        if before is not group or after is None:
+            objects = tuple(self._spoil(group.objects))
+            after = replace(group, objects=objects)
+            self._groups[key] = (group, after)
+        return after
+
+    def _spoil(self, objects: tuple[Desired, ...]) -> Iterator[Desired]:
+        for desired in objects:
+            spec = deepcopy(dict(desired.spec))
+            if self._fault(desired.key.kind, spec):
+                yield replace(desired, spec=spec, spec_digest=digest_spec(spec))
+
+
+if __name__ == "__main__":
+    reconciler.plan_namespace = _Spoiler(FAULTS[sys.argv.pop()]).plan  # type: ignore[attr-defined]
+    sys.argv.append("run")
+    main()
