@@ -110,7 +110,8 @@ def test_a_namespace_whose_labels_are_not_known_may_use_every_open_gateway() -> 
     ("rules", "export_to"),
     [
         ((), (".",)),
-        ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,)),), ("*",)),
+        ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,)),), ()),
+        ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,), ("*",)),), ("*",)),
         ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,), ("a", "b")),), ("a", "b")),
         ((HandWritten("DestinationRule", "x", "", ("other",), ("a",)),), (".",)),
         ((HandWritten("ServiceEntry", "x", "", (SERVICE_HOST,), ("a",)),), (".",)),

@@ -97,10 +97,13 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: Neighbourhood) -
 
 
 def _find_export(hand_written: tuple[HandWritten, ...], host: str) -> tuple[str, ...]:
-    """Return the `exportTo` of the oldest DestinationRule by hand for a gateway's Service."""
+    """Return the `exportTo` of the oldest DestinationRule by hand for a gateway's Service.
+
+    It is empty where that one has none: to Istio this is not the same as `*`.
+    """
     rules = sorted(
         (item.created, item.name, item.export_to)
         for item in hand_written
         if item.kind == Kind.DESTINATION_RULE and host in item.hosts
     )
-    return (rules[0][2] or ("*",)) if rules else _DEFAULT_EXPORT
+    return rules[0][2] if rules else _DEFAULT_EXPORT

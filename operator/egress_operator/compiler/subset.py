@@ -11,9 +11,9 @@ def build_subset_spec(
     """Return the spec for the way to a gateway, as one subset of its Service.
 
     `useClientProtocol` keeps HTTP/2 for those who speak it. `export_to` is that of a
-    DestinationRule for the same Service that somebody wrote by hand, else `.`: Istio merges only
-    those with equal ones, and of unequal ones the routes of the younger break
-    (pilot/pkg/model/destination_rule.go, mergeDestinationRule).
+    DestinationRule for the same Service that somebody wrote by hand (without any, ours has none
+    either), else `.`: Istio merges only those with equal ones, and of unequal ones the routes of
+    the younger break (pilot/pkg/model/destination_rule.go, mergeDestinationRule).
     """
     pool = gateway.intent.traffic.get("connectionPool", {})
     policy = {
@@ -22,7 +22,7 @@ def build_subset_spec(
         "tls": {"mode": "ISTIO_MUTUAL", "sni": sni},
     }
     return {
-        "exportTo": list(export_to),
+        **({"exportTo": list(export_to)} if export_to else {}),
         "host": gateway.host,
         "subsets": [{"name": name, "trafficPolicy": policy}],
     }
