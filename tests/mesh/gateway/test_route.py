@@ -3,6 +3,7 @@
 import pytest
 
 from mesh.gateway.tenant import build_gateway_policy
+from mesh.traffic.http2_server import Http2Server
 from mesh.traffic.world import (
     APP,
     BATCH,
@@ -17,6 +18,7 @@ from mesh.traffic.world import (
 from testbed.client import Object
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
+from testbed.network import HOST_ADDRESS
 from testbed.outside import GRPC_PORT
 from testbed.request import (
     BLOCKED,
@@ -29,8 +31,6 @@ from testbed.request import (
 
 pytestmark = pytest.mark.mesh
 
-TRIES = 3
-"""Two retries."""
 HOST, OTHER, DB = "api.example", "other.example", "db.example"
 CALLERS = {"shop": CHECKOUT, "pay": APP}
 STRANGERS = {"shop": APP, "pay": CHECKOUT}
@@ -95,11 +95,47 @@ def test_one_host_with_http_and_tls(world: World, mesh: Mesh) -> None:
 
 
 @pytest.mark.usefixtures("shared")
-def test_one_port_direct_and_one_through_the_gateway(world: World, mesh: Mesh) -> None:
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(TLS,))))
+@pytest.mark.parametrize(
+    ("port", "text"),
+    [
+        (TLS, f"GET https://{HOST}/"),
+        ({"number": 8080, "protocol": "HTTP"}, f"GET http://{HOST}:8080/"),
+    ],
+    ids=["tls", "http"],
+)
+def test_one_port_direct_and_one_through_the_gateway(
+    world: World, mesh: Mesh, port: Object, text: str
+) -> None:
+    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(port,))))
     world.apply(build_policy("shop/plain", build_destination(HOST, ports=(HTTP,))))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", DIRECT)
-    mesh.expect(CHECKOUT, f"GET https://{HOST}/", VIA_GATEWAY)
+    mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+
+
+@pytest.mark.usefixtures("shared")
+def test_two_ports_of_a_host_lead_to_two_ports_outside(world: World, mesh: Mesh) -> None:
+    targets = {80: 8080, 8080: 80, 8000: 80}
+    ports = tuple(
+        {"number": number, "protocol": "HTTP", "targetPort": target}
+        for number, target in targets.items()
+    )
+    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=ports)))
+    for number, target in targets.items():
+        answer = mesh.expect(CHECKOUT, f"GET http://{HOST}:{number}/", VIA_GATEWAY).answer
+        assert answer is not None
+        assert answer.port == target
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("protocol", ["HTTP2", "GRPC"])
+def test_a_server_that_speaks_http2_alone(world: World, mesh: Mesh, protocol: str) -> None:
+    host = "http2.example"
+    mesh.names.set(host, HOST_ADDRESS)
+    with Http2Server(host) as server:
+        port = {"number": 80, "protocol": protocol, "targetPort": server.port}
+        world.apply(build_gateway_policy("shop/web", build_destination(host, ports=(port,))))
+        mesh.expect(CHECKOUT, f"GET http://{host}/", VIA_GATEWAY)
+        assert server.strangers == []
 
 
 @pytest.mark.usefixtures("shared")
@@ -127,14 +163,27 @@ def test_the_outside_learns_nothing_of_the_inside(world: World, mesh: Mesh) -> N
 
 
 @pytest.mark.usefixtures("shared")
-def test_retries_are_made_on_one_hop(world: World, mesh: Mesh) -> None:
-    http = {"retries": {"attempts": 2, "codes": [503]}}
+@pytest.mark.parametrize(
+    ("http", "status", "tries"),
+    [
+        ({}, 503, 1),
+        ({}, 0, 1),
+        ({"timeout": "5s"}, 503, 1),
+        ({"retries": {"attempts": 2, "codes": [503]}}, 503, 3),
+        ({"retries": {"attempts": 2, "codes": [503]}}, 0, 3),
+    ],
+    ids=["none", "none-reset", "timeout", "two", "two-reset"],
+)
+def test_retries_are_made_on_one_hop(
+    world: World, mesh: Mesh, http: Object, status: int, tries: int
+) -> None:
+    """A connection that breaks behind the gateway is a 503 before it."""
     world.apply(build_gateway_policy("shop/web", build_destination(HOST, http=http)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
     mesh.settle()
-    path = "/fail?times=9&status=503"
+    path = f"/fail?times=9&status={status}"
     mesh.request(CHECKOUT, f"GET http://{HOST}{path}")
-    assert mesh.outside.count(HOST, path) == TRIES
+    assert mesh.outside.count(HOST, path) == tries
 
 
 @pytest.mark.usefixtures("shared")
