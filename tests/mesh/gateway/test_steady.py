@@ -21,11 +21,11 @@ from mesh.traffic.world import (
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
-from testbed.request import DIRECT, VIA_GATEWAY
+from testbed.request import BLOCKED, DIRECT, VIA_GATEWAY, Verdict
 
 pytestmark = pytest.mark.mesh
 
-HOST, OTHER, DB = "api.example", "other.example", "db.example"
+HOST, OTHER, DB, MORE = "api.example", "other.example", "db.example", "more.example"
 CALLS = (f"GET http://{HOST}/", f"GET https://{OTHER}/", f"TCP {DB}:5432")
 FINE = frozenset({DIRECT, VIA_GATEWAY})
 SETTLE_S = "1"
@@ -221,7 +221,15 @@ def test_a_second_policy_joins_and_leaves(steady_world: World, mesh: Mesh) -> No
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_operator_is_killed_in_the_middle(steady_world: World, mesh: Mesh) -> None:
+@pytest.mark.parametrize(
+    ("end", "gap"),
+    [(World.kill_operator, BETWEEN), (World.stop_operator, 0)],
+    ids=["killed", "replaced"],
+)
+def test_the_operator_ends_in_the_middle(
+    steady_world: World, mesh: Mesh, end: Callable[[World], None], gap: int
+) -> None:
+    """Its successor has another configuration, and the last one the first one again."""
     world = steady_world
     world.apply(build_direct(mesh))
     for text in CALLS:
@@ -229,15 +237,52 @@ def test_the_operator_is_killed_in_the_middle(steady_world: World, mesh: Mesh) -
         mesh.expect(BATCH, text, DIRECT)
 
     def change(load: Load) -> None:
-        for policy in (build_through(mesh), build_direct(mesh)):
+        for policy, settings in (
+            (build_through(mesh), {"EGRESS_SETTLE": "2", "EGRESS_LOG_FORMAT": "json"}),
+            (build_direct(mesh), {"EGRESS_SETTLE": SETTLE_S}),
+        ):
             mesh.apply(policy)
             load.wait(BETWEEN // 2)
-            world.kill_operator()
-            load.wait(BETWEEN)
-            world.start_operator(EGRESS_SETTLE=SETTLE_S)
+            assert world.condition("shop/web", "Ready").get("status") != "True"
+            end(world)
+            load.wait(gap)
+            world.start_operator(**settings)
             world.apply(policy)
             mesh.settle()
             load.wait(BETWEEN)
+
+    run_load(mesh, change)
+
+
+@pytest.mark.usefixtures("shared")
+def test_other_ports_and_hosts_of_the_policy_come_and_go(steady_world: World, mesh: Mesh) -> None:
+    """Those of the requests stay, in the very destinations that are edited."""
+    world = steady_world
+    plain, encrypted, database = build_destinations(mesh)
+    second = {"number": 8080, "protocol": "HTTP"}
+    third = {"number": 8443, "protocol": "TLS"}
+    more_ports = {**plain, "ports": [*plain["ports"], second, third]}
+    more_hosts = {**encrypted, "hosts": [*encrypted["hosts"], HOST, MORE]}
+    here = (f"GET http://{HOST}:8080/", f"GET https://{HOST}:8443/", f"GET https://{MORE}/")
+    mesh.outside.add(MORE)
+    world.apply(build_through(mesh))
+    for text in CALLS:
+        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+        mesh.expect(BATCH, text, VIA_GATEWAY)
+
+    def edit(first: Object, other: Object, verdicts: Sequence[Verdict], load: Load) -> None:
+        world.apply(build_gateway_policy("shop/web", first, other, database))
+        for text, verdict in zip(here, verdicts, strict=True):
+            mesh.expect(CHECKOUT, text, verdict)
+        mesh.settle()
+        load.wait(BETWEEN)
+
+    def change(load: Load) -> None:
+        edit(more_ports, encrypted, (VIA_GATEWAY, VIA_GATEWAY, BLOCKED), load)
+        edit(more_ports, more_hosts, (VIA_GATEWAY, VIA_GATEWAY, VIA_GATEWAY), load)
+        only_second = {**plain, "ports": [*plain["ports"], second]}
+        edit(only_second, more_hosts, (VIA_GATEWAY, BLOCKED, VIA_GATEWAY), load)
+        edit(plain, encrypted, (BLOCKED, BLOCKED, BLOCKED), load)
 
     run_load(mesh, change)
 
