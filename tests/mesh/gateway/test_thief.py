@@ -1,5 +1,6 @@
 """A tenant who tries to use what is another tenant's, or the gateway itself."""
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -8,18 +9,21 @@ from delivery.admission import TENANT_USER, build_policies, find_refusal, login
 from mesh.gateway.handmade import NETWORKING, build_item
 from mesh.gateway.tenant import SHARED, build_gateway_policy
 from mesh.traffic.world import APP, CHECKOUT, HTTP, TLS, World, build_destination, build_policy
-from testbed.client import Client, Object
+from testbed.client import ApiError, Client, Object
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, Gateway
 from testbed.identity import apply_identity
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DENIED_403, NOT_FOUND_404, REACHED, VIA_GATEWAY, call
+from testbed.sweep import PREFIX
 
 pytestmark = pytest.mark.mesh
 
 HOST, OTHER = "api.example", "other.example"
 PLAIN, ENCRYPTED = f"GET http://{HOST}/", f"GET https://{OTHER}/"
 SERVICE = f"{EGRESS.name}.{EGRESS.namespace}.svc.cluster.local"
+METADATA = "169.254.169.254"
+"""Where clouds tell machines of their rights."""
 IN_FORCE_S = 20.0
 
 
@@ -116,6 +120,36 @@ def build_capture(behind: str) -> Object:
     return build_item("ServiceEntry", "captured", "pay", spec)
 
 
+def build_server(protocol: str, mode: str = "") -> Object:
+    """Build a server for every host on the gateway's port, with TLS where there is a mode."""
+    port = {"number": 443, "name": f"{protocol.lower()}-443", "protocol": protocol}
+    return {"port": port, "hosts": ["*"], **({"tls": {"mode": mode}} if mode else {})}
+
+
+def build_greedy(*servers: Object) -> Object:
+    """Build a Gateway of `pay` on the shared pods."""
+    spec = {"selector": {"istio": "egressgateway"}, "servers": list(servers)}
+    return build_item("Gateway", "greedy", "pay", spec)
+
+
+def build_bound(gateway: str) -> Object:
+    """Build a route of `pay` on a Gateway of the operator's."""
+    rule = {"route": [{"destination": {"host": HOST, "port": {"number": 80}}}]}
+    spec = {"hosts": ["*"], "gateways": [gateway], "http": [rule]}
+    return build_item("VirtualService", "bound", "pay", spec)
+
+
+def build_alias(name: str) -> Object:
+    """Build a Service of `pay` that stands for a name."""
+    spec = {
+        "type": "ExternalName",
+        "externalName": name,
+        "ports": [{"name": "https", "port": 443}],
+    }
+    metadata = {"name": "alias", "namespace": "pay"}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
 def test_a_borrowed_server_name_is_denied(world: World, mesh: Mesh, victim: str) -> None:
     """Also without the admission policies: the gateway looks at who comes."""
     mesh.names.set("forged.example", mesh.outside.address_of(HOST))
@@ -206,6 +240,24 @@ def test_a_host_that_leads_to_the_gateway_itself_reaches_nothing(
     assert outcome.verdict not in REACHED
 
 
+def test_a_name_is_followed_to_the_metadata_service_and_its_address_is_refused(
+    world: World, mesh: Mesh, shared: Object
+) -> None:
+    """The operator judges what is written, not what name servers answer: the network must."""
+    assert shared
+    route = ["ip", "-n", f"{PREFIX}ext", "route", "replace", "local", METADATA, "dev", "lo"]
+    subprocess.run(route, check=True, timeout=10)
+    mesh.outside.add("metadata.example", address=METADATA)
+    world.apply(build_gateway_policy("pay/web", build_destination("metadata.example")))
+    mesh.expect(APP, "GET http://metadata.example/", VIA_GATEWAY)
+    for more in (
+        {"addresses": [METADATA]},
+        {"backends": [{"name": "x", "endpoints": [{"address": METADATA}]}]},
+    ):
+        with pytest.raises(ApiError, match="metadata"):
+            mesh.apply(build_gateway_policy("pay/web", build_destination(HOST, **more)))
+
+
 @pytest.fixture
 def thief(mesh: Mesh) -> Iterator[Client]:
     """Put the admission policies in force and give a tenant who may write Istio objects."""
@@ -230,12 +282,21 @@ def test_with_the_admission_policies_no_attack_can_be_written(
     assert gateway.addresses
     world.wait_gateway(SHARED, "Isolated", "True")
     behind = find_behind(world, HOST)
+    servers = world.client.list_objects(NETWORKING, "Gateway", "shop")
+    stolen = {"tls": {"mode": "MUTUAL", "credentialName": "shop.bank"}}
     attacks = [
         build_capture(behind),
+        build_capture(SERVICE),
+        *(build_bound(f"shop/{item['metadata']['name']}") for item in servers),
+        build_item("DestinationRule", "x", "pay", {"host": HOST, "trafficPolicy": stolen}),
+        build_greedy(build_server("HTTP")),
+        build_alias(behind),
         *build_forged_way(f"{victim}.shop.egress.internal", behind)[:1],
         *build_gateway_theft(behind)[1:],
         build_item("DestinationRule", "x", "pay", {"host": behind, "exportTo": [EGRESS.namespace]}),
     ]
+    # The API server learns of a gateway a moment after it has the policy that asks for it.
+    wait_until(lambda: find_refusal(thief, build_capture(SERVICE)), IN_FORCE_S, "it is guarded")
     for attack in attacks:
         assert "egress-operator.io" in find_refusal(thief, attack), attack
     ordinary = build_item(
@@ -253,6 +314,72 @@ def test_with_the_admission_policies_no_attack_can_be_written(
     assert find_refusal(thief, ordinary) == ""
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     mesh.expect(APP, PLAIN, BLOCKED)
+
+
+def test_a_server_for_every_name_takes_nothing(
+    world: World, mesh: Mesh, shared: Object, thief: Client
+) -> None:
+    """Nobody refuses it, and it is older than those of the operator."""
+    assert shared
+    server = build_server("HTTPS", "ISTIO_MUTUAL")
+    rule = {"route": [{"destination": {"host": HOST, "port": {"number": 80}}}]}
+    route = {"hosts": ["*"], "gateways": ["greedy"], "http": [rule]}
+    for item in (build_greedy(server), build_item("VirtualService", "greedy", "pay", route)):
+        assert find_refusal(thief, item) == ""
+        mesh.apply(item)
+    mesh.settle()
+    world.apply(
+        build_gateway_policy(
+            "shop/web",
+            build_destination(OTHER, ports=(HTTP, TLS)),
+        )
+    )
+    mesh.expect(CHECKOUT, f"GET http://{OTHER}/", VIA_GATEWAY)
+    mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
+    mesh.names.set("forged.example", mesh.outside.address_of(HOST))
+    mesh.apply(*build_forged_way("anything.example", HOST))
+    mesh.expect(APP, "GET http://forged.example/", DENIED_403)
+
+
+def test_a_server_whose_secret_is_missing_holds_up_the_changes_of_all(
+    world: World, mesh: Mesh, shared: Object, thief: Client
+) -> None:
+    """A limit that docs/operate/isolation.md tells of."""
+    assert shared
+    first = build_destination(HOST, ports=(HTTP,))
+    world.apply(build_gateway_policy("shop/web", first))
+    mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
+    server = build_server("HTTPS", "SIMPLE")
+    server["tls"]["credentialName"] = "missing"
+    waiting = build_greedy(server)
+    assert find_refusal(thief, waiting) == ""
+    mesh.apply(waiting)
+    mesh.settle()
+
+    world.apply(build_gateway_policy("shop/web", first, build_destination(OTHER, ports=(TLS,))))
+    mesh.settle()
+    mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
+    assert mesh.request(CHECKOUT, ENCRYPTED).verdict not in REACHED
+
+    mesh.delete(waiting)
+    mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
+
+
+def test_an_alias_of_the_gateway_s_service_leads_nowhere(
+    mesh: Mesh, victim: str, thief: Client
+) -> None:
+    assert victim
+    rule, entry, route = build_forged_way("anything.example", HOST)
+    rule["spec"]["host"] = "alias.pay.svc.cluster.local"
+    destination = route["spec"]["http"][0]["route"][0]["destination"]
+    destination["host"] = "alias.pay.svc.cluster.local"
+    mesh.names.set("forged.example", mesh.outside.address_of(HOST))
+    for item in (build_alias(SERVICE), rule, entry, route):
+        assert find_refusal(thief, item) == ""
+        mesh.apply(item)
+    mesh.settle()
+    assert mesh.request(APP, "GET http://forged.example/").verdict not in REACHED
+    mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
 
 
 def test_without_the_admission_policies_the_gateway_says_so(world: World, shared: Object) -> None:
