@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.gateway.tenant import TENANTS, build_egress_gateway
+from mesh.gateway.tenant import SHARED, TENANTS, build_egress_gateway
 from mesh.traffic.world import World
 from testbed.client import Object
 from testbed.gateway import Gateway
@@ -19,10 +19,15 @@ def gateway(mesh: Mesh) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def shared(world: World, gateway: Gateway) -> Object:
-    """Give the EgressGateway `shared` on that gateway, open to both tenants."""
+def labelled(mesh: Mesh) -> None:
+    """Let the EgressGateway `shared` select both tenants, when there is one."""
     for namespace in TENANTS:
-        world.mesh.label(namespace, {"egress": "shared"})
+        mesh.label(namespace, {"egress": SHARED})
+
+
+@pytest.fixture
+def shared(world: World, gateway: Gateway, labelled: None) -> Object:  # noqa: ARG001 - a condition
+    """Give the EgressGateway `shared` on that gateway, open to both tenants."""
     (written,) = world.mesh.apply(build_egress_gateway(gateway))
     return written
 
