@@ -67,7 +67,7 @@ def test_the_address_that_the_server_saw_tells_the_way(
     headers = {SERVER_HEADER: "api.example", "server": "envoy"} if status else {}
     result = Result(status=status, headers=headers, body=build_answer(peer))
 
-    outcome = judge(result, OWN, frozenset({GATEWAY}))
+    outcome = judge(result, frozenset({OWN}), frozenset({GATEWAY}))
 
     assert (outcome.verdict, outcome.peer, outcome.status) == (verdict, peer, status or None)
 
@@ -87,11 +87,11 @@ def test_the_address_that_the_server_saw_tells_the_way(
 def test_an_answer_of_the_proxy_is_no_answer_of_the_server(status: int, verdict: Verdict) -> None:
     forged = Result(status=status, headers={"server": "envoy"}, body=build_answer(OWN))
 
-    assert judge(forged, OWN).verdict is verdict
+    assert judge(forged, frozenset({OWN})).verdict is verdict
 
 
 def test_an_answer_of_nobody_known_is_an_error() -> None:
-    outcome = judge(Result(status=502, headers={"server": "else"}, body="hm"), OWN)
+    outcome = judge(Result(status=502, headers={"server": "else"}, body="hm"), frozenset({OWN}))
 
     assert outcome.verdict is Verdict.ERROR
     assert "neither a server nor a proxy" in outcome.detail
@@ -109,7 +109,7 @@ def test_an_answer_of_nobody_known_is_an_error() -> None:
     ],
 )
 def test_an_end_without_an_answer_has_its_verdict(error: str, verdict: Verdict) -> None:
-    assert judge(Result(error=error), OWN).verdict is verdict
+    assert judge(Result(error=error), frozenset({OWN})).verdict is verdict
 
 
 def test_whoever_answers_must_be_the_called_host_with_200() -> None:

@@ -159,10 +159,10 @@ class PlainCaller:
         return None
 
     def _connect(self, order: Order) -> socket.socket:
+        target = order.address or order.host
+        family = socket.AF_INET6 if ":" in target else socket.AF_INET
         try:
-            found = socket.getaddrinfo(
-                order.address or order.host, order.port, socket.AF_INET, socket.SOCK_STREAM
-            )
+            found = socket.getaddrinfo(target, order.port, family, socket.SOCK_STREAM)
         except socket.gaierror as error:
             raise EndError("resolve", error) from error
         try:

@@ -5,7 +5,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from dnslib import QTYPE, RCODE, RR, A, DNSRecord
+from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSRecord
 
 PORT = 53
 TTL_S = 1
@@ -15,7 +15,10 @@ POLL_S = 0.05
 
 
 class NameServer:
-    """Answers A queries over UDP from a table that may change at any time. A context manager."""
+    """Answers A and AAAA queries over UDP from a table that may change at any time.
+
+    A context manager.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -75,14 +78,15 @@ class NameServer:
         return Handler
 
     def answer(self, query: bytes) -> bytes:
-        """Build the reply packet. Only A has records; another type of a known name has none."""
+        """Build the reply packet. Other types than A and AAAA of a known name have no records."""
         request = DNSRecord.parse(query)
         reply = request.reply()
         addresses = self.find(str(request.q.qname).rstrip(".").lower())
         if addresses is None:
             reply.header.rcode = RCODE.NXDOMAIN
-        elif request.q.qtype == QTYPE.A:
-            for address in addresses:
-                reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(address), ttl=TTL_S))
+        for address in addresses or ():
+            kind, record = (QTYPE.AAAA, AAAA) if ":" in address else (QTYPE.A, A)
+            if request.q.qtype == kind:
+                reply.add_answer(RR(request.q.qname, kind, rdata=record(address), ttl=TTL_S))
         packed: bytes = reply.pack()
         return packed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testbed.caller import Order
 from testbed.measure import ProxySize, read_size
-from testbed.network import Netns, Network, capture_outbound
+from testbed.network import Netns, Network, build_ipv6, capture_outbound
 from testbed.process import Process
 from testbed.proxy import Credential, start_proxy, wait_for_proxy
 from testbed.request import CONTROL, GRPC_SCHEMES, Outcome, judge, send, start_caller
@@ -32,14 +32,22 @@ class Member:
         self._processes = dict[str, Process]()
         self._lock = threading.Lock()
 
+    @property
+    def addresses(self) -> frozenset[str]:
+        """All that a server may see of it."""
+        ipv6 = {build_ipv6(self.address)} if self.workload.dual_stack else set()
+        return frozenset({self.address, *ipv6})
+
     def connect(self, network: Network, ca_file: Path) -> None:
         """Make the namespace, capture its traffic unless it is a gateway, start the application."""
         workload = self.workload
         self.directory.mkdir(parents=True)
         self.netns = network.add(f"{workload.namespace}-{workload.name}", self.address, ca_file)
         self._ca_file = ca_file
+        if workload.dual_stack:
+            network.add_ipv6(self.netns)
         if workload.role is Role.SIDECAR:
-            capture_outbound(self.netns, dns=workload.dns_capture)
+            capture_outbound(self.netns, dns=workload.dns_capture, ipv6=workload.dual_stack)
         self._start_application(APPLICATION)
 
     def start_proxy(self, credential: Credential, programs: Path) -> None:
@@ -73,7 +81,7 @@ class Member:
             if application not in self._processes:
                 self._start_application(application)
         result = send(order, self.directory / application / CONTROL)
-        return judge(result, self.address, gateways)
+        return judge(result, self.addresses, gateways)
 
     def ask_proxy(self, path: str) -> str:
         """Get a page of Envoy's admin interface, such as `/config_dump` or `/clusters`."""

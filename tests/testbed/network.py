@@ -6,7 +6,8 @@
 
 The bridge is not in the host's namespace, so the host's packet filter never sees the traffic, and
 one link is all that the host gets. The addresses of the outside world are routed inside the
-workloads' namespaces only: on the host they could hide real ones.
+workloads' namespaces only: on the host they could hide real ones. A workload may have an IPv6
+address as well, and what is dialled by IPv6 then goes the same ways.
 """
 
 import os
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +28,7 @@ HOST_ADDRESS = "10.10.0.1"
 EXT_ADDRESS = "10.10.0.2"
 MESH_NETWORK = "10.10.0.0/16"
 OUTSIDE_NETWORK = "198.51.100.0/24"
+OUTSIDE_NETWORK_V6 = "2001:db8::/64"
 PROXY_ID = 1337
 """User and group of the proxy: its own traffic is not captured."""
 HUB = f"{PREFIX}hub"
@@ -51,6 +54,19 @@ class Netns:
         return [*words, *(str(word) for word in argv)]
 
 
+@dataclass(frozen=True)
+class Loopback:
+    """Local addresses of one IP version."""
+
+    own: str
+    inbound: str
+    """From which a proxy calls its own application."""
+
+
+LOOPBACK_V4 = Loopback("127.0.0.1/32", "127.0.0.6/32")
+LOOPBACK_V6 = Loopback("::1/128", "::6/128")
+
+
 class Network:
     """The bridge, our address on it and the namespaces: a context manager.
 
@@ -62,6 +78,7 @@ class Network:
         self._lock = sweep.Lock()
         self._leash = 0
         self._links = 0
+        self._has_ipv6 = False
 
     def __enter__(self) -> Self:
         self._lock.acquire()
@@ -104,6 +121,22 @@ class Network:
         _batch(netns.name, f"route add local {OUTSIDE_NETWORK} dev lo")
         return netns
 
+    def add_ipv6(self, netns: Netns) -> None:
+        """Give a namespace an IPv6 address as well, and the way to the outside by it."""
+        if not self._has_ipv6:
+            outside = Netns(f"{PREFIX}ext", EXT_ADDRESS)
+            _batch(
+                outside.name,
+                _build_ipv6_address(outside),
+                f"route add local {OUTSIDE_NETWORK_V6} dev lo",
+            )
+            self._has_ipv6 = True
+        _batch(
+            netns.name,
+            _build_ipv6_address(netns),
+            f"route add default via {build_ipv6(EXT_ADDRESS)}",
+        )
+
     def _connect(self, name: str, address: str) -> Netns:
         full = f"{PREFIX}{name}"
         self._links += 1
@@ -139,25 +172,39 @@ class Network:
         self._lock.release()
 
 
-def capture_outbound(netns: Netns, *, dns: bool = False) -> None:
+def build_ipv6(address: str) -> str:
+    """Build the IPv6 address that belongs to an IPv4 address on the bridge. Pure."""
+    return str(IPv6Address(f"fd10::{address}"))
+
+
+def _build_ipv6_address(netns: Netns) -> str:
+    # Nobody else can have it, so there is no need to wait until the kernel has found out.
+    return f"address add {build_ipv6(netns.address)}/64 dev eth0 nodad"
+
+
+def capture_outbound(netns: Netns, *, dns: bool = False, ipv6: bool = False) -> None:
     """Lead outgoing TCP of everybody but the proxy to the sidecar's port 15001.
 
-    With `dns`, queries go to the agent's name server on 15053 as well. These are the rules of
-    `istio-iptables`, without those for incoming traffic.
+    With `dns`, queries go to the agent's name server on 15053 as well; with `ipv6`, what is dialled
+    by IPv6 is captured too. These are the rules of `istio-iptables`, without those for incoming
+    traffic.
     """
     _run(
         *netns.command("iptables-restore", "--wait"),
         text=build_rule_text(dns=dns),
     )
+    if ipv6:
+        lines = ["*nat", *build_capture_rules(LOOPBACK_V6), "COMMIT", ""]
+        _run(*netns.command("ip6tables-restore", "--wait"), text="\n".join(lines))
 
 
 def build_rule_text(*, dns: bool) -> str:
     """Build what iptables-restore reads. Pure."""
     zones = ["*raw", *build_zone_rules(), "COMMIT"] if dns else []
-    return "\n".join(["*nat", *build_capture_rules(dns=dns), "COMMIT", *zones, ""])
+    return "\n".join(["*nat", *build_capture_rules(LOOPBACK_V4, dns=dns), "COMMIT", *zones, ""])
 
 
-def build_capture_rules(*, dns: bool) -> list[str]:
+def build_capture_rules(loopback: Loopback, *, dns: bool = False) -> list[str]:
     """Build the lines of the nat table, in order. Pure."""
     names = "-A OUTPUT -p udp --dport 53 -m owner ! --uid-owner"
     return [
@@ -166,11 +213,11 @@ def build_capture_rules(*, dns: bool) -> list[str]:
         "-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001",
         *([f"{names} {PROXY_ID} -j REDIRECT --to-ports 15053"] if dns else []),
         "-A OUTPUT -p tcp -j ISTIO_OUTPUT",
-        "-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN",
+        f"-A ISTIO_OUTPUT -s {loopback.inbound} -o lo -j RETURN",
         f"-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner {PROXY_ID} -j RETURN",
         f"-A ISTIO_OUTPUT -m owner --uid-owner {PROXY_ID} -j RETURN",
         f"-A ISTIO_OUTPUT -m owner --gid-owner {PROXY_ID} -j RETURN",
-        "-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN",
+        f"-A ISTIO_OUTPUT -d {loopback.own} -j RETURN",
         "-A ISTIO_OUTPUT -j ISTIO_REDIRECT",
     ]
 

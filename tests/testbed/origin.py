@@ -37,7 +37,8 @@ from testbed import websocket
 SERVER_HEADER = "x-outside-server"
 """On every HTTP answer of this program, and of nobody else: an answer without it is a proxy's."""
 CONTROL_LIMIT = 1 << 20
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - all addresses of a namespace that holds nothing else
+EVERYWHERE = None
+"""All addresses, of both IP versions, of a namespace that holds nothing else."""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ def _build_environment(workload: Workload, address: str, credential: Credential)
         "CA_ADDR": credential.discovery_address,
         "JWT_POLICY": "third-party-jwt",
         **(capture if workload.dns_capture else {}),
+        **({"ISTIO_DUAL_STACK": "true"} if workload.dual_stack else {}),
     }
 
 

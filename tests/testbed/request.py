@@ -213,8 +213,8 @@ def _is_listening(control: Path) -> bool:
         return True
 
 
-def judge(result: Result, own: str, gateways: frozenset[str] = frozenset()) -> Outcome:
-    """Decide what a result means for a workload with the address `own`. Pure."""
+def judge(result: Result, own: frozenset[str], gateways: frozenset[str] = frozenset()) -> Outcome:
+    """Decide what a result means for a workload with the addresses `own`. Pure."""
     answer = _read_answer(result)
     verdict, detail = _decide(result, answer, own, gateways)
     return Outcome(
@@ -229,7 +229,7 @@ def judge(result: Result, own: str, gateways: frozenset[str] = frozenset()) -> O
 
 
 def _decide(
-    result: Result, answer: Answer | None, own: str, gateways: frozenset[str]
+    result: Result, answer: Answer | None, own: frozenset[str], gateways: frozenset[str]
 ) -> tuple[Verdict, str]:
     if result.error:
         return _OF_ERROR.get(result.error, Verdict.ERROR), f"{result.error}: {result.detail}"
@@ -238,7 +238,7 @@ def _decide(
         if result.headers.get("server") != PROXY_NAME:
             return Verdict.ERROR, f"an answer of neither a server nor a proxy: {result.body[:80]!r}"
         return verdict, f"the proxy's answer: {result.body[:80]!r}"
-    if answer.peer == own:
+    if answer.peer in own:
         return DIRECT, ""
     if answer.peer in gateways:
         return VIA_GATEWAY, ""

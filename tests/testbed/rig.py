@@ -78,7 +78,7 @@ class Rig:
         member = Member(workload, f"{SUBNET}.{next(self.numbers)}", home)
         stack.callback(member.stop)
         if workload.role is Role.ROUTER:
-            self.gateways.add(member.address)
+            self.gateways.update(member.addresses)
         member.connect(self.network, self.outside.ca_file)
         _join(self.control_plane, self.istiod, member, self.directory / PROGRAMS)
         self.members[workload.key] = member

@@ -39,6 +39,8 @@ class Workload:
     """
     proxy_config: Mapping[str, object] = field(default_factory=dict)
     """More keys of the proxy's own ProxyConfig."""
+    dual_stack: bool = False
+    """Whether it has an IPv6 address too; istiod must be told to serve both."""
 
     @property
     def key(self) -> str:
