@@ -139,6 +139,41 @@ def test_nobody_takes_the_gateway_s_port_for_plain_text(tenant: Client, protocol
     assert ask({"istio": "egressgateway", "app": "ingress"}) == ""
 
 
+def build_server(number: int = 443, mode: str = "ISTIO_MUTUAL", *hosts: str) -> Object:
+    """Make a tenant's Gateway on the pods of the managed one."""
+    server = {
+        "port": {"number": number, "name": "a", "protocol": "HTTPS"},
+        "tls": {"mode": mode, "credentialName": "a"},
+        "hosts": hosts or ["a.example.com"],
+    }
+    spec = {"selector": {"istio": "egressgateway"}, "servers": [server]}
+    return build_object(ISTIO, "Gateway", spec)
+
+
+@pytest.mark.usefixtures("managed")
+@pytest.mark.parametrize("mode", ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "AUTO_PASSTHROUGH"])
+def test_nobody_lets_the_gateway_s_port_wait_for_a_certificate(tenant: Client, mode: str) -> None:
+    words = find_refusal(tenant, build_server(443, mode))
+    assert f"'{EXPORTS}'" in words
+    assert "mode ISTIO_MUTUAL or PASSTHROUGH" in words
+    assert find_refusal(tenant, build_server(8443, mode)) == ""
+    for harmless in ("ISTIO_MUTUAL", "PASSTHROUGH"):
+        assert find_refusal(tenant, build_server(443, harmless)) == ""
+
+
+@pytest.mark.usefixtures("managed")
+@pytest.mark.parametrize(
+    "host", ["pay/a.example.com", "./a.example.com", "shop/*", "A.example.com", "*/A.example.com"]
+)
+def test_nobody_spells_a_server_s_name_in_another_way(tenant: Client, host: str) -> None:
+    words = find_refusal(tenant, build_server(443, "ISTIO_MUTUAL", "b.example.com", host))
+    assert f"'{EXPORTS}'" in words
+    assert f"{host} on port 443 of the EgressGateway shared" in words
+    assert find_refusal(tenant, build_server(8443, "ISTIO_MUTUAL", host)) == ""
+    for harmless in ("a.example.com", "*/a.example.com", "*", "*.example.com"):
+        assert find_refusal(tenant, build_server(443, "ISTIO_MUTUAL", harmless)) == ""
+
+
 @pytest.mark.parametrize("authorization", ["DryRun", "None"])
 def test_gateway_that_is_not_managed_has_no_effect(
     guarded: ControlPlane, tenant: Client, managed: Object, authorization: str

@@ -27,7 +27,7 @@ class Tenant:
     namespace: str
     gateway: Gateway
     export_to: tuple[str, ...]
-    """`exportTo` of the DestinationRules for the gateway's Service in this namespace, or nothing."""
+    """`exportTo` of DestinationRules for the gateway's Service in this namespace; () for none."""
     is_scoped: bool
     """Whether objects of kind Gateway stand in the gateway's namespace."""
 

@@ -341,27 +341,44 @@ def test_a_server_for_every_name_takes_nothing(
     mesh.expect(APP, "GET http://forged.example/", DENIED_403)
 
 
-def test_a_server_whose_secret_is_missing_holds_up_the_changes_of_all(
+def build_waiting() -> Object:
+    """Build a server that waits for a certificate which is not there."""
+    server = build_server("HTTPS", "SIMPLE")
+    server["tls"]["credentialName"] = "missing"
+    return build_greedy(server)
+
+
+def build_doubled() -> Object:
+    """Build two servers that Istio tells apart, and Envoy does not."""
+    server = build_server("HTTPS", "ISTIO_MUTUAL")
+    port = server["port"]
+    return build_greedy(
+        {**server, "hosts": ["pay/a.example"]},
+        {**server, "hosts": ["*/a.example"], "port": {**port, "name": "another"}},
+    )
+
+
+def test_a_server_that_holds_up_the_changes_of_all_is_refused(
     world: World, mesh: Mesh, shared: Object, thief: Client
 ) -> None:
-    """A limit that docs/operate/isolation.md tells of."""
     assert shared
     first = build_destination(HOST, ports=(HTTP,))
     world.apply(build_gateway_policy("shop/web", first))
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
-    server = build_server("HTTPS", "SIMPLE")
-    server["tls"]["credentialName"] = "missing"
-    waiting = build_greedy(server)
-    assert find_refusal(thief, waiting) == ""
-    mesh.apply(waiting)
-    mesh.settle()
+    wait_until(lambda: find_refusal(thief, build_capture(SERVICE)), IN_FORCE_S, "it is guarded")
+    for attack in (build_waiting(), build_doubled()):
+        assert "for everybody" in find_refusal(thief, attack), attack
 
+    # What it would do, written where nobody refuses it.
+    attack = build_waiting()
+    attack["metadata"]["namespace"] = EGRESS.namespace
+    mesh.apply(attack)
+    mesh.settle()
     world.apply(build_gateway_policy("shop/web", first, build_destination(OTHER, ports=(TLS,))))
     mesh.settle()
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     assert mesh.request(CHECKOUT, ENCRYPTED).verdict not in REACHED
-
-    mesh.delete(waiting)
+    mesh.delete(attack)
     mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
 
 
