@@ -173,7 +173,14 @@ def test_settings_of_the_way() -> None:
 
 
 def test_the_operator_s_own_names_are_nobody_s() -> None:
-    assert ask(build_world(SMALLEST), host="x.shop.egress.internal").fate is Fate.RESERVED
+    for host in ("x.shop.egress.internal", "x.pay.direct.internal"):
+        assert ask(build_world(SMALLEST), host=host).fate is Fate.RESERVED
+
+
+def test_in_an_open_mesh_only_names_that_the_proxy_has_are_closed() -> None:
+    world = build_world(SMALLEST, open_by_default=True)
+    assert ask(world, host="x.shop.direct.internal").fate is Fate.RESERVED
+    assert ask(world, host="x.pay.direct.internal").fate is Fate.DIRECT
 
 
 def test_a_policy_that_is_not_valid_says_nothing() -> None:

@@ -55,13 +55,11 @@ class Explanation:
 
 def explain(world: World, call: Call) -> Explanation:
     """Tell what becomes of a call. Pure. The gateways are taken to be up."""
-    if any(call.host.endswith(f".{domain}") for domain in world.synthetic_domains):
-        return Explanation(Fate.RESERVED, f"{call.host} is a name of the operator's own")
     namespace = call.caller.namespace
     kept, _ = decide(world.policies.get(namespace, ()))
     found = _find_wants(kept, call)
     if not found:
-        return _explain_undeclared(world, call)
+        return _explain_unnamed(world, call)
     first = found[0]
     gateway = first.way.gateway
     policies = tuple(dict.fromkeys(want.policy.name for want in found))
@@ -89,13 +87,25 @@ def explain(world: World, call: Call) -> Explanation:
     )
 
 
-def _explain_undeclared(world: World, call: Call) -> Explanation:
+def _explain_unnamed(world: World, call: Call) -> Explanation:
+    if _is_reserved(world, call):
+        return Explanation(Fate.RESERVED, f"{call.host} is a name of the operator's own")
     what = f"no policy of namespace {call.caller.namespace} names {call.host} port {call.port}"
     if not world.open_by_default:
         return Explanation(Fate.UNDECLARED, what)
     reason = f"{what}, and the mesh lets everything through (ALLOW_ANY)"
     server = call.address or call.host
     return Explanation(Fate.DIRECT, reason, servers=(server,), port=call.port)
+
+
+def _is_reserved(world: World, call: Call) -> bool:
+    """Whether the name leads nowhere because it is the operator's own.
+
+    Where the mesh is open, what is not there for the caller's proxy is a name like any other.
+    """
+    if world.open_by_default:
+        return call.host.endswith(f".{call.caller.namespace}.{world.direct_domain}")
+    return call.host.endswith((f".{world.direct_domain}", f".{world.gateway_domain}"))
 
 
 def _find_wants(kept: list[Want], call: Call) -> list[Want]:

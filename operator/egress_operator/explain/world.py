@@ -65,8 +65,10 @@ class World:
     """Of the namespaces."""
     open_by_default: bool = False
     """Whether the mesh lets through what nobody declared (ALLOW_ANY)."""
-    synthetic_domains: tuple[str, ...] = ("egress.internal", "direct.internal")
-    """Domains of the operator's own names."""
+    direct_domain: str = "direct.internal"
+    """The domain of the operator's own names for hosts that are reached directly."""
+    gateway_domain: str = "egress.internal"
+    """The same, for hosts behind gateways."""
 
 
 def read_world(objects: Iterable[Object], *, open_by_default: bool = False) -> World:

@@ -93,8 +93,11 @@ def find_fault(
     each request: servers count by path.
     """
     path = f"{ask.path}&number={number}" if "?" in ask.path else ask.path
-    # Nobody resolves a synthetic name; the others are dialled as applications do it.
-    address = ask.site.address if expected.explanation.fate is Fate.RESERVED else ""
+    told = expected.explanation
+    # By name, as applications do it, where the name is what counts. Proxies that answer names may
+    # give a host an address of their own, on which only its declared ports are.
+    by_name = ask.payload is not Payload.BYTES and bool(told.policies)
+    address = "" if by_name else ask.site.address
     text = TEXTS[ask.payload].format(host=ask.site.host, port=ask.port, path=path)
     order = build_call(text, timeout_s=TIMEOUT_S, address=address)
     outcome = mesh.request(ask.workload, order)
