@@ -11,7 +11,7 @@ from egress_operator.compiler.readiness import Scenery, ServiceFacts, find_unrea
 from egress_operator.compiler.source import Settings
 
 PLACE = ("istio-egress", "egress")
-SERVICE = ServiceFacts((("istio", "shared"),), frozenset({443}), headless=False)
+SERVICE = ServiceFacts((("istio", "shared"),), {443: 8443}, headless=False)
 FINE = Scenery({PLACE: SERVICE}, {PLACE: 1})
 
 
@@ -60,12 +60,12 @@ def test_a_gateway_with_a_service_and_a_ready_endpoint_is_ready() -> None:
             ),
         ),
         (
-            replace(SERVICE, ports=frozenset({8443, 80})),
+            replace(SERVICE, ports={8443: 8443, 80: 8080}),
             1,
             "Service istio-egress/egress has no port 443; there are: 80, 8443",
         ),
         (
-            replace(SERVICE, ports=frozenset()),
+            replace(SERVICE, ports={}),
             1,
             "Service istio-egress/egress has no port 443; there are: none",
         ),
@@ -100,6 +100,11 @@ def test_a_plain_server_on_the_port_is_a_rival() -> None:
         "Gateway istio-egress/plain has a server for HTTP on port 443, beside which Istio may "
         "leave out those of tenants: move it to another port"
     )
+
+
+def test_a_plain_server_under_the_number_of_the_pods_is_one_too() -> None:
+    message = find_unready(read_gateway(), replace(FINE, servers=(build_server(number=8443),)))
+    assert "on port 8443" in message
 
 
 def test_the_oldest_rival_is_named() -> None:

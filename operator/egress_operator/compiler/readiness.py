@@ -1,6 +1,6 @@
 """Whether a gateway can carry traffic: its Service, its pods, and who else listens on them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.compiler.gateway import Gateway
@@ -17,7 +17,8 @@ class ServiceFacts:
     """What counts of a Service."""
 
     selector: tuple[tuple[str, str], ...]
-    ports: frozenset[int]
+    ports: Mapping[int, int]
+    """By number: the port of the pods, 0 where it is told by name."""
     headless: bool
 
 
@@ -48,7 +49,7 @@ def find_unready(gateway: Gateway, scenery: Scenery) -> str:
         return f"{name} selects other pods than spec.selector"
     if not scenery.endpoints.get((intent.namespace, intent.service)):
         return f"{name} has no ready endpoint"
-    return _find_rival(gateway, scenery.servers)
+    return _find_rival(gateway, {intent.port, service.ports[intent.port]}, scenery.servers)
 
 
 def _agree(
@@ -60,17 +61,18 @@ def _agree(
     return len(common) >= shared and all(first[key] == second[key] for key in common)
 
 
-def _find_rival(gateway: Gateway, servers: Iterable[Observed]) -> str:
+def _find_rival(gateway: Gateway, numbers: Collection[int], servers: Iterable[Observed]) -> str:
     """Return the plain server on the gateway's port for which Istio may leave ours out.
 
     Of a plain one and one with TLS on one port only that of the older object is served
-    (pilot/pkg/model/gateway.go, MergeGateways).
+    (pilot/pkg/model/gateway.go, MergeGateways). A server may go by the number of the Service or by
+    that of the pods: both mean the same port.
     """
     for item in sorted(servers, key=lambda item: (item.created, item.key)):
         if item.key.kind is not Kind.GATEWAY or not _agree(item.selector, gateway.intent.selector):
             continue
         for port in item.ports:
-            if port.number == gateway.intent.port and port.protocol not in _TLS_PROTOCOLS:
+            if port.number in numbers and port.protocol not in _TLS_PROTOCOLS:
                 return (
                     f"{item.key} has a server for {port.protocol} on port {port.number}, beside "
                     "which Istio may leave out those of tenants: move it to another port"

@@ -71,9 +71,14 @@ def parse_service(body: Mapping[str, Any]) -> ServiceFacts:
     spec = body.get("spec") or {}
     return ServiceFacts(
         selector=tuple(sorted((spec.get("selector") or {}).items())),
-        ports=frozenset(int(port["port"]) for port in spec.get("ports") or ()),
+        ports={int(port["port"]): _read_target(port) for port in spec.get("ports") or ()},
         headless=spec.get("clusterIP") in {None, "", "None"},
     )
+
+
+def _read_target(port: Mapping[str, Any]) -> int:
+    target = port.get("targetPort") or port["port"]
+    return target if isinstance(target, int) else 0
 
 
 def parse_slice(body: Mapping[str, Any]) -> tuple[str, int]:

@@ -25,6 +25,8 @@ OLDER, YOUNGER = "older-by-hand.example", "younger-by-hand.example"
 SERVICE = f"{EGRESS.name}.{EGRESS.namespace}.svc.cluster.local"
 PORT = 443
 """Of the gateway's Service."""
+PODS_PORT = EGRESS.ports["https"][1]
+"""The same, as the pods have it."""
 VIA_GATEWAY_ONLY = frozenset({VIA_GATEWAY})
 SOME = 60
 """Requests between two changes."""
@@ -58,9 +60,9 @@ def build_tls(host: str) -> str:
     return f"tls.{host}"
 
 
-def build_server(host: str, protocol: str, mode: str = "") -> Object:
-    """Build a server on the gateway's port, with TLS where there is a mode."""
-    port = {"number": PORT, "name": f"{protocol}-by-hand".lower(), "protocol": protocol}
+def build_server(host: str, protocol: str, mode: str = "", number: int = PORT) -> Object:
+    """Build a server, by default on the gateway's port, with TLS where there is a mode."""
+    port = {"number": number, "name": f"{protocol}-by-hand".lower(), "protocol": protocol}
     return {"port": port, "hosts": [host], **({"tls": {"mode": mode}} if mode else {})}
 
 
@@ -219,14 +221,15 @@ def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of
     expect_through(mesh, [APP], (plain, *OURS))
 
 
+@pytest.mark.parametrize("number", [PORT, PODS_PORT])
 @pytest.mark.usefixtures("labelled")
 def test_a_plain_server_on_the_gateway_s_port_is_told_of(
-    world: World, mesh: Mesh, gateway: Gateway
+    world: World, mesh: Mesh, gateway: Gateway, number: int
 ) -> None:
     plain, _ = build_calls(OLDER)
     namespace = EGRESS.namespace
     add_hosts(mesh, OLDER)
-    rival = build_gateway_by_hand(namespace, OLDER, build_server(OLDER, "HTTP"))
+    rival = build_gateway_by_hand(namespace, OLDER, build_server(OLDER, "HTTP", number=number))
     into = {"host": SERVICE, "port": {"number": PORT}}
     mesh.apply(build_entry(namespace, OLDER), rival, build_route(namespace, OLDER, into))
     expect_through(mesh, (CHECKOUT, APP), [plain])
