@@ -79,7 +79,7 @@ class Outside:
         authority = self._private_authority if private else self._authority
         with self._lock:
             if host not in self._hosts:
-                address = address or str(next(self._free))
+                address = address or self._find_free()
                 pair = authority.issue("outside server", [certificate_for or host])
                 pair.write(self._certificates, host)
                 self._ask({"name": host, "address": address})
@@ -88,6 +88,10 @@ class Outside:
         if resolvable:
             self._names.set(host, address)
         return address
+
+    def _find_free(self) -> str:
+        taken = set(self._hosts.values())
+        return next(address for address in map(str, self._free) if address not in taken)
 
     def serve_grpc(self, host: str) -> None:
         """Let a host that was added answer gRPC on GRPC_PORT, and with TLS on GRPCS_PORT."""

@@ -266,8 +266,9 @@ class World:
         return wait_until(look, TIMEOUT_S, "istiod allocates no addresses")
 
     def find_addresses(self, host: str) -> list[str]:
-        """List the addresses that istiod has allocated to a host."""
-        status = self.entry(host).get("status", {})
+        """List the addresses that istiod has allocated to a host; its entry may be away."""
+        entry = self.client.find(*ENTRY, build_group_name(host), NAMESPACE) or {}
+        status = entry.get("status", {})
         return [item["value"] for item in status.get("addresses", ())]
 
     def versions(self) -> dict[str, str]:
