@@ -94,7 +94,7 @@ def build_route(namespace: str, host: str, into: Object) -> Object:
         "http": [
             {"match": [{"gateways": ["mesh"], "port": 80}], "route": [{"destination": into}]},
             {
-                "match": [{"gateways": [name], "port": PORT}],
+                "match": [{"gateways": [name]}],
                 "route": [{"destination": {"host": host, "port": {"number": 80}}}],
             },
         ],
