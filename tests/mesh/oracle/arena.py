@@ -39,7 +39,7 @@ SYNTHETIC_ASKS = 2
 """Of each set, for names of the operator's own."""
 ENOUGH = 3
 """Disagreements at which to stop."""
-APPLIED_S = 60.0
+APPLIED_S = 180.0
 AGREE_S = 8.0
 """How long an answer may be wrong: proxies take a change each at its own time."""
 

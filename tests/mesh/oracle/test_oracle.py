@@ -28,7 +28,7 @@ def list_seeds(first: int, count: int, at_once: int = WIDTH) -> list[list[str]]:
     return [names[start : start + at_once] for start in range(0, len(names), at_once)]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.usefixtures("world")
 def test_the_mesh_does_what_the_policies_say(mesh: Mesh, pytestconfig: pytest.Config) -> None:
     pytestconfig.get_terminal_writer().line(f"EGRESS_SEED={SEED} EGRESS_SETS={SETS}")
@@ -41,7 +41,7 @@ def test_the_mesh_does_what_the_policies_say(mesh: Mesh, pytestconfig: pytest.Co
         mesh.clean()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_every_planted_fault_is_found(world: World, mesh: Mesh) -> None:
     plane = mesh.control_plane
     with world.without_operator(), open_arena(mesh) as arena:
