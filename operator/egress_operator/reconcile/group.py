@@ -1,7 +1,7 @@
 """One host of one namespace: ask for the next safe writes, send them, until nothing is left."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from egress_operator.compiler.gateway_plan import CLUSTER
@@ -256,20 +256,22 @@ class GroupWorker:
         if step.wait is not None:
             self._set(key, SETTLING)
             return
-        state = self._states.get(key)
-        known = {item.key for item in self._select(group) if item.ours}
-        if state is not None:
-            self._forget(state.deleted - known)
-            state.deleted.clear()
         if key[1] not in plan.groups:
-            self._forget(list_keys(group) - known)
-            self._states.pop(key, None)
+            state = self._states.pop(key, None)
+            deleted = set() if state is None else state.deleted
+            self._forget(group, deleted | list_keys(group))
             return
         self._set(key, Outcome(settled=True, squatted=step.squatted))
-        self._states[key].done = group
+        state = self._states[key]
+        state.done = group
+        if state.deleted:
+            self._forget(group, state.deleted)
+            state.deleted = set()
 
-    def _forget(self, gone: Iterable[ObjectKey]) -> None:
-        for key in gone:
+    def _forget(self, group: Group, keys: set[ObjectKey]) -> None:
+        """Forget those objects of a group that are gone."""
+        known = {item.key for item in self._select(group) if item.ours}
+        for key in keys - known:
             self._written_at.pop(key, None)
             self._writer.forget(key)
 

@@ -1,16 +1,39 @@
 """Tenants of a gateway, and what they and the platform team write."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from mesh.traffic.world import APP, BATCH, CHECKOUT, POLICY, build_policy
 from testbed.client import Object
 from testbed.gateway import Gateway
+from testbed.mesh import Mesh
+from testbed.request import Verdict
 
 TENANTS = ("shop", "pay")
 WORKLOADS = {"shop": (CHECKOUT, BATCH), "pay": (APP,)}
 """Of each tenant; `shop/checkout` and `shop/batch` have service accounts of their names."""
 SHARED = "shared"
+
+
+INNER_HEADERS = frozenset(
+    {
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-envoy-external-address",
+        "x-envoy-attempt-count",
+        "x-envoy-decorator-operation",
+        "x-envoy-peer-metadata",
+        "x-envoy-peer-metadata-id",
+    }
+)
+"""What proxies tell each other, and no server outside."""
+
+
+def expect_each(mesh: Mesh, callers: Iterable[str], texts: Iterable[str], verdict: Verdict) -> None:
+    """Expect the same of each of these calls by each of these workloads."""
+    for caller, text in product(callers, texts):
+        mesh.expect(caller, text, verdict)
 
 
 def build_egress_gateway(

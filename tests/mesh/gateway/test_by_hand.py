@@ -1,12 +1,17 @@
 """Routes that somebody wrote by hand through the same gateway, before and after the policies."""
 
 import re
-from collections.abc import Sequence
 
 import pytest
 
 from mesh.gateway.handmade import SECURITY, SELECTOR, build_item
-from mesh.gateway.tenant import SHARED, TENANTS, build_egress_gateway, build_gateway_policy
+from mesh.gateway.tenant import (
+    SHARED,
+    TENANTS,
+    build_egress_gateway,
+    build_gateway_policy,
+    expect_each,
+)
 from mesh.traffic.stream import Load
 from mesh.traffic.world import APP, BATCH, CHECKOUT, HTTP, TLS, World, build_destination
 from testbed.client import Object
@@ -156,17 +161,11 @@ def apply_by_hand(mesh: Mesh, namespace: str, host: str) -> None:
     mesh.apply(*build_by_hand(namespace, host))
 
 
-def expect_through(mesh: Mesh, callers: Sequence[str], texts: Sequence[str]) -> None:
-    for caller in callers:
-        for text in texts:
-            mesh.expect(caller, text, VIA_GATEWAY)
-
-
 def come(world: World) -> None:
     """Let both tenants have a policy through the gateway."""
     for namespace, caller in CALLERS.items():
         world.apply(build_web(namespace))
-        expect_through(world.mesh, [caller], OURS)
+        expect_each(world.mesh, [caller], OURS, VIA_GATEWAY)
 
 
 def go(world: World) -> None:
@@ -191,7 +190,7 @@ def test_routes_by_hand_live_on_while_policies_come_and_go(
         if place != "shop":
             mesh.apply(*(build_rule(namespace, host) for namespace in TENANTS))
         calls += build_calls(host)
-        expect_through(mesh, callers, calls)
+        expect_each(mesh, callers, calls, VIA_GATEWAY)
         mesh.settle()
         with Load(mesh, dict.fromkeys(callers, calls), fine=VIA_GATEWAY_ONLY) as load:
             for change in changes:
@@ -209,16 +208,16 @@ def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of
     plain, encrypted = build_calls(OLDER)
     mesh.apply(build_egress_gateway(gateway, authorization="None"))
     apply_by_hand(mesh, EGRESS.namespace, OLDER)
-    expect_through(mesh, (CHECKOUT, APP), (plain, encrypted))
+    expect_each(mesh, (CHECKOUT, APP), (plain, encrypted), VIA_GATEWAY)
 
     world.apply(build_web("pay"))
-    expect_through(mesh, [APP], OURS)
+    expect_each(mesh, [APP], OURS, VIA_GATEWAY)
 
     mesh.expect(APP, plain, UNAVAILABLE_503)
-    expect_through(mesh, [APP], [encrypted])
-    expect_through(mesh, [CHECKOUT], (plain, encrypted))
+    expect_each(mesh, [APP], [encrypted], VIA_GATEWAY)
+    expect_each(mesh, [CHECKOUT], (plain, encrypted), VIA_GATEWAY)
     mesh.apply(build_rule("pay", OLDER))
-    expect_through(mesh, [APP], (plain, *OURS))
+    expect_each(mesh, [APP], (plain, *OURS), VIA_GATEWAY)
 
 
 @pytest.mark.parametrize("number", [PORT, PODS_PORT])
@@ -232,7 +231,7 @@ def test_a_plain_server_on_the_gateway_s_port_is_told_of(
     rival = build_gateway_by_hand(namespace, OLDER, build_server(OLDER, "HTTP", number=number))
     into = {"host": SERVICE, "port": {"number": PORT}}
     mesh.apply(build_entry(namespace, OLDER), rival, build_route(namespace, OLDER, into))
-    expect_through(mesh, (CHECKOUT, APP), [plain])
+    expect_each(mesh, (CHECKOUT, APP), [plain], VIA_GATEWAY)
 
     mesh.apply(build_egress_gateway(gateway, authorization="None"), build_web())
 
@@ -240,13 +239,13 @@ def test_a_plain_server_on_the_gateway_s_port_is_told_of(
     told = world.wait_condition("shop/web", "Ready", "False", "GatewayNotReady")
     assert f"{namespace}/{build_name(OLDER)}" in told["message"]
     mesh.settle()
-    expect_through(mesh, (CHECKOUT, APP), [plain])
+    expect_each(mesh, (CHECKOUT, APP), [plain], VIA_GATEWAY)
     for text in OURS:
         assert mesh.request(CHECKOUT, text).verdict not in REACHED
 
     mesh.delete(rival)
     world.wait_ready("shop/web")
-    expect_through(mesh, [CHECKOUT], OURS)
+    expect_each(mesh, [CHECKOUT], OURS, VIA_GATEWAY)
     mesh.settle()
     # Istio counts each server that it leaves out.
     assert mesh.take_rejections().xds == 0
@@ -270,12 +269,12 @@ def test_dry_run_tells_what_managed_would_deny(world: World, mesh: Mesh, gateway
     mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
     apply_by_hand(mesh, "shop", OLDER)
     world.apply(build_web())
-    expect_through(mesh, [CHECKOUT], (*OURS, *by_hand))
+    expect_each(mesh, [CHECKOUT], (*OURS, *by_hand), VIA_GATEWAY)
     mesh.settle()
     (pod,) = gateway.members
 
     before = count_denials(pod)
-    expect_through(mesh, [CHECKOUT], OURS)
+    expect_each(mesh, [CHECKOUT], OURS, VIA_GATEWAY)
     assert count_denials(pod) == before
 
     for number, text in enumerate(by_hand, start=1):
@@ -309,7 +308,7 @@ def test_managed_comes_without_a_gap_for_a_route_by_hand(
     mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
     apply_by_hand(mesh, "shop", OLDER)
     world.apply(build_web())
-    expect_through(mesh, [CHECKOUT], (*OURS, *by_hand))
+    expect_each(mesh, [CHECKOUT], (*OURS, *by_hand), VIA_GATEWAY)
     mesh.settle()
 
     with Load(mesh, {CHECKOUT: (*OURS, *by_hand)}, fine=VIA_GATEWAY_ONLY) as load:
@@ -330,7 +329,7 @@ def test_managed_comes_without_a_gap_for_a_route_by_hand(
     plain, encrypted = by_hand
     mesh.expect(CHECKOUT, plain, DENIED_403)
     mesh.expect(CHECKOUT, encrypted, BLOCKED)
-    expect_through(mesh, [CHECKOUT], OURS)
+    expect_each(mesh, [CHECKOUT], OURS, VIA_GATEWAY)
 
 
 def is_closed(world: World) -> bool:

@@ -21,6 +21,7 @@ from mesh.gateway.handmade import (
     build_origination,
     build_tenant,
 )
+from mesh.gateway.tenant import INNER_HEADERS
 from mesh.traffic.stream import Load, Pace
 from mesh.traffic.world import APP, BATCH, CHECKOUT
 from testbed.client import Object
@@ -46,15 +47,6 @@ TCP_PORT = {"number": 5432, "name": "tcp-5432", "protocol": "TCP"}
 ORIGINATED_PORT = {**HTTP_PORT, "targetPort": 443}
 MUTUAL_PORT = {**HTTP_PORT, "targetPort": MUTUAL_PORTS[0]}
 FROM_CHECKOUT = {"app": "checkout"}
-FOREIGN_HEADERS = {
-    "x-forwarded-client-cert",
-    "x-forwarded-for",
-    "x-envoy-external-address",
-    "x-envoy-attempt-count",
-    "x-envoy-decorator-operation",
-    "x-envoy-peer-metadata",
-    "x-envoy-peer-metadata-id",
-}
 
 
 @pytest.fixture
@@ -302,7 +294,7 @@ def test_no_header_of_the_mesh_gets_out(mesh: Mesh) -> None:
     assert answer is not None
     assert answer.headers["host"] == HOST
     assert answer.headers["x-team"] == "shop"
-    assert FOREIGN_HEADERS & {*answer.headers} == set()
+    assert INNER_HEADERS & {*answer.headers} == set()
 
 
 def test_the_platform_s_proxy_config_hides_the_name_behind(mesh: Mesh) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
+from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy, expect_each
 from mesh.traffic.stream import Load, Pace
 from mesh.traffic.world import (
     BATCH,
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.mesh
 
 HOST, OTHER, DB, MORE = "api.example", "other.example", "db.example", "more.example"
 CALLS = (f"GET http://{HOST}/", f"GET https://{OTHER}/", f"TCP {DB}:5432")
+CALLERS = (CHECKOUT, BATCH)
 FINE = frozenset({DIRECT, VIA_GATEWAY})
 SETTLE_S = "1"
 """What the two cores of a small machine need until every proxy has a change."""
@@ -63,7 +64,7 @@ def build_through(mesh: Mesh, source: Object | None = None) -> Object:
 
 
 def run_load(
-    mesh: Mesh, change: Callable[[Load], None], callers: tuple[str, ...] = (CHECKOUT, BATCH)
+    mesh: Mesh, change: Callable[[Load], None], callers: tuple[str, ...] = CALLERS
 ) -> None:
     """Let requests run while `change` changes things; none may be lost."""
     calls: Mapping[str, Sequence[str]] = dict.fromkeys(callers, CALLS)
@@ -82,9 +83,7 @@ def run_load(
 def test_direct_to_gateway_and_back(steady_world: World, mesh: Mesh) -> None:
     world = steady_world
     world.apply(build_direct(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, DIRECT)
-        mesh.expect(BATCH, text, DIRECT)
+    expect_each(mesh, CALLERS, CALLS, DIRECT)
 
     def change(load: Load) -> None:
         world.apply(build_through(mesh))
@@ -107,9 +106,7 @@ def test_in_a_mesh_that_lets_unknown_hosts_through(
     assert shared
     world = steady_world
     with mesh.outbound_mode("ALLOW_ANY"):
-        for text in CALLS:
-            mesh.expect(CHECKOUT, text, DIRECT)
-            mesh.expect(BATCH, text, DIRECT)
+        expect_each(mesh, CALLERS, CALLS, DIRECT)
 
         def change(load: Load) -> None:
             world.apply(build_through(mesh))
@@ -129,9 +126,7 @@ def test_one_gateway_to_another(steady_world: World, mesh: Mesh) -> None:
         mesh.apply(build_egress_gateway(other, "other", namespaces={}))
         world.wait_gateway("other", "Ready", "True")
         world.apply(build_through(mesh))
-        for text in CALLS:
-            mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-            mesh.expect(BATCH, text, VIA_GATEWAY)
+        expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
 
         def change(load: Load) -> None:
             for gateway in ("other", SHARED):
@@ -150,9 +145,7 @@ def test_one_gateway_to_another(steady_world: World, mesh: Mesh) -> None:
 def test_the_gateway_gets_another_port(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
     world = steady_world
     world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-        mesh.expect(BATCH, text, VIA_GATEWAY)
+    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
 
     def change(load: Load) -> None:
         for port in (80, 443):
@@ -168,8 +161,7 @@ def test_the_gateway_gets_another_port(steady_world: World, mesh: Mesh, gateway:
 def test_from_is_added_and_taken_away(steady_world: World, mesh: Mesh) -> None:
     world = steady_world
     world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
+    expect_each(mesh, [CHECKOUT], CALLS, VIA_GATEWAY)
 
     def change(load: Load) -> None:
         for source in (
@@ -187,9 +179,7 @@ def test_from_is_added_and_taken_away(steady_world: World, mesh: Mesh) -> None:
 @pytest.mark.usefixtures("shared")
 def test_pods_of_the_gateway_come_and_go(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
     steady_world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-        mesh.expect(BATCH, text, VIA_GATEWAY)
+    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
 
     def change(load: Load) -> None:
         more = [gateway.add(), gateway.add()]
@@ -206,9 +196,7 @@ def test_pods_of_the_gateway_come_and_go(steady_world: World, mesh: Mesh, gatewa
 def test_a_second_policy_joins_and_leaves(steady_world: World, mesh: Mesh) -> None:
     world = steady_world
     world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-        mesh.expect(BATCH, text, VIA_GATEWAY)
+    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
     second = build_gateway_policy("shop/second", *build_destinations(mesh))
 
     def change(load: Load) -> None:
@@ -232,9 +220,7 @@ def test_the_operator_ends_in_the_middle(
     """Its successor has another configuration, and the last one the first one again."""
     world = steady_world
     world.apply(build_direct(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, DIRECT)
-        mesh.expect(BATCH, text, DIRECT)
+    expect_each(mesh, CALLERS, CALLS, DIRECT)
 
     def change(load: Load) -> None:
         for policy, settings in (
@@ -266,9 +252,7 @@ def test_other_ports_and_hosts_of_the_policy_come_and_go(steady_world: World, me
     here = (f"GET http://{HOST}:8080/", f"GET https://{HOST}:8443/", f"GET https://{MORE}/")
     mesh.outside.add(MORE)
     world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-        mesh.expect(BATCH, text, VIA_GATEWAY)
+    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
 
     def edit(first: Object, other: Object, verdicts: Sequence[Verdict], load: Load) -> None:
         world.apply(build_gateway_policy("shop/web", first, other, database))
@@ -294,9 +278,7 @@ def test_authorization_is_switched_on_and_off(
     world = steady_world
     mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
     world.apply(build_through(mesh))
-    for text in CALLS:
-        mesh.expect(CHECKOUT, text, VIA_GATEWAY)
-        mesh.expect(BATCH, text, VIA_GATEWAY)
+    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
 
     def change(load: Load) -> None:
         for authorization in ("Managed", "DryRun"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from egress_operator.explain.explain import REFUSED, Explanation, Fate, explain
 from egress_operator.explain.world import Call, Caller, Payload, World
+from mesh.gateway.tenant import INNER_HEADERS
 from mesh.oracle.draw import FAILS, SLOW_S, Ask
 from testbed.mesh import Mesh
 from testbed.origin import Answer
@@ -26,17 +27,6 @@ TEXTS = {
     Payload.BYTES: "TCP {host}:{port}",
 }
 TIMEOUT_S = 5.0
-LEAKS = frozenset(
-    {
-        "x-forwarded-client-cert",
-        "x-envoy-external-address",
-        "x-envoy-attempt-count",
-        "x-envoy-decorator-operation",
-        "x-envoy-peer-metadata",
-        "x-envoy-peer-metadata-id",
-    }
-)
-"""Headers that tell of the inside."""
 INSIDE = ("egress.internal", "direct.internal", "spiffe://", ".svc")
 NO_ANSWER = frozenset({BLOCKED, DENIED_403, NOT_FOUND_404, UNAVAILABLE_503})
 
@@ -127,7 +117,7 @@ def _judge_answer(answer: Answer, told: Explanation, ask: Ask, servers: Mapping[
     leaks = {
         name: value
         for name, value in answer.headers.items()
-        if name in LEAKS or any(word in value for word in INSIDE)
+        if name in INNER_HEADERS or any(word in value for word in INSIDE)
     }
     return f"the server saw {leaks}" if leaks else ""
 
