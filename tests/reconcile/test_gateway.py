@@ -10,10 +10,7 @@ from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
 from .gateway import Place, placed
-from .world import HTTP, TIMEOUT_S, World, build_policy, hosts
-
-COLLECTED_S = 60.0
-"""The garbage collector learns of kinds that are new to it every 30 s."""
+from .world import COLLECTED_S, HTTP, TIMEOUT_S, World, build_policy, hosts
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.operator import Operator
 
-from .world import ENTRY, HTTP, POLICY, ROUTE, World, hosts
+from .world import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, World, hosts
 
 CREATE = "create serviceentries"
 STATUS = "patch egresspolicies/status"
@@ -191,7 +191,7 @@ def test_a_recreated_policy_gets_fresh_objects_and_a_fresh_status(world: World) 
     world.delete("payments")
     again = world.apply("payments", hosts("b.example.com"))
     world.wait_ready("payments")
-    world.wait_hosts("b.example.com")
+    world.wait_hosts("b.example.com", timeout_s=COLLECTED_S)
     owners = world.get_entry("b.example.com")["metadata"]["ownerReferences"]
     assert [owner["uid"] for owner in owners] == [again["metadata"]["uid"]]
 

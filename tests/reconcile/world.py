@@ -15,6 +15,8 @@ ISTIO = "networking.istio.io/v1"
 ENTRY = (ISTIO, "ServiceEntry")
 ROUTE = (ISTIO, "VirtualService")
 TIMEOUT_S = 15.0
+COLLECTED_S = 60.0
+"""The garbage collector learns of kinds that are new to it every 30 s."""
 HTTP = {"number": 80, "protocol": "HTTP"}
 
 
