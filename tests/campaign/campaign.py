@@ -42,6 +42,8 @@ class Campaign:
     seed: int
     operator: Operator | None = None
     faults: int = 0
+    outages: int = 0
+    """Kills of the API server; they are faults too."""
     points: list[str] = field(default_factory=list)
     """Where each life ended."""
     user: str = ""
@@ -88,6 +90,7 @@ class Campaign:
         self.points.append(f"API server, {self.count_since(mark)} writes")
         self.plane.kill_apiserver()
         self.faults += 1
+        self.outages += 1
         for _ in range(self.rng.randint(0, 5)):
             self.operate()
         self.plane.start_apiserver()
@@ -154,6 +157,7 @@ class Campaign:
             user=self.user,
             squatters=self.squatters,
             faults=self.faults,
+            outages=self.outages,
             drifts=self.burst.drifts,
         )
 

@@ -35,6 +35,8 @@ class Evidence:
     owners: frozenset[str] = frozenset()
     """uids of owners of other kinds that are there."""
     faults: int = 0
+    outages: int = 0
+    """Of the faults, how often the API server was killed."""
     drifts: int = 0
     """How often somebody else changed an object of ours."""
     settings: Settings = field(default_factory=Settings)
@@ -74,6 +76,7 @@ def gather_evidence(
     user: str,
     squatters: Mapping[Key, Object],
     faults: int,
+    outages: int,
     drifts: int,
 ) -> Evidence:
     """Read everything as it is now; the history is complete up to what was read."""
@@ -96,6 +99,7 @@ def gather_evidence(
             item["metadata"]["uid"] for item in client.list_objects("v1", "ConfigMap")
         ),
         faults=faults,
+        outages=outages,
         drifts=drifts,
     )
 

@@ -144,7 +144,9 @@ def check_honesty(evidence: Evidence) -> Iterator[str]:
 def check_cost(evidence: Evidence) -> Iterator[str]:
     """L6: no more writes than every change needs one by one, and two for each fault.
 
-    And none that changes nothing: each that was accepted stands in the history.
+    And none that changes nothing: each that was accepted stands in the history. Excepted is one
+    for each object and kill of the API server: it logs a write before it answers, so an answer can
+    be lost, and the write is repeated by an operator that cannot know.
     """
     written = count_writes(evidence)
     allowed = count_necessary_writes(evidence) + WRITES_PER_FAULT * evidence.faults
@@ -157,7 +159,7 @@ def check_cost(evidence: Evidence) -> Iterator[str]:
         if record.resource in _RESOURCES and 200 <= record.code < 300
     )
     for key in sorted(accepted):
-        if accepted[key] > made[key]:
+        if accepted[key] > made[key] + evidence.outages:
             yield f"{key} was written {accepted[key]} times and changed {made[key]} times"
 
 

@@ -30,6 +30,7 @@ class Story:
         self.records: list[Record] = []
         self.squatters: dict[Key, Object] = {}
         self.faults = 0
+        self.outages = 0
 
     def put(self, item: Object) -> Object:
         """Create or replace an object; the copy that is stored."""
@@ -81,6 +82,7 @@ class Story:
             squatters=self.squatters,
             namespaces=frozenset({NAMESPACE}),
             faults=self.faults,
+            outages=self.outages,
         )
         return sorted({breach.partition(" ")[0] for breach in find_breaches(evidence)})
 

@@ -173,6 +173,13 @@ def write_in_vain(story: Story) -> None:
     story.faults = 1
 
 
+def write_in_vain_twice_after_an_outage(story: Story) -> None:
+    # An answer that was lost explains one of them.
+    for _ in range(2):
+        story.record("patch", "serviceentries", find_child(story, ENTRY).name)
+    story.faults = story.outages = 1
+
+
 def inherit_a_status(story: Story) -> None:
     # The successor is told what was true of the deleted one.
     old = story.objects[P_KEY]["status"]
@@ -220,6 +227,7 @@ def inherit_an_owner(story: Story) -> None:
         (say_nonsense, {"L5"}),
         (write_too_often, {"L6"}),
         (write_in_vain, {"L6"}),
+        (write_in_vain_twice_after_an_outage, {"L6"}),
         (inherit_a_status, {"L7"}),
         (inherit_an_owner, {"L1", "L2", "L7"}),
     ],
@@ -275,6 +283,13 @@ def test_a_squatter_is_judged_by_what_was_placed() -> None:
     assert not [line for line in find_breaches(evidence) if line.startswith("L3")]
     gone = replace(evidence, objects={})
     assert [line for line in find_breaches(gone) if line.startswith("L3")]
+
+
+def test_a_lost_answer_excuses_one_write_in_vain() -> None:
+    story = build_story()
+    write_in_vain(story)
+    story.outages = 1
+    assert story.judge() == []
 
 
 def refuse(story: Story) -> None:
