@@ -87,9 +87,10 @@ def find_refusals(client: Client, items: list[Object]) -> list[str]:
     return [words for item in items if (words := find_refusal(client, item))]
 
 
-def find_passing(client: Client, items: list[Object]) -> list[Object]:
-    """Those that the policy on names lets pass; a refusal by anything else counts as passing."""
-    return [item for item in items if f"'{RESERVED}'" not in find_refusal(client, item)]
+def find_passing(client: Client, items: list[Object]) -> list[str]:
+    """Tell which pass the policy on names, and what was said; any other refusal is passing too."""
+    answers = [(item, find_refusal(client, item)) for item in items]
+    return [f"{words}: {item}" for item, words in answers if f"'{RESERVED}'" not in words]
 
 
 def _build_route_crd(kind: str) -> Object:

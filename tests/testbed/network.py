@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -196,6 +197,12 @@ def capture_outbound(netns: Netns, *, dns: bool = False, ipv6: bool = False) -> 
     if ipv6:
         lines = ["*nat", *build_capture_rules(LOOPBACK_V6), "COMMIT", ""]
         _run(*netns.command("ip6tables-restore", "--wait"), text="\n".join(lines))
+
+
+def write_rules(netns: Netns, *, nat: Sequence[str] = (), filters: Sequence[str] = ()) -> None:
+    """Replace the rules for IPv4 of a namespace that captures nothing: those of two tables."""
+    lines = ["*nat", *nat, "COMMIT", "*filter", *filters, "COMMIT", ""]
+    _run(*netns.command("iptables-restore", "--wait"), text="\n".join(lines))
 
 
 def build_rule_text(*, dns: bool) -> str:

@@ -2,34 +2,39 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from itertools import product
 
 import pytest
 
-from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy, expect_each
-from mesh.traffic.stream import Load, Pace
-from mesh.traffic.world import (
-    BATCH,
-    CHECKOUT,
-    HTTP,
-    TCP,
-    TLS,
-    World,
-    build_destination,
-    build_policy,
+from mesh.gateway.mortal import SETTLES_S, MortalOperators
+from mesh.gateway.move import (
+    GATEWAY_MOVES,
+    OTHER,
+    OTHER_EGRESS,
+    POLICY_MOVES,
+    Move,
+    State,
+    build_first,
+    build_rest,
+    enter,
+    is_ready,
 )
+from mesh.gateway.tenant import SHARED, build_egress_gateway
+from mesh.traffic.stream import Load, Pace
+from mesh.traffic.world import CHECKOUT, SETTINGS, World
 from testbed.client import Object
-from testbed.gateway import EGRESS, Gateway
+from testbed.deadline import wait_until
+from testbed.gateway import Gateway
 from testbed.mesh import Mesh
-from testbed.request import BLOCKED, DIRECT, VIA_GATEWAY, Verdict
+from testbed.operator import build_identity
+from testbed.request import DIRECT, VIA_GATEWAY
+from testbed.rig import ALLOW_ANY
 
 pytestmark = pytest.mark.mesh
 
-HOST, OTHER, DB, MORE = "api.example", "other.example", "db.example", "more.example"
-CALLS = (f"GET http://{HOST}/", f"GET https://{OTHER}/", f"TCP {DB}:5432")
-CALLERS = (CHECKOUT, BATCH)
 FINE = frozenset({DIRECT, VIA_GATEWAY})
-SETTLE_S = "1"
+SETTLE_S = 1.0
 """What the two cores of a small machine need until every proxy has a change."""
 PER_SECOND = 120
 BETWEEN = 120
@@ -38,150 +43,155 @@ LEAST_S = 30.0
 """How long requests run at least, whatever changes meanwhile."""
 LEAST_RATE = 50.0
 """Requests a second; a machine that does less proves little."""
+ENTERED_S = 180.0
+"""How long a change may take, with operators that end again and again."""
+QUIET_S = 2 * max(SETTLES_S) + 1.0
+"""An operator that has written nothing for so long is done."""
+
+Gateways = Mapping[str, Gateway]
+Tend = Callable[[], bool]
+"""Looks after the operator; whether one is at work."""
 
 
 @pytest.fixture(scope="module")
 def steady_world(world: World) -> Iterator[World]:
     """Let the operator settle for longer than the other tests need."""
-    with world.operated_with(EGRESS_SETTLE=SETTLE_S):
+    with world.operated_with(EGRESS_SETTLE=str(SETTLE_S)):
         yield world
 
 
-def build_destinations(mesh: Mesh) -> list[Object]:
-    return [
-        build_destination(HOST, ports=(HTTP,)),
-        build_destination(OTHER, ports=(TLS,)),
-        build_destination(DB, ports=(TCP,), addresses=[mesh.outside.address_of(DB)]),
-    ]
+@pytest.fixture(scope="module")
+def other(mesh: Mesh) -> Iterator[Gateway]:
+    """Give a second gateway, in a namespace of its own."""
+    with mesh.start_gateway(OTHER_EGRESS) as gateway:
+        yield gateway
 
 
-def build_direct(mesh: Mesh) -> Object:
-    return build_policy("shop/web", *build_destinations(mesh))
+@pytest.fixture
+def gateways(world: World, shared: Object, gateway: Gateway, other: Gateway) -> Gateways:
+    """Give two gateways by the names of their EgressGateways, which are Ready."""
+    world.mesh.apply(build_egress_gateway(other, OTHER, namespaces={}))
+    for name in (shared["metadata"]["name"], OTHER):
+        world.wait_gateway(name, "Ready", "True")
+    return {SHARED: gateway, OTHER: other}
 
 
-def build_through(mesh: Mesh, source: Object | None = None) -> Object:
-    return build_gateway_policy("shop/web", *build_destinations(mesh), source=source)
+def is_at_work() -> bool:
+    """Say of an operator that is left alone that it is at work."""
+    return True
 
 
-def run_load(
-    mesh: Mesh, change: Callable[[Load], None], callers: tuple[str, ...] = CALLERS
-) -> None:
-    """Let requests run while `change` changes things; none may be lost."""
-    calls: Mapping[str, Sequence[str]] = dict.fromkeys(callers, CALLS)
+def wait_entered(world: World, states: Sequence[State], tend: Tend = is_at_work) -> None:
+    """Wait until the policies are Ready and nothing more is written, then for the proxies."""
+    user = build_identity().user
+    mark, since = world.audit.position(), time.monotonic()
+
+    def look() -> bool:
+        nonlocal mark, since
+        now, position = time.monotonic(), world.audit.position()
+        if not tend() or world.audit.records(since=mark, user=user, writes=True):
+            mark, since = position, now
+        return now - since > QUIET_S and all(is_ready(world, state) for state in states)
+
+    wait_until(look, ENTERED_S, "the operator does not come to an end")
+    world.mesh.settle()
+
+
+def begin(world: World, *moves: Move) -> None:
+    """Enter the first states."""
+    states = [move.states[0] for move in moves]
+    for state in states:
+        enter(world.mesh, None, state)
+    wait_entered(world, states)
+    for move in moves:
+        for workload, (text, verdict) in product(move.callers, move.states[0].expected):
+            world.mesh.expect(workload, text, verdict)
+
+
+@contextmanager
+def load_on(mesh: Mesh, moves: Sequence[Move]) -> Iterator[Load]:
+    """Let requests run while the block changes things; none may be lost."""
+    calls: dict[str, list[str]] = {}
+    for move in moves:
+        for workload in move.callers:
+            calls.setdefault(workload, []).extend(move.hosts.calls)
     end = time.monotonic() + LEAST_S
-    with Load(mesh, calls, fine=FINE, pace=Pace(per_second=PER_SECOND, threads=4)) as load:
+    with Load(mesh, calls, fine=FINE, pace=Pace(per_second=PER_SECOND)) as load:
         load.wait(BETWEEN)
-        change(load)
-        mesh.settle()
+        yield load
         load.wait(BETWEEN)
         time.sleep(max(0.0, end - time.monotonic()))
     assert load.lost == []
     assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
 
 
-@pytest.mark.usefixtures("shared")
-def test_direct_to_gateway_and_back(steady_world: World, mesh: Mesh) -> None:
-    world = steady_world
-    world.apply(build_direct(mesh))
-    expect_each(mesh, CALLERS, CALLS, DIRECT)
-
-    def change(load: Load) -> None:
-        world.apply(build_through(mesh))
-        mesh.settle()
-        for text in CALLS:
-            assert mesh.request(CHECKOUT, text).verdict is VIA_GATEWAY
-        load.wait(BETWEEN)
-        world.apply(build_direct(mesh))
-        mesh.settle()
-        for text in CALLS:
-            assert mesh.request(CHECKOUT, text).verdict is DIRECT
-
-    run_load(mesh, change)
+def go_on(world: World, moves: Sequence[Move], gateways: Gateways, tend: Tend = is_at_work) -> None:
+    """Enter the other states under load, those of all moves together."""
+    with load_on(world.mesh, moves) as load:
+        for number in range(1, max(len(move.states) for move in moves)):
+            present = [move for move in moves if number < len(move.states)]
+            for move in present:
+                enter(world.mesh, move.states[number - 1], move.states[number])
+            wait_entered(world, [move.states[number] for move in present], tend)
+            for move in present:
+                check(world.mesh, move.states[number], gateways)
+            load.wait(BETWEEN)
 
 
-def test_in_a_mesh_that_lets_unknown_hosts_through(
-    steady_world: World, mesh: Mesh, shared: Object
+def go_on_with_deaths(world: World, moves: Sequence[Move], gateways: Gateways) -> None:
+    """Go on with operators that end after a write or a few."""
+    with world.without_operator():
+        with MortalOperators(world.mesh.control_plane, SETTINGS) as operators:
+            go_on(world, moves, gateways, operators.tend)
+        assert operators.count > sum(len(move.states) for move in moves)
+        world.start_operator(EGRESS_SETTLE=str(SETTLE_S))
+
+
+def check(mesh: Mesh, state: State, gateways: Gateways) -> None:
+    """See that a state is what it says."""
+    for text, verdict in state.expected:
+        mesh.expect(CHECKOUT, text, verdict)
+    if state.gateway:
+        peer = mesh.request(CHECKOUT, state.expected[0][0]).peer
+        assert peer in gateways[state.gateway].addresses
+
+
+@pytest.mark.parametrize("build", POLICY_MOVES.values(), ids=POLICY_MOVES)
+def test_a_policy_changes(
+    steady_world: World, gateways: Gateways, build: Callable[[Mesh], Move]
 ) -> None:
-    """The first policy for hosts that have traffic already."""
-    assert shared
-    world = steady_world
-    with mesh.outbound_mode("ALLOW_ANY"):
-        expect_each(mesh, CALLERS, CALLS, DIRECT)
-
-        def change(load: Load) -> None:
-            world.apply(build_through(mesh))
-            mesh.settle()
-            for text in CALLS:
-                assert mesh.request(CHECKOUT, text).verdict is VIA_GATEWAY
-            load.wait(BETWEEN)
-
-        run_load(mesh, change)
+    move = build(steady_world.mesh)
+    begin(steady_world, move)
+    go_on(steady_world, [move], gateways)
 
 
-@pytest.mark.usefixtures("shared")
-def test_one_gateway_to_another(steady_world: World, mesh: Mesh) -> None:
-    world = steady_world
-    template = replace(EGRESS, namespace="other-egress")
-    with mesh.start_gateway(template) as other:
-        mesh.apply(build_egress_gateway(other, "other", namespaces={}))
-        world.wait_gateway("other", "Ready", "True")
-        world.apply(build_through(mesh))
-        expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-
-        def change(load: Load) -> None:
-            for gateway in ("other", SHARED):
-                policy = build_through(mesh)
-                policy["spec"]["gatewayRef"] = {"name": gateway}
-                world.apply(policy)
-                mesh.settle()
-                load.wait(BETWEEN)
-                peer = mesh.request(CHECKOUT, CALLS[0]).peer
-                assert (peer in other.addresses) == (gateway == "other")
-
-        run_load(mesh, change)
+@pytest.mark.parametrize("build", GATEWAY_MOVES.values(), ids=GATEWAY_MOVES)
+def test_a_gateway_changes(
+    steady_world: World,
+    gateways: Gateways,
+    build: Callable[[Mesh, Gateway], Move],
+) -> None:
+    move = build(steady_world.mesh, gateways[SHARED])
+    begin(steady_world, move)
+    go_on(steady_world, [move], gateways)
 
 
-@pytest.mark.usefixtures("shared")
-def test_the_gateway_gets_another_port(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
-    world = steady_world
-    world.apply(build_through(mesh))
-    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-
-    def change(load: Load) -> None:
-        for port in (80, 443):
-            service = {"name": gateway.template.name, "port": port}
-            mesh.apply(build_egress_gateway(gateway, service=service))
-            load.wait(6 * BETWEEN)
-            mesh.settle()
-
-    run_load(mesh, change)
+def test_the_first_policy_in_a_mesh_that_lets_unknown_hosts_through(
+    steady_world: World, mesh: Mesh, gateways: Gateways
+) -> None:
+    with mesh.outbound_mode(ALLOW_ANY):
+        move = build_first(mesh)
+        begin(steady_world, move)
+        go_on(steady_world, [move], gateways)
 
 
-@pytest.mark.usefixtures("shared")
-def test_from_is_added_and_taken_away(steady_world: World, mesh: Mesh) -> None:
-    world = steady_world
-    world.apply(build_through(mesh))
-    expect_each(mesh, [CHECKOUT], CALLS, VIA_GATEWAY)
-
-    def change(load: Load) -> None:
-        for source in (
-            {"workloads": {"matchLabels": {"app": "checkout"}}},
-            {"serviceAccounts": ["checkout"]},
-            None,
-        ):
-            world.apply(build_through(mesh, source=source))
-            mesh.settle()
-            load.wait(BETWEEN)
-
-    run_load(mesh, change, callers=(CHECKOUT,))
-
-
-@pytest.mark.usefixtures("shared")
-def test_pods_of_the_gateway_come_and_go(steady_world: World, mesh: Mesh, gateway: Gateway) -> None:
-    steady_world.apply(build_through(mesh))
-    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-
-    def change(load: Load) -> None:
+def test_pods_of_the_gateway_come_and_go(
+    steady_world: World, mesh: Mesh, gateways: Gateways
+) -> None:
+    gateway = gateways[SHARED]
+    move = build_rest(mesh)
+    begin(steady_world, move)
+    with load_on(mesh, [move]) as load:
         more = [gateway.add(), gateway.add()]
         mesh.settle()
         load.wait(BETWEEN)
@@ -189,101 +199,31 @@ def test_pods_of_the_gateway_come_and_go(steady_world: World, mesh: Mesh, gatewa
             gateway.remove(member)
             load.wait(BETWEEN)
 
-    run_load(mesh, change)
+
+@pytest.mark.timeout(600)
+def test_operators_end_while_policies_change(steady_world: World, gateways: Gateways) -> None:
+    moves = [build(steady_world.mesh) for build in POLICY_MOVES.values()]
+    begin(steady_world, *moves)
+    go_on_with_deaths(steady_world, moves, gateways)
 
 
-@pytest.mark.usefixtures("shared")
-def test_a_second_policy_joins_and_leaves(steady_world: World, mesh: Mesh) -> None:
-    world = steady_world
-    world.apply(build_through(mesh))
-    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-    second = build_gateway_policy("shop/second", *build_destinations(mesh))
-
-    def change(load: Load) -> None:
-        world.apply(second)
-        load.wait(BETWEEN)
-        world.delete(second)
-        load.wait(BETWEEN)
-
-    run_load(mesh, change)
-
-
-@pytest.mark.usefixtures("shared")
-@pytest.mark.parametrize(
-    ("end", "gap"),
-    [(World.kill_operator, BETWEEN), (World.stop_operator, 0)],
-    ids=["killed", "replaced"],
-)
-def test_the_operator_ends_in_the_middle(
-    steady_world: World, mesh: Mesh, end: Callable[[World], None], gap: int
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", GATEWAY_MOVES.values(), ids=GATEWAY_MOVES)
+def test_operators_end_while_a_gateway_changes(
+    steady_world: World,
+    gateways: Gateways,
+    build: Callable[[Mesh, Gateway], Move],
 ) -> None:
-    """Its successor has another configuration, and the last one the first one again."""
-    world = steady_world
-    world.apply(build_direct(mesh))
-    expect_each(mesh, CALLERS, CALLS, DIRECT)
-
-    def change(load: Load) -> None:
-        for policy, settings in (
-            (build_through(mesh), {"EGRESS_SETTLE": "2", "EGRESS_LOG_FORMAT": "json"}),
-            (build_direct(mesh), {"EGRESS_SETTLE": SETTLE_S}),
-        ):
-            mesh.apply(policy)
-            load.wait(BETWEEN // 2)
-            assert world.condition("shop/web", "Ready").get("status") != "True"
-            end(world)
-            load.wait(gap)
-            world.start_operator(**settings)
-            world.apply(policy)
-            mesh.settle()
-            load.wait(BETWEEN)
-
-    run_load(mesh, change)
+    move = build(steady_world.mesh, gateways[SHARED])
+    begin(steady_world, move)
+    go_on_with_deaths(steady_world, [move], gateways)
 
 
-@pytest.mark.usefixtures("shared")
-def test_other_ports_and_hosts_of_the_policy_come_and_go(steady_world: World, mesh: Mesh) -> None:
-    """Those of the requests stay, in the very destinations that are edited."""
-    world = steady_world
-    plain, encrypted, database = build_destinations(mesh)
-    second = {"number": 8080, "protocol": "HTTP"}
-    third = {"number": 8443, "protocol": "TLS"}
-    more_ports = {**plain, "ports": [*plain["ports"], second, third]}
-    more_hosts = {**encrypted, "hosts": [*encrypted["hosts"], HOST, MORE]}
-    here = (f"GET http://{HOST}:8080/", f"GET https://{HOST}:8443/", f"GET https://{MORE}/")
-    mesh.outside.add(MORE)
-    world.apply(build_through(mesh))
-    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-
-    def edit(first: Object, other: Object, verdicts: Sequence[Verdict], load: Load) -> None:
-        world.apply(build_gateway_policy("shop/web", first, other, database))
-        for text, verdict in zip(here, verdicts, strict=True):
-            mesh.expect(CHECKOUT, text, verdict)
-        mesh.settle()
-        load.wait(BETWEEN)
-
-    def change(load: Load) -> None:
-        edit(more_ports, encrypted, (VIA_GATEWAY, VIA_GATEWAY, BLOCKED), load)
-        edit(more_ports, more_hosts, (VIA_GATEWAY, VIA_GATEWAY, VIA_GATEWAY), load)
-        only_second = {**plain, "ports": [*plain["ports"], second]}
-        edit(only_second, more_hosts, (VIA_GATEWAY, BLOCKED, VIA_GATEWAY), load)
-        edit(plain, encrypted, (BLOCKED, BLOCKED, BLOCKED), load)
-
-    run_load(mesh, change)
-
-
-@pytest.mark.usefixtures("shared")
-def test_authorization_is_switched_on_and_off(
-    steady_world: World, mesh: Mesh, gateway: Gateway
+@pytest.mark.timeout(600)
+def test_operators_end_while_the_first_policy_comes(
+    steady_world: World, mesh: Mesh, gateways: Gateways
 ) -> None:
-    world = steady_world
-    mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
-    world.apply(build_through(mesh))
-    expect_each(mesh, CALLERS, CALLS, VIA_GATEWAY)
-
-    def change(load: Load) -> None:
-        for authorization in ("Managed", "DryRun"):
-            mesh.apply(build_egress_gateway(gateway, authorization=authorization))
-            load.wait(4 * BETWEEN)
-            mesh.settle()
-
-    run_load(mesh, change)
+    with mesh.outbound_mode(ALLOW_ANY):
+        move = build_first(mesh)
+        begin(steady_world, move)
+        go_on_with_deaths(steady_world, [move], gateways)
