@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from testbed.client import ConnectError
+from testbed.client import TOO_MANY_REQUESTS, ApiError, ConnectError
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
@@ -151,6 +151,7 @@ class Campaign:
         return evidence
 
     def gather(self) -> Evidence:
+        wait_until(self.is_answering, READY_S, "the API server does not answer")
         return gather_evidence(
             self.plane,
             self.history,
@@ -170,6 +171,17 @@ class Campaign:
             for record in self.plane.audit.records(since=mark, user=self.user, writes=True)
             if record.resource != "events"
         ]
+
+    def is_answering(self) -> bool:
+        """Whether every kind can be listed: a server that has just started reads them first."""
+        try:
+            for kind, version in API_VERSIONS.items():
+                self.plane.admin.list_objects(version, kind)
+        except ApiError as error:
+            if error.code == TOO_MANY_REQUESTS:
+                return False
+            raise
+        return True
 
     def describe(self, what: str) -> str:
         """Say how to repeat the run, and where the kills were."""

@@ -1,6 +1,7 @@
 """The API server's audit log: who did what, and with what outcome."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Record:
 
 
 SETTLE_TIMEOUT_S = 10.0
+LINE_MAX = 1024 * 1024
+"""Bytes of a line; they hold no bodies."""
 MARKER = "/version?marker="
 """Our own requests, which show that the log is complete up to them."""
 
@@ -65,7 +68,7 @@ class AuditLog:
     def position(self) -> int:
         """Return a mark for `records(since=…)`: what is asked from now on comes after it."""
         self._settle()
-        return self._file.stat().st_size if self._file.exists() else 0
+        return self._find_end()
 
     def records(
         self, *, since: int = 0, user: str | None = None, writes: bool = False
@@ -87,7 +90,7 @@ class AuditLog:
         """Wait for the log: the server writes a line just after the answer, not before it."""
         if not self._file.exists():
             return
-        start = self._file.stat().st_size
+        start = self._find_end()
         marker = f"{MARKER}{uuid.uuid4().hex}"
         try:
             self._client.request("GET", marker)
@@ -98,6 +101,15 @@ class AuditLog:
             SETTLE_TIMEOUT_S,
             f"the audit log does not show {marker}",
         )
+
+    def _find_end(self) -> int:
+        """Find where the last whole line ends: the server may be in the middle of another."""
+        if not self._file.exists():
+            return 0
+        with self._file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - LINE_MAX)
+            file.seek(start)
+            return start + file.read().rfind(b"\n") + 1
 
     def _read(self, since: int) -> Iterator[Record]:
         if not self._file.exists():

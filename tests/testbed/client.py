@@ -26,6 +26,7 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 NOT_FOUND = 404
+TOO_MANY_REQUESTS = 429
 
 
 class ApiError(Exception):

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from testbed.client import NOT_FOUND, ApiError, Client, Object
+from testbed.client import NOT_FOUND, TOO_MANY_REQUESTS, ApiError, Client, Object
 from testbed.deadline import wait_until
 from testbed.workload import build_namespace
 
 TIMEOUT_S = 30.0
-TOO_MANY_REQUESTS = 429
 NETWORKING, SECURITY = "networking.istio.io", "security.istio.io"
 POLICIES = (
     ("egress-operator.io/v1alpha1", "EgressPolicy"),
