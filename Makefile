@@ -33,9 +33,14 @@ tools: $(ENV) ## Find or build etcd, kube-apiserver, istiod and the rest (15 min
 demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end by itself)
 	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
+# Each worker has a network of its own, and a mesh in it.
+export EGRESS_SEED ?= 1
+WORKERS := --dist loadfile --no-loadscope-reorder --tx '2*popen//python=sh tests/testbed/sandbox.sh $(BIN)/python'
+
 test: tools check ## The whole gate: checks, unit, cluster, mesh
 	@$(BIN)/python -m pytest -q -m "not mesh" -n 2 --dist loadfile
-	@$(BIN)/python -m pytest -q -m mesh
+	@echo "policies at random: EGRESS_SEED=$(EGRESS_SEED)"
+	@$(BIN)/python -m pytest -q -m mesh $(WORKERS)
 
 check: $(ENV) ## Format, lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . && echo "format: fine"

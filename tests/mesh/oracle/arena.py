@@ -1,6 +1,7 @@
 """Many sets of policies at once on one mesh, each about hosts of its own."""
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
 PAYLOADS = {"HTTP": Payload.HTTP, "TLS": Payload.TLS}
+SEED = os.environ.get("EGRESS_SEED", "1")
+SETS = int(os.environ.get("EGRESS_SETS", "200"))
 SITES = 2
 """Hosts of a set."""
 WIDTH = 25
@@ -219,6 +222,12 @@ def _find_callers(mesh: Mesh) -> Mapping[str, Caller]:
 def _add_sites(mesh: Mesh, index: int) -> tuple[Site, ...]:
     hosts = [f"h{number}.set-{index}.example" for number in range(SITES)]
     return tuple(Site(host, mesh.outside.add(host)) for host in hosts)
+
+
+def list_seeds(first: int, count: int, at_once: int = WIDTH) -> list[list[str]]:
+    """Name the seeds of sets, some at once. Pure."""
+    names = [f"{SEED}-{number}" for number in range(first, first + count)]
+    return [names[start : start + at_once] for start in range(0, len(names), at_once)]
 
 
 @contextmanager
