@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,10 @@ from mesh.traffic.world import World
 from testbed.controlplane import ControlPlaneOption
 from testbed.istiod import Rejections
 from testbed.mesh import Mesh, find_missing, start_mesh
-from testbed.rig import MeshOption
+from testbed.rig import WORKLOADS, MeshOption
 from testbed.sample import FIXED_ADDRESSES, HOSTS
 from testbed.sweep import BusyError
+from testbed.workload import PATIENT
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,8 @@ def mesh(machine: None) -> Iterator[Mesh]:  # noqa: ARG001 - a condition
     busy = ""
     with ExitStack() as stack:
         try:
-            option = MeshOption(control_plane=ControlPlaneOption(audit=True))
+            workloads = tuple(replace(item, proxy_config=PATIENT) for item in WORKLOADS)
+            option = MeshOption(workloads, control_plane=ControlPlaneOption(audit=True))
             mesh = stack.enter_context(start_mesh(option))
         except BusyError as error:
             busy = str(error)

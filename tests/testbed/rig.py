@@ -32,6 +32,7 @@ from testbed.workload import (
 CHECKOUT = Workload("shop", "checkout", service_account="checkout")
 BATCH = Workload("shop", "batch", service_account="batch", dns_capture=True)
 APP = Workload("pay", "app")
+WORKLOADS = (CHECKOUT, BATCH, APP)
 NEIGHBOUR = Workload("shop", "catalog", ports={"http": (80, 8080)})
 """A service of the mesh without pods."""
 HOSTS = ("api.example", "other.example", "db.example")
@@ -46,7 +47,7 @@ THREADS = 4
 class MeshOption:
     """What differs between meshes."""
 
-    workloads: tuple[Workload, ...] = (CHECKOUT, BATCH, APP)
+    workloads: tuple[Workload, ...] = WORKLOADS
     hosts: tuple[str, ...] = HOSTS
     """Outside hosts that are there from the start."""
     outbound_mode: str = REGISTRY_ONLY

@@ -12,6 +12,13 @@ TOKEN_AUDIENCE = "istio-ca"  # noqa: S105 - the audience is public
 TOKEN_LIFETIME_S = 24 * 3600
 
 
+PATIENT = {"drainDuration": "600s"}
+"""ProxyConfig of proxies that let TCP connections live on when what they belong to changes.
+
+Envoy ends them after 45 s unless told otherwise; a test that runs for longer would be hit by it.
+"""
+
+
 class Role(StrEnum):
     """What the workload's proxy is to istiod."""
 

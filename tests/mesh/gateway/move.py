@@ -1,0 +1,237 @@
+"""Changes of policies and gateways that are in use: what each is, state by state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
+from mesh.traffic.world import (
+    BATCH,
+    CHECKOUT,
+    HTTP,
+    TCP,
+    TLS,
+    build_destination,
+    build_policy,
+)
+from testbed.client import Object
+from testbed.gateway import EGRESS, Gateway
+from testbed.mesh import Mesh
+from testbed.request import BLOCKED, DIRECT, VIA_GATEWAY, Verdict
+from testbed.workload import PATIENT
+
+OTHER = "other"
+OTHER_EGRESS = replace(EGRESS, namespace="other-egress", proxy_config=PATIENT)
+"""The pods of the EgressGateway `other`."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Outside hosts of one move: one for each payload, and another one that has no load."""
+
+    plain: str
+    encrypted: str
+    database: str
+    more: str
+    address: str
+    """Of the database."""
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The requests that must not be lost."""
+        return (
+            f"GET http://{self.plain}/",
+            f"GET https://{self.encrypted}/",
+            f"TCP {self.database}:5432",
+        )
+
+    @property
+    def destinations(self) -> tuple[Object, Object, Object]:
+        """What a policy says of the hosts that have load."""
+        return (
+            build_destination(self.plain, ports=(HTTP,)),
+            build_destination(self.encrypted, ports=(TLS,)),
+            build_destination(self.database, ports=(TCP,), addresses=[self.address]),
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """What is applied, and what `shop/checkout` sees then."""
+
+    objects: tuple[Object, ...]
+    expected: tuple[tuple[str, Verdict], ...]
+    """Requests with their verdicts."""
+    gateway: str = ""
+    """The gateway whose pods the servers see; empty: not asked."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A way through states, the first one included; nothing of the load may be lost on it."""
+
+    name: str
+    hosts: Hosts
+    states: tuple[State, ...]
+    callers: tuple[str, ...] = (CHECKOUT, BATCH)
+
+
+def add_hosts(mesh: Mesh, move: str) -> Hosts:
+    """Give a move hosts of its own."""
+    names = {part: f"{part}.{move}.example" for part in ("plain", "encrypted", "database", "more")}
+    addresses = {part: mesh.outside.add(name) for part, name in names.items()}
+    return Hosts(**names, address=addresses["database"])
+
+
+def build_way(mesh: Mesh) -> Move:
+    """Go direct, through the gateway, direct."""
+    hosts = add_hosts(mesh, "way")
+    direct = build_policy("shop/way", *hosts.destinations)
+    through = build_gateway_policy("shop/way", *hosts.destinations)
+    states = (
+        State((direct,), _expect(hosts.calls, DIRECT)),
+        State((through,), _expect(hosts.calls, VIA_GATEWAY)),
+        State((direct,), _expect(hosts.calls, DIRECT)),
+    )
+    return Move("way", hosts, states)
+
+
+def build_place(mesh: Mesh) -> Move:
+    """Take one gateway, another one, the first one."""
+    hosts = add_hosts(mesh, "place")
+    states = tuple(
+        State(
+            (build_gateway_policy("shop/place", *hosts.destinations, gateway=gateway),),
+            _expect(hosts.calls, VIA_GATEWAY),
+            gateway,
+        )
+        for gateway in (SHARED, OTHER, SHARED)
+    )
+    return Move("place", hosts, states)
+
+
+def build_source(mesh: Mesh) -> Move:
+    """Let a `from` come, change its kind and go, for a workload that is always allowed."""
+    hosts = add_hosts(mesh, "source")
+    sources: Sequence[Object | None] = (
+        None,
+        {"workloads": {"matchLabels": {"app": "checkout"}}},
+        {"serviceAccounts": ["checkout"]},
+        None,
+    )
+    states = tuple(
+        State(
+            (build_gateway_policy("shop/source", *hosts.destinations, source=source),),
+            _expect(hosts.calls, VIA_GATEWAY),
+        )
+        for source in sources
+    )
+    return Move("source", hosts, states, callers=(CHECKOUT,))
+
+
+def build_company(mesh: Mesh) -> Move:
+    """Let a second policy join every host and leave it."""
+    hosts = add_hosts(mesh, "company")
+    first = build_gateway_policy("shop/company", *hosts.destinations)
+    second = build_gateway_policy("shop/company-2", *hosts.destinations)
+    expected = _expect(hosts.calls, VIA_GATEWAY)
+    states = (
+        State((first,), expected),
+        State((first, second), expected),
+        State((first,), expected),
+    )
+    return Move("company", hosts, states)
+
+
+def build_edit(mesh: Mesh) -> Move:
+    """Let other ports and hosts come and go, in the very destinations that have load."""
+    hosts = add_hosts(mesh, "edit")
+    plain, encrypted, database = hosts.destinations
+    second = {"number": 8080, "protocol": "HTTP"}
+    third = {"number": 8443, "protocol": "TLS"}
+    more_ports = {**plain, "ports": [*plain["ports"], second, third]}
+    only_second = {**plain, "ports": [*plain["ports"], second]}
+    more_hosts = {**encrypted, "hosts": [*encrypted["hosts"], hosts.plain, hosts.more]}
+    others = (
+        f"GET http://{hosts.plain}:8080/",
+        f"GET https://{hosts.plain}:8443/",
+        f"GET https://{hosts.more}/",
+    )
+
+    def build(first: Object, other: Object, *verdicts: Verdict) -> State:
+        policy = build_gateway_policy("shop/edit", first, other, database)
+        expected = tuple(zip(others, verdicts, strict=True))
+        return State((policy,), (*_expect(hosts.calls, VIA_GATEWAY), *expected))
+
+    states = (
+        build(plain, encrypted, BLOCKED, BLOCKED, BLOCKED),
+        build(more_ports, encrypted, VIA_GATEWAY, VIA_GATEWAY, BLOCKED),
+        build(more_ports, more_hosts, VIA_GATEWAY, VIA_GATEWAY, VIA_GATEWAY),
+        build(only_second, more_hosts, VIA_GATEWAY, BLOCKED, VIA_GATEWAY),
+        build(plain, encrypted, BLOCKED, BLOCKED, BLOCKED),
+    )
+    return Move("edit", hosts, states)
+
+
+def build_first(mesh: Mesh) -> Move:
+    """Bring the first policy, for hosts that are open to everybody and have traffic already."""
+    hosts = add_hosts(mesh, "first")
+    through = build_gateway_policy("shop/first", *hosts.destinations)
+    states = (
+        State((), _expect(hosts.calls, DIRECT)),
+        State((through,), _expect(hosts.calls, VIA_GATEWAY)),
+    )
+    return Move("first", hosts, states)
+
+
+def build_port(mesh: Mesh, gateway: Gateway) -> Move:
+    """Name another port of the Service in the EgressGateway `shared`, and the first one again."""
+    hosts = add_hosts(mesh, "port")
+    name = gateway.template.name
+    return _build_gateway_move(
+        "port",
+        hosts,
+        [
+            build_egress_gateway(gateway, service={"name": name, "port": port})
+            for port in (443, 80, 443)
+        ],
+    )
+
+
+def build_authorization(mesh: Mesh, gateway: Gateway) -> Move:
+    """Let the EgressGateway `shared` try its authorization, mean it, and try it again."""
+    hosts = add_hosts(mesh, "authorization")
+    return _build_gateway_move(
+        "authorization",
+        hosts,
+        [
+            build_egress_gateway(gateway, authorization=authorization)
+            for authorization in ("DryRun", "Managed", "DryRun")
+        ],
+    )
+
+
+def build_rest(mesh: Mesh) -> Move:
+    """Stay on the way through the gateway, for tests that change something else."""
+    hosts = add_hosts(mesh, "rest")
+    policy = build_gateway_policy("shop/rest", *hosts.destinations)
+    return Move("rest", hosts, (State((policy,), _expect(hosts.calls, VIA_GATEWAY)),))
+
+
+POLICY_MOVES = {
+    "way": build_way,
+    "place": build_place,
+    "source": build_source,
+    "company": build_company,
+    "edit": build_edit,
+}
+GATEWAY_MOVES = {"port": build_port, "authorization": build_authorization}
+
+
+def _expect(calls: Sequence[str], verdict: Verdict) -> tuple[tuple[str, Verdict], ...]:
+    return tuple((text, verdict) for text in calls)
+
+
+def _build_gateway_move(name: str, hosts: Hosts, gateways: Sequence[Object]) -> Move:
+    policy = build_gateway_policy(f"shop/{name}", *hosts.destinations)
+    expected = _expect(hosts.calls, VIA_GATEWAY)
+    return Move(name, hosts, tuple(State((item, policy), expected) for item in gateways))

@@ -1,0 +1,163 @@
+"""Which connections a change ends.
+
+Envoy ends those of a filter chain that has changed or gone, `drainDuration` later. HTTP is told
+before, and asks the next time on another connection; what is opaque is cut. Each chain of a gateway
+holds the rules of all its AuthorizationPolicies.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from mesh.gateway.move import (
+    OTHER_EGRESS,
+    Hosts,
+    add_hosts,
+    build_company,
+    build_edit,
+    build_place,
+    build_way,
+)
+from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
+from mesh.gateway.walk import Gateways, enter, wait_entered
+from mesh.traffic.world import World, build_policy
+from testbed.client import Object
+from testbed.gateway import EGRESS, Gateway
+from testbed.mesh import Mesh
+from testbed.request import DIRECT, REACHED, VIA_GATEWAY, Outcome, call
+from testbed.workload import Workload
+
+pytestmark = pytest.mark.mesh
+
+DRAIN_S = 3.0
+HASTY = {"drainDuration": f"{DRAIN_S:g}s"}
+DRAINED_S = DRAIN_S + 3.0
+"""When all is ended that shall end: no sign tells it."""
+KEEPER = Workload("shop", "keeper", service_account="keeper", proxy_config=HASTY)
+
+
+@pytest.fixture(scope="module")
+def gateway(mesh: Mesh) -> Iterator[Gateway]:
+    """Give a gateway that ends connections soon, and a workload whose sidecar does."""
+    mesh.add(KEEPER)
+    with mesh.start_gateway(replace(EGRESS, proxy_config=HASTY)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def other(mesh: Mesh) -> Iterator[Gateway]:
+    """Give a second one."""
+    with mesh.start_gateway(replace(OTHER_EGRESS, proxy_config=HASTY)) as gateway:
+        yield gateway
+
+
+class Kept:
+    """Connections that `shop/keeper` keeps open: one of HTTP and two opaque ones."""
+
+    def __init__(self, mesh: Mesh, hosts: Hosts) -> None:
+        self._mesh = mesh
+        self._plain = f"GET http://{hosts.plain}/"
+        self._opaque = (f"GET https://{hosts.encrypted}/", f"TCP {hosts.database}:5432")
+        for text in (self._plain, *self._opaque):
+            mesh.expect(KEEPER.key, text, DIRECT if "direct" in text else VIA_GATEWAY)
+        self.ask()
+
+    def ask(self) -> list[int]:
+        """Ask on each; the numbers of the opaque ones, as the servers count connections.
+
+        One that has ended is opened anew. That never befalls a request on the one of HTTP.
+        """
+        numbers = []
+        for text in self._opaque:
+            outcome = self._ask(text)
+            if outcome.answer is None:
+                outcome = self._ask(text)
+            assert outcome.answer is not None, f"{text}: {outcome}"
+            numbers.append(outcome.answer.connection)
+        outcome = self._ask(self._plain)
+        assert outcome.verdict in REACHED, f"{self._plain}: {outcome}"
+        return numbers
+
+    def _ask(self, text: str) -> Outcome:
+        return self._mesh.request(KEEPER.key, call(text, session=f"{id(self)} {text}"))
+
+
+def keep(world: World) -> Kept:
+    """Open connections through the gateway."""
+    hosts = add_hosts(world.mesh, "kept")
+    world.apply(build_gateway_policy("shop/kept", *hosts.destinations))
+    return Kept(world.mesh, hosts)
+
+
+def ask_when_drained(mesh: Mesh, kept: Kept) -> list[int]:
+    """Ask when every connection has ended that does."""
+    mesh.settle()
+    time.sleep(DRAINED_S)
+    return kept.ask()
+
+
+@pytest.mark.timeout(300)
+def test_changes_of_others_end_no_connection(world: World, mesh: Mesh, gateways: Gateways) -> None:
+    """Neither those of the same namespace nor those of another, on the sidecar or the gateway."""
+    assert gateways
+    direct = add_hosts(mesh, "kept-direct")
+    destinations = add_hosts(mesh, "pay").destinations
+    for policy in (
+        build_gateway_policy("pay/web", *destinations),
+        build_policy("shop/kept-direct", *direct.destinations),
+    ):
+        world.apply(policy)
+    through, around = keep(world), Kept(mesh, direct)
+    before = through.ask(), around.ask()
+    moves = [build(mesh) for build in (build_way, build_place, build_edit, build_company)]
+    for number in range(max(len(move.states) for move in moves)):
+        present = [move for move in moves if number < len(move.states)]
+        for move in present:
+            enter(mesh, move.states[number - 1] if number else None, move.states[number])
+        mesh.apply(build_gateway_policy("pay/web", *destinations[: 3 - number % 2]))
+        wait_entered(world, [move.states[number] for move in present])
+        after = ask_when_drained(mesh, through), around.ask()
+        assert after == before, f"after state {number}"
+
+
+@pytest.mark.parametrize("source", [None, {"serviceAccounts": ["checkout"]}], ids=["pay", "shop"])
+def test_a_policy_that_changes_permissions_ends_what_is_opaque(
+    world: World, mesh: Mesh, gateways: Gateways, source: Object | None
+) -> None:
+    """The first one of another namespace, or one for service accounts; it comes and goes."""
+    assert gateways
+    kept = keep(world)
+    name = "shop/few" if source else "pay/web"
+    more = build_gateway_policy(name, *add_hosts(mesh, "more").destinations, source=source)
+    first = kept.ask()
+    world.apply(more)
+    second = ask_when_drained(mesh, kept)
+    world.delete(more)
+    third = ask_when_drained(mesh, kept)
+    assert len({*first, *second, *third}) == 3 * len(first)
+    assert kept.ask() == third
+
+
+def test_another_authorization_ends_what_is_opaque(
+    world: World, mesh: Mesh, gateways: Gateways
+) -> None:
+    kept = keep(world)
+    first = kept.ask()
+    mesh.apply(build_egress_gateway(gateways[SHARED], authorization="DryRun"))
+    wait_entered(world, [])
+    assert not set(first) & set(ask_when_drained(mesh, kept))
+
+
+def test_the_old_way_of_a_host_ends(world: World, mesh: Mesh, gateways: Gateways) -> None:
+    """With the change of the way, and with the policy."""
+    assert gateways
+    kept = keep(world)
+    before = kept.ask()
+    direct = build_policy("shop/kept", *add_hosts(mesh, "kept").destinations)
+    world.apply(direct)
+    assert not set(before) & set(ask_when_drained(mesh, kept))
+    world.delete(direct)
+    with pytest.raises(AssertionError, match=r"GET https.*BLOCKED"):
+        ask_when_drained(mesh, kept)

@@ -1,0 +1,51 @@
+"""The operator ends after any of its writes, under load: not one request is lost."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from mesh.gateway.mortal import MortalOperators
+from mesh.gateway.move import GATEWAY_MOVES, POLICY_MOVES, Move, build_first
+from mesh.gateway.tenant import SHARED
+from mesh.gateway.walk import SETTLE_S, Gateways, begin, go_on
+from mesh.traffic.world import SETTINGS, World
+from testbed.gateway import Gateway
+from testbed.mesh import Mesh
+from testbed.rig import ALLOW_ANY
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(600)]
+
+
+def go_on_with_deaths(world: World, moves: Sequence[Move], gateways: Gateways) -> None:
+    """Go on with operators that end after a write or a few."""
+    with world.without_operator():
+        with MortalOperators(world.mesh.control_plane, SETTINGS) as operators:
+            go_on(world, moves, gateways, operators.tend)
+        assert operators.count > sum(len(move.states) for move in moves)
+        world.start_operator(EGRESS_SETTLE=str(SETTLE_S))
+
+
+def test_operators_end_while_policies_change(steady_world: World, gateways: Gateways) -> None:
+    moves = [build(steady_world.mesh) for build in POLICY_MOVES.values()]
+    begin(steady_world, *moves)
+    go_on_with_deaths(steady_world, moves, gateways)
+
+
+@pytest.mark.parametrize("build", GATEWAY_MOVES.values(), ids=GATEWAY_MOVES)
+def test_operators_end_while_a_gateway_changes(
+    steady_world: World,
+    gateways: Gateways,
+    build: Callable[[Mesh, Gateway], Move],
+) -> None:
+    move = build(steady_world.mesh, gateways[SHARED])
+    begin(steady_world, move)
+    go_on_with_deaths(steady_world, [move], gateways)
+
+
+def test_operators_end_while_the_first_policy_comes(
+    steady_world: World, mesh: Mesh, gateways: Gateways
+) -> None:
+    with mesh.outbound_mode(ALLOW_ANY):
+        move = build_first(mesh)
+        begin(steady_world, move)
+        go_on_with_deaths(steady_world, [move], gateways)
