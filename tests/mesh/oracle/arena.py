@@ -92,8 +92,10 @@ class Arena:
         closed["spec"]["selector"] = {"istio": CLOSED}
         mesh.apply(build_egress_gateway(gateway), closed)
 
-    def play(self, seeds: list[str], *, agree_s: float = AGREE_S) -> list[Disagreement]:
-        """Apply the sets of these seeds, at most WIDTH; return disagreements, or the first few.
+    def play(
+        self, seeds: list[str], *, agree_s: float = AGREE_S, enough: int = ENOUGH
+    ) -> list[Disagreement]:
+        """Apply the sets of these seeds, at most WIDTH; return disagreements, about `enough`.
 
         What is there from the sets before is changed in place, or deleted. `agree_s` is how long
         an answer may be wrong.
@@ -119,7 +121,7 @@ class Arena:
 
         def walk(workload: str) -> None:
             for seed, ask in asks:
-                if ask.workload == workload and len(found) < ENOUGH:
+                if ask.workload == workload and len(found) < enough:
                     found.extend(self._check(world, seed, ask, agree_s))
 
         with ThreadPoolExecutor(len(self._callers)) as pool:

@@ -29,7 +29,7 @@ SLOW_S = 0.6
 FAILS = "/fail?times=1&status=503"
 FROM = ({"app": "checkout"}, {"app": "batch"}, {"app": "app"})
 ACCOUNTS = ("checkout", "batch", "default")
-TIMEOUTS = ("200ms", "20s")
+TIMEOUTS = ("200ms", "200ms", "20s")
 RETRIES: tuple[Object, ...] = (
     {"attempts": 0},
     {"attempts": 1, "codes": [503]},
@@ -76,10 +76,11 @@ def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
     """Draw calls of every kind by every workload, as many as `most`."""
     rng = Random(f"{seed} asks")  # noqa: S311 - not a secret
     asks = [
-        Ask(workload, site, port, payload, _draw_path(rng, payload))
+        Ask(workload, site, port, payload, path)
         for workload in (name for names in WORKLOADS.values() for name in names)
         for site in sites
         for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
+        for path in _draw_paths(rng, payload)
     ]
     return rng.sample(asks, min(most, len(asks)))
 
@@ -102,11 +103,12 @@ def draw_synthetic_asks(
     ]
 
 
-def _draw_path(rng: Random, payload: Payload) -> str:
+def _draw_paths(rng: Random, payload: Payload) -> tuple[str, ...]:
+    """Draw an ordinary path, and on HTTP one that shows timeouts or retries."""
     if payload is not Payload.HTTP:
-        return "/"
+        return ("/",)
     number = rng.randrange(10**9)
-    return rng.choice(("/", "/", f"/slow?seconds={SLOW_S}", f"{FAILS}&n={number}"))
+    return "/", rng.choice((f"/slow?seconds={SLOW_S}", f"{FAILS}&n={number}"))
 
 
 def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...]) -> Object:
@@ -166,7 +168,7 @@ def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> 
         destination["addresses"] = [chosen[0].address]
     if originate:
         destination["originateTLS"] = _draw_tls(rng, sites)
-    if payload is Payload.HTTP and rng.random() < 0.5:
+    if payload is Payload.HTTP and rng.random() < 0.7:
         destination["http"] = _draw_http(rng)
     if rng.random() < 0.2:
         endpoint = rng.choice([text for site in sites for text in (site.address, site.host)])
