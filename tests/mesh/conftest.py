@@ -16,7 +16,6 @@ from testbed.sample import FIXED_ADDRESSES, HOSTS
 from testbed.sweep import BusyError
 from testbed.workload import PATIENT
 
-
 LONG = ("test_oracle.py", "test_mortal.py", "test_steady.py")
 
 
