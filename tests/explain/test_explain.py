@@ -172,6 +172,23 @@ def test_settings_of_the_way() -> None:
     assert (told.tls.server_name, told.tls.names) == (HOST, frozenset({"edge.example.com"}))
 
 
+@pytest.mark.parametrize(
+    ("conditions", "codes"),
+    [
+        (["connect-failure"], {500}),
+        (["gateway-error"], {500, 502, 503, 504}),
+        (["retriable-4xx", "reset"], {409, 500}),
+        (["5xx"], set(range(500, 600))),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_conditions_stand_for_codes(conditions: list[str], codes: set[int]) -> None:
+    retries = {"attempts": 1, "codes": [500], "conditions": conditions}
+    ports = [{"number": 80, "protocol": "HTTP"}]
+    policy = build_policy("a", {"hosts": [HOST], "ports": ports, "http": {"retries": retries}})
+    assert ask(build_world(policy), port=80, payload=Payload.HTTP).retry_codes == codes
+
+
 def test_the_operator_s_own_names_are_nobody_s() -> None:
     for host in ("x.shop.egress.internal", "x.pay.direct.internal"):
         assert ask(build_world(SMALLEST), host=host).fate is Fate.RESERVED

@@ -1,13 +1,14 @@
 """`explain`: what becomes of a call, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import chain
 
 from egress_operator.api.gateway import Authorization
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
-from egress_operator.explain.want import Source, Tls, Want, decide
+from egress_operator.explain.want import Retry, Source, Tls, Want, decide
 from egress_operator.explain.world import Call, Caller, Payload, World
 
 
@@ -26,6 +27,13 @@ class Fate(StrEnum):
     RESERVED = "reserved"
     """The name is the operator's own: refused."""
 
+
+CODES_OF_CONDITION: Mapping[str, Iterable[int]] = {
+    "5xx": range(500, 600),
+    "gateway-error": (502, 503, 504),
+    "retriable-4xx": (409,),
+}
+"""Of the conditions that speak of codes."""
 
 REFUSED = frozenset({Fate.UNDECLARED, Fate.NOT_CHOSEN, Fate.WITHDRAWN, Fate.RESERVED})
 
@@ -82,9 +90,15 @@ def explain(world: World, call: Call) -> Explanation:
         port=first.way.target,
         tls=first.way.tls,
         timeout_ms=first.way.timeout_ms,
-        retry_codes=frozenset() if retry is None else frozenset(retry.codes),
+        retry_codes=frozenset() if retry is None else _find_retried(retry),
         attempts=None if retry is None else retry.attempts,
     )
+
+
+def _find_retried(retry: Retry) -> frozenset[int]:
+    """Find the answers of HTTP that are asked for again (Envoy, `x-envoy-retry-on`)."""
+    named = (CODES_OF_CONDITION.get(condition, ()) for condition in retry.conditions)
+    return frozenset(chain(retry.codes, *named))
 
 
 def _explain_unnamed(world: World, call: Call) -> Explanation:

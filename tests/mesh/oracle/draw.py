@@ -34,7 +34,15 @@ RETRIES: tuple[Object, ...] = (
     {"attempts": 0},
     {"attempts": 1, "codes": [503]},
     {"attempts": 2, "codes": [500, 503], "perTryTimeout": "10s"},
+    {"attempts": 1, "conditions": ["gateway-error", "reset"]},
+    {"attempts": 1, "conditions": ["connect-failure", "retriable-4xx"], "codes": [500]},
 )
+PROTOCOLS = {
+    Payload.HTTP: ("HTTP",),
+    Payload.TLS: ("TLS", "TLS", "HTTPS"),
+    Payload.BYTES: ("TCP", "TCP", "MONGO", "REDIS", "MYSQL"),
+}
+"""Those that the servers speak, or that say no more than how a connection begins."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +136,11 @@ def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...]) -> Object:
 def _draw_spec(rng: Random, sites: tuple[Site, ...]) -> Object:
     gateway = rng.choices(("", SHARED, CLOSED), (45, 45, 10))[0]
     spec: Object = {
+        "justification": "drawn",
         "destinations": [
-            _draw_destination(rng, sites, direct=not gateway) for _ in range(_draw_few(rng))
-        ]
+            {**_draw_destination(rng, sites, direct=not gateway), "name": f"d{number}"}
+            for number in range(_draw_few(rng))
+        ],
     }
     if gateway:
         spec["gatewayRef"] = {"name": gateway}
@@ -171,8 +181,9 @@ def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> 
     if payload is Payload.HTTP and rng.random() < 0.7:
         destination["http"] = _draw_http(rng)
     if rng.random() < 0.2:
-        endpoint = rng.choice([text for site in sites for text in (site.address, site.host)])
-        destination["backends"] = [{"name": "v1", "endpoints": [{"address": endpoint}]}]
+        address = rng.choice([text for site in sites for text in (site.address, site.host)])
+        endpoint = {"address": address, **rng.choice(({}, {"locality": "region/zone"}))}
+        destination["backends"] = [{"name": "v1", "endpoints": [endpoint]}]
         if direct and rng.random() < 0.3:
             destination["location"] = "Internal"
     return destination
@@ -181,10 +192,7 @@ def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> 
 def _draw_ports(rng: Random, payload: Payload, *, originate: bool) -> Iterator[Object]:
     numbers = [number for number, spoken in PORTS.items() if spoken is payload]
     for number in rng.sample(numbers, _draw_few(rng)):
-        port: Object = {
-            "number": number,
-            "protocol": "TCP" if payload is Payload.BYTES else str(payload),
-        }
+        port: Object = {"number": number, "protocol": rng.choice(PROTOCOLS[payload])}
         if originate:
             port["targetPort"] = rng.choice((443, 8443))
         elif rng.random() < 0.3:
