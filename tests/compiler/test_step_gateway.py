@@ -189,22 +189,39 @@ def test_a_second_policy_joins_and_leaves_without_a_gap() -> None:
         assert set(name_writes(writes)) <= {f"Replace {SE}", f"Replace {VS}"}
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("DryRun", "Managed"),
-        ("Managed", "DryRun"),
-        ("None", "Managed"),
-        ("Managed", "None"),
-        ("None", "DryRun"),
-        ("DryRun", "None"),
-    ],
-)
+TURNS = [
+    ("DryRun", "Managed"),
+    ("Managed", "DryRun"),
+    ("None", "Managed"),
+    ("Managed", "None"),
+    ("None", "DryRun"),
+    ("DryRun", "None"),
+]
+PLACES: list[dict[str, Any]] = [
+    {"service": {"name": "egress", "port": 8443}},
+    {"selector": {"istio": "moved"}},
+    {"namespace": "egress-moved"},
+]
+
+
+@pytest.mark.parametrize(("old", "new"), TURNS)
 def test_no_tenant_is_lost_while_enforcement_changes(old: str, new: str) -> None:
     """`Watch` looks at every state in between."""
     before = through(SHOP, PAY, authorization=old)
     _, writes = change(before, through(SHOP, PAY, authorization=new))
     assert {write.key.kind for write in writes} == {AP}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: next(iter(place)))
+@pytest.mark.parametrize(("old", "new"), TURNS)
+def test_no_tenant_is_lost_while_enforcement_and_place_change_at_once(
+    old: str, new: str, place: dict[str, Any]
+) -> None:
+    before = through(SHOP, PAY, authorization=old)
+    watch, _ = change(before, through(SHOP, PAY, authorization=new, **place))
+    left = [item for item in watch.world.observe() if item.key.kind is AP and not item.tenant]
+    enforced = [item.is_closed for item in left if item.group.startswith(SHARED)]
+    assert enforced == ([] if new == "None" else [True])
 
 
 @pytest.mark.parametrize("old", ["DryRun", "None"])

@@ -3,7 +3,7 @@
 What must hold between any two writes is checked by `Watch`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
@@ -94,35 +94,13 @@ def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What stays as it is in one history."""
-
-    scoped: bool
-    place: dict[str, Any] | None
-    """Of the first gateway; None: it moves."""
-    authorization: str
-    """Of the first gateway, when it moves: both at once is one edit too many."""
-
-
-frames = st.builds(
-    Frame,
-    st.booleans(),
-    st.sampled_from([None, *FIELDS]),
-    st.sampled_from(["Managed", "Managed", "DryRun", "None"]),
-)
-
-
 @st.composite
-def build_gateways(draw: st.DrawFn, frame: Frame, generation: int) -> tuple[GatewaySource, ...]:
+def build_gateways(draw: st.DrawFn, generation: int) -> tuple[GatewaySource, ...]:
     """Two gateways; either may be absent, and the first may be anything."""
     found = []
     if draw(st.integers(0, 5)):
-        place, authorization = frame.place, frame.authorization
-        if place is None:
-            place = draw(st.sampled_from(FIELDS))
-        else:
-            authorization = draw(st.sampled_from(["Managed", "Managed", "DryRun", "None"]))
+        place = draw(st.sampled_from(FIELDS))
+        authorization = draw(st.sampled_from(["Managed", "Managed", "DryRun", "None"]))
         found.append(build_gateway(SHARED, generation, **place, authorization=authorization))
     if draw(st.integers(0, 5)):
         found.append(build_gateway(OTHER))
@@ -130,12 +108,12 @@ def build_gateways(draw: st.DrawFn, frame: Frame, generation: int) -> tuple[Gate
 
 
 @st.composite
-def build_zones(draw: st.DrawFn, frame: Frame, generation: int) -> Zone:
-    """All that users wrote at one time."""
-    where = GatewayObjects.GATEWAY_NAMESPACE if frame.scoped else GatewayObjects.TENANT
+def build_zones(draw: st.DrawFn, scoped: bool, generation: int) -> Zone:  # noqa: FBT001 - a draw
+    """All that users wrote at one time; `scoped` stays as it is in one history."""
+    where = GatewayObjects.GATEWAY_NAMESPACE if scoped else GatewayObjects.TENANT
     return Zone(
         policies=draw(build_policies(generation)),
-        gateways=draw(build_gateways(frame, generation)),
+        gateways=draw(build_gateways(generation)),
         selected=draw(
             st.sampled_from([frozenset(NAMESPACES)] * 4 + [frozenset({"pay"}), frozenset()])
         ),
@@ -171,11 +149,11 @@ def finish(watch: Watch, zone: Zone) -> None:
 @given(st.data())
 def test_any_history_converges_and_breaks_nothing(data: st.DataObject) -> None:
     watch = Watch(World())
-    frame = data.draw(frames)
+    scoped = data.draw(st.booleans())
     known: set[Owner] = set()
     zone = Zone()
     for generation in range(1, data.draw(st.integers(2, 4)) + 1):
-        zone = data.draw(build_zones(frame, generation))
+        zone = data.draw(build_zones(scoped, generation))
         if data.draw(st.booleans()):
             watch.world.remove_owners(known - zone.list_owners())
             known = set()
@@ -194,10 +172,10 @@ def test_any_history_converges_and_breaks_nothing(data: st.DataObject) -> None:
 def test_any_mixture_of_objects_converges(data: st.DataObject) -> None:
     """Some objects of several states, just after a start; and then nothing is left to do."""
     world = World()
-    frame = data.draw(frames)
+    scoped = data.draw(st.booleans())
     owners: set[Owner] = set()
     for generation in (1, 2):
-        zone = data.draw(build_zones(frame, generation))
+        zone = data.draw(build_zones(scoped, generation))
         owners |= zone.list_owners()
         for plan in zone.plan(World()):
             for group in plan.groups.values():
@@ -205,7 +183,7 @@ def test_any_mixture_of_objects_converges(data: st.DataObject) -> None:
                     if data.draw(st.booleans()):
                         world.put(build_manifest(desired, desired.owners))
     world.restart()
-    zone = data.draw(build_zones(frame, 3))
+    zone = data.draw(build_zones(scoped, 3))
     world.remove_owners(owners - zone.list_owners())
     finish(Watch(world), zone)
 
@@ -225,7 +203,7 @@ def test_neither_order_nor_what_others_want_matters(
     data: st.DataObject,
     random: Any,  # noqa: ANN401 - random.Random of hypothesis
 ) -> None:
-    zone = data.draw(build_zones(data.draw(frames), 1))
+    zone = data.draw(build_zones(data.draw(st.booleans()), 1))
     policies, gateways = list(zone.policies), list(zone.gateways)
     random.shuffle(policies)
     random.shuffle(gateways)

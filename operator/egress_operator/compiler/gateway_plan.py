@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping
 from egress_operator.compiler.authorization_policy import build_baseline_spec, open_spec
 from egress_operator.compiler.gateway import Authorization, Gateway, GatewayVerdict
 from egress_operator.compiler.group import Group
-from egress_operator.compiler.object import Desired, Kind, ObjectKey, Observed, Owner, digest_spec
+from egress_operator.compiler.object import (
+    Desired,
+    Kind,
+    ObjectKey,
+    Observed,
+    Owner,
+    digest_spec,
+    is_host,
+)
 from egress_operator.compiler.plan import Plan
 
 CLUSTER = ""
@@ -16,26 +24,58 @@ Access = Mapping[str, frozenset[ObjectKey]]
 
 
 def find_access(gateway: Gateway, observed: Iterable[Observed]) -> frozenset[ObjectKey]:
-    """Name the AuthorizationPolicies of tenants that the gateway's own one has to wait for. Pure.
+    """Name what the gateway's own AuthorizationPolicy has to wait for. Pure.
 
-    Those that are there. Where they are enforced, also those that tenants will have who use the
-    gateway already; where none are wanted, those alone that still deny something. `observed` holds
-    the AuthorizationPolicies of the gateway's namespace, and what serves its tenants.
+    The AuthorizationPolicies of tenants that are there. Where they are enforced, also those that
+    tenants will have who use the gateway already; where none are wanted, those alone that still
+    deny something. And what is left of the place where the gateway was before (`_find_left`).
+    `observed` holds the AuthorizationPolicies of the gateway's namespace, and what serves tenants
+    of gateways, wherever they are.
     """
-    items = [item for item in observed if item.ours and item.part]
+    ours = [item for item in observed if item.ours]
+    items = [item for item in ours if item.part]
     access = {
         item.key: item
         for item in items
         if item.key.kind is Kind.AUTHORIZATION_POLICY and gateway.label in item.refs
     }
+    left = _find_left(gateway, ours)
     match gateway.authorization:
         case Authorization.MANAGED:
             tenants = {item.part for item in items if item.group == gateway.label}
-            return frozenset({*access, *map(gateway.find_access_key, tenants)})
+            return frozenset({*access, *map(gateway.find_access_key, tenants), *left})
         case Authorization.DRY_RUN:
-            return frozenset(access)
+            return frozenset({*access, *left})
         case Authorization.NONE:
-            return frozenset(key for key, item in access.items() if not item.dry_run)
+            return frozenset({*(key for key, item in access.items() if not item.dry_run), *left})
+
+
+def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKey]:
+    """Name what is left of a former place on the same pods, and would turn somebody away.
+
+    Where nothing is to be enforced, all that was enforced there. Where it is, and was not, what
+    serves tenants under their former names: nothing would let them in any more.
+    """
+    former = [
+        item
+        for item in ours
+        if gateway.owner in item.owners
+        and gateway.label not in {item.group, *item.refs}
+        and (item.key.kind is Kind.AUTHORIZATION_POLICY or _is_tenant_server(item))
+    ]
+    access = (item for item in former if item.key.kind is Kind.AUTHORIZATION_POLICY)
+    enforced = [item for item in access if not item.dry_run]
+    if gateway.authorization is not Authorization.MANAGED:
+        return frozenset(item.key for item in enforced)
+    if any(item.is_closed and not item.part for item in enforced):
+        return frozenset()
+    let_in = {item.part for item in enforced}
+    return frozenset(item.key for item in former if item.part and item.part not in let_in)
+
+
+def _is_tenant_server(item: Observed) -> bool:
+    """Whether it is the Gateway that all hosts of a tenant share."""
+    return item.key.kind is Kind.GATEWAY and not is_host(item.group)
 
 
 def plan_gateways(verdicts: Mapping[str, GatewayVerdict], access: Access) -> Plan:

@@ -85,8 +85,7 @@ class Cluster:
     def _select_access(self, gateway: Gateway) -> Iterator[Observed]:
         """Everything that `find_access` looks at."""
         yield from self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
-        for part in self.objects.find_parts(gateway.label):
-            yield from self.objects.select_group(part, gateway.label)
+        yield from self.objects.select_tenants()
 
     def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""

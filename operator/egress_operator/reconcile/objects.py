@@ -73,6 +73,8 @@ class _Index:
 
     def __init__(self) -> None:
         self._members: dict[str, dict[str, set[ObjectKey]]] = {}
+        self._tenants: dict[str, dict[str, set[ObjectKey]]] = {}
+        """The same for the groups of gateways."""
         self._guests: dict[str, set[ObjectKey]] = {}
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
@@ -84,15 +86,17 @@ class _Index:
 
     def find_members(self, part: str, group: str) -> Iterable[ObjectKey]:
         """Return the objects of a group that do not have its name."""
-        return self._members.get(part, {}).get(group, ())
+        return self._choose(group).get(part, {}).get(group, ())
 
     def find_labels(self, part: str) -> list[str]:
         """Return the groups of gateways in a part."""
-        return [group for group in self._members.get(part, ()) if not is_host(group)]
+        return list(self._tenants.get(part, ()))
 
-    def find_parts(self, group: str) -> list[str]:
-        """Return the parts that have objects of the group of a gateway."""
-        return [part for part, groups in self._members.items() if group in groups]
+    def find_tenants(self) -> Iterator[ObjectKey]:
+        """Give the objects of all groups of gateways."""
+        for groups in self._tenants.values():
+            for keys in groups.values():
+                yield from keys
 
     def find_guests(self, part: str) -> Iterable[ObjectKey]:
         """Return what is of a part and stands in another namespace."""
@@ -101,16 +105,21 @@ class _Index:
     def _add(self, item: Observed) -> None:
         part = item.part
         if not is_host(item.group) or item.key.name != build_group_name(item.group):
-            self._members.setdefault(part, {}).setdefault(item.group, set()).add(item.key)
+            groups = self._choose(item.group).setdefault(part, {})
+            groups.setdefault(item.group, set()).add(item.key)
         if part != item.key.namespace:
             self._guests.setdefault(part, set()).add(item.key)
 
     def _remove(self, item: Observed) -> None:
-        groups = self._members.get(item.part, {})
+        parts = self._choose(item.group)
+        groups = parts.get(item.part, {})
         _discard(groups, item.group, item.key)
         if not groups:
-            self._members.pop(item.part, None)
+            parts.pop(item.part, None)
         _discard(self._guests, item.part, item.key)
+
+    def _choose(self, group: str) -> dict[str, dict[str, set[ObjectKey]]]:
+        return self._members if is_host(group) else self._tenants
 
 
 def _discard(sets: dict[str, set[ObjectKey]], name: str, key: ObjectKey) -> None:
@@ -170,9 +179,9 @@ class ObjectCache:
         """Return the labels of the gateways that have objects in a part."""
         return self._index.find_labels(part)
 
-    def find_parts(self, label: str) -> list[str]:
-        """Name the parts that have objects which serve the gateway with this label."""
-        return self._index.find_parts(label)
+    def select_tenants(self) -> Iterator[Observed]:
+        """Everything of ours that serves gateways and their tenants, and no host alone."""
+        yield from self._get_all(self._index.find_tenants())
 
     def parts(self) -> set[str]:
         """Name the parts that hold something of ours."""

@@ -210,6 +210,22 @@ def build_authorization(mesh: Mesh, gateway: Gateway) -> Move:
     )
 
 
+def build_turn(mesh: Mesh, gateway: Gateway) -> Move:
+    """Change port and authorization of the EgressGateway `shared` in one edit, and back."""
+    hosts = add_hosts(mesh, "turn")
+    name = gateway.template.name
+    return _build_gateway_move(
+        "turn",
+        hosts,
+        [
+            build_egress_gateway(
+                gateway, authorization=authorization, service={"name": name, "port": port}
+            )
+            for authorization, port in (("None", 443), ("Managed", 80), ("DryRun", 443))
+        ],
+    )
+
+
 def build_rest(mesh: Mesh) -> Move:
     """Stay on the way through the gateway, for tests that change something else."""
     hosts = add_hosts(mesh, "rest")
@@ -224,7 +240,7 @@ POLICY_MOVES = {
     "company": build_company,
     "edit": build_edit,
 }
-GATEWAY_MOVES = {"port": build_port, "authorization": build_authorization}
+GATEWAY_MOVES = {"port": build_port, "authorization": build_authorization, "turn": build_turn}
 
 
 def _expect(calls: Sequence[str], verdict: Verdict) -> tuple[tuple[str, Verdict], ...]:
