@@ -149,19 +149,18 @@ class Arena:
         return ""
 
     def _replace(self, policies: list[Object]) -> None:
-        wanted = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in policies}
-        for item in self._client.list_objects(*POLICY):
-            metadata = item["metadata"]
-            if (metadata["namespace"], metadata["name"]) not in wanted:
-                self._client.delete(*POLICY, metadata["name"], metadata["namespace"])
+        wanted = {join_name(item) for item in policies}
+        there = {join_name(item): item for item in self._client.list_objects(*POLICY)}
+        for name in there.keys() - wanted:
+            metadata = there[name]["metadata"]
+            self._client.delete(*POLICY, metadata["name"], metadata["namespace"])
         for item in policies:
-            metadata = item["metadata"]
-            if self._client.find(*POLICY, metadata["name"], metadata["namespace"]) is None:
-                self._client.create(item)
-            else:
+            if join_name(item) in there:
                 # Not server-side apply: it would leave what another set wrote.
                 whole = {"op": "replace", "path": "/spec", "value": item["spec"]}
                 self._client.json_patch(item, [whole])
+            else:
+                self._client.create(item)
         wait_until(self._is_applied, APPLIED_S, "the operator is not done")
         self._mesh.settle()
 
