@@ -52,8 +52,10 @@ async def behind_proxy(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncI
 
     operator = await asyncio.to_thread(start)
     yield operator
-    assert await asyncio.to_thread(operator.stop) == 0
-    assert "Traceback" not in operator.log.read_text(), operator.log.read_text()[-6000:]
+    code = await asyncio.to_thread(operator.stop)
+    log = operator.log.read_text()
+    assert code == 0, f"ended with {code}; the end of its log:\n{log[-6000:]}"
+    assert "Traceback" not in log, log[-6000:]
 
 
 @pytest.mark.parametrize(

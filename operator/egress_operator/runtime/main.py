@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RESTART_FIRST_S = 0.5
 RESTART_LAST_S = 10.0
+CANCEL_AGAIN_S = 0.5
 STEADY_S = 60.0
 """After so long a run the next restart begins with the first pause again."""
 
@@ -118,11 +119,7 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
         end.set()
         timer.start()
         await asyncio.wait(tasks)
-        # When one watch of kopf fails it leaves the others running, and then waits for them. Only
-        # these: a watch takes a cancellation for a pause if what it waits for is cancelled as well.
-        for task in asyncio.all_tasks() - mine:
-            if task.get_name().startswith("watcher for "):
-                task.cancel()
+        await _end_watches(mine)
         await runner
     except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -133,6 +130,21 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     if shell.operator is not None and shell.operator.failure.done():
         reason = shell.operator.failure.result()
     return reason
+
+
+async def _end_watches(mine: set[asyncio.Task[object]]) -> None:
+    """Cancel the watches of kopf that are left, until all have ended.
+
+    When one of them fails it leaves the others running, and then waits for them. Only these: a
+    watch takes a cancellation for a pause if what it waits for is cancelled as well. Which may
+    happen without us, so one that is still there after a while is cancelled again.
+    """
+    while watches := [
+        task for task in asyncio.all_tasks() - mine if task.get_name().startswith("watcher for ")
+    ]:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.wait(watches, timeout=CANCEL_AGAIN_S)
 
 
 def _build_liveness_url(settings: Settings) -> str:
