@@ -151,16 +151,24 @@ class Campaign:
         return evidence
 
     def gather(self) -> Evidence:
-        wait_until(self.is_answering, READY_S, "the API server does not answer")
-        return gather_evidence(
-            self.plane,
-            self.history,
-            user=self.user,
-            squatters=self.squatters,
-            faults=self.faults,
-            outages=self.outages,
-            drifts=self.burst.drifts,
-        )
+        return wait_until(self._try_gather, READY_S, "the API server has not read everything")
+
+    def _try_gather(self) -> Evidence | None:
+        """Gather, unless the server has just started and still reads what it stores."""
+        try:
+            return gather_evidence(
+                self.plane,
+                self.history,
+                user=self.user,
+                squatters=self.squatters,
+                faults=self.faults,
+                outages=self.outages,
+                drifts=self.burst.drifts,
+            )
+        except ApiError as error:
+            if error.code == TOO_MANY_REQUESTS:
+                return None
+            raise
 
     def count_quiet_writes(self) -> list[str]:
         """List the operator's writes in a while after all is done, its events left out."""
@@ -171,17 +179,6 @@ class Campaign:
             for record in self.plane.audit.records(since=mark, user=self.user, writes=True)
             if record.resource != "events"
         ]
-
-    def is_answering(self) -> bool:
-        """Whether every kind can be listed: a server that has just started reads them first."""
-        try:
-            for kind, version in API_VERSIONS.items():
-                self.plane.admin.list_objects(version, kind)
-        except ApiError as error:
-            if error.code == TOO_MANY_REQUESTS:
-                return False
-            raise
-        return True
 
     def describe(self, what: str) -> str:
         """Say how to repeat the run, and where the kills were."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from testbed.client import ApiError
+from testbed.client import TOO_MANY_REQUESTS, ApiError
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crds
 from testbed.deadline import wait_until
@@ -26,7 +26,7 @@ ROUNDS = 2
 OPERATIONS = 25
 """Before, between and after removal and return; during each of them as many at most."""
 RESYNCS = 3
-NOT_SERVED = {NOT_FOUND, 429}
+NOT_SERVED = {NOT_FOUND, TOO_MANY_REQUESTS}
 """A kind that is away, or whose storage has yet to come up."""
 
 

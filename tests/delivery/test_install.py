@@ -19,7 +19,7 @@ from testbed.chart import (
     operator_access,
     render_chart,
 )
-from testbed.client import ApiError, Client
+from testbed.client import TOO_MANY_REQUESTS, ApiError, Client
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import install_crds, load_our_crds, remove_crds
 from testbed.deadline import wait_until
@@ -109,7 +109,7 @@ def _lists_nothing(client: Client) -> bool:
         return client.list_objects(POLICY, "EgressPolicy") == []
     except ApiError as error:
         # A new kind is announced a moment before its storage is ready.
-        if error.code != 429:
+        if error.code != TOO_MANY_REQUESTS:
             raise
         return False
 

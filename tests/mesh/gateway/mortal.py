@@ -16,6 +16,7 @@ from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import RequestHook
 from egress_operator.runtime import operator as runtime
+from mesh.traffic.world import check_end
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.stoppable import Stoppable
@@ -25,8 +26,14 @@ ENDS = (("SIGKILL", -signal.SIGKILL), ("SIGTERM", 0))
 """What ends them in turn, with the code: a kill, and the end that a Deployment gives them."""
 WRITES = (1, 2, 4, 8, 16)
 """After how many writes, in turn."""
-SETTLES_S = (1.0, 1.0, 1.5)
-"""Their settings in turn: each is an upgrade of the one before where they differ."""
+UPGRADES = (
+    {"EGRESS_SETTLE": "1"},
+    {"EGRESS_SETTLE": "1"},
+    {"EGRESS_SETTLE": "2", "EGRESS_LOG_FORMAT": "json"},
+)
+"""Their settings in turn: where two differ, the second is an upgrade."""
+MOST_SETTLE_S = 2.0
+"""In them."""
 
 
 class MortalOperators(Stoppable):
@@ -60,18 +67,17 @@ class MortalOperators(Stoppable):
         self.count += 1
         sign, _ = ENDS[self.count % len(ENDS)]
         writes = WRITES[self.count % len(WRITES)]
-        settle_s = SETTLES_S[self.count % len(SETTLES_S)]
+        upgrade = UPGRADES[self.count % len(UPGRADES)]
         option = OperatorOption(
-            settings={**self._settings, "EGRESS_SETTLE": str(settle_s)},
+            settings={**self._settings, **upgrade},
             program=["mesh.gateway.mortal", str(writes), sign],
             wait=False,
         )
         return start_operator(self._plane, option)
 
     def _bury(self, operator: Operator) -> None:
-        sign, code = ENDS[self.count % len(ENDS)]
-        ended = operator.process.returncode
-        assert ended == code, f"{ended} after {sign}:\n{operator.process.tail(50)}"
+        _, code = ENDS[self.count % len(ENDS)]
+        check_end(operator, operator.process.returncode, code)
 
 
 def end_after(writes: int, sign: signal.Signals, hook: RequestHook) -> RequestHook:

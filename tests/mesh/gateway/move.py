@@ -183,47 +183,24 @@ def build_first(mesh: Mesh) -> Move:
     return Move("first", hosts, states)
 
 
-def build_port(mesh: Mesh, gateway: Gateway) -> Move:
-    """Name another port of the Service in the EgressGateway `shared`, and the first one again."""
-    hosts = add_hosts(mesh, "port")
-    name = gateway.template.name
-    return _build_gateway_move(
-        "port",
-        hosts,
-        [
-            build_egress_gateway(gateway, service={"name": name, "port": port})
-            for port in (443, 80, 443)
-        ],
+def build_gateway_move(mesh: Mesh, gateway: Gateway, name: str) -> Move:
+    """Change what GATEWAY_MOVES says of the EgressGateway `shared`, under a policy that stays."""
+    hosts = add_hosts(mesh, name)
+    policy = build_gateway_policy(f"shop/{name}", *hosts.destinations)
+    service = gateway.template.name
+    states = tuple(
+        State(
+            (
+                build_egress_gateway(
+                    gateway, authorization=authorization, service={"name": service, "port": port}
+                ),
+                policy,
+            ),
+            _expect(hosts.calls, VIA_GATEWAY),
+        )
+        for authorization, port in GATEWAY_MOVES[name]
     )
-
-
-def build_authorization(mesh: Mesh, gateway: Gateway) -> Move:
-    """Let the EgressGateway `shared` try its authorization, mean it, and try it again."""
-    hosts = add_hosts(mesh, "authorization")
-    return _build_gateway_move(
-        "authorization",
-        hosts,
-        [
-            build_egress_gateway(gateway, authorization=authorization)
-            for authorization in ("DryRun", "Managed", "DryRun")
-        ],
-    )
-
-
-def build_turn(mesh: Mesh, gateway: Gateway) -> Move:
-    """Change port and authorization of the EgressGateway `shared` in one edit, and back."""
-    hosts = add_hosts(mesh, "turn")
-    name = gateway.template.name
-    return _build_gateway_move(
-        "turn",
-        hosts,
-        [
-            build_egress_gateway(
-                gateway, authorization=authorization, service={"name": name, "port": port}
-            )
-            for authorization, port in (("None", 443), ("Managed", 80), ("DryRun", 443))
-        ],
-    )
+    return Move(name, hosts, states)
 
 
 def build_rest(mesh: Mesh) -> Move:
@@ -240,14 +217,13 @@ POLICY_MOVES = {
     "company": build_company,
     "edit": build_edit,
 }
-GATEWAY_MOVES = {"port": build_port, "authorization": build_authorization, "turn": build_turn}
+GATEWAY_MOVES = {
+    "port": (("Managed", 443), ("Managed", 80), ("Managed", 443)),
+    "authorization": (("DryRun", 443), ("Managed", 443), ("DryRun", 443)),
+    "turn": (("None", 443), ("Managed", 80), ("DryRun", 443)),
+}
+"""The authorization, and the port of the Service, of each state."""
 
 
 def _expect(calls: Sequence[str], verdict: Verdict) -> tuple[tuple[str, Verdict], ...]:
     return tuple((text, verdict) for text in calls)
-
-
-def _build_gateway_move(name: str, hosts: Hosts, gateways: Sequence[Object]) -> Move:
-    policy = build_gateway_policy(f"shop/{name}", *hosts.destinations)
-    expected = _expect(hosts.calls, VIA_GATEWAY)
-    return Move(name, hosts, tuple(State((item, policy), expected) for item in gateways))

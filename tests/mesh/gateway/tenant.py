@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
+from mesh.gateway.handmade import REMOVED
 from mesh.traffic.world import APP, BATCH, CHECKOUT, POLICY, build_policy
 from testbed.client import Object
 from testbed.gateway import Gateway
@@ -15,18 +16,7 @@ WORKLOADS = {"shop": (CHECKOUT, BATCH), "pay": (APP,)}
 """Of each tenant; `shop/checkout` and `shop/batch` have service accounts of their names."""
 SHARED = "shared"
 
-
-INNER_HEADERS = frozenset(
-    {
-        "x-forwarded-client-cert",
-        "x-forwarded-for",
-        "x-envoy-external-address",
-        "x-envoy-attempt-count",
-        "x-envoy-decorator-operation",
-        "x-envoy-peer-metadata",
-        "x-envoy-peer-metadata-id",
-    }
-)
+INNER_HEADERS = frozenset(REMOVED)
 """What proxies tell each other, and no server outside."""
 
 

@@ -26,7 +26,7 @@ from mesh.traffic.world import World, build_policy
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
-from testbed.request import DIRECT, REACHED, VIA_GATEWAY, Outcome, call
+from testbed.request import DIRECT, REACHED, VIA_GATEWAY, Outcome, Verdict, call
 from testbed.workload import Workload
 
 pytestmark = pytest.mark.mesh
@@ -56,12 +56,12 @@ def other(mesh: Mesh) -> Iterator[Gateway]:
 class Kept:
     """Connections that `shop/keeper` keeps open: one of HTTP and two opaque ones."""
 
-    def __init__(self, mesh: Mesh, hosts: Hosts) -> None:
+    def __init__(self, mesh: Mesh, hosts: Hosts, verdict: Verdict) -> None:
         self._mesh = mesh
         self._plain = f"GET http://{hosts.plain}/"
         self._opaque = (f"GET https://{hosts.encrypted}/", f"TCP {hosts.database}:5432")
         for text in (self._plain, *self._opaque):
-            mesh.expect(KEEPER.key, text, DIRECT if "direct" in text else VIA_GATEWAY)
+            mesh.expect(KEEPER.key, text, verdict)
         self.ask()
 
     def ask(self) -> list[int]:
@@ -88,7 +88,7 @@ def keep(world: World) -> Kept:
     """Open connections through the gateway."""
     hosts = add_hosts(world.mesh, "kept")
     world.apply(build_gateway_policy("shop/kept", *hosts.destinations))
-    return Kept(world.mesh, hosts)
+    return Kept(world.mesh, hosts, VIA_GATEWAY)
 
 
 def ask_when_drained(mesh: Mesh, kept: Kept) -> list[int]:
@@ -109,7 +109,7 @@ def test_changes_of_others_end_no_connection(world: World, mesh: Mesh, gateways:
         build_policy("shop/kept-direct", *direct.destinations),
     ):
         world.apply(policy)
-    through, around = keep(world), Kept(mesh, direct)
+    through, around = keep(world), Kept(mesh, direct, DIRECT)
     before = through.ask(), around.ask()
     moves = [build(mesh) for build in (build_way, build_place, build_edit, build_company)]
     for number in range(max(len(move.states) for move in moves)):

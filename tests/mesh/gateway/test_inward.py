@@ -17,7 +17,7 @@ from testbed.gateway import Gateway
 from testbed.mesh import Mesh
 from testbed.network import HOST_ADDRESS, Netns, write_rules
 from testbed.process import start_process
-from testbed.request import REACHED, VIA_GATEWAY, Outcome, call
+from testbed.request import REACHED, UNAVAILABLE_503, VIA_GATEWAY, Outcome, call
 from testbed.sweep import PREFIX
 
 pytestmark = pytest.mark.mesh
@@ -109,6 +109,6 @@ def test_a_name_is_followed_to_a_service_unless_the_network_forbids_it(
         f"-A OUTPUT -d {HOST_ADDRESS} -j ACCEPT",
     ]
     write_rules(inside, nat=[endpoint], filters=[*allowed, *forbidden])
-    wait_until(lambda: ask().status == 503, REACHED_S, "the network lets it through")
+    wait_until(lambda: ask().verdict is UNAVAILABLE_503, REACHED_S, "the network lets it through")
     world.apply(build_gateway_policy("shop/web", build_destination(HOST)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)

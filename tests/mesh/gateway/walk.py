@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 
-from mesh.gateway.mortal import SETTLES_S
+from mesh.gateway.mortal import MOST_SETTLE_S
 from mesh.gateway.move import Move, State
 from mesh.traffic.stream import Load, Pace
-from mesh.traffic.world import CHECKOUT, POLICY, World, join_name
+from mesh.traffic.world import CHECKOUT, POLICY, TIMEOUT_S, World, join_name
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
@@ -26,10 +26,10 @@ LEAST_S = 30.0
 """How long requests run at least, whatever changes meanwhile."""
 LEAST_RATE = 50.0
 """Requests a second; a machine that does less proves little."""
-ENTERED_S = 180.0
-"""How long a change may take, with operators that end again and again."""
-QUIET_S = 2 * max(SETTLES_S) + 1.0
+QUIET_S = 2 * MOST_SETTLE_S
 """An operator that has written nothing for so long is done."""
+ENTERED_S = TIMEOUT_S + QUIET_S
+"""How long a change may take."""
 
 Gateways = Mapping[str, Gateway]
 """By the names of their EgressGateways."""
@@ -42,7 +42,12 @@ def is_at_work() -> bool:
     return True
 
 
-def wait_entered(world: World, states: Sequence[State], tend: Tend = is_at_work) -> None:
+def wait_entered(
+    world: World,
+    states: Sequence[State],
+    tend: Tend = is_at_work,
+    within_s: float = ENTERED_S,
+) -> None:
     """Wait until the policies are Ready and nothing more is written, then for the proxies."""
     user = build_identity().user
     mark, since = world.audit.position(), time.monotonic()
@@ -54,7 +59,7 @@ def wait_entered(world: World, states: Sequence[State], tend: Tend = is_at_work)
             mark, since = position, now
         return now - since > QUIET_S and all(is_ready(world, state) for state in states)
 
-    wait_until(look, ENTERED_S, "the operator does not come to an end")
+    wait_until(look, within_s, "the operator does not come to an end")
     world.mesh.settle()
 
 
@@ -80,40 +85,62 @@ def load_on(mesh: Mesh, moves: Sequence[Move]) -> Iterator[Load]:
     with Load(mesh, calls, fine=FINE, pace=Pace(per_second=PER_SECOND)) as load:
         load.wait(BETWEEN)
         yield load
+        mesh.settle()
         load.wait(BETWEEN)
         time.sleep(max(0.0, end - time.monotonic()))
     assert not load.lost, "\n".join([f"{len(load.lost)} of {load.count} lost", *load.lost[:20]])
     assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
 
 
-def go_on(world: World, moves: Sequence[Move], gateways: Gateways, tend: Tend = is_at_work) -> None:
+def go_on(
+    world: World,
+    moves: Sequence[Move],
+    gateways: Gateways,
+    tend: Tend = is_at_work,
+    within_s: float = ENTERED_S,
+) -> None:
     """Enter the other states under load, those of all moves together."""
     with load_on(world.mesh, moves) as load:
         for number in range(1, max(len(move.states) for move in moves)):
-            present = [move for move in moves if number < len(move.states)]
-            for move in present:
-                enter(world.mesh, move.states[number - 1], move.states[number])
-            wait_entered(world, [move.states[number] for move in present], tend)
-            for move in present:
-                check(world.mesh, move.states[number], gateways)
+            steps = [move.states[number - 1 : number + 1] for move in moves]
+            steps = [step for step in steps if len(step) > 1]
+            for before, state in steps:
+                enter(world.mesh, before, state)
+            wait_entered(world, [state for _, state in steps], tend, within_s)
+            for before, state in steps:
+                check(world, before, state, gateways)
             load.wait(BETWEEN)
 
 
-def check(mesh: Mesh, state: State, gateways: Gateways) -> None:
-    """See that a state is what it says."""
+def walk(world: World, moves: Sequence[Move], gateways: Gateways) -> None:
+    """Go the whole way of some moves, with the operator at work."""
+    begin(world, *moves)
+    go_on(world, moves, gateways)
+
+
+def check(world: World, before: State, state: State, gateways: Gateways) -> None:
+    """See that a state is what it says, and that nothing is left of a policy that went."""
     for text, verdict in state.expected:
-        mesh.expect(CHECKOUT, text, verdict)
+        outcome = world.mesh.request(CHECKOUT, text)
+        assert outcome.verdict is verdict, f"{text}: {outcome}"
     if state.gateway:
-        peer = mesh.request(CHECKOUT, state.expected[0][0]).peer
+        peer = world.mesh.request(CHECKOUT, state.expected[0][0]).peer
         assert peer in gateways[state.gateway].addresses
+    for item in list_gone(before, state):
+        world.wait_childless(join_name(item))
 
 
 def enter(mesh: Mesh, before: State | None, state: State) -> None:
     """Apply what a state is made of, and delete what the one before had besides."""
     mesh.apply(*state.objects)
     if before is not None:
-        names = {_identify(item) for item in state.objects}
-        mesh.delete(*(item for item in before.objects if _identify(item) not in names))
+        mesh.delete(*list_gone(before, state))
+
+
+def list_gone(before: State, state: State) -> list[Object]:
+    """List what the state before had besides. Pure."""
+    names = {_identify(item) for item in state.objects}
+    return [item for item in before.objects if _identify(item) not in names]
 
 
 def is_ready(world: World, state: State) -> bool:

@@ -97,10 +97,7 @@ class World:
     def stop_operator(self) -> None:
         """End it and read its log: nothing may have gone wrong unseen."""
         operator, self._operator = self.operator, None
-        code = operator.stop()
-        log = operator.log.read_text()
-        assert code == 0, f"the operator ended with {code}:\n{log[-2000:]}"
-        assert not _TROUBLE.search(log), log
+        check_end(operator, operator.stop())
 
     def kill_operator(self) -> None:
         """SIGKILL it, in the middle of whatever it does."""
@@ -282,6 +279,13 @@ class World:
     def writes(self, since: int) -> list[Record]:
         """List what the operator has written after the mark `since` of the audit log."""
         return self.audit.records(since=since, user=self.operator.user, writes=True)
+
+
+def check_end(operator: Operator, code: int | None, expected: int = 0) -> None:
+    """See how an operator has ended, and that its log tells of no trouble."""
+    log = operator.log.read_text()
+    assert code == expected, f"the operator ended with {code}:\n{log[-2000:]}"
+    assert not _TROUBLE.search(log), log
 
 
 def _build_config_map(config: Mapping[str, object]) -> Object:
