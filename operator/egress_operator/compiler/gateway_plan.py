@@ -39,15 +39,15 @@ def find_access(gateway: Gateway, observed: Iterable[Observed]) -> frozenset[Obj
         for item in items
         if item.key.kind is Kind.AUTHORIZATION_POLICY and gateway.label in item.refs
     }
-    left = _find_left(gateway, ours)
     match gateway.authorization:
         case Authorization.MANAGED:
             tenants = {item.part for item in items if item.group == gateway.label}
-            return frozenset({*access, *map(gateway.find_access_key, tenants), *left})
+            found = {*access, *map(gateway.find_access_key, tenants)}
         case Authorization.DRY_RUN:
-            return frozenset({*access, *left})
+            found = set(access)
         case Authorization.NONE:
-            return frozenset({*(key for key, item in access.items() if not item.dry_run), *left})
+            found = {key for key, item in access.items() if not item.dry_run}
+    return frozenset(found) | _find_left(gateway, ours)
 
 
 def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKey]:

@@ -3,11 +3,12 @@
 Only this memory is read to decide. It is filled by watches and by the answers to our own writes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from egress_operator.compiler.gateway import Gateway, GatewayVerdict, judge_gateways
+from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
 from egress_operator.compiler.gateway_plan import find_access, plan_gateways
-from egress_operator.compiler.object import Kind, Observed
+from egress_operator.compiler.object import Kind
 from egress_operator.compiler.observed import build_hand_written
 from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.readiness import Scenery, find_unready
@@ -75,17 +76,13 @@ class Cluster:
     def plan_gateways(self) -> Plan:
         """Plan what serves the gateways as a whole."""
         verdicts = self.judge_gateways()
-        access = {
-            gateway.label: find_access(gateway, self._select_access(gateway))
-            for verdict in verdicts.values()
-            if (gateway := verdict.gateway) is not None
-        }
+        tenants = tuple(self.objects.select_tenants())
+        access = {}
+        for verdict in verdicts.values():
+            if (gateway := verdict.gateway) is not None:
+                there = self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
+                access[gateway.label] = find_access(gateway, chain(there, tenants))
         return plan_gateways(verdicts, access)
-
-    def _select_access(self, gateway: Gateway) -> Iterator[Observed]:
-        """Everything that `find_access` looks at."""
-        yield from self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
-        yield from self.objects.select_tenants()
 
     def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
