@@ -5,30 +5,25 @@ import pytest
 from egress_operator.compiler.plan import plan_namespace
 from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource
 from egress_operator.compiler.verdict import ClaimState
+from egress_operator.explain.explain import find_hold
 from egress_operator.explain.want import decide
 from egress_operator.explain.world import read_world
 from mesh.gateway.tenant import SHARED, TENANTS
-from mesh.oracle.draw import CLOSED, Site, draw_policies
+from mesh.oracle.draw import CLOSED, DOWN, Site, draw_policies
 from testbed.client import Object
 
 SITES = tuple(Site(f"h{number}.example", f"203.0.113.{number}") for number in range(2))
 CREATED = "2026-01-01T00:00:00Z"
-GATEWAYS = tuple(
-    GatewaySource(
-        name,
-        f"{name}-uid",
-        1,
-        CREATED,
-        {
-            "namespace": "istio-egress",
-            "selector": {"istio": name},
-            "service": {"name": name, "port": 443},
-            "namespaces": {"matchLabels": {"egress": name}},
-            "authorization": "Managed",
-        },
-    )
-    for name in (SHARED, CLOSED)
-)
+GATEWAYS = {
+    name: {
+        "namespace": "istio-egress",
+        "selector": {"istio": name},
+        "service": {"name": name, "port": 443},
+        "namespaces": {"matchLabels": {"egress": name if name == CLOSED else SHARED}},
+        "authorization": authorization,
+    }
+    for name, authorization in ((SHARED, "Managed"), (CLOSED, "Managed"), (DOWN, "DryRun"))
+}
 SETS = 20
 """Of each batch."""
 
@@ -41,7 +36,10 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
         for name in [policy["metadata"]["name"]]
         if policy["metadata"]["namespace"] == namespace
     )
-    inputs = NamespaceInput(namespace, sources, gateways=GATEWAYS, labels={"egress": SHARED})
+    gateways = tuple(
+        GatewaySource(name, f"{name}-uid", 1, CREATED, spec) for name, spec in GATEWAYS.items()
+    )
+    inputs = NamespaceInput(namespace, sources, gateways=gateways, labels={"egress": SHARED})
     plan = plan_namespace(inputs)
     return sorted(
         (name, row.host, row.port)
@@ -53,7 +51,13 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
 
 def find_defeats(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
     """Ask `explain` the same."""
-    _, lost = decide(read_world(policies).policies.get(namespace, ()))
+    gateways = [
+        {"kind": "EgressGateway", "metadata": {"name": name}, "spec": spec}
+        for name, spec in GATEWAYS.items()
+    ]
+    world = read_world([*policies, *gateways])
+    there = world.policies.get(namespace, ())
+    _, lost = decide(policy for policy in there if not find_hold(world, policy))
     return sorted(
         (defeat.want.policy.name, defeat.want.host or address, defeat.want.port)
         for defeat in lost

@@ -124,10 +124,45 @@ def test_sources_of_two_policies_unite() -> None:
     assert ask(world, caller=BATCH).policies == ("a", "b")
 
 
-def test_accounts_are_checked_only_where_the_gateway_denies() -> None:
-    policy = build_policy("a", {"hosts": [HOST]}, gateway="shared", source=ACCOUNTS)
-    gateway = build_gateway("shared", "egress", authorization="DryRun")
-    assert ask(read_world([policy, gateway, SHOP]), caller=BATCH).fate is Fate.GATEWAY
+@pytest.mark.parametrize(
+    ("gateway", "source", "why"),
+    [
+        ("absent", None, "there is no EgressGateway absent"),
+        ("dry", ACCOUNTS, "EgressGateway dry does not check service accounts"),
+    ],
+)
+def test_a_policy_on_hold_takes_no_part(
+    gateway: str, source: dict[str, Any] | None, why: str
+) -> None:
+    held = build_policy("a", {"hosts": [HOST]}, gateway=gateway, source=source)
+    there = [build_gateway("dry", "egress", authorization="DryRun"), SHOP]
+    told = ask(read_world([held, *there]))
+    assert told.fate is Fate.UNDECLARED
+    assert told.reason.endswith(f"policy a is on hold: {why}")
+    younger = build_policy("b", {"hosts": [HOST]}, created="2026-02-01T00:00:00Z")
+    told = ask(read_world([held, younger, *there]))
+    assert (told.fate, told.policies) == (Fate.DIRECT, ("b",))
+
+
+def test_a_gateway_that_checks_no_accounts_is_open_to_policies_without() -> None:
+    policy = build_policy("a", {"hosts": [HOST]}, gateway="dry")
+    gateway = build_gateway("dry", "egress", authorization="DryRun")
+    assert ask(read_world([policy, gateway, SHOP])).fate is Fate.GATEWAY
+
+
+@pytest.mark.parametrize("tls", [None, {}], ids=["plain", "own TLS"])
+def test_an_endpoint_with_an_account_must_prove_it(tls: dict[str, Any] | None) -> None:
+    endpoint = {"address": ADDRESS, "serviceAccount": "warehouse"}
+    destination: dict[str, Any] = {
+        "hosts": [HOST],
+        "ports": [{**HTTP, "targetPort": 8080}],
+        "location": "Internal",
+        "backends": [{"name": "vm", "endpoints": [endpoint]}],
+    }
+    if tls is not None:
+        destination["originateTLS"] = tls
+    told = ask(build_world(build_policy("a", destination)), port=80, payload=Payload.HTTP)
+    assert told.account == ("warehouse" if tls is None else "")
 
 
 def test_the_older_policy_has_it() -> None:

@@ -14,17 +14,27 @@ from testbed.origin import SERVER_HEADER, Answer
 
 async def serve(
     name: str, address: str, ports: dict[bool, int], certificate: Path
-) -> grpc.aio.Server:
-    """Open the ports of one host, plain and (True) TLS, and return the server that runs."""
-    host = _Host(name, address)
+) -> list[grpc.aio.Server]:
+    """Open the ports of one host, plain and (True) TLS, and return the servers that run."""
+    counts = Counter[str]()
+    credentials = _load_credentials(certificate)
+    return [
+        await _open(_Host(name, address, port, counts, tls=tls), credentials)
+        for tls, port in ports.items()
+    ]
+
+
+async def _open(host: "_Host", credentials: grpc.ServerCredentials) -> grpc.aio.Server:
     server = grpc.aio.server()
     handlers = {
         SAY: grpc.unary_unary_rpc_method_handler(host.say),
         CHAT: grpc.stream_stream_rpc_method_handler(host.chat),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_insecure_port(f"{address}:{ports[False]}")
-    server.add_secure_port(f"{address}:{ports[True]}", _load_credentials(certificate))
+    if host.tls:
+        server.add_secure_port(host.listener, credentials)
+    else:
+        server.add_insecure_port(host.listener)
     await server.start()
     return server
 
@@ -35,10 +45,17 @@ def _load_credentials(certificate: Path) -> grpc.ServerCredentials:
 
 
 class _Host:
-    def __init__(self, name: str, address: str) -> None:
+    """One port of a host: a server is not told on which one a call came."""
+
+    def __init__(
+        self, name: str, address: str, port: int, counts: Counter[str], *, tls: bool
+    ) -> None:
+        self.listener = f"{address}:{port}"
+        self.tls = tls
         self._name = name
         self._address = address
-        self._counts = Counter[str]()
+        self._port = port
+        self._counts = counts
 
     async def say(self, message: bytes, context: grpc.aio.ServicerContext) -> bytes:
         await context.send_initial_metadata(((SERVER_HEADER, self._name),))
@@ -51,16 +68,16 @@ class _Host:
             yield self._answer(CHAT, message, context)
 
     def _answer(self, method: str, message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        _, peer, port = context.peer().split(":")
+        _, peer, connection = context.peer().split(":")
         self._counts[method] += 1
         answer = Answer(
             server=self._name,
             peer=peer,
             address=self._address,
-            port=0,
-            tls=bool(context.auth_context()),
+            port=self._port,
+            tls=self.tls,
             sni="",
-            connection=int(port),
+            connection=int(connection),
             count=self._counts[method],
             method=method,
             headers={name: str(value) for name, value in context.invocation_metadata()},

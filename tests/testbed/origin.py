@@ -222,7 +222,7 @@ class Origin:
 
         ports = {False: self._config.grpc, True: self._config.grpcs}
         certificate = self._certificates / f"{name}.crt"
-        self._grpc.append(await grpc_origin.serve(name, address, ports, certificate))
+        self._grpc.extend(await grpc_origin.serve(name, address, ports, certificate))
 
     async def _say(self, writer: asyncio.StreamWriter, seen: Answer, line: str) -> None:
         writer.write(json.dumps(asdict(seen) | {"line": line}).encode() + b"\n")

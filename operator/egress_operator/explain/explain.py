@@ -1,6 +1,6 @@
 """`explain`: what becomes of a call, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -8,8 +8,8 @@ from itertools import chain
 
 from egress_operator.api.gateway import Authorization
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
-from egress_operator.explain.want import Retry, Source, Tls, Want, decide
-from egress_operator.explain.world import Call, Caller, Payload, World
+from egress_operator.explain.want import Retry, Source, Tls, Want, decide, list_wants
+from egress_operator.explain.world import Call, Caller, Payload, Policy, World
 
 
 class Fate(StrEnum):
@@ -19,7 +19,7 @@ class Fate(StrEnum):
     """It leaves the mesh from the caller's own proxy."""
     GATEWAY = "through the gateway"
     UNDECLARED = "undeclared"
-    """No policy of the namespace names the host with this port: refused."""
+    """No policy of the namespace that takes part names the host with this port: refused."""
     NOT_CHOSEN = "not chosen"
     """A policy does, but not for this caller: refused."""
     WITHDRAWN = "withdrawn"
@@ -59,32 +59,51 @@ class Explanation:
     """Answers that are asked for again, as often as `attempts` says."""
     attempts: int | None = None
     """None: Istio's own choice."""
+    account: str = ""
+    """The ServiceAccount of the namespace that the server must prove to be, in mutual TLS between
+    proxies of the mesh; empty: none."""
+
+
+def find_hold(world: World, policy: Policy) -> str:
+    """Tell why a policy takes no part; empty: it does. Pure.
+
+    What it did before, when it did take part, goes on: that is not known here.
+    """
+    if policy.spec.gateway_ref is None:
+        return ""
+    name, source = policy.spec.gateway_ref.name, policy.spec.from_
+    gateway = world.gateways.get(name)
+    if gateway is None:
+        return f"there is no EgressGateway {name}"
+    if source and source.service_accounts and gateway.authorization is not Authorization.MANAGED:
+        return f"EgressGateway {name} does not check service accounts"
+    return ""
 
 
 def explain(world: World, call: Call) -> Explanation:
     """Tell what becomes of a call. Pure. The gateways are taken to be up."""
     namespace = call.caller.namespace
-    kept, _ = decide(world.policies.get(namespace, ()))
+    policies = world.policies.get(namespace, ())
+    kept, _ = decide(policy for policy in policies if not find_hold(world, policy))
     found = _find_wants(kept, call)
     if not found:
         return _explain_unnamed(world, call)
     first = found[0]
     gateway = first.way.gateway
-    policies = tuple(dict.fromkeys(want.policy.name for want in found))
-    named = f"{'policy' if len(policies) == 1 else 'policies'} {', '.join(policies)}"
+    names = tuple(dict.fromkeys(want.policy.name for want in found))
+    named = f"{'policy' if len(names) == 1 else 'policies'} {', '.join(names)}"
     if gateway and not _is_open(world, gateway, namespace):
         reason = f"{named}: gateway {gateway} is not open to namespace {namespace}"
-        return Explanation(Fate.WITHDRAWN, reason, policies, gateway)
-    enforced = bool(gateway) and world.gateways[gateway].authorization is Authorization.MANAGED
-    if not any(_is_chosen(want.source, call.caller, accounts=enforced) for want in found):
+        return Explanation(Fate.WITHDRAWN, reason, names, gateway)
+    if not any(_is_chosen(want.source, call.caller) for want in found):
         return Explanation(
-            Fate.NOT_CHOSEN, f"{named}: `from` does not choose this workload", policies, gateway
+            Fate.NOT_CHOSEN, f"{named}: `from` does not choose this workload", names, gateway
         )
     retry = first.way.retry
     return Explanation(
         fate=Fate.GATEWAY if gateway else Fate.DIRECT,
         reason=f"allowed by {named}",
-        policies=policies,
+        policies=names,
         gateway=gateway,
         servers=_find_servers(first, call),
         port=first.way.target,
@@ -92,6 +111,7 @@ def explain(world: World, call: Call) -> Explanation:
         timeout_ms=first.way.timeout_ms,
         retry_codes=frozenset() if retry is None else _find_retried(retry),
         attempts=None if retry is None else retry.attempts,
+        account=_find_account(first),
     )
 
 
@@ -105,11 +125,19 @@ def _explain_unnamed(world: World, call: Call) -> Explanation:
     if _is_reserved(world, call):
         return Explanation(Fate.RESERVED, f"{call.host} is a name of the operator's own")
     what = f"no policy of namespace {call.caller.namespace} names {call.host} port {call.port}"
+    what = "; ".join([what, *_list_holds(world, call)])
     if not world.open_by_default:
         return Explanation(Fate.UNDECLARED, what)
     reason = f"{what}, and the mesh lets everything through (ALLOW_ANY)"
     server = call.address or call.host
     return Explanation(Fate.DIRECT, reason, servers=(server,), port=call.port)
+
+
+def _list_holds(world: World, call: Call) -> Iterator[str]:
+    """List the policies that would name the call, were they not on hold."""
+    for policy in world.policies.get(call.caller.namespace, ()):
+        if (why := find_hold(world, policy)) and _find_wants([*list_wants(policy)], call):
+            yield f"policy {policy.name} is on hold: {why}"
 
 
 def _is_reserved(world: World, call: Call) -> bool:
@@ -151,10 +179,8 @@ def _is_same(want: Want, call: Call) -> bool:
 
 
 def _is_open(world: World, gateway: str, namespace: str) -> bool:
-    spec = world.gateways.get(gateway)
-    if spec is None or spec.namespaces is None:
-        return False
-    return _selects(spec.namespaces, world.labels.get(namespace, {}))
+    selector = world.gateways[gateway].namespaces
+    return selector is not None and _selects(selector, world.labels.get(namespace, {}))
 
 
 def _selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
@@ -175,10 +201,16 @@ def _holds(expression: LabelExpression, labels: Mapping[str, str]) -> bool:
             return value is None
 
 
-def _is_chosen(source: Source, caller: Caller, *, accounts: bool) -> bool:
+def _is_chosen(source: Source, caller: Caller) -> bool:
     if not source.labels <= set(caller.labels.items()):
         return False
-    return not accounts or not source.accounts or caller.service_account in source.accounts
+    return not source.accounts or caller.service_account in source.accounts
+
+
+def _find_account(want: Want) -> str:
+    """Find whom the server must prove to be; TLS that the policy asks for itself comes first."""
+    accounts = (account for _, _, account in want.place.endpoints)
+    return "" if want.way.tls is not None else next(accounts, "")
 
 
 def _find_servers(want: Want, call: Call) -> tuple[str, ...]:

@@ -12,8 +12,12 @@ import yaml
 from egress_operator.explain.world import Caller, Payload, World, read_world
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS, build_egress_gateway
 from mesh.oracle.draw import (
+    CLIENT,
     CLOSED,
+    DOWN,
     PORTS,
+    RIGHT_CA,
+    WRONG_CA,
     Ask,
     Site,
     Synthetic,
@@ -21,15 +25,20 @@ from mesh.oracle.draw import (
     draw_policies,
     draw_synthetic_asks,
 )
-from mesh.oracle.judge import Expected, expect, find_fault
+from mesh.oracle.judge import CLIENT_WITH_FILES, Expected, expect, find_fault, name_client
 from mesh.traffic.world import ENTRY, POLICY, join_name
 from testbed.client import Object
 from testbed.deadline import wait_until
-from testbed.gateway import EGRESS, QUIET, Gateway
+from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
-PAYLOADS = {"HTTP": Payload.HTTP, "TLS": Payload.TLS}
+PAYLOADS = {
+    "HTTP": Payload.HTTP,
+    "HTTP2": Payload.HTTP,
+    "GRPC": Payload.HTTP,
+    "TLS": Payload.TLS,
+}
 SEED = os.environ.get("EGRESS_SEED", "1")
 SETS = int(os.environ.get("EGRESS_SETS", "200"))
 SITES = 2
@@ -77,7 +86,7 @@ class Disagreement:
 
 
 class Arena:
-    """A mesh with the two EgressGateways that the sets speak of."""
+    """A mesh with the EgressGateways, Secrets and files that the sets speak of."""
 
     def __init__(self, mesh: Mesh, gateway: Gateway) -> None:
         self._mesh = mesh
@@ -86,11 +95,10 @@ class Arena:
         self._sites = [_add_sites(mesh, index) for index in range(WIDTH)]
         self._servers = {site.address: site.host for sites in self._sites for site in sites}
         self._numbers = itertools.count()
+        self._files = _write_files(mesh)
         for namespace in TENANTS:
             mesh.label(namespace, {"egress": SHARED})
-        closed = build_egress_gateway(gateway, CLOSED)
-        closed["spec"]["selector"] = {"istio": CLOSED}
-        mesh.apply(build_egress_gateway(gateway), closed)
+        mesh.apply(*_build_gateways(gateway), *_build_secrets(mesh, gateway.namespace))
 
     def play(
         self, seeds: list[str], *, agree_s: float = AGREE_S, enough: int = ENOUGH
@@ -104,7 +112,7 @@ class Arena:
         policies = [
             policy
             for index, (seed, sites) in enumerate(sets.items())
-            for policy in draw_policies(seed, f"set-{index}", sites)
+            for policy in draw_policies(seed, f"set-{index}", sites, self._files)
         ]
         self._replace(policies)
         world = self._read_world()
@@ -129,7 +137,7 @@ class Arena:
         return found
 
     def _check(self, world: World, seed: str, ask: Ask, agree_s: float) -> Iterator[Disagreement]:
-        expected = expect(world, ask, self._callers)
+        expected = expect(world, ask, self._callers, self._servers)
         if seen := self._ask(expected, ask, agree_s):
             yield Disagreement(seed, ask, expected, seen, self._list_policies(ask))
 
@@ -186,7 +194,9 @@ class Arena:
     def _list_synthetic(self) -> list[Synthetic]:
         """List the operator's own names, as anybody can who may read Istio's objects."""
         # An open mesh leads to the server that is dialled, which has no certificate for them.
-        payloads = {"HTTP": Payload.HTTP} if self._is_open() else PAYLOADS
+        payloads = dict(PAYLOADS)
+        if self._is_open():
+            payloads.pop("TLS")
         return [
             Synthetic(item["spec"]["hosts"][0], port["number"], PAYLOADS[port["protocol"]])
             for item in self._client.list_objects(*ENTRY)
@@ -222,7 +232,45 @@ def _find_callers(mesh: Mesh) -> Mapping[str, Caller]:
 
 def _add_sites(mesh: Mesh, index: int) -> tuple[Site, ...]:
     hosts = [f"h{number}.set-{index}.example" for number in range(SITES)]
-    return tuple(Site(host, mesh.outside.add(host)) for host in hosts)
+    sites = tuple(Site(host, mesh.outside.add(host)) for host in hosts)
+    for host in hosts:
+        mesh.outside.serve_grpc(host)
+    return sites
+
+
+def _build_gateways(gateway: Gateway) -> Iterator[Object]:
+    yield build_egress_gateway(gateway)
+    yield build_egress_gateway(gateway, CLOSED, selector={"istio": CLOSED})
+    yield build_egress_gateway(
+        gateway,
+        DOWN,
+        authorization="DryRun",
+        selector={"istio": DOWN},
+        service={"name": DOWN, "port": 443},
+        namespaces={},
+    )
+
+
+def _build_secrets(mesh: Mesh, namespace: str) -> Iterator[Object]:
+    """Build what each tenant's policies may refer to, for the namespace of the gateway."""
+    right, wrong = mesh.outside.ca_file.read_bytes(), mesh.outside.private_ca
+    for tenant in TENANTS:
+        pair = mesh.outside.issue_client(name_client(tenant))
+        yield build_secret(namespace, f"{tenant}.{RIGHT_CA}", ca=right)
+        yield build_secret(namespace, f"{tenant}.{WRONG_CA}", ca=wrong)
+        yield build_secret(namespace, f"{tenant}.{CLIENT}", pair, right)
+        yield build_secret(namespace, f"{tenant}.{CLIENT}-cacert", ca=right)
+
+
+def _write_files(mesh: Mesh) -> str:
+    """Write what sidecars read, where it stays as long as they run; return the directory."""
+    directory = mesh.outside.ca_file.with_name("oracle")
+    directory.mkdir(exist_ok=True)
+    (directory / RIGHT_CA).write_bytes(mesh.outside.ca_file.read_bytes())
+    (directory / WRONG_CA).write_bytes(mesh.outside.private_ca)
+    for file in mesh.outside.issue_client(CLIENT_WITH_FILES).write(directory, CLIENT):
+        file.chmod(0o644)
+    return str(directory)
 
 
 def list_seeds(first: int, count: int, at_once: int = WIDTH) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Small sets of policies at random, and calls to ask about. Pure: a seed always gives the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -9,12 +9,18 @@ from egress_operator.explain.world import Payload
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS
 from mesh.traffic.world import POLICY
 from testbed.client import Object
+from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS
 
 CLOSED = "closed"
 """An EgressGateway that is open to no namespace."""
+DOWN = "down"
+"""One without pods, which checks no service accounts: policies that ask for it are on hold."""
+ABSENT = "absent"
+"""None: all policies that name it are on hold."""
 PORTS = {
     80: Payload.HTTP,
     8080: Payload.HTTP,
+    GRPC_PORT: Payload.HTTP,
     443: Payload.TLS,
     8443: Payload.TLS,
     5432: Payload.BYTES,
@@ -22,6 +28,7 @@ PORTS = {
 }
 TARGETS = {80: 8080, 8080: 80, 443: 8443, 8443: 443, 5432: 6379, 6379: 5432}
 """Another port of the same servers that speaks the same."""
+TLS_TARGETS = (443, 8443, 443, 8443, *MUTUAL_PORTS)
 DIALLED_PORT = 9000
 """Of addresses without a host."""
 MOST_POLICIES = 4
@@ -43,6 +50,31 @@ PROTOCOLS = {
     Payload.BYTES: ("TCP", "TCP", "MONGO", "REDIS", "MYSQL"),
 }
 """Those that the servers speak, or that say no more than how a connection begins."""
+GRPC_PROTOCOLS = ("GRPC", "HTTP2")
+RIGHT_CA, WRONG_CA = "right-ca", "wrong-ca"
+"""Secrets, and files, with the authority that signed the servers' certificates and with another."""
+CLIENT = "client"
+"""The Secret with a client's certificate and the right authority; the files begin so."""
+REFERENCES: tuple[Object, ...] = (
+    {},
+    {},
+    {"caCertificateRef": {"name": RIGHT_CA}},
+    {"caCertificateRef": {"name": WRONG_CA}},
+    {"clientCertificateRef": {"name": CLIENT}},
+    {
+        "clientCertificateRef": {"name": CLIENT},
+        "caCertificateRef": {"name": f"{CLIENT}-cacert"},
+    },
+)
+FILES: tuple[Object, ...] = (
+    {},
+    {},
+    {"ca": RIGHT_CA},
+    {"ca": WRONG_CA},
+    {"certificate": f"{CLIENT}.crt", "key": f"{CLIENT}.key"},
+    {"ca": RIGHT_CA, "certificate": f"{CLIENT}.crt", "key": f"{CLIENT}.key"},
+)
+"""Names in the directory of files."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +95,11 @@ class Ask:
     payload: Payload
     path: str = "/"
 
+    @property
+    def is_grpc(self) -> bool:
+        """Whether the server at this port speaks gRPC, and the client does."""
+        return self.port == GRPC_PORT
+
 
 @dataclass(frozen=True)
 class Synthetic:
@@ -73,11 +110,15 @@ class Synthetic:
     payload: Payload
 
 
-def draw_policies(seed: str, name: str, sites: tuple[Site, ...]) -> list[Object]:
-    """Draw 1 to 4 valid policies of two namespaces for these hosts."""
+def draw_policies(seed: str, name: str, sites: tuple[Site, ...], files: str = "/") -> list[Object]:
+    """Draw 1 to 4 valid policies of two namespaces for these hosts.
+
+    `files` is the directory of the certificates that sidecars read. What is on hold does what it
+    did before: policies on hold have names of their own, so that they never did anything.
+    """
     rng = Random(seed)  # noqa: S311 - not a secret
     count = rng.randint(1, MOST_POLICIES)
-    return [_draw_policy(rng, f"{name}-{number}", sites) for number in range(count)]
+    return [_draw_policy(rng, f"{name}-{number}", sites, files) for number in range(count)]
 
 
 def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
@@ -88,7 +129,7 @@ def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
         for workload in (name for names in WORKLOADS.values() for name in names)
         for site in sites
         for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
-        for path in _draw_paths(rng, payload)
+        for path in _draw_paths(rng, port)
     ]
     return rng.sample(asks, min(most, len(asks)))
 
@@ -111,34 +152,47 @@ def draw_synthetic_asks(
     ]
 
 
-def _draw_paths(rng: Random, payload: Payload) -> tuple[str, ...]:
-    """Draw an ordinary path, and on HTTP one that shows timeouts or retries."""
-    if payload is not Payload.HTTP:
+def _draw_paths(rng: Random, port: int) -> tuple[str, ...]:
+    """Draw an ordinary path, and where servers read it one that shows timeouts or retries."""
+    if PORTS.get(port) is not Payload.HTTP or port == GRPC_PORT:
         return ("/",)
     number = rng.randrange(10**9)
     return "/", rng.choice((f"/slow?seconds={SLOW_S}", f"{FAILS}&n={number}"))
 
 
-def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...]) -> Object:
+def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...], files: str) -> Object:
     """Draw until the API takes it: its rules forbid some combinations."""
     namespace = rng.choice(TENANTS)
     while True:
-        spec = _draw_spec(rng, sites)
+        spec = _draw_spec(rng, sites, files)
         if check_spec(spec)[0] is not None:
             return {
                 "apiVersion": POLICY[0],
                 "kind": POLICY[1],
-                "metadata": {"name": name, "namespace": namespace},
+                "metadata": {
+                    "name": f"{name}-held" if _is_on_hold(spec) else name,
+                    "namespace": namespace,
+                },
                 "spec": spec,
             }
 
 
-def _draw_spec(rng: Random, sites: tuple[Site, ...]) -> Object:
-    gateway = rng.choices(("", SHARED, CLOSED), (45, 45, 10))[0]
+def _is_on_hold(spec: Object) -> bool:
+    gateway = spec.get("gatewayRef", {}).get("name")
+    accounts = "serviceAccounts" in spec.get("from", {})
+    return gateway == ABSENT or (gateway == DOWN and accounts)
+
+
+def _draw_spec(rng: Random, sites: tuple[Site, ...], files: str) -> Object:
+    gateway = rng.choices(("", SHARED, CLOSED, DOWN, ABSENT), (44, 44, 5, 4, 3))[0]
+    certificates = REFERENCES if gateway else [_place_files(entry, files) for entry in FILES]
     spec: Object = {
         "justification": "drawn",
         "destinations": [
-            {**_draw_destination(rng, sites, direct=not gateway), "name": f"d{number}"}
+            {
+                **_draw_destination(rng, sites, certificates, direct=not gateway),
+                "name": f"d{number}",
+            }
             for number in range(_draw_few(rng))
         ],
     }
@@ -154,12 +208,19 @@ def _draw_spec(rng: Random, sites: tuple[Site, ...]) -> Object:
     return spec
 
 
+def _place_files(names: Object, directory: str) -> Object:
+    files = {field: f"{directory.rstrip('/')}/{name}" for field, name in names.items()}
+    return {"files": files} if files else {}
+
+
 def _draw_few(rng: Random) -> int:
     """Draw 1 or 2: each object costs the mesh time, and most faults need one."""
     return rng.choices((1, 2), (70, 30))[0]
 
 
-def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object:
+def _draw_destination(
+    rng: Random, sites: tuple[Site, ...], certificates: Sequence[Object], *, direct: bool
+) -> Object:
     payload = rng.choice(tuple(Payload))
     if direct and payload is Payload.BYTES and rng.random() < 0.3:
         chosen = rng.sample(sites, rng.randint(1, len(sites)))
@@ -170,32 +231,42 @@ def _draw_destination(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> 
     one = payload is Payload.BYTES or rng.random() < 0.6
     chosen = rng.sample(sites, 1 if one else len(sites))
     originate = payload is Payload.HTTP and rng.random() < 0.4
-    destination: Object = {
-        "hosts": [site.host for site in chosen],
-        "ports": list(_draw_ports(rng, payload, originate=originate)),
-    }
+    destination: Object = {"hosts": [site.host for site in chosen]}
+    if payload is Payload.BYTES or rng.random() < 0.8:
+        destination["ports"] = list(_draw_ports(rng, payload, originate=originate))
+    elif payload is Payload.HTTP:
+        originate = True
     if payload is Payload.BYTES:
         destination["addresses"] = [chosen[0].address]
     if originate:
-        destination["originateTLS"] = _draw_tls(rng, sites)
+        destination["originateTLS"] = _draw_tls(rng, sites) | rng.choice(certificates)
     if payload is Payload.HTTP and rng.random() < 0.7:
         destination["http"] = _draw_http(rng)
     if rng.random() < 0.2:
-        address = rng.choice([text for site in sites for text in (site.address, site.host)])
-        endpoint = {"address": address, **rng.choice(({}, {"locality": "region/zone"}))}
-        destination["backends"] = [{"name": "v1", "endpoints": [endpoint]}]
-        if direct and rng.random() < 0.3:
-            destination["location"] = "Internal"
+        destination |= _draw_place(rng, sites, direct=direct)
     return destination
+
+
+def _draw_place(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object:
+    """Draw where a host is: inside the mesh, the proxy of its machine may have an account."""
+    address = rng.choice([text for site in sites for text in (site.address, site.host)])
+    endpoint = {"address": address, **rng.choice(({}, {"locality": "region/zone"}))}
+    place: Object = {"backends": [{"name": "v1", "endpoints": [endpoint]}]}
+    if direct and rng.random() < 0.4:
+        place["location"] = "Internal"
+        endpoint |= rng.choice(({}, {"serviceAccount": "warehouse"}))
+    return place
 
 
 def _draw_ports(rng: Random, payload: Payload, *, originate: bool) -> Iterator[Object]:
     numbers = [number for number, spoken in PORTS.items() if spoken is payload]
     for number in rng.sample(numbers, _draw_few(rng)):
-        port: Object = {"number": number, "protocol": rng.choice(PROTOCOLS[payload])}
+        protocols = GRPC_PROTOCOLS if number == GRPC_PORT else PROTOCOLS[payload]
+        port: Object = {"number": number, "protocol": rng.choice(protocols)}
         if originate:
-            port["targetPort"] = rng.choice((443, 8443))
-        elif rng.random() < 0.3:
+            targets = (GRPCS_PORT,) if number == GRPC_PORT else TLS_TARGETS
+            port["targetPort"] = rng.choice(targets)
+        elif number in TARGETS and rng.random() < 0.3:
             port["targetPort"] = TARGETS[number]
         yield port
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from egress_operator.explain.explain import REFUSED, Explanation, Fate, explain
+from egress_operator.explain.want import Tls
 from egress_operator.explain.world import Call, Caller, Payload, World
 from mesh.gateway.tenant import INNER_HEADERS
-from mesh.oracle.draw import FAILS, SLOW_S, Ask
+from mesh.oracle.draw import DOWN, FAILS, SLOW_S, WRONG_CA, Ask
 from testbed.mesh import Mesh
 from testbed.origin import Answer
+from testbed.outside import MUTUAL_PORTS
 from testbed.request import (
     BLOCKED,
     DENIED_403,
@@ -26,9 +28,12 @@ TEXTS = {
     Payload.TLS: "GET https://{host}:{port}{path}",
     Payload.BYTES: "TCP {host}:{port}",
 }
+GRPC_TEXT = "GRPC {host}:{port}"
 TIMEOUT_S = 5.0
 INSIDE = ("egress.internal", "direct.internal", "spiffe://", ".svc")
 NO_ANSWER = frozenset({BLOCKED, DENIED_403, NOT_FOUND_404, UNAVAILABLE_503})
+CLIENT_WITH_FILES = "client with files"
+"""The common name in the certificate that sidecars read."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,16 @@ class Expected:
     """Requests that the server counts."""
 
 
-def expect(world: World, ask: Ask, callers: Mapping[str, Caller]) -> Expected:
-    """Tell what must come of a request. Pure."""
+def expect(
+    world: World, ask: Ask, callers: Mapping[str, Caller], servers: Mapping[str, str]
+) -> Expected:
+    """Tell what must come of a request; `servers` as in `find_fault`. Pure."""
     call = Call(callers[ask.workload], ask.payload, ask.site.host, ask.port, ask.site.address)
     told = explain(world, call)
-    if told.fate in REFUSED:
-        return Expected(_find_refusals(told.fate, ask.payload), told)
-    if told.tls is not None and told.tls.server_name not in told.tls.names:
-        # Every server shows the certificate of the name that it is asked for, and no other name.
-        return Expected(frozenset({UNAVAILABLE_503}), told)
+    if verdicts := _find_refusals(told, ask, servers):
+        return Expected(verdicts, told)
     reached = frozenset({VIA_GATEWAY if told.fate is Fate.GATEWAY else DIRECT})
-    if ask.payload is not Payload.HTTP:
+    if ask.payload is not Payload.HTTP or ask.is_grpc:
         return Expected(reached, told)
     if ask.path.startswith("/slow") and (told.timeout_ms or 1e9) < SLOW_S * 1000:
         return Expected(frozenset({TIMEOUT_504}), told)
@@ -62,16 +66,42 @@ def expect(world: World, ask: Ask, callers: Mapping[str, Caller]) -> Expected:
     return Expected(reached, told, status=200)
 
 
-def _find_refusals(fate: Fate, payload: Payload) -> frozenset[Verdict]:
-    if payload is not Payload.HTTP:
+def _find_refusals(told: Explanation, ask: Ask, servers: Mapping[str, str]) -> frozenset[Verdict]:
+    """Find what may come of a call that no server answers; empty: one does."""
+    if told.fate in REFUSED:
+        return _find_refusals_of(told.fate, ask)
+    if told.gateway == DOWN:
+        return NO_ANSWER
+    # No server outside has a proxy that could prove to have an account.
+    if told.account or (told.tls is not None and not _is_agreed(told, told.tls, ask, servers)):
+        return frozenset({UNAVAILABLE_503 if ask.payload is Payload.HTTP else BLOCKED})
+    return frozenset()
+
+
+def _find_refusals_of(fate: Fate, ask: Ask) -> frozenset[Verdict]:
+    if ask.payload is not Payload.HTTP:
         return frozenset({BLOCKED})
     match fate:
         case Fate.UNDECLARED:
-            return frozenset({BLOCKED})
+            # gRPC knows no 502, by which a proxy says that it does not know the host.
+            return frozenset({BLOCKED, UNAVAILABLE_503} if ask.is_grpc else {BLOCKED})
         case Fate.NOT_CHOSEN:
             return frozenset({DENIED_403})
         case _:
             return NO_ANSWER
+
+
+def _is_agreed(told: Explanation, tls: Tls, ask: Ask, servers: Mapping[str, str]) -> bool:
+    """Whether the mesh and the server come to terms.
+
+    A server shows the certificate of the name that it is asked for, over gRPC its own, and of no
+    other name.
+    """
+    shown = {tls.server_name}
+    if ask.is_grpc:
+        shown = {servers.get(server, server) for server in told.servers}
+    is_known = bool(tls.certificate) or told.port not in MUTUAL_PORTS
+    return is_known and shown <= tls.names and not tls.ca.endswith(WRONG_CA)
 
 
 def find_fault(
@@ -88,7 +118,9 @@ def find_fault(
     # give a host an address of their own, on which only its declared ports are.
     by_name = ask.payload is not Payload.BYTES and bool(told.policies)
     address = "" if by_name else ask.site.address
-    text = TEXTS[ask.payload].format(host=ask.site.host, port=ask.port, path=path)
+    text = (GRPC_TEXT if ask.is_grpc else TEXTS[ask.payload]).format(
+        host=ask.site.host, port=ask.port, path=path
+    )
     order = build_call(text, timeout_s=TIMEOUT_S, address=address)
     outcome = mesh.request(ask.workload, order)
     if outcome.verdict not in expected.verdicts:
@@ -106,11 +138,10 @@ def _judge_answer(answer: Answer, told: Explanation, ask: Ask, servers: Mapping[
     wanted = {servers.get(server, server) for server in told.servers}
     if answer.server not in wanted or answer.port != told.port:
         return f"it ended at {answer.server}:{answer.port}, not at {sorted(wanted)}:{told.port}"
-    if told.tls is not None and (not answer.tls or answer.sni != told.tls.server_name):
-        return f"the server was asked for {answer.sni!r}, not for {told.tls.server_name!r}"
-    if ask.payload is Payload.TLS and answer.sni != ask.site.host:
-        return f"the server was asked for {answer.sni!r}"
-    if ask.payload is Payload.HTTP and _read_host(answer.headers) != ask.site.host:
+    if fault := _judge_tls(answer, told, ask):
+        return fault
+    # A gRPC server is not told which host was called.
+    if ask.payload is Payload.HTTP and not ask.is_grpc and _read_host(answer) != ask.site.host:
         return f"the server saw host {answer.headers.get('host')}"
     if told.fate is not Fate.GATEWAY:
         return ""
@@ -122,5 +153,25 @@ def _judge_answer(answer: Answer, told: Explanation, ask: Ask, servers: Mapping[
     return f"the server saw {leaks}" if leaks else ""
 
 
-def _read_host(headers: Mapping[str, str]) -> str:
-    return headers.get("host", "").partition(":")[0]
+def _judge_tls(answer: Answer, told: Explanation, ask: Ask) -> str:
+    if answer.tls is not (told.tls is not None or ask.payload is Payload.TLS):
+        return f"the server saw {'TLS' if answer.tls else 'plain text'}"
+    name = told.tls.server_name if told.tls is not None else ask.site.host
+    # Nor under which name.
+    if answer.tls and not ask.is_grpc and answer.sni != name:
+        return f"the server was asked for {answer.sni!r}, not for {name!r}"
+    client = ""
+    if told.tls is not None and told.port in MUTUAL_PORTS:
+        client = CLIENT_WITH_FILES
+        if told.fate is Fate.GATEWAY:
+            client = name_client(ask.workload.partition("/")[0])
+    return "" if answer.client == client else f"the server saw client {answer.client!r}"
+
+
+def name_client(namespace: str) -> str:
+    """Give the common name in the certificate that a gateway has for a tenant. Pure."""
+    return f"client of {namespace}"
+
+
+def _read_host(answer: Answer) -> str:
+    return answer.headers.get("host", "").partition(":")[0]
