@@ -1,6 +1,9 @@
 """Objects whose policy was deleted without them, or that a restore brought back without owners."""
 
-from reconcile.world import HTTP, World, hosts
+import uuid
+from typing import Any
+
+from reconcile.world import COLLECTED_S, ENTRY, HTTP, ROUTE, World, hosts
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import start_operator
@@ -24,11 +27,31 @@ def find_uids(world: World) -> list[str]:
 
 
 def wait_for_collector(world: World) -> None:
-    """Wait until the garbage collector knows the kinds; before, it orphans nothing."""
-    world.apply("first", TIMED)
-    world.wait_ready("first")
-    world.client.delete(API_VERSIONS[POLICY], POLICY, "first", world.namespace)
-    wait_until(lambda: not world.objects(), 60, "nothing is collected")
+    """Wait until the garbage collector knows all objects that there are.
+
+    What it has not seen it does not take from its owner, and deletes later. It sees the objects of
+    a kind one after the other, so these come last; their owner is nobody, so it deletes them.
+    """
+    owner = {
+        "apiVersion": API_VERSIONS[POLICY],
+        "kind": POLICY,
+        "name": "nobody",
+        "uid": str(uuid.uuid4()),
+    }
+    host = "last.example.com"
+    specs: dict[tuple[str, str], dict[str, Any]] = {
+        ENTRY: {"hosts": [host], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
+        ROUTE: {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}]}]},
+    }
+    for (api_version, kind), spec in specs.items():
+        metadata = {"name": "last", "namespace": world.namespace, "ownerReferences": [owner]}
+        item = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+        world.client.create(item)
+    wait_until(
+        lambda: all(item["metadata"]["name"] != "last" for item in world.objects()),
+        COLLECTED_S,
+        "nothing is collected",
+    )
 
 
 def test_an_orphaning_deletion_leaves_the_objects(
@@ -37,12 +60,12 @@ def test_an_orphaning_deletion_leaves_the_objects(
     """`kubectl delete --cascade=orphan`: the operator sees the lost owner first."""
     with start_operator(control_plane) as operator:
         world = World(control_plane, namespace, operator.user)
-        wait_for_collector(world)
         names = [f"kept-{number}" for number in range(8)]
         for name in names:
             world.apply(name, hosts(f"{name}.example.com"))
         for name in names:
             world.wait_ready(name)
+        wait_for_collector(world)
         uids = find_uids(world)
         for name in names:
             world.client.delete(API_VERSIONS[POLICY], POLICY, name, namespace, propagation="Orphan")
@@ -61,9 +84,9 @@ def test_objects_without_owners_are_adopted_in_place(
     """`kubectl delete --cascade=orphan` while the operator is away."""
     with start_operator(control_plane) as operator:
         world = World(control_plane, namespace, operator.user)
-        wait_for_collector(world)
         world.apply("kept", TIMED)
         world.wait_ready("kept")
+        wait_for_collector(world)
     uids = find_uids(world)
     world.client.delete(API_VERSIONS[POLICY], POLICY, "kept", namespace, propagation="Orphan")
     wait_until(

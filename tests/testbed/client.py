@@ -237,6 +237,13 @@ class Client:
             subresource,
         )
 
+    def lists(self, api_version: str, kind: str) -> bool:
+        """Whether the API server's discovery lists a kind now."""
+        with self._lock:
+            self._resources.pop((api_version, kind), None)
+            self._discover(api_version)
+            return (api_version, kind) in self._resources
+
     def _resource(self, api_version: str, kind: str) -> _Resource:
         with self._lock:
             if (api_version, kind) not in self._resources:

@@ -37,7 +37,7 @@ def install_crds(client: Client, definitions: Iterable[Object]) -> None:
     """Apply definitions (server-side) and wait until the API server serves every one."""
     names = [client.apply(item)["metadata"]["name"] for item in definitions]
     for name in names:
-        wait_until(partial(_is_established, client, name), TIMEOUT_S, f"{name} is not served")
+        wait_until(partial(_is_served, client, name), TIMEOUT_S, f"{name} is not served")
 
 
 def remove_crds(client: Client, definitions: Iterable[Object]) -> None:
@@ -53,9 +53,18 @@ def remove_crds(client: Client, definitions: Iterable[Object]) -> None:
         )
 
 
-def _is_established(client: Client, name: str) -> bool:
-    conditions = client.get(GROUP_VERSION, KIND, name).get("status", {}).get("conditions") or []
-    return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
+def _is_served(client: Client, name: str) -> bool:
+    """Whether a kind is established, and listed by the discovery: that comes a moment later."""
+    found = client.get(GROUP_VERSION, KIND, name)
+    conditions = found.get("status", {}).get("conditions") or []
+    if ("Established", "True") not in {(entry["type"], entry["status"]) for entry in conditions}:
+        return False
+    spec = found["spec"]
+    return all(
+        client.lists(f"{spec['group']}/{version['name']}", spec["names"]["kind"])
+        for version in spec["versions"]
+        if version["served"]
+    )
 
 
 def _is_gone(client: Client, name: str) -> bool:

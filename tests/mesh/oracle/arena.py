@@ -45,6 +45,8 @@ SITES = 2
 """Hosts of a set."""
 WIDTH = 25
 """Sets at once."""
+WRITERS = 8
+"""Policies that are written at a time."""
 ASKS = 18
 """Of each set."""
 SYNTHETIC_ASKS = 2
@@ -109,19 +111,18 @@ class Arena:
         an answer may be wrong.
         """
         sets = dict(zip(seeds, self._sites, strict=False))
-        policies = [
-            policy
+        policies = {
+            seed: draw_policies(seed, f"set-{index}", sites, self._files)
             for index, (seed, sites) in enumerate(sets.items())
-            for policy in draw_policies(seed, f"set-{index}", sites, self._files)
-        ]
-        self._replace(policies)
+        }
+        self._replace([policy for drawn in policies.values() for policy in drawn])
         world = self._read_world()
         names = self._list_synthetic()
         asks = [
             (seed, ask)
             for seed, sites in sets.items()
             for ask in (
-                *draw_asks(seed, sites, ASKS),
+                *draw_asks(seed, sites, policies[seed], ASKS),
                 *draw_synthetic_asks(seed, sites, names, SYNTHETIC_ASKS),
             )
         ]
@@ -162,13 +163,18 @@ class Arena:
         for name in there.keys() - wanted:
             metadata = there[name]["metadata"]
             self._client.delete(*POLICY, metadata["name"], metadata["namespace"])
-        for item in policies:
+
+        def write(item: Object) -> None:
             if join_name(item) in there:
                 # Not server-side apply: it would leave what another set wrote.
                 whole = {"op": "replace", "path": "/spec", "value": item["spec"]}
                 self._client.json_patch(item, [whole])
             else:
                 self._client.create(item)
+
+        # All at once, as a GitOps tool does it.
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(write, policies))
         wait_until(self._is_applied, APPLIED_S, "the operator is not done")
         self._mesh.settle()
 

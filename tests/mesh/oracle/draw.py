@@ -1,7 +1,8 @@
 """Small sets of policies at random, and calls to ask about. Pure: a seed always gives the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from random import Random
 
 from egress_operator.api.check import check_spec
@@ -29,6 +30,8 @@ PORTS = {
 TARGETS = {80: 8080, 8080: 80, 443: 8443, 8443: 443, 5432: 6379, 6379: 5432}
 """Another port of the same servers that speaks the same."""
 TLS_TARGETS = (443, 8443, 443, 8443, *MUTUAL_PORTS)
+KNOWN_TARGETS = (443, *MUTUAL_PORTS, *MUTUAL_PORTS)
+"""Ports of TLS, the second for those who have a certificate themselves."""
 DIALLED_PORT = 9000
 """Of addresses without a host."""
 MOST_POLICIES = 4
@@ -57,7 +60,6 @@ CLIENT = "client"
 """The Secret with a client's certificate and the right authority; the files begin so."""
 REFERENCES: tuple[Object, ...] = (
     {},
-    {},
     {"caCertificateRef": {"name": RIGHT_CA}},
     {"caCertificateRef": {"name": WRONG_CA}},
     {"clientCertificateRef": {"name": CLIENT}},
@@ -67,7 +69,6 @@ REFERENCES: tuple[Object, ...] = (
     },
 )
 FILES: tuple[Object, ...] = (
-    {},
     {},
     {"ca": RIGHT_CA},
     {"ca": WRONG_CA},
@@ -121,8 +122,10 @@ def draw_policies(seed: str, name: str, sites: tuple[Site, ...], files: str = "/
     return [_draw_policy(rng, f"{name}-{number}", sites, files) for number in range(count)]
 
 
-def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
-    """Draw calls of every kind by every workload, as many as `most`."""
+def draw_asks(
+    seed: str, sites: tuple[Site, ...], policies: Iterable[Object], most: int
+) -> list[Ask]:
+    """Draw calls of every kind by every workload, as many as `most`, a third for what is closed."""
     rng = Random(f"{seed} asks")  # noqa: S311 - not a secret
     asks = [
         Ask(workload, site, port, payload, path)
@@ -131,7 +134,24 @@ def draw_asks(seed: str, sites: tuple[Site, ...], most: int) -> list[Ask]:
         for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
         for path in _draw_paths(rng, port)
     ]
-    return rng.sample(asks, min(most, len(asks)))
+    named = set(_list_named(policies))
+    groups: dict[bool, list[Ask]] = {True: [], False: []}
+    for ask in rng.sample(asks, len(asks)):
+        calls = {(ask.site.host, ask.port), (ask.site.address, ask.port)}
+        groups[named.isdisjoint(calls)].append(ask)
+    closed = groups[True][: most // 3]
+    return groups[False][: most - len(closed)] + closed
+
+
+def _list_named(policies: Iterable[Object]) -> Iterator[tuple[str, int]]:
+    """List the hosts and addresses with the ports that policies name."""
+    for policy in policies:
+        for destination in policy["spec"]["destinations"]:
+            default = 80 if "originateTLS" in destination else 443
+            ports = [port["number"] for port in destination.get("ports", ())] or [default]
+            yield from product(
+                (*destination.get("hosts", ()), *destination.get("addresses", ())), ports
+            )
 
 
 def draw_synthetic_asks(
@@ -230,19 +250,21 @@ def _draw_destination(
         }
     one = payload is Payload.BYTES or rng.random() < 0.6
     chosen = rng.sample(sites, 1 if one else len(sites))
-    originate = payload is Payload.HTTP and rng.random() < 0.4
+    has_ports = payload is Payload.BYTES or rng.random() < 0.8
+    # Without ports plain HTTP is HTTP that the mesh puts into TLS.
+    tls: Object | None = None
+    if payload is Payload.HTTP and (rng.random() < 0.5 or not has_ports):
+        tls = _draw_tls(rng, sites) | rng.choice(certificates)
     destination: Object = {"hosts": [site.host for site in chosen]}
-    if payload is Payload.BYTES or rng.random() < 0.8:
-        destination["ports"] = list(_draw_ports(rng, payload, originate=originate))
-    elif payload is Payload.HTTP:
-        originate = True
+    if has_ports:
+        destination["ports"] = list(_draw_ports(rng, payload, tls))
     if payload is Payload.BYTES:
         destination["addresses"] = [chosen[0].address]
-    if originate:
-        destination["originateTLS"] = _draw_tls(rng, sites) | rng.choice(certificates)
+    if tls is not None:
+        destination["originateTLS"] = tls
     if payload is Payload.HTTP and rng.random() < 0.7:
         destination["http"] = _draw_http(rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         destination |= _draw_place(rng, sites, direct=direct)
     return destination
 
@@ -252,30 +274,36 @@ def _draw_place(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object
     address = rng.choice([text for site in sites for text in (site.address, site.host)])
     endpoint = {"address": address, **rng.choice(({}, {"locality": "region/zone"}))}
     place: Object = {"backends": [{"name": "v1", "endpoints": [endpoint]}]}
-    if direct and rng.random() < 0.4:
+    if direct and rng.random() < 0.5:
         place["location"] = "Internal"
         endpoint |= rng.choice(({}, {"serviceAccount": "warehouse"}))
     return place
 
 
-def _draw_ports(rng: Random, payload: Payload, *, originate: bool) -> Iterator[Object]:
+def _draw_ports(rng: Random, payload: Payload, tls: Object | None) -> Iterator[Object]:
     numbers = [number for number, spoken in PORTS.items() if spoken is payload]
     for number in rng.sample(numbers, _draw_few(rng)):
         protocols = GRPC_PROTOCOLS if number == GRPC_PORT else PROTOCOLS[payload]
         port: Object = {"number": number, "protocol": rng.choice(protocols)}
-        if originate:
-            targets = (GRPCS_PORT,) if number == GRPC_PORT else TLS_TARGETS
-            port["targetPort"] = rng.choice(targets)
+        if tls is not None:
+            port["targetPort"] = rng.choice(_list_tls_targets(number, tls))
         elif number in TARGETS and rng.random() < 0.3:
             port["targetPort"] = TARGETS[number]
         yield port
 
 
+def _list_tls_targets(number: int, tls: Object) -> tuple[int, ...]:
+    if number == GRPC_PORT:
+        return (GRPCS_PORT,)
+    has_certificate = "clientCertificateRef" in tls or "certificate" in tls.get("files", {})
+    return KNOWN_TARGETS if has_certificate else TLS_TARGETS
+
+
 def _draw_tls(rng: Random, sites: tuple[Site, ...]) -> Object:
     tls: Object = {}
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         tls["serverName"] = rng.choice(sites).host
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         tls["subjectAltNames"] = [rng.choice(sites).host]
     return tls
 

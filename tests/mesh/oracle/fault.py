@@ -127,6 +127,40 @@ def leave_private_name_open(kind: Kind, spec: Spec) -> bool:
     return kind is not Kind.VIRTUAL_SERVICE or not hosts[0].endswith(".direct.internal")
 
 
+def borrow_certificates(kind: Kind, spec: Spec) -> bool:
+    """Let one tenant be known by the other's certificate."""
+    if kind is Kind.DESTINATION_RULE:
+        for part in _find_policies(spec):
+            if name := part.get("tls", {}).get("credentialName"):
+                part["tls"]["credentialName"] = f"pay.{name.partition('.')[2]}"
+    return True
+
+
+def trust_system(kind: Kind, spec: Spec) -> bool:
+    """Ask the system's authorities instead of the one that the policy names."""
+    if kind is Kind.DESTINATION_RULE:
+        for part in _find_policies(spec):
+            part.get("tls", {}).pop("caCertificates", None)
+    return True
+
+
+def speak_http1(kind: Kind, spec: Spec) -> bool:
+    """Take every HTTP for that of version 1."""
+    if kind is Kind.SERVICE_ENTRY:
+        for port in spec["ports"]:
+            if port["protocol"] in {"HTTP2", "GRPC"}:
+                port["protocol"] = "HTTP"
+    return True
+
+
+def forget_account(kind: Kind, spec: Spec) -> bool:
+    """Take every machine inside the mesh for the right one."""
+    if kind is Kind.SERVICE_ENTRY:
+        for endpoint in spec.get("endpoints", ()):
+            endpoint.pop("serviceAccount", None)
+    return True
+
+
 FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -144,6 +178,10 @@ FAULTS: Mapping[str, Fault] = {
         lose_addresses,
         ignore_backends,
         leave_private_name_open,
+        borrow_certificates,
+        trust_system,
+        speak_http1,
+        forget_account,
     )
 }
 
@@ -152,10 +190,15 @@ def _find_originated(kind: Kind, spec: Spec) -> Iterator[Spec]:
     """Find the settings of TLS that goes to an outside server."""
     if kind is not Kind.DESTINATION_RULE:
         return
-    policy = spec.get("trafficPolicy", {})
-    for part in (policy, *policy.get("portLevelSettings", ())):
-        if part.get("tls", {}).get("mode") == "SIMPLE":
+    for part in _find_policies(spec):
+        if part.get("tls", {}).get("mode") in {"SIMPLE", "MUTUAL"}:
             yield part["tls"]
+
+
+def _find_policies(spec: Spec) -> list[Spec]:
+    """Find the traffic policy of a DestinationRule and those of its ports."""
+    policy = spec.get("trafficPolicy", {})
+    return [policy, *policy.get("portLevelSettings", ())]
 
 
 def _find_http(kind: Kind, spec: Spec) -> list[Spec]:
