@@ -24,8 +24,10 @@ BETWEEN = 120
 """Requests between two changes: a second of them."""
 LEAST_S = 30.0
 """How long requests run at least, whatever changes meanwhile."""
-LEAST_RATE = 50.0
-"""Requests a second; a machine that does less proves little."""
+LEAST_RATE = 100.0
+"""Requests a second; less proves too little."""
+HANDS = 6
+"""How many requests are under way at a time, so that a slow answer holds up no others."""
 QUIET_S = 2 * MOST_SETTLE_S
 """An operator that has written nothing for so long is done."""
 ENTERED_S = TIMEOUT_S + QUIET_S
@@ -82,7 +84,7 @@ def load_on(mesh: Mesh, moves: Sequence[Move]) -> Iterator[Load]:
         for workload in move.callers:
             calls.setdefault(workload, []).extend(move.hosts.calls)
     end = time.monotonic() + LEAST_S
-    with Load(mesh, calls, fine=FINE, pace=Pace(per_second=PER_SECOND)) as load:
+    with Load(mesh, calls, fine=FINE, pace=Pace(PER_SECOND, HANDS)) as load:
         load.wait(BETWEEN)
         yield load
         mesh.settle()
