@@ -38,7 +38,7 @@ export EGRESS_SEED ?= 1
 WORKERS := --dist loadfile --no-loadscope-reorder --tx '2*popen//python=sh tests/testbed/sandbox.sh $(BIN)/python'
 
 test: tools check ## The whole gate: checks, unit, cluster, mesh
-	@$(BIN)/python -m pytest -q -m "not mesh" -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not mesh" -n 3 --dist loadfile --no-loadscope-reorder
 	@echo "policies at random: EGRESS_SEED=$(EGRESS_SEED)"
 	@$(BIN)/python -m pytest -q -m mesh $(WORKERS)
 

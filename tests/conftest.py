@@ -20,6 +20,14 @@ from testbed.istiod import Istiod, start_istiod
 from testbed.program import MissingProgramError, find_program
 
 CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
+LONG = (
+    "test_oracle.py",
+    "test_mortal.py",
+    "test_steady.py",
+    "test_kill.py",
+    "test_crd.py",
+    "test_image.py",
+)
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "pilot-discovery")
 
 
@@ -30,10 +38,12 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a control plane, before `-m` chooses."""
+    """Mark what needs a control plane, before `-m` chooses; begin with what takes longest."""
     for item in items:
         if CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.cluster)
+    # At the end one worker would wait for the others.
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

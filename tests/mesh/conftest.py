@@ -16,14 +16,6 @@ from testbed.sample import FIXED_ADDRESSES, HOSTS
 from testbed.sweep import BusyError
 from testbed.workload import PATIENT
 
-LONG = ("test_oracle.py", "test_mortal.py", "test_steady.py")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: at the end one worker would wait for the other."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
-
 
 @pytest.fixture(scope="session")
 def machine() -> None:

@@ -8,6 +8,7 @@ change of user, and does not reach grandchildren such as the Envoy of pilot-agen
 This file is also the helper's program, so it imports the standard library only.
 """
 
+import atexit
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 COMMAND_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 60.0
 
 
 class _Leash:
@@ -40,6 +42,13 @@ class _Leash:
     def release(self, ident: int) -> None:
         if self._owner == os.getpid():
             self._send({"id": ident})
+
+    def end(self) -> None:
+        """Let the helper clean up what is left, and wait for it."""
+        if self._helper is None or self._owner != os.getpid():
+            return
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._helper.communicate(timeout=END_TIMEOUT_S)
 
     def _send(self, entry: dict[str, object]) -> None:
         with self._lock:
@@ -64,6 +73,7 @@ class _Leash:
 
 
 _LEASH = _Leash()
+atexit.register(_LEASH.end)
 
 
 def kill_on_death(group: int) -> int:
