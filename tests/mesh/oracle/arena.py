@@ -102,13 +102,10 @@ class Arena:
             mesh.label(namespace, {"egress": SHARED})
         mesh.apply(*_build_gateways(gateway), *_build_secrets(mesh, gateway.namespace))
 
-    def play(
-        self, seeds: list[str], *, agree_s: float = AGREE_S, enough: int = ENOUGH
-    ) -> list[Disagreement]:
+    def play(self, seeds: list[str], *, enough: int = ENOUGH) -> list[Disagreement]:
         """Apply the sets of these seeds, at most WIDTH; return disagreements, about `enough`.
 
-        What is there from the sets before is changed in place, or deleted. `agree_s` is how long
-        an answer may be wrong.
+        What is there from the sets before is changed in place, or deleted.
         """
         sets = dict(zip(seeds, self._sites, strict=False))
         policies = {
@@ -131,18 +128,18 @@ class Arena:
         def walk(workload: str) -> None:
             for seed, ask in asks:
                 if ask.workload == workload and len(found) < enough:
-                    found.extend(self._check(world, seed, ask, agree_s))
+                    found.extend(self._check(world, seed, ask))
 
         with ThreadPoolExecutor(len(self._callers)) as pool:
             list(pool.map(walk, self._callers))
         return found
 
-    def _check(self, world: World, seed: str, ask: Ask, agree_s: float) -> Iterator[Disagreement]:
+    def _check(self, world: World, seed: str, ask: Ask) -> Iterator[Disagreement]:
         expected = expect(world, ask, self._callers, self._servers)
-        if seen := self._ask(expected, ask, agree_s):
+        if seen := self._ask(expected, ask):
             yield Disagreement(seed, ask, expected, seen, self._list_policies(ask))
 
-    def _ask(self, expected: Expected, ask: Ask, agree_s: float) -> str:
+    def _ask(self, expected: Expected, ask: Ask) -> str:
         seen = ""
 
         def agrees() -> bool:
@@ -152,7 +149,7 @@ class Arena:
             return not seen
 
         try:
-            wait_until(agrees, agree_s, "they do not agree")
+            wait_until(agrees, AGREE_S, "they do not agree")
         except AssertionError:
             return seen
         return ""

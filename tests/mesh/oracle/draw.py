@@ -30,7 +30,7 @@ PORTS = {
 TARGETS = {80: 8080, 8080: 80, 443: 8443, 8443: 443, 5432: 6379, 6379: 5432}
 """Another port of the same servers that speaks the same."""
 TLS_TARGETS = (443, 8443, 443, 8443, *MUTUAL_PORTS)
-KNOWN_TARGETS = (443, *MUTUAL_PORTS, *MUTUAL_PORTS)
+KNOWN_TARGETS = (443, *MUTUAL_PORTS, *MUTUAL_PORTS, *MUTUAL_PORTS)
 """Ports of TLS, the second for those who have a certificate themselves."""
 DIALLED_PORT = 9000
 """Of addresses without a host."""
@@ -62,6 +62,7 @@ REFERENCES: tuple[Object, ...] = (
     {},
     {"caCertificateRef": {"name": RIGHT_CA}},
     {"caCertificateRef": {"name": WRONG_CA}},
+    {"clientCertificateRef": {"name": CLIENT}},
     {"clientCertificateRef": {"name": CLIENT}},
     {
         "clientCertificateRef": {"name": CLIENT},
@@ -241,7 +242,7 @@ def _draw_few(rng: Random) -> int:
 def _draw_destination(
     rng: Random, sites: tuple[Site, ...], certificates: Sequence[Object], *, direct: bool
 ) -> Object:
-    payload = rng.choice(tuple(Payload))
+    payload = rng.choice((Payload.HTTP, Payload.HTTP, Payload.TLS, Payload.BYTES))
     if direct and payload is Payload.BYTES and rng.random() < 0.3:
         chosen = rng.sample(sites, rng.randint(1, len(sites)))
         return {
