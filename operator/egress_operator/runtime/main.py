@@ -10,7 +10,9 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Collection
 from enum import Enum, auto
+from typing import Any
 
 from egress_operator import __version__
 from egress_operator.reconcile.listing import POLICIES
@@ -119,7 +121,7 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
         end.set()
         timer.start()
         await asyncio.wait(tasks)
-        await _end_watches(mine)
+        await end_watches(mine)
         await runner
     except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -132,19 +134,27 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     return reason
 
 
-async def _end_watches(mine: set[asyncio.Task[object]]) -> None:
-    """Cancel the watches of kopf that are left, until all have ended.
+async def end_watches(mine: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel the watches of kopf that are left, until all have ended, and what they leave behind.
 
     When one of them fails it leaves the others running, and then waits for them. Only these: a
     watch takes a cancellation for a pause if what it waits for is cancelled as well. Which may
     happen without us, so one that is still there after a while is cancelled again.
+
+    A watch that is cancelled between two events leaves what it waits for to the garbage collector.
+    kopf would give that 5 s to end by itself, more than there are.
     """
-    while watches := [
-        task for task in asyncio.all_tasks() - mine if task.get_name().startswith("watcher for ")
-    ]:
+    while watches := _find_tasks(mine, "watcher for "):
         for watch in watches:
             watch.cancel()
         await asyncio.wait(watches, timeout=CANCEL_AGAIN_S)
+    for waiter in _find_tasks(mine, "pause-waiter for "):
+        waiter.cancel()
+
+
+def _find_tasks(mine: Collection[asyncio.Task[Any]], name: str) -> set[asyncio.Task[Any]]:
+    tasks = asyncio.all_tasks().difference(mine)
+    return {task for task in tasks if task.get_name().startswith(name)}
 
 
 def _build_liveness_url(settings: Settings) -> str:
