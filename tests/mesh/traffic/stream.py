@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ class Load(Stoppable):
         """Take the calls of each workload and the verdicts that are no loss."""
         self.lost: list[str] = []
         self.verdicts = Counter[Verdict]()
+        # Of its connections: the applications keep them when a stream has ended.
+        self._name = uuid.uuid4().hex
         self._mesh = mesh
         self._orders = [(name, call(text)) for name, texts in calls.items() for text in texts]
         self._fine = fine
@@ -96,7 +99,7 @@ class Load(Stoppable):
 
     def _send(self, workload: str, order: Order, number: int) -> None:
         keeps = number % 2 == 0 and order.scheme in KEPT_SCHEMES
-        session = f"{id(self)}-{number}-{order.scheme}-{order.host}-{order.port}" if keeps else ""
+        session = f"{self._name}-{number}-{order.scheme}-{order.host}-{order.port}" if keeps else ""
         begin = time.monotonic()
         outcome = self._mesh.request(workload, replace(order, session=session))
         fine = outcome.verdict in self._fine and outcome.status in SUCCESS
