@@ -6,6 +6,7 @@ holds the rules of all its AuthorizationPolicies.
 """
 
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -58,6 +59,7 @@ class Kept:
 
     def __init__(self, mesh: Mesh, hosts: Hosts, verdict: Verdict) -> None:
         self._mesh = mesh
+        self._name = uuid.uuid4().hex
         self._plain = f"GET http://{hosts.plain}/"
         self._opaque = (f"GET https://{hosts.encrypted}/", f"TCP {hosts.database}:5432")
         for text in (self._plain, *self._opaque):
@@ -81,7 +83,7 @@ class Kept:
         return numbers
 
     def _ask(self, text: str) -> Outcome:
-        return self._mesh.request(KEEPER.key, call(text, session=f"{id(self)} {text}"))
+        return self._mesh.request(KEEPER.key, call(text, session=f"{self._name} {text}"))
 
 
 def keep(world: World) -> Kept:
