@@ -177,14 +177,25 @@ class World:
 
 
 def _is_progress(record: Record, records: Sequence[Record], index: int) -> bool:
-    """Whether it is a status, long after the first write, that another follows for the policy."""
+    """Whether it is a status in the middle of a change.
+
+    That is long after the first write since the policy's last status, and another status follows.
+    """
     if record.subresource != "status":
         return False
-    begun = datetime.fromisoformat(records[0].time)
+    same = [
+        number
+        for number, other in enumerate(records)
+        if (other.resource, other.name, other.subresource)
+        == (record.resource, record.name, record.subresource)
+    ]
+    last = max((number for number in same if number < index), default=-1)
+    change = records[last + 1 : index]
+    if not change or index == same[-1]:
+        return False
+    begun = datetime.fromisoformat(change[0].time)
     waited = (datetime.fromisoformat(record.time) - begun).total_seconds()
-    target = (record.resource, record.name, record.subresource)
-    followers = ((other.resource, other.name, other.subresource) for other in records[index + 1 :])
-    return waited > PROGRESS_AFTER_S - SLACK_S and target in followers
+    return waited > PROGRESS_AFTER_S - SLACK_S
 
 
 def _describe(record: Record) -> str:

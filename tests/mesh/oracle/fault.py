@@ -129,18 +129,16 @@ def leave_private_name_open(kind: Kind, spec: Spec) -> bool:
 
 def borrow_certificates(kind: Kind, spec: Spec) -> bool:
     """Let one tenant be known by the other's certificate."""
-    if kind is Kind.DESTINATION_RULE:
-        for part in _find_policies(spec):
-            if name := part.get("tls", {}).get("credentialName"):
-                part["tls"]["credentialName"] = f"pay.{name.partition('.')[2]}"
+    for tls in _find_tls(kind, spec):
+        if name := tls.get("credentialName"):
+            tls["credentialName"] = f"pay.{name.partition('.')[2]}"
     return True
 
 
 def trust_system(kind: Kind, spec: Spec) -> bool:
     """Ask the system's authorities instead of the one that the policy names."""
-    if kind is Kind.DESTINATION_RULE:
-        for part in _find_policies(spec):
-            part.get("tls", {}).pop("caCertificates", None)
+    for tls in _find_tls(kind, spec):
+        tls.pop("caCertificates", None)
     return True
 
 
@@ -186,19 +184,18 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-def _find_originated(kind: Kind, spec: Spec) -> Iterator[Spec]:
-    """Find the settings of TLS that goes to an outside server."""
+def _find_tls(kind: Kind, spec: Spec) -> list[Spec]:
+    """Find the settings of TLS of a DestinationRule and of its ports."""
     if kind is not Kind.DESTINATION_RULE:
-        return
-    for part in _find_policies(spec):
-        if part.get("tls", {}).get("mode") in {"SIMPLE", "MUTUAL"}:
-            yield part["tls"]
-
-
-def _find_policies(spec: Spec) -> list[Spec]:
-    """Find the traffic policy of a DestinationRule and those of its ports."""
+        return []
     policy = spec.get("trafficPolicy", {})
-    return [policy, *policy.get("portLevelSettings", ())]
+    parts = (policy, *policy.get("portLevelSettings", ()))
+    return [part["tls"] for part in parts if "tls" in part]
+
+
+def _find_originated(kind: Kind, spec: Spec) -> list[Spec]:
+    """Find the settings of TLS that goes to an outside server."""
+    return [tls for tls in _find_tls(kind, spec) if tls.get("mode") in {"SIMPLE", "MUTUAL"}]
 
 
 def _find_http(kind: Kind, spec: Spec) -> list[Spec]:

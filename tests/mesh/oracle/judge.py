@@ -157,7 +157,7 @@ def _judge_tls(answer: Answer, told: Explanation, ask: Ask) -> str:
     if answer.tls is not (told.tls is not None or ask.payload is Payload.TLS):
         return f"the server saw {'TLS' if answer.tls else 'plain text'}"
     name = told.tls.server_name if told.tls is not None else ask.site.host
-    # Nor under which name.
+    # A gRPC server is not told under which name either.
     if answer.tls and not ask.is_grpc and answer.sni != name:
         return f"the server was asked for {answer.sni!r}, not for {name!r}"
     client = ""
