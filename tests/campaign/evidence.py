@@ -121,11 +121,6 @@ def is_labelled(item: Object) -> bool:
     return labels.get(MANAGED_BY_LABEL) == MANAGED_BY
 
 
-def read_owners(item: Object) -> set[str]:
-    """Read the uids of the owners."""
-    return {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
-
-
 def find_condition(policy: Object, kind: str) -> Object:
     """Return a condition of the status, empty when it is not there."""
     conditions: list[Object] = (policy.get("status") or {}).get("conditions") or []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from egress_operator.compiler.object import Desired, Kind
 from egress_operator.status.lint import lint_status
-from testbed.client import Object
+from testbed.client import Object, read_owners
 
 from .convergence import check_convergence, read_destinations, to_key
 from .cost import count_necessary_writes
@@ -17,7 +17,6 @@ from .evidence import (
     Timeline,
     find_condition,
     is_labelled,
-    read_owners,
 )
 from .history import CHILDREN, ENTRY, POLICY, ROUTE, Change, Key, read_key
 

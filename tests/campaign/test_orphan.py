@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from reconcile.world import COLLECTED_S, ENTRY, HTTP, ROUTE, World, hosts
+from testbed.client import read_owners
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import start_operator
@@ -15,11 +16,7 @@ TIMED = hosts("api.example.com", ports=[HTTP], http={"timeout": "3s"})
 
 
 def find_owners(world: World) -> set[str]:
-    return {
-        owner["uid"]
-        for item in world.objects()
-        for owner in item["metadata"].get("ownerReferences") or ()
-    }
+    return {owner for item in world.objects() for owner in read_owners(item)}
 
 
 def find_uids(world: World) -> list[str]:

@@ -292,6 +292,11 @@ class Client:
             raise ConnectError(f"{method} {path}: {error}") from error
 
 
+def read_owners(item: Object) -> set[str]:
+    """Read the uids of an object's owners. Pure."""
+    return {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
+
+
 def _options(*, dry_run: bool) -> dict[str, str]:
     return {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
 

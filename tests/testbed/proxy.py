@@ -21,6 +21,8 @@ ISTIO_VERSION = "1.31.1"
 AGENT = "pilot-agent"
 ENVOY = "envoy"
 PROGRAMS = (AGENT, ENVOY)
+COUNTED = [".upstream_rq_retry"]
+"""What Envoy counts besides Istio's own choice. To count all is more than half of its work."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,6 @@ def _build_config(credential: Credential, programs: Path, directory: Path) -> di
         "binaryPath": str(programs / ENVOY),
         "concurrency": 1,
         "configPath": str(directory / "etc/istio/proxy"),
-        "proxyStatsMatcher": {"inclusionRegexps": [".*"]},
+        "proxyStatsMatcher": {"inclusionSuffixes": COUNTED},
         "statusPort": STATUS_PORT,
     }

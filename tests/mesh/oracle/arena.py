@@ -26,8 +26,8 @@ from mesh.oracle.draw import (
     draw_synthetic_asks,
 )
 from mesh.oracle.judge import CLIENT_WITH_FILES, Expected, expect, find_fault, name_client
-from mesh.traffic.world import ENTRY, POLICY, join_name
-from testbed.client import Object
+from mesh.traffic.world import COLLECTED_S, ENTRY, OWNED, POLICY, join_name
+from testbed.client import Object, read_owners
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
 from testbed.mesh import Mesh
@@ -157,9 +157,11 @@ class Arena:
     def _replace(self, policies: list[Object]) -> None:
         wanted = {join_name(item) for item in policies}
         there = {join_name(item): item for item in self._client.list_objects(*POLICY)}
+        gone = set()
         for name in there.keys() - wanted:
             metadata = there[name]["metadata"]
             self._client.delete(*POLICY, metadata["name"], metadata["namespace"])
+            gone.add(metadata["uid"])
 
         def write(item: Object) -> None:
             if join_name(item) in there:
@@ -173,6 +175,7 @@ class Arena:
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(write, policies))
         wait_until(self._is_applied, APPLIED_S, "the operator is not done")
+        wait_until(lambda: not gone & self._find_owners(), COLLECTED_S, "not all is collected")
         self._mesh.settle()
 
     def _is_applied(self) -> bool:
@@ -182,6 +185,11 @@ class Arena:
             conditions = {entry["type"]: entry["status"] for entry in status["conditions"]}
             assert conditions.get("Reconciling") != "True", item
         return True
+
+    def _find_owners(self) -> set[str]:
+        """Find the uids of all that own Istio objects."""
+        items = (item for kind in OWNED for item in self._client.list_objects(*kind))
+        return {uid for item in items for uid in read_owners(item)}
 
     def _read_world(self) -> World:
         items = [
