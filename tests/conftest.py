@@ -23,6 +23,7 @@ CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
 LONG = (
     "test_oracle.py",
     "test_mortal.py",
+    "test_fault.py",
     "test_steady.py",
     "test_kill.py",
     "test_crd.py",

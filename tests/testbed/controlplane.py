@@ -184,6 +184,9 @@ class ControlPlane(Stoppable):
                 f"--bind-address={LOOPBACK}",
                 f"--cert-dir={self.directory}",
                 "--leader-elect=false",
+                # The garbage collector calls thrice for each object, by default 20 times a second.
+                "--kube-api-qps=200",
+                "--kube-api-burst=400",
             ]
             self._start("kube-controller-manager", flags, lambda: is_open(port))
 
