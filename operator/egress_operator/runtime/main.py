@@ -10,9 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Collection
 from enum import Enum, auto
-from typing import Any
 
 from egress_operator import __version__
 from egress_operator.reconcile.listing import POLICIES
@@ -22,12 +20,12 @@ from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
 from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
 from egress_operator.runtime.slim import kopf
+from egress_operator.runtime.watch import Streams, collect_streams, end_watches
 
 logger = logging.getLogger(__name__)
 
 RESTART_FIRST_S = 0.5
 RESTART_LAST_S = 10.0
-CANCEL_AGAIN_S = 0.5
 STEADY_S = 60.0
 """After so long a run the next restart begins with the first pause again."""
 
@@ -89,6 +87,11 @@ async def _supervise(settings: Settings) -> End:
 
 async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     """Run kopf and all that its handlers start until it ends; say why, in one line."""
+    with collect_streams() as streams:
+        return await _run_kopf(shell, stop, streams)
+
+
+async def _run_kopf(shell: Shell, stop: asyncio.Event, streams: Streams) -> str:
     registry = kopf.OperatorRegistry()
     register(shell, registry)
     end = asyncio.Event()
@@ -121,7 +124,7 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
         end.set()
         timer.start()
         await asyncio.wait(tasks)
-        await end_watches(mine)
+        await end_watches(mine, streams)
         await runner
     except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -132,29 +135,6 @@ async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
     if shell.operator is not None and shell.operator.failure.done():
         reason = shell.operator.failure.result()
     return reason
-
-
-async def end_watches(mine: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel the watches of kopf that are left, until all have ended, and what they leave behind.
-
-    When one of them fails it leaves the others running, and then waits for them. Only these: a
-    watch takes a cancellation for a pause if what it waits for is cancelled as well. Which may
-    happen without us, so one that is still there after a while is cancelled again.
-
-    A watch that is cancelled between two events leaves what it waits for to the garbage collector.
-    kopf would give that 5 s to end by itself, more than there are.
-    """
-    while watches := _find_tasks(mine, "watcher for "):
-        for watch in watches:
-            watch.cancel()
-        await asyncio.wait(watches, timeout=CANCEL_AGAIN_S)
-    for waiter in _find_tasks(mine, "pause-waiter for "):
-        waiter.cancel()
-
-
-def _find_tasks(mine: Collection[asyncio.Task[Any]], name: str) -> set[asyncio.Task[Any]]:
-    tasks = asyncio.all_tasks().difference(mine)
-    return {task for task in tasks if task.get_name().startswith(name)}
 
 
 def _build_liveness_url(settings: Settings) -> str:
