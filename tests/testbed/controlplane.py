@@ -184,7 +184,7 @@ class ControlPlane(Stoppable):
                 f"--bind-address={LOOPBACK}",
                 f"--cert-dir={self.directory}",
                 "--leader-elect=false",
-                # The garbage collector calls thrice for each object, by default 20 times a second.
+                # The garbage collector makes 2 or 3 calls for each object, by default 20 a second.
                 "--kube-api-qps=200",
                 "--kube-api-burst=400",
             ]

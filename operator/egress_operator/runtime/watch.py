@@ -13,6 +13,7 @@ STREAM = "infinite_watch"
 """The function of kopf whose generator a watch reads."""
 
 Streams = WeakSet[AsyncGenerator[Any, Any]]
+"""Of each watch the outermost generator."""
 
 
 @contextmanager
