@@ -26,8 +26,8 @@ LEAST_S = 30.0
 """How long requests run at least, whatever changes meanwhile."""
 LEAST_RATE = 100.0
 """Requests a second; less proves too little."""
-HANDS = 6
-"""How many requests are under way at a time, so that a slow answer holds up no others."""
+HANDS = 12
+"""How many requests may be under way at a time, so that a slow answer holds up no others."""
 QUIET_S = 2 * MOST_SETTLE_S
 """An operator that has written nothing for so long is done."""
 ENTERED_S = TIMEOUT_S + QUIET_S

@@ -32,7 +32,7 @@ class Pace:
 
 
 class Load(Stoppable):
-    """Requests at a steady pace, taking turns between workloads and calls.
+    """Requests at a steady pace by the clock, taking turns between workloads and calls.
 
     A context manager; leave it, then look at `lost`.
     """
@@ -92,7 +92,8 @@ class Load(Stoppable):
         # Each of the hands that keep, and of those that do not, begins elsewhere.
         turn = number // 2
         while not self._end.wait(max(0.0, due - time.monotonic())):
-            due = max(due + pause, time.monotonic())
+            # Not from now on: what a slow moment has held up is made up for.
+            due += pause
             turn += 1
             workload, order = self._orders[turn % len(self._orders)]
             self._send(workload, order, number)
