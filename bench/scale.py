@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
 from testbed.ledger import load_objects
 from testbed.measure import ProxySize
+from testbed.member import Member
 from testbed.mesh import Mesh, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.request import VIA_GATEWAY
@@ -27,6 +29,16 @@ QUIET_S = 5.0
 """How long pushes are counted when there should be none."""
 HTTP = {"number": 80, "protocol": "HTTP"}
 TLS = {"number": 443, "protocol": "TLS"}
+LISTENERS = "/config_dump?resource=dynamic_listeners"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a proxy holds, and how much of its configuration is listeners."""
+
+    size: ProxySize
+    listener_bytes: int
+    """As JSON."""
 
 
 class Scale:
@@ -72,18 +84,18 @@ class Scale:
 
         wait_until(look, TIMEOUT_S, "policies are not Ready")
 
-    def wait_works(self, call: str) -> None:
-        """Wait until a request gets through."""
+    def wait_way(self, call: str, *, is_open: bool) -> None:
+        """Wait until a request gets through, or is refused, by whomever."""
 
         def look() -> bool:
-            return self.mesh.request(CLIENT, call).verdict is VIA_GATEWAY
+            return (self.mesh.request(CLIENT, call).verdict is VIA_GATEWAY) is is_open
 
-        wait_until(look, TIMEOUT_S, f"{call} does not get through")
+        wait_until(look, TIMEOUT_S, f"{call}: open is not {is_open}")
 
-    def sizes(self) -> tuple[ProxySize, ProxySize]:
+    def costs(self) -> tuple[Cost, Cost]:
         """Measure the gateway and the client."""
         (pod,) = self.gateway.members
-        return pod.measure(), self.mesh.members[CLIENT].measure()
+        return read_cost(pod), read_cost(self.mesh.members[CLIENT])
 
     @contextmanager
     def counting(self, what: str) -> Iterator[None]:
@@ -95,6 +107,11 @@ class Scale:
         counts = {key: after[key] - before.get(key, 0) for key in sorted(after)}
         shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count)
         print(f"| pushes, {what} | {shown or 'none'} |", flush=True)
+
+
+def read_cost(member: Member) -> Cost:
+    """Measure a proxy."""
+    return Cost(member.measure(), len(member.ask_proxy(LISTENERS)))
 
 
 def is_ready(policy: Object) -> bool:
@@ -110,23 +127,35 @@ def is_ready(policy: Object) -> bool:
 
 def measure(scale: Scale, what: str, write: Callable[[], None], last: str) -> None:
     """Write policies and print how long they take and what they cost."""
-    before = scale.sizes()
+    before = scale.costs()
     start = time.monotonic()
     write()
     scale.wait_all_ready()
     ready = time.monotonic()
-    scale.wait_works(last)
+    scale.wait_way(last, is_open=True)
     works = time.monotonic()
     scale.mesh.settle()
     print(f"| {what}: until all are Ready | {ready - start:.1f} s |")
     print(f"| {what}: from then until the last one works | {works - ready:.1f} s |")
-    for name, old, new in zip(("gateway", "client"), before, scale.sizes(), strict=True):
+    for name, old, new in zip(("gateway", "client"), before, scale.costs(), strict=True):
         print(
-            f"| {what}: {name} | {old.allocated_mib:.0f} → {new.allocated_mib:.0f} MiB, "
-            f"{old.config_bytes / 1e6:.1f} → {new.config_bytes / 1e6:.1f} MB of configuration, "
-            f"{new.clusters} clusters, {new.filter_chains} filter chains |",
+            f"| {what}: {name} | "
+            f"{old.size.allocated_mib:.0f} → {new.size.allocated_mib:.0f} MiB, "
+            f"{old.size.config_bytes / 1e6:.1f} → {new.size.config_bytes / 1e6:.1f} MB "
+            f"of configuration, "
+            f"{old.listener_bytes / 1e6:.2f} → {new.listener_bytes / 1e6:.2f} MB of it listeners, "
+            f"{new.size.clusters} clusters, {new.size.filter_chains} filter chains |",
             flush=True,
         )
+
+
+def measure_one(scale: Scale) -> None:
+    """Measure what a namespace with one host shows."""
+    scale.mesh.names.set("one.scale.example", scale.address)
+    call = "GET http://one.scale.example/"
+    name = "1 HTTP host"
+    measure(scale, name, lambda: scale.apply("shop", "one", ["one.scale.example"], HTTP), call)
+    measure_label(scale, name, call)
 
 
 def write_http(scale: Scale) -> None:
@@ -159,10 +188,12 @@ def run(mesh: Mesh) -> None:
             (item,) = load_objects(GATEWAY_FILE)
             scale.client.apply(item)
             print("| figure | measured |\n|---|---|")
+            measure_one(scale)
             name = f"{HOSTS} HTTP hosts"
             last = f"GET http://h{HOSTS - 1}.scale.example/"
             measure(scale, name, lambda: write_http(scale), last)
             measure_changes(scale)
+            measure_label(scale, name, last)
             name = f"{NAMESPACES} namespaces with {OF_NAMESPACE} TLS hosts"
             last = f"GET https://t{OF_NAMESPACE - 1}.scale.example/"
             measure(scale, name, lambda: write_opaque(scale), last)
@@ -176,6 +207,19 @@ def measure_changes(scale: Scale) -> None:
     with scale.counting("one HTTP host more"):
         scale.apply("shop", "one-more", ["more.scale.example"], HTTP)
         scale.wait_all_ready()
+
+
+def measure_label(scale: Scale, what: str, call: str) -> None:
+    """Take the label from the client's namespace, and give it back; print how long each takes."""
+    for label, is_open, change in (
+        (None, False, "label taken away, until closed"),
+        ("shared", True, "label back, until open"),
+    ):
+        start = time.monotonic()
+        scale.mesh.label("shop", {"egress": label})
+        scale.wait_way(call, is_open=is_open)
+        print(f"| {what}: {change} | {time.monotonic() - start:.1f} s |", flush=True)
+    scale.wait_all_ready()
 
 
 def measure_restart(scale: Scale, operator: Operator) -> Operator:
