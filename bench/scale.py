@@ -7,14 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
 from testbed.ledger import load_objects
 from testbed.measure import ProxySize
-from testbed.member import Member
 from testbed.mesh import Mesh, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.request import VIA_GATEWAY
@@ -29,16 +27,6 @@ QUIET_S = 5.0
 """How long pushes are counted when there should be none."""
 HTTP = {"number": 80, "protocol": "HTTP"}
 TLS = {"number": 443, "protocol": "TLS"}
-LISTENERS = "/config_dump?resource=dynamic_listeners"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a proxy holds, and how much of its configuration is listeners."""
-
-    size: ProxySize
-    listener_bytes: int
-    """As JSON."""
 
 
 class Scale:
@@ -92,10 +80,10 @@ class Scale:
 
         wait_until(look, TIMEOUT_S, f"{call}: open is not {is_open}")
 
-    def costs(self) -> tuple[Cost, Cost]:
+    def sizes(self) -> tuple[ProxySize, ProxySize]:
         """Measure the gateway and the client."""
         (pod,) = self.gateway.members
-        return read_cost(pod), read_cost(self.mesh.members[CLIENT])
+        return pod.measure(), self.mesh.members[CLIENT].measure()
 
     @contextmanager
     def counting(self, what: str) -> Iterator[None]:
@@ -107,11 +95,6 @@ class Scale:
         counts = {key: after[key] - before.get(key, 0) for key in sorted(after)}
         shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count)
         print(f"| pushes, {what} | {shown or 'none'} |", flush=True)
-
-
-def read_cost(member: Member) -> Cost:
-    """Measure a proxy."""
-    return Cost(member.measure(), len(member.ask_proxy(LISTENERS)))
 
 
 def is_ready(policy: Object) -> bool:
@@ -127,7 +110,7 @@ def is_ready(policy: Object) -> bool:
 
 def measure(scale: Scale, what: str, write: Callable[[], None], last: str) -> None:
     """Write policies and print how long they take and what they cost."""
-    before = scale.costs()
+    before = scale.sizes()
     start = time.monotonic()
     write()
     scale.wait_all_ready()
@@ -137,14 +120,12 @@ def measure(scale: Scale, what: str, write: Callable[[], None], last: str) -> No
     scale.mesh.settle()
     print(f"| {what}: until all are Ready | {ready - start:.1f} s |")
     print(f"| {what}: from then until the last one works | {works - ready:.1f} s |")
-    for name, old, new in zip(("gateway", "client"), before, scale.costs(), strict=True):
+    for name, old, new in zip(("gateway", "client"), before, scale.sizes(), strict=True):
         print(
-            f"| {what}: {name} | "
-            f"{old.size.allocated_mib:.0f} → {new.size.allocated_mib:.0f} MiB, "
-            f"{old.size.config_bytes / 1e6:.1f} → {new.size.config_bytes / 1e6:.1f} MB "
-            f"of configuration, "
+            f"| {what}: {name} | {old.allocated_mib:.0f} → {new.allocated_mib:.0f} MiB, "
+            f"{old.config_bytes / 1e6:.1f} → {new.config_bytes / 1e6:.1f} MB of configuration, "
             f"{old.listener_bytes / 1e6:.2f} → {new.listener_bytes / 1e6:.2f} MB of it listeners, "
-            f"{new.size.clusters} clusters, {new.size.filter_chains} filter chains |",
+            f"{new.clusters} clusters, {new.filter_chains} filter chains |",
             flush=True,
         )
 

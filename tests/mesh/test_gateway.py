@@ -151,6 +151,7 @@ def test_what_was_pushed_and_what_it_takes_is_told(mesh: Mesh) -> None:
 
         after = pod.measure()
     assert after.config_bytes > before.config_bytes
+    assert after.config_bytes > after.listener_bytes > before.listener_bytes
     assert after.clusters == before.clusters + 1
     assert after.filter_chains == before.filter_chains + 1
     assert after.allocated_mib > 0

@@ -14,6 +14,8 @@ class ProxySize:
 
     config_bytes: int
     """Of all its configuration as JSON, endpoints too."""
+    listener_bytes: int
+    """Of its listeners alone, likewise."""
     clusters: int
     filter_chains: int
     """Of all listeners; an opaque or restricted host costs a gateway one."""
@@ -34,6 +36,7 @@ def read_size(ask: Callable[[str], str]) -> ProxySize:
     ]
     return ProxySize(
         config_bytes=len(text),
+        listener_bytes=len(json.dumps(listeners, indent=1)),
         clusters=len(sections.get("ClustersConfigDump", {}).get("dynamic_active_clusters", ())),
         filter_chains=sum(len(listener.get("filter_chains", ())) for listener in listeners),
         allocated_mib=int(memory["allocated"]) / MIB,
