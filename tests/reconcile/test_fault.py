@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from testbed.controlplane import ControlPlane
+from testbed.deadline import wait_until
 from testbed.faultproxy import (
     BreakOff,
     Call,
+    Delay,
     Fault,
     FaultProxy,
     Garble,
@@ -22,10 +24,12 @@ from testbed.identity import apply_identity, request_token
 from testbed.kubeconfig import write_kubeconfig
 from testbed.operator import Operator, OperatorOption, build_identity, start_operator
 
-from .world import World, hosts
+from .world import ENTRY, World, hosts
 
 WATCHES = 5
 """Of kopf: policies, namespaces, our CRD; of ours: two kinds of Istio."""
+LOOK_S = 2.0
+"""What a list takes at least, where it is held up."""
 
 
 @pytest.fixture
@@ -117,3 +121,28 @@ async def test_a_broken_watch_is_begun_again(
     await asyncio.to_thread(world.wait_writes, mark, ["patch serviceentries"], 40)
     assert behind_proxy.process.is_alive
     assert behind_proxy.pid == pid
+
+
+async def test_a_policy_that_goes_during_a_look_at_it_stays_gone(
+    control_plane: ControlPlane, namespace: str, proxy: FaultProxy, behind_proxy: Operator
+) -> None:
+    """Its objects are taken away first; the watch tells of the policy while a list is asked for."""
+    world = World(control_plane, namespace, behind_proxy.user)
+    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(world.wait_ready, "payments")
+    entry = await asyncio.to_thread(world.get_entry, "a.example.com")
+    mark = await asyncio.to_thread(world.mark)
+    proxy.inject(Delay(LOOK_S), Call.LIST, times=-1)
+    name = entry["metadata"]["name"]
+    await asyncio.to_thread(world.client.delete, *ENTRY, name, namespace)
+    await asyncio.to_thread(wait_until, lambda: proxy.hit[Call.LIST], 10, "a look is taken")
+    await asyncio.to_thread(world.delete, "payments")
+    await asyncio.sleep(LOOK_S)
+    proxy.clear()
+    # Another policy, so that all before it is done.
+    await asyncio.to_thread(world.apply, "other", hosts("b.example.com"))
+    await asyncio.to_thread(world.wait_ready, "other")
+    assert [
+        write for write in await asyncio.to_thread(world.writes, mark) if "create" in write
+    ] == ["create serviceentries"]
+    await asyncio.to_thread(world.wait_hosts, "b.example.com")

@@ -4,7 +4,8 @@ When a policy is deleted the garbage collector deletes its objects, or takes it 
 and that may be seen before the deletion of the policy: they come by different watches. Without a
 look they would be made again, for a moment, for a policy that is gone; or get back an owner that is
 gone, and be collected with it. So what somebody took away is given back only after one list of the
-policies of its namespace; however many objects wait, one list serves them all.
+policies of its namespace, and only to owners that are still there then: the watch may have told of
+a deletion in the meantime. However many objects wait, one list serves them all.
 """
 
 import asyncio
@@ -24,15 +25,14 @@ class Confirmation:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._begun: defaultdict[str, int] = defaultdict(int)
         self._ended: defaultdict[str, int] = defaultdict(int)
-        self._dropped: defaultdict[str, int] = defaultdict(int)
 
-    async def confirm(self, namespace: str) -> bool:
-        """Whether no policy of a namespace turned out to be gone since the call. Raises ApiError.
+    async def refresh(self, namespace: str) -> None:
+        """Drop the policies of a namespace that are gone at the time of the call. Raises ApiError.
 
         Without a namespace the same for EgressGateways. A list that begins after the call serves it
         as well as an own one.
         """
-        begun, dropped = self._begun[namespace], self._dropped[namespace]
+        begun = self._begun[namespace]
         async with self._locks[namespace]:
             if self._ended[namespace] <= begun:
                 self._begun[namespace] += 1
@@ -40,6 +40,5 @@ class Confirmation:
                 resource = POLICIES if namespace else GATEWAYS
                 listing = await list_entries(self._transport, resource, (namespace,))
                 cache = self._cluster.policies if namespace else self._cluster.gateways
-                self._dropped[namespace] += cache.drop_unlisted(listing, namespace)
+                cache.drop_unlisted(listing, namespace)
                 self._ended[namespace] = number
-        return self._dropped[namespace] == dropped

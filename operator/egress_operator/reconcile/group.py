@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from egress_operator.compiler.gateway_plan import CLUSTER
 from egress_operator.compiler.group import Group, build_empty_group, list_keys
-from egress_operator.compiler.object import ObjectKey, Observed, is_host
+from egress_operator.compiler.object import POLICY_KIND, ObjectKey, Observed, is_host
 from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.scene import Clock, Surroundings, find_references
 from egress_operator.compiler.step import next_step
@@ -180,11 +180,11 @@ class GroupWorker:
                 self._conclude(key, plan, group, step)
                 return step
             drift = self._begin_writes(key, group)
-            undone = drift and any(self._gives_back(write) for write in step.writes)
-            owners = key[0] if is_host(key[1]) else CLUSTER
-            if undone and not await self._confirmation.confirm(owners):
-                # An owner is gone: the plan that follows says what this group is to be.
-                return Step()
+            if drift and any(self._gives_back(write) for write in step.writes):
+                await self._confirmation.refresh(key[0] if is_host(key[1]) else CLUSTER)
+                if not self._has_owners(key[0], step.writes):
+                    # The plan that follows says what this group is to be.
+                    return Step()
             await self._send(key, step.writes, drift=drift)
         raise FightError(
             f"the objects of {key[1]} do not stay as written: another controller changes them"
@@ -196,6 +196,18 @@ class GroupWorker:
             return False
         there = self._cluster.objects.get(write.key)
         return there is None or not there.owners.issuperset(write.owners)
+
+    def _has_owners(self, part: str, writes: Sequence[Write]) -> bool:
+        """Whether every policy and EgressGateway that is to own something is still there."""
+        policies, gateways = self._cluster.policies, self._cluster.gateways
+        return all(
+            policies.is_owner((part, owner.name), owner.uid)
+            if owner.kind == POLICY_KIND
+            else gateways.is_owner((CLUSTER, owner.name), owner.uid)
+            for write in writes
+            if not isinstance(write, Delete)
+            for owner in write.owners
+        )
 
     def _ask(self, plan: Plan, group: Group) -> Step:
         observed = [

@@ -96,10 +96,17 @@ class RecordCache(Generic[S]):
         self._parse: Callable[[Mapping[str, Any]], Record[S]] = parse
         self._on_change: RecordChangeHook[S] = on_change
         self._parts: dict[str, dict[str, Record[S]]] = {}
+        self._gone: dict[PolicyKey, str] = {}
+        """The uid of what lists showed to be gone: events from before that may still come."""
 
     def get(self, key: PolicyKey) -> Record[S] | None:
         """Return the record, None when absent."""
         return self._parts.get(key[0], {}).get(key[1])
+
+    def is_owner(self, key: PolicyKey, uid: str) -> bool:
+        """Whether this incarnation is there, and not being deleted."""
+        record = self.get(key)
+        return record is not None and record.source.uid == uid and not record.deleting
 
     def select(self, namespace: str) -> Iterator[Record[S]]:
         """Give those of a namespace."""
@@ -119,6 +126,9 @@ class RecordCache(Generic[S]):
         record = self._parse(body)
         source = record.source
         key = (source.namespace, source.name)
+        if self._gone.get(key) == source.uid:
+            return
+        self._gone.pop(key, None)
         old = self.get(key)
         if old is not None:
             if record.version <= old.version:
@@ -130,7 +140,12 @@ class RecordCache(Generic[S]):
         self._on_change(key, old, record)
 
     def observe_deletion(self, key: PolicyKey, uid: str) -> None:
-        """Take over that this incarnation is gone."""
+        """Take over that this incarnation is gone; no event of it follows."""
+        if self._gone.get(key) == uid:
+            del self._gone[key]
+        self._remove(key, uid)
+
+    def _remove(self, key: PolicyKey, uid: str) -> None:
         old = self.get(key)
         if old is None or old.source.uid != uid:
             return
@@ -141,11 +156,15 @@ class RecordCache(Generic[S]):
         self._on_change(key, old, None)
 
     def drop_unlisted(self, listing: Listing, namespace: str = "") -> int:
-        """Take over that what a list did not show is gone; count it.
+        """Take over that what a list did not show is gone, whatever late events say; count it.
 
         The list is of one namespace, or of all that are served. What is newer than the list was
-        made after it, and stays.
+        made after it, and stays. What a list shows again, after one that by mistake did not, is
+        believed.
         """
+        for key, uid in list(self._gone.items()):
+            if listing.entries.get(key, ("", 0))[0] == uid:
+                del self._gone[key]
         records = list(self.select(namespace) if namespace else self)
         dropped = 0
         for record in records:
@@ -154,7 +173,8 @@ class RecordCache(Generic[S]):
             listed = listing.entries.get(key)
             gone = listed is None or listed[0] != source.uid
             if gone and record.version <= listing.version:
-                self.observe_deletion(key, source.uid)
+                self._gone[key] = source.uid
+                self._remove(key, source.uid)
                 dropped += 1
         return dropped
 
