@@ -5,10 +5,11 @@ from functools import partial
 from http import HTTPStatus
 
 from testbed.audit import Record
+from testbed.client import Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crds
 from testbed.deadline import wait_until
-from testbed.operator import start_operator
+from testbed.operator import Operator, start_operator
 
 from .world import World, hosts
 
@@ -20,6 +21,14 @@ def is_missing(world: World) -> bool:
 
 def list_refused(world: World) -> list[Record]:
     return [record for record in world.records(0) if record.code == HTTPStatus.NOT_FOUND]
+
+
+def count_missing(operator: Operator, crd: Object) -> float:
+    """How often the watch of a kind found that the kind is not served."""
+    resource = crd["spec"]["names"]["plural"]
+    return operator.metric(
+        f'egress_operator_watch_restarts_total{{reason="missing",resource="{resource}"}}'
+    )
 
 
 def test_policies_wait_for_istio_and_say_so(
@@ -43,11 +52,19 @@ def test_policies_wait_for_istio_and_say_so(
             install_crds(plane.admin, istio)
             world.wait_ready("payments", timeout_s=20)
             world.wait_hosts("a.example.com")
+            known = [count_missing(operator, crd) for crd in istio]
             remove_crds(plane.admin, istio)
         wait_until(partial(is_missing, world), 20, "the policy says that Istio is missing")
         assert operator.is_ready()
         assert operator.health() == 200
-        # While the kind is known to be missing, nothing is sent in vain.
+        # The policy may say it from a refusal. While the watches know it, nothing is sent in vain.
+        wait_until(
+            lambda: all(
+                count_missing(operator, crd) > known[index] for index, crd in enumerate(istio)
+            ),
+            20,
+            "the watches know that the kinds are missing",
+        )
         before = list_refused(world)
         changed = world.client.merge_patch(
             world.policy("payments"), {"spec": {"justification": "while Istio is missing"}}
