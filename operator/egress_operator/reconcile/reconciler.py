@@ -375,7 +375,8 @@ class Reconciler:
                 self.groups.add(key)
 
     def _on_plan(self, change: PlanChange) -> None:
-        for host in change.hosts:
+        # What serves a tenant first: a permission that is withdrawn goes before everything else.
+        for host in sorted(change.hosts, key=is_host):
             key = (change.namespace, host)
             self._worker.note_change(key)
             self.groups.add(key, background=change.first)
