@@ -19,6 +19,7 @@ from testbed.request import VIA_GATEWAY
 from testbed.sample import GATEWAY_FILE
 
 POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
+APPLIED, NOT_ALLOWED = "Applied", "NamespaceNotAllowed"
 CLIENT = "shop/checkout"
 HOSTS, OF_POLICY = 300, 50
 NAMESPACES, OF_NAMESPACE = 100, 3
@@ -61,16 +62,16 @@ class Scale:
             }
         )
 
-    def wait_all_ready(self) -> None:
-        """Wait until every policy is Ready."""
+    def wait_all(self, reason: str) -> None:
+        """Wait until the condition Ready of every policy has this reason."""
 
         def look() -> bool:
             policies = self.client.list_objects(*POLICY)
-            waiting = [item["metadata"]["name"] for item in policies if not is_ready(item)]
+            waiting = [item["metadata"]["name"] for item in policies if find_reason(item) != reason]
             assert not waiting, waiting[:3]
             return True
 
-        wait_until(look, TIMEOUT_S, "policies are not Ready")
+        wait_until(look, TIMEOUT_S, f"policies are not {reason}")
 
     def wait_way(self, call: str, *, is_open: bool) -> None:
         """Wait until a request gets through, or is refused, by whomever."""
@@ -97,15 +98,13 @@ class Scale:
         print(f"| pushes, {what} | {shown or 'none'} |", flush=True)
 
 
-def is_ready(policy: Object) -> bool:
-    """Whether the newest generation is Ready."""
+def find_reason(policy: Object) -> str:
+    """Return the reason of Ready, empty while there is none for the newest generation."""
     generation = policy["metadata"]["generation"]
-    return any(
-        item["type"] == "Ready"
-        and item["status"] == "True"
-        and item["observedGeneration"] == generation
-        for item in policy.get("status", {}).get("conditions", ())
-    )
+    for item in policy.get("status", {}).get("conditions", ()):
+        if item["type"] == "Ready" and item["observedGeneration"] == generation:
+            return str(item["reason"])
+    return ""
 
 
 def measure(scale: Scale, what: str, write: Callable[[], None], last: str) -> None:
@@ -113,7 +112,7 @@ def measure(scale: Scale, what: str, write: Callable[[], None], last: str) -> No
     before = scale.sizes()
     start = time.monotonic()
     write()
-    scale.wait_all_ready()
+    scale.wait_all(APPLIED)
     ready = time.monotonic()
     scale.wait_way(last, is_open=True)
     works = time.monotonic()
@@ -187,20 +186,22 @@ def measure_changes(scale: Scale) -> None:
     """Count the pushes of one more policy."""
     with scale.counting("one HTTP host more"):
         scale.apply("shop", "one-more", ["more.scale.example"], HTTP)
-        scale.wait_all_ready()
+        scale.wait_all(APPLIED)
 
 
 def measure_label(scale: Scale, what: str, call: str) -> None:
     """Take the label from the client's namespace, and give it back; print how long each takes."""
-    for label, is_open, change in (
-        (None, False, "label taken away, until closed"),
-        ("shared", True, "label back, until open"),
+    for label, is_open, reason, change in (
+        (None, False, NOT_ALLOWED, "label taken away, until closed"),
+        ("shared", True, APPLIED, "label back, until open"),
     ):
         start = time.monotonic()
         scale.mesh.label("shop", {"egress": label})
         scale.wait_way(call, is_open=is_open)
-        print(f"| {what}: {change} | {time.monotonic() - start:.1f} s |", flush=True)
-    scale.wait_all_ready()
+        shown = time.monotonic() - start
+        scale.wait_all(reason)
+        done = time.monotonic() - start
+        print(f"| {what}: {change} | {shown:.1f} s, all objects {done:.1f} s |", flush=True)
 
 
 def measure_restart(scale: Scale, operator: Operator) -> Operator:

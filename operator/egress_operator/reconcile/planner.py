@@ -25,8 +25,8 @@ class PlanChange:
     """What a new plan asks for."""
 
     namespace: str
-    hosts: frozenset[str]
-    """Groups whose desired objects or owners may have changed."""
+    groups: frozenset[str]
+    """Those whose desired objects or owners may have changed."""
     policies: frozenset[str]
     """Policies whose verdict changed."""
     first: bool
@@ -94,7 +94,7 @@ class Planner:
         ours = [observed for observed in self._cluster.objects.select(namespace) if observed.ours]
         change = PlanChange(
             namespace=namespace,
-            hosts=_find_changed_hosts(old, plan, ours),
+            groups=_find_changed_groups(old, plan, ours),
             policies=frozenset(
                 name
                 for name, verdict in plan.verdicts.items()
@@ -124,11 +124,11 @@ class Planner:
                     self._objects[desired.key] = desired
 
 
-def _find_changed_hosts(old: Plan | None, plan: Plan, ours: list[Observed]) -> frozenset[str]:
+def _find_changed_groups(old: Plan | None, plan: Plan, ours: list[Observed]) -> frozenset[str]:
     if old is None:
         return frozenset(plan.groups) | {observed.group for observed in ours}
     before = old.groups
-    changed = {host for host, group in plan.groups.items() if before.get(host) != group}
+    changed = {key for key, group in plan.groups.items() if before.get(key) != group}
     changed |= before.keys() - plan.groups.keys()
     owners = (old.held ^ plan.held) | (old.live ^ plan.live)
     if owners:

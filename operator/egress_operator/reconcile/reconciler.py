@@ -63,6 +63,7 @@ class Reconciler:
         is_missing: Callable[[Kind], bool] = lambda _: False,
     ) -> None:
         self._clock = outside.clock
+        self._settle = settings.settle
         self._started = False
         self._stalled: set[GroupKey] = set()
         self._stalled_reports: set[PolicyKey] = set()
@@ -375,14 +376,38 @@ class Reconciler:
                 self.groups.add(key)
 
     def _on_plan(self, change: PlanChange) -> None:
+        waiting = self._find_denied(change)
         # What serves a tenant first: a permission that is withdrawn goes before everything else.
-        for host in sorted(change.hosts, key=is_host):
-            key = (change.namespace, host)
+        for group in sorted(change.groups, key=is_host):
+            key = (change.namespace, group)
             self._worker.note_change(key)
-            self.groups.add(key, background=change.first)
+            if group in waiting:
+                self.groups.add_after(key, self._settle)
+            else:
+                self.groups.add(key, background=change.first)
         for name in change.policies:
             self.reports.add((change.namespace, name), background=change.first)
         self._report_gateways()
+
+    def _find_denied(self, change: PlanChange) -> set[str]:
+        """Find the hosts whose permission a gateway enforces and is about to lose.
+
+        They close one settle time later, when the gateway denies them: istiod gathers changes until
+        there is a pause, so theirs, if they are many, would hold up the one that denies.
+        """
+        plan = self.planner.get(change.namespace)
+        if plan is None:
+            return set()
+        closing = {
+            key for key in change.groups if key in plan.groups and plan.groups[key].is_closing
+        }
+        enforced = any(
+            item.key.kind is Kind.AUTHORIZATION_POLICY and not item.dry_run
+            for label in closing
+            if not is_host(label)
+            for item in self.cluster.objects.select_group(change.namespace, label)
+        )
+        return {key for key in closing if is_host(key)} if enforced else set()
 
     def _on_outcome(self, key: GroupKey) -> None:
         if key[0] == CLUSTER:
