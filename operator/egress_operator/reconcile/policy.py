@@ -30,6 +30,10 @@ class Record(Generic[S]):
     """Its deletion is under way and waits for a finalizer: it counts as gone. Else its objects,
     whose owner the garbage collector takes away in an orphaning deletion, would get it back."""
 
+    def says_the_same(self, other: "Record[S]") -> bool:
+        """Whether plans come out the same with the other one."""
+        return (self.source, self.deleting) == (other.source, other.deleting)
+
     @property
     def status(self) -> dict[str, Any]:
         """Read the status anew; empty for none."""

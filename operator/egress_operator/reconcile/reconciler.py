@@ -27,7 +27,7 @@ from egress_operator.reconcile.group import GroupWorker, Hooks
 from egress_operator.reconcile.meter import Meter
 from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS, ObjectSink
 from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
-from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord
+from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord, Record, S
 from egress_operator.reconcile.report import Announcer, Reporter
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
 
@@ -274,21 +274,22 @@ class Reconciler:
     def _on_policy(
         self, key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None
     ) -> None:
+        if self._note_record(key, old, new):
+            self.planner.mark(key[0])
+
+    def _note_record(self, key: PolicyKey, old: Record[S] | None, new: Record[S] | None) -> bool:
+        """Look after the report of an object of ours; whether plans change with it."""
         if not self._started:
-            return
-        if (
-            old is not None
-            and new is not None
-            and (old.source, old.deleting) == (new.source, new.deleting)
-        ):
+            return False
+        if old is not None and new is not None and old.says_the_same(new):
             # Somebody else wrote the status, or labels: ours is compared with it and restored.
             self.reports.add(key)
-            return
+            return False
         if new is None:
             self.reports.forget(key)
             self._reporter.forget(key)
             self._stalled_reports.discard(key)
-        self.planner.mark(key[0])
+        return True
 
     def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         if not self._started:
@@ -348,24 +349,9 @@ class Reconciler:
     def _on_gateway(
         self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
     ) -> None:
-        if not self._started:
-            return
-        if (
-            old is not None
-            and new is not None
-            and (old.source, old.deleting)
-            == (
-                new.source,
-                new.deleting,
-            )
-        ):
-            self.reports.add(key)
-            return
-        if new is None:
-            self.reports.forget(key)
-            self._reporter.forget(key)
-        self.cluster.refresh_unready()
-        self._mark_gateways()
+        if self._note_record(key, old, new):
+            self.cluster.refresh_unready()
+            self._mark_gateways()
 
     def _on_list(self, kind: Kind, version: str) -> None:
         """Look at everything again when a kind is served again."""
@@ -390,7 +376,7 @@ class Reconciler:
         self._report_gateways()
 
     def _find_denied(self, change: PlanChange) -> set[str]:
-        """Find the hosts whose permission a gateway enforces and is about to lose.
+        """Find the hosts of a plan that lose a permission which a gateway enforces.
 
         They close one settle time later, when the gateway denies them: istiod gathers changes until
         there is a pause, so theirs, if they are many, would hold up the one that denies.
