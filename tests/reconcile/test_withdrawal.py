@@ -13,7 +13,18 @@ from .gateway import Place, placed
 from .world import HTTP, World, build_policy, hosts
 
 HOSTS = 20
+OF_DESTINATION = 16
+"""As many hosts as one destination may have."""
 SETTLE_S = 3.0
+
+
+@pytest.fixture
+def guarded(world: World) -> Iterator[World]:
+    """Give a second namespace with the same operator at work."""
+    name = f"{world.namespace}-guarded"
+    world.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield World(world.plane, name, world.user)
+    world.client.delete("v1", "Namespace", name)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +39,7 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
 def lead_through(world: World, place: Place, count: int, **more: object) -> None:
     """Let the namespace use the gateway for so many hosts, and wait until they are applied."""
     names = [f"h{number}.example.com" for number in range(count)]
-    half = (count + 1) // 2
-    parts = [part for part in (names[:half], names[half:]) if part]
+    parts = [names[start : start + OF_DESTINATION] for start in range(0, count, OF_DESTINATION)]
     policy = build_policy(world.namespace, "web", *(hosts(*part, ports=[HTTP]) for part in parts))
     policy["spec"]["gatewayRef"] = {"name": place.name}
     place.apply(**more)
@@ -39,22 +49,9 @@ def lead_through(world: World, place: Place, count: int, **more: object) -> None
     world.wait_ready("web", timeout_s=60)
 
 
-def list_writes(world: World, mark: int) -> list[Record]:
-    """List the operator's writes of Istio objects, in all namespaces."""
-    return [
-        record
-        for record in world.plane.audit.records(since=mark, user=world.user, writes=True)
-        if record.group.endswith(".istio.io")
-    ]
-
-
 def list_routes(world: World, mark: int) -> list[Record]:
-    """List those of routes in the namespace: only hosts have any."""
-    return [
-        record
-        for record in list_writes(world, mark)
-        if (record.namespace, record.resource) == (world.namespace, "virtualservices")
-    ]
+    """List the operator's writes of routes in the namespace: only hosts have any."""
+    return [record for record in world.records(mark) if record.resource == "virtualservices"]
 
 
 def find_time(record: Record) -> float:
@@ -67,32 +64,35 @@ def test_the_permission_goes_first_and_has_settled_before_the_hosts(world: World
         mark = world.mark()
         place.select(world.namespace, member=False)
         world.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
+        everything = world.plane.audit.records(since=mark, writes=True)
         (label,) = (
             record
-            for record in world.plane.audit.records(since=mark, writes=True)
+            for record in everything
             if record.resource == "namespaces" and record.name == world.namespace
         )
-        first, *_ = list_writes(world, mark)
+        first = next(
+            record
+            for record in everything
+            if record.user == world.user and record.group.endswith(".istio.io")
+        )
         assert (first.verb, first.resource) == ("delete", "authorizationpolicies")
         routes = list_routes(world, mark)
         assert find_time(routes[0]) - find_time(label) >= SETTLE_S
         assert len(routes) >= HOSTS
 
 
-def test_what_no_permission_guards_closes_at_once(world: World) -> None:
+def test_what_no_permission_guards_closes_at_once(world: World, guarded: World) -> None:
     """As seen beside another namespace, whose gateway enforces permissions."""
-    guarded = f"{world.namespace}-guarded"
-    client = world.client
-    client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": guarded}})
-    other = World(world.plane, guarded, world.user)
-    with placed(client, f"gw-{guarded}") as strict, placed(client, f"gw-{world.namespace}") as lax:
-        lead_through(other, strict, 1)
+    with (
+        placed(world.client, f"gw-{guarded.namespace}") as strict,
+        placed(world.client, f"gw-{world.namespace}") as lax,
+    ):
+        lead_through(guarded, strict, 1)
         lead_through(world, lax, 1, authorization="None")
         mark = world.mark()
-        strict.select(guarded, member=False)
+        strict.select(guarded.namespace, member=False)
         lax.select(world.namespace, member=False)
-        for tenant in (world, other):
+        for tenant in (world, guarded):
             tenant.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
-        at_once, later = (list_routes(tenant, mark)[0] for tenant in (world, other))
+        at_once, later = (list_routes(tenant, mark)[0] for tenant in (world, guarded))
         assert find_time(at_once) < find_time(later)
-    client.delete("v1", "Namespace", guarded)
