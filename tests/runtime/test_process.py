@@ -69,11 +69,11 @@ def test_a_signal_ends_it_in_time_with_code_0(
     apply_policy(control_plane, namespace, "payments", "a.example.com")
     wait_ready(control_plane, namespace, "payments")
     begin = time.monotonic()
-    operator.process.send(number)
-    # A second signal changes nothing.
-    operator.process.send(number)
-    assert operator.process.wait(STOP_LIMIT_S) == 0, operator.process.tail()
-    assert time.monotonic() - begin < STOP_LIMIT_S
+    # One more changes nothing, whenever it comes: also when the process is all but gone.
+    while operator.process.is_alive and time.monotonic() - begin < STOP_LIMIT_S:
+        operator.process.send(number)
+        time.sleep(0.002)
+    assert operator.process.returncode == 0, operator.process.tail()
     assert "Traceback" not in operator.log.read_text()
 
 

@@ -18,7 +18,13 @@ from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
-from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
+from egress_operator.runtime.shell import (
+    EXIT_LIMIT_S,
+    STOP_SIGNALS,
+    Shell,
+    hold_back_signals,
+    register,
+)
 from egress_operator.runtime.slim import kopf
 from egress_operator.runtime.watch import Streams, collect_streams, end_watches
 
@@ -155,8 +161,9 @@ def _listen_to_signals(stop: asyncio.Event) -> None:
         if not stop.is_set():
             logger.info("%s: stopping", number.name)
             stop.set()
+            hold_back_signals()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, end, number)
 
 
