@@ -100,6 +100,17 @@ def test_blocked_then_direct_then_blocked(
     mesh.expect("shop/checkout", request_text, BLOCKED)
 
 
+def test_what_is_cleaned_away_no_proxy_has_any_more(mesh: Mesh) -> None:
+    mesh.apply(build_service_entry("api.example", HTTP))
+    mesh.expect("shop/checkout", "GET http://api.example/", DIRECT)
+
+    mesh.clean()
+
+    # istiod holds back what it has not pushed yet as long as more comes.
+    mesh.apply(*(build_service_entry(f"{number}.example", HTTP) for number in range(5)))
+    assert mesh.request("shop/checkout", "GET http://api.example/").verdict is BLOCKED
+
+
 def test_unknown_host_on_an_http_port_gets_502(mesh: Mesh) -> None:
     mesh.expect("pay/app", "GET http://api.example/", BLOCKED, status=502)
 

@@ -100,9 +100,13 @@ class Mesh(Stoppable):
         self._ledger.delete(*items)
 
     def clean(self) -> None:
-        """Take away every policy and Istio object and what else was applied, counts and records."""
+        """Take away every policy and Istio object and what else was applied, counts and records.
+
+        Returns when no proxy has any of it: what comes next must not be answered by what was.
+        """
         self._ledger.clean()
         self.outside.reset()
+        self.settle()
 
     def settle(self) -> None:
         """Wait until every proxy has all that was written: do it before `expect`ing no change."""

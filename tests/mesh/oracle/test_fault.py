@@ -25,5 +25,4 @@ def test_every_planted_fault_is_found(world: World, mesh: Mesh) -> None:
                 assert any(found), f"nobody notices {fault}"
         mesh.clean()
     # Some faults make objects that Istio refuses.
-    mesh.settle()
     mesh.take_rejections()
