@@ -35,12 +35,16 @@ demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end b
 
 # Each worker has a network of its own, and a mesh in it.
 export EGRESS_SEED ?= 1
+# The tests of a file run in an order that is another one each time; a failure may hang on it.
+ifndef ORDER
+ORDER := $(shell date +%s)
+endif
 WORKERS := --dist loadfile --no-loadscope-reorder --tx '2*popen//python=sh tests/testbed/sandbox.sh $(BIN)/python'
 
 test: tools check ## The whole gate: checks, unit, cluster, mesh
-	@$(BIN)/python -m pytest -q -m "not mesh" -n 3 --dist loadfile --no-loadscope-reorder
-	@echo "policies at random: EGRESS_SEED=$(EGRESS_SEED)"
-	@$(BIN)/python -m pytest -q -m mesh $(WORKERS)
+	@echo "order of the tests: ORDER=$(ORDER); policies at random: EGRESS_SEED=$(EGRESS_SEED)"
+	@$(BIN)/python -m pytest -q --randomly-seed=$(ORDER) -m "not mesh" -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q --randomly-seed=$(ORDER) -m mesh $(WORKERS)
 
 check: $(ENV) ## Format, lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . && echo "format: fine"
