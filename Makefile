@@ -33,12 +33,10 @@ tools: $(ENV) ## Find or build etcd, kube-apiserver, istiod and the rest (15 min
 demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end by itself)
 	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
-# Each worker has a network of its own, and a mesh in it.
 export EGRESS_SEED ?= 1
-# The tests of a file run in an order that is another one each time; a failure may hang on it.
-ifndef ORDER
-ORDER := $(shell date +%s)
-endif
+# Another order of the tests each time: a failure may hang on it.
+ORDER := $(or $(ORDER),$(shell date +%s))
+# Each worker has a network of its own, and a mesh in it.
 WORKERS := --dist loadfile --no-loadscope-reorder --tx '2*popen//python=sh tests/testbed/sandbox.sh $(BIN)/python'
 
 test: tools check ## The whole gate: checks, unit, cluster, mesh

@@ -63,5 +63,9 @@ def _leave_clean(request: pytest.FixtureRequest) -> Iterator[None]:
     if "mesh" not in request.fixturenames:
         return
     mesh: Mesh = request.getfixturevalue("mesh")
-    mesh.clean()
+    try:
+        # What was written last is pushed too before it goes: only then can it be refused.
+        mesh.settle()
+    finally:
+        mesh.clean()
     assert mesh.take_rejections() == Rejections()

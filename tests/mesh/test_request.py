@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict
+from itertools import chain, repeat
 
 import pytest
 
 from testbed.caller import Result
-from testbed.expectation import Expectation, build_expectation, wait_for
+from testbed.expectation import Expectation, build_expectation, wait_for, wait_for_each
 from testbed.origin import SERVER_HEADER, Answer
 from testbed.request import (
     BLOCKED,
@@ -135,3 +136,17 @@ def test_an_expectation_must_hold_several_times_in_a_row() -> None:
 def test_what_never_holds_is_told_with_the_last_outcomes() -> None:
     with pytest.raises(AssertionError, match=r"(?s)expected DIRECT; seen in 0 s:\n  BLOCKED"):
         wait_for(Expectation(DIRECT), lambda: Outcome(BLOCKED), within_s=0, times=1)
+
+
+def test_each_must_answer_however_late() -> None:
+    names = chain(["", *"aaaaaaaaaaaa", "b"], repeat("a"))
+
+    wait_for_each({"a", "b"}, lambda: next(names))
+
+
+@pytest.mark.parametrize("stranger", ["c", ""])
+def test_after_each_has_answered_nobody_else_may(stranger: str) -> None:
+    names = chain("ab", repeat("a", 9), [stranger])
+
+    with pytest.raises(AssertionError):
+        wait_for_each({"a", "b"}, lambda: next(names))

@@ -1,15 +1,18 @@
-"""What a test expects of a request, and waiting until it holds. Pure, but for `wait_for`."""
+"""What a test expects of a request, and waiting until it holds. Pure, but for what waits."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from testbed.caller import Order
+from testbed.deadline import wait_until
 from testbed.request import REACHED, Outcome, Verdict
 
 PAUSE_S = 0.05
 HISTORY = 6
 """How many different outcomes a failure shows."""
+SPREAD_S = 15.0
+AFTERWARDS = 10
 REACHED_STATUS = 200
 
 
@@ -67,3 +70,20 @@ def wait_for(
             listed = "\n  ".join(seen[-HISTORY:])
             raise AssertionError(f"{mismatch}; seen in {within_s:g} s:\n  {listed}")
         time.sleep(PAUSE_S)
+
+
+def wait_for_each(expected: set[str], ask: Callable[[], str]) -> None:
+    """Ask until each of these, and nobody else, has answered; then ten times more.
+
+    A proxy chooses at random: any number of requests may go to the same one. `ask` returns nothing
+    when nobody answered, which counts only afterwards. Raises AssertionError.
+    """
+    seen: set[str] = set()
+
+    def look() -> bool:
+        seen.update({ask()} - {""})
+        return seen == expected
+
+    wait_until(look, SPREAD_S, f"not all of {sorted(expected)}, or others too, answered")
+    for _ in range(AFTERWARDS):
+        assert ask() in expected

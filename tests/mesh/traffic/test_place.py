@@ -14,7 +14,7 @@ from mesh.traffic.world import (
     build_policy,
 )
 from testbed.client import Object
-from testbed.deadline import wait_until
+from testbed.expectation import wait_for_each
 from testbed.mesh import Mesh
 from testbed.network import HOST_ADDRESS
 from testbed.request import BLOCKED, DIRECT, UNAVAILABLE_503
@@ -30,17 +30,12 @@ def build_backends(*endpoints: str) -> list[Object]:
 
 def wait_for_servers(mesh: Mesh, text: str, expected: set[str]) -> None:
     """Ask until each of the servers, and nobody else, has answered."""
-    seen: set[str] = set()
 
-    def ask() -> bool:
+    def ask() -> str:
         outcome = mesh.request(CHECKOUT, text)
-        if outcome.verdict is DIRECT:
-            seen.add(outcome.server)
-        return seen == expected
+        return outcome.server if outcome.verdict is DIRECT else ""
 
-    wait_until(ask, 15, f"not all of {sorted(expected)} answered")
-    for _ in range(10):
-        assert mesh.request(CHECKOUT, text).server in expected
+    wait_for_each(expected, ask)
 
 
 @pytest.mark.parametrize(
