@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bench.load import MERGE, NETWORKING, POLICIES, Load, Object, ReadyWatch, open_load
 from bench.policy import build_children, build_policy
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import load_all_crds
 from testbed.operator import Operator, OperatorOption, start_operator
 
 NAMESPACES = 10
@@ -47,9 +47,8 @@ class Times(NamedTuple):
 @contextmanager
 def fresh_plane(*, audit: bool = False) -> Iterator[ControlPlane]:
     """Start a control plane with all CRDs and the benchmark's namespaces; no garbage collector."""
-    option = ControlPlaneOption(controller_manager=False, audit=audit)
+    option = ControlPlaneOption(controller_manager=False, audit=audit, definitions=load_all_crds())
     with start_control_plane(option) as plane:
-        install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
         for number in range(NAMESPACES):
             plane.admin.create(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"n{number}"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
 from testbed.ledger import CHILDREN, load_objects
 from testbed.mesh import Mesh, find_missing, start_mesh
@@ -114,8 +114,8 @@ def open_stage() -> Iterator[Stage]:
     with ExitStack() as stack:
         mesh = None
         if missing:
-            plane = stack.enter_context(start_control_plane(ControlPlaneOption()))
-            install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
+            complete = ControlPlaneOption(definitions=load_all_crds())
+            plane = stack.enter_context(start_control_plane(complete))
             plane.admin.apply(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             )

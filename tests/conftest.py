@@ -15,7 +15,7 @@ from typing import NoReturn
 import pytest
 
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import load_all_crds
 from testbed.istiod import Istiod, start_istiod
 from testbed.program import MissingProgramError, find_program
 
@@ -59,10 +59,8 @@ def programs() -> None:
 def control_plane() -> Iterator[ControlPlane]:
     """Start the session's control plane, audit log on, with Istio's CRDs and ours."""
     with needing_programs():
-        plane = start_control_plane(ControlPlaneOption(audit=True))
+        plane = start_control_plane(ControlPlaneOption(audit=True, definitions=load_all_crds()))
     with plane:
-        with needing_programs():
-            install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
         yield plane
 
 

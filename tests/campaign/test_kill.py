@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from testbed.controlplane import ControlPlane, ControlPlaneOption
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import Operator
 
@@ -24,10 +24,10 @@ def campaign(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
 ) -> Iterator[Callable[[int], Campaign]]:
     """Start a campaign with a seed, on a control plane of its own."""
-    plane = fresh_control_plane(ControlPlaneOption(audit=True))
+    istio = [item for item in load_istio_crds() if item["spec"]["names"]["kind"] in CHILDREN]
+    definitions = [*istio, *load_our_crds()]
+    plane = fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
     with History(plane.etcd_url) as history:
-        istio = [item for item in load_istio_crds() if item["spec"]["names"]["kind"] in CHILDREN]
-        install_crds(plane.admin, [*istio, *load_our_crds()])
         wait_until(lambda: is_served(plane), 30, "the kinds are not served")
         started: list[Campaign] = []
 

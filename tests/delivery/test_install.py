@@ -21,7 +21,7 @@ from testbed.chart import (
 )
 from testbed.client import TOO_MANY_REQUESTS, ApiError, Client
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
-from testbed.crd import install_crds, load_our_crds, remove_crds
+from testbed.crd import install_crds, load_our_crds, remove_crds, wait_removed
 from testbed.deadline import wait_until
 
 pytestmark = pytest.mark.cluster
@@ -261,11 +261,7 @@ def test_definitions_go_when_they_are_not_to_be_kept(plane: ControlPlane, client
     change_release("install", plane.admin_kubeconfig, {"crds": {"keep": False}})
     assert client.get(CRD, "CustomResourceDefinition", CRD_NAME)
     change_release("uninstall", plane.admin_kubeconfig)
-    wait_until(
-        lambda: client.find(CRD, "CustomResourceDefinition", CRD_NAME) is None,
-        30,
-        "the definition is not gone",
-    )
+    wait_removed(client, [CRD_NAME])
 
 
 def test_helm_takes_nothing_that_it_did_not_make(plane: ControlPlane, client: Client) -> None:

@@ -15,6 +15,7 @@ from egress_operator.engine.timing import ReflectorTiming
 from egress_operator.engine.transport import JsonObject
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
+from testbed.crd import remove_crds
 from testbed.deadline import wait_until
 
 LIMIT = 20.0
@@ -154,9 +155,7 @@ class Kind:
 
     def remove(self, admin: Client) -> None:
         """Delete the CRD with all objects and wait until it is gone."""
-        api = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", self.crd_name)
-        admin.delete(*api, missing_ok=True)
-        wait_until(lambda: admin.find(*api) is None, LIMIT, "the CRD is gone")
+        remove_crds(admin, [self.crd])
 
 
 def build_credentials(url: str, token: str, plane: ControlPlane | None = None) -> LoadedCredentials:

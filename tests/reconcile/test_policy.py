@@ -95,8 +95,7 @@ def test_a_deleted_policy_takes_its_objects_along(world: World) -> None:
     world.wait_ready("payments")
     mark = world.mark()
     world.delete("payments")
-    # The collector learns of new CRDs every 30 s.
-    world.wait_hosts(timeout_s=45)
+    world.wait_hosts(timeout_s=COLLECTED_S)
     # The garbage collector does it; the operator has nothing to write.
     assert world.writes(mark) == []
 

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from testbed.controlplane import ControlPlane, ControlPlaneOption
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
 from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, OperatorOption, start_operator
 
-from .world import HTTP, World, hosts
+from .world import COLLECTED_S, HTTP, World, hosts
 
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 FOUR = ("a.example.com", "b.example.com", "c.example.com", "d.example.com")
@@ -43,9 +43,7 @@ def fresh_plane(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
 ) -> ControlPlane:
     """Start a control plane of its own, with the CRDs: its API server may be killed."""
-    plane = fresh_control_plane(ControlPlaneOption(audit=True))
-    install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
-    return plane
+    return fresh_control_plane(ControlPlaneOption(audit=True, definitions=load_all_crds()))
 
 
 @pytest.mark.parametrize("command", list(Command))
@@ -82,7 +80,7 @@ def test_a_deletion_while_it_is_away_leaves_nothing(
     else:
         assert operator.kill() < 0
     quiet_world.delete("payments")
-    quiet_world.wait_hosts("d.example.com", "e.example.com")
+    quiet_world.wait_hosts("d.example.com", "e.example.com", timeout_s=COLLECTED_S)
     mark = quiet_world.mark()
     start()
     wait_until(lambda: quiet_world.writes(mark) != [], 15, "the shared entry has one owner")

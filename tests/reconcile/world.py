@@ -18,7 +18,7 @@ ENTRY = (ISTIO, "ServiceEntry")
 ROUTE = (ISTIO, "VirtualService")
 TIMEOUT_S = 15.0
 COLLECTED_S = 60.0
-"""The garbage collector learns of kinds that are new to it every 30 s."""
+"""For the garbage collector, which promises no time. It knows our kinds from the start."""
 SLACK_S = 0.5
 """Between a change and the operator's first write for it."""
 HTTP = {"number": 80, "protocol": "HTTP"}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from testbed import audit, certificate, leash
 from testbed.audit import AuditLog
-from testbed.client import ApiError, Client
+from testbed.client import ApiError, Client, Object
+from testbed.crd import install_crds
 from testbed.deadline import wait_until
 from testbed.identity import request_token
 from testbed.kubeconfig import write_kubeconfig
@@ -40,6 +41,12 @@ class ControlPlaneOption:
 
     controller_manager: bool = True
     """Needed for ownerReferences and for the end of namespaces."""
+    definitions: Sequence[Object] = field(default=(), repr=False)
+    """CustomResourceDefinitions that are there from the start.
+
+    The garbage collector looks for kinds when it starts and then every 30 s: until then it deletes
+    nothing of a kind that came later.
+    """
     audit: bool = False
     """Log every request without its body, see `ControlPlane.audit`."""
     users: Sequence[str] = ()
@@ -175,6 +182,7 @@ class ControlPlane(Stoppable):
         """Start etcd, the API server and the controller manager, each when the former is ready."""
         self.start_etcd()
         self.start_apiserver()
+        install_crds(self.admin, self.option.definitions)
         if self.option.controller_manager:
             flags = [
                 f"--kubeconfig={self.kubeconfig_for(CONTROLLER_MANAGER)}",

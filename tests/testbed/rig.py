@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed import leash, sweep
-from testbed.client import Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import install_crds, load_all_crds
 from testbed.dns import NameServer
 from testbed.istiod import Istiod, IstiodOption, start_istiod
 from testbed.member import Member
@@ -112,7 +111,7 @@ def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
         names = stack.enter_context(NameServer(HOST_ADDRESS))
         pending = pool.submit(start_control_plane, option.control_plane)
         stack.callback(_stop_control_plane, pending)
-        definitions = pool.submit(_load_crds)
+        definitions = pool.submit(load_all_crds)
         outside = stack.enter_context(
             Outside(mesh_network.add_outside(), names, directory / "outside")
         )
@@ -173,10 +172,6 @@ def _connect(
         member.connect(mesh_network, outside.ca_file)
         members[workload.key] = member
     return members
-
-
-def _load_crds() -> list[Object]:
-    return [*load_istio_crds(), *load_our_crds()]
 
 
 def _wait(futures: Iterable[Future[None]]) -> None:
