@@ -49,7 +49,7 @@ async def transport(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncIter
     """Make a transport that goes through the proxy."""
     credentials = build_credentials(proxy.url, read_admin_token(control_plane))
     async with HttpTransport(
-        credentials, field_manager="test", user_agent="test", timing=ClientTiming(call=3.0)
+        credentials, field_manager="test", user_agent="test", timing=ClientTiming(call=10.0)
     ) as transport:
         yield transport
 
