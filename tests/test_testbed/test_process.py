@@ -13,6 +13,8 @@ from testbed.port import find_free_port, is_open
 from testbed.process import ProcessError, find_members, start_process
 
 TIMEOUT_S = 10
+ATTEMPTS = 100
+"""To get a process id that somebody else may take first."""
 FAMILY = "sleep 600 & echo started; wait"
 """A shell with a child of its own."""
 
@@ -35,6 +37,29 @@ def test_a_child_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
     )
     assert child.stop(timeout_s=0.3) == -signal.SIGKILL
     assert list(find_members(child.pid)) == []
+
+
+def test_an_ended_child_keeps_its_id_until_it_is_stopped(tmp_path: Path) -> None:
+    """Else a signal, or the leash, meets whoever has the id by then."""
+    child = start_process("short", ["sh", "-c", "exit 3"], log=tmp_path / "log")
+    assert child.wait() == 3
+    assert not child.is_alive
+    assert Path(f"/proc/{child.pid}").exists()
+    assert (child.returncode, child.stop()) == (3, 3)
+    assert not Path(f"/proc/{child.pid}").exists()
+
+
+def test_a_second_stop_does_not_meet_the_next_with_the_same_id(tmp_path: Path) -> None:
+    child = start_process("first", ["sleep", "600"], log=tmp_path / "log")
+    assert child.stop() == -signal.SIGTERM
+    stranger = start_with_id(child.pid)
+    try:
+        child.send(signal.SIGKILL)
+        assert (child.stop(), child.end(), child.kill()) == (-signal.SIGTERM,) * 3
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait(TIMEOUT_S)
 
 
 def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
@@ -113,6 +138,22 @@ def test_a_deadline_shows_the_last_failed_assertion() -> None:
 
     with pytest.raises(DeadlineError, match=r"timed out after 0.1 s: equality; last: two differ"):
         wait_until(look, 0.1, "equality")
+
+
+def start_with_id(pid: int) -> subprocess.Popen[bytes]:
+    """Start a program that gets the id `pid`, which must be free."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    for _ in range(ATTEMPTS):
+        try:
+            last.write_text(str(pid - 1))
+        except OSError as error:
+            pytest.skip(f"the next process id cannot be chosen: {error}")
+        started = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        if started.pid == pid:
+            return started
+        started.kill()
+        started.wait(TIMEOUT_S)
+    pytest.fail(f"no program got the id {pid} in {ATTEMPTS} attempts")
 
 
 def run_script(script: str) -> subprocess.Popen[str]:

@@ -21,7 +21,11 @@ class ProcessError(RuntimeError):
 
 
 class Process(Stoppable):
-    """A running child and all that it starts, as one process group. A context manager."""
+    """A running child and all that it starts, as one process group. A context manager.
+
+    Only `kill`, with which each other end ends, reaps the child. Until then the kernel gives its id
+    to nobody else, so what is sent to the group reaches the group; afterwards nothing is sent.
+    """
 
     def __init__(self, name: str, child: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -36,12 +40,21 @@ class Process(Stoppable):
 
     @property
     def is_alive(self) -> bool:
-        return self._child.poll() is None
+        return self.returncode is None
 
     @property
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
-        return self._child.poll()
+        if self._child.returncode is not None:
+            return self._child.returncode
+        try:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            # Another thread is in `kill`, and has just reaped it.
+            return self._child.wait(STOP_TIMEOUT_S)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last lines of the log."""
@@ -79,15 +92,17 @@ class Process(Stoppable):
         Raises TimeoutError when it still runs after `timeout_s`; it goes on running.
         """
         try:
-            return self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
+            wait_until(lambda: not self.is_alive, timeout_s, self.name)
+        except DeadlineError as error:
             raise TimeoutError(f"{self.name} still runs after {timeout_s:g} s") from error
+        assert self.returncode is not None
+        return self.returncode
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM the group, SIGKILL what is left after `timeout_s`; return the exit code."""
         self.send(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout_s)
+        with suppress(TimeoutError):
+            self.wait(timeout_s)
         return self.kill()
 
     def end(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
@@ -97,25 +112,26 @@ class Process(Stoppable):
         """
         if self.is_alive:
             os.kill(self.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout_s)
+        with suppress(TimeoutError):
+            self.wait(timeout_s)
         return self.kill()
 
     def kill(self) -> int:
         """SIGKILL the group, wait until nothing of it runs, and return the exit code."""
+        if self._child.returncode is not None:
+            return self._child.returncode
         self.send(signal.SIGKILL)
-        code = self._child.wait(STOP_TIMEOUT_S)
         try:
             wait_until(lambda: not list(find_members(self.pid)), STOP_TIMEOUT_S, self.name)
         except DeadlineError as error:
             raise self._error(f"left processes behind: {list(find_members(self.pid))}") from error
+        code = self._child.wait(STOP_TIMEOUT_S)
         leash.release(self._leash)
         return code
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group; nothing happens when it is gone."""
-        # The id of a group cannot be given away while the child is unreaped or a member lives.
-        if self.is_alive or list(find_members(self.pid)):
+        """Send a signal to the whole group; nothing happens after `kill`."""
+        if self._child.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 

@@ -77,7 +77,7 @@ class MortalOperators(Stoppable):
 
     def _bury(self, operator: Operator) -> None:
         _, code = ENDS[self.count % len(ENDS)]
-        check_end(operator, operator.process.returncode, code)
+        check_end(operator, operator.stop(), code)
 
 
 def end_after(writes: int, sign: signal.Signals, hook: RequestHook) -> RequestHook:
