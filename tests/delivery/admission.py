@@ -6,7 +6,7 @@ from delivery.attack import GATEWAY_API, ISTIO, PLACES, TENANT, build_object, bu
 from testbed.chart import NAMESPACE, RELEASE, render_chart
 from testbed.client import ApiError, Client
 from testbed.controlplane import ControlPlane
-from testbed.crd import install_crds, load_istio_crds, load_our_crds
+from testbed.crd import install_crds, load_all_crds
 from testbed.deadline import wait_until
 from testbed.identity import Identity, apply_identity, request_token
 
@@ -50,7 +50,7 @@ def build_gateway(authorization: str) -> Object:
 
 def install(plane: ControlPlane) -> None:
     """Install the kinds, the accounts and the policies; returns when these are in force."""
-    install_crds(plane.admin, [*load_istio_crds(), *load_our_crds()])
+    install_crds(plane.admin, load_all_crds())
     for name in ("shop", "istio-egress"):
         plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for identity in (TENANT_USER, OPERATOR):
