@@ -1,14 +1,12 @@
 """Objects whose policy was deleted without them, or that a restore brought back without owners."""
 
-import uuid
-from typing import Any
-
-from reconcile.world import COLLECTED_S, ENTRY, HTTP, ROUTE, World, hosts
+from reconcile.world import HTTP, World, hosts
 from testbed.client import read_owners
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import start_operator
 
+from .collector import wait_for_collector
 from .evidence import API_VERSIONS
 from .history import POLICY
 
@@ -21,34 +19,6 @@ def find_owners(world: World) -> set[str]:
 
 def find_uids(world: World) -> list[str]:
     return sorted(item["metadata"]["uid"] for item in world.objects())
-
-
-def wait_for_collector(world: World) -> None:
-    """Wait until the garbage collector knows all objects that there are.
-
-    What it has not seen it does not take from its owner, and deletes later. It sees the objects of
-    a kind one after the other, so these come last; their owner is nobody, so it deletes them.
-    """
-    owner = {
-        "apiVersion": API_VERSIONS[POLICY],
-        "kind": POLICY,
-        "name": "nobody",
-        "uid": str(uuid.uuid4()),
-    }
-    host = "last.example.com"
-    specs: dict[tuple[str, str], dict[str, Any]] = {
-        ENTRY: {"hosts": [host], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
-        ROUTE: {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}]}]},
-    }
-    for (api_version, kind), spec in specs.items():
-        metadata = {"name": "last", "namespace": world.namespace, "ownerReferences": [owner]}
-        item = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
-        world.client.create(item)
-    wait_until(
-        lambda: all(item["metadata"]["name"] != "last" for item in world.objects()),
-        COLLECTED_S,
-        "nothing is collected",
-    )
 
 
 def test_an_orphaning_deletion_leaves_the_objects(

@@ -5,9 +5,10 @@ Several may run side by side. Nothing is left when it stops, nor when the test p
 
 import secrets
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,6 +147,16 @@ class ControlPlane(Stoppable):
         if "kube-apiserver" in self._processes:
             self.kill_apiserver()
         self.start_apiserver()
+
+    @contextmanager
+    def suspend_controller_manager(self) -> Iterator[None]:
+        """Hold up the controller manager, and with it garbage collection; its memory stays."""
+        process = self._processes["kube-controller-manager"]
+        process.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send(signal.SIGCONT)
 
     def kill_etcd(self) -> None:
         """SIGKILL etcd; its data stay in `directory / "etcd"`. Kill the API server first."""

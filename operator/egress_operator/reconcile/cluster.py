@@ -8,7 +8,7 @@ from itertools import chain
 
 from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
 from egress_operator.compiler.gateway_plan import find_access, plan_gateways
-from egress_operator.compiler.object import Kind
+from egress_operator.compiler.object import Kind, Owner
 from egress_operator.compiler.observed import build_hand_written
 from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.readiness import Scenery, find_unready
@@ -45,6 +45,8 @@ class Cluster:
         self.terminating: set[str] = set()
         """Namespaces that are being deleted: nothing can be made there, and all of it goes."""
         self.settings = settings
+        self.gone: frozenset[Owner] = frozenset()
+        """Owners that a list has shown to be gone, while objects still name them: `Leftovers`."""
         self.unready: dict[str, str] = {}
         """Why gateways cannot carry traffic, by their names; those that can are left out."""
         self.admission = "not looked at yet"

@@ -183,15 +183,17 @@ class ObjectCache:
         """Everything of ours that serves gateways and their tenants, and no host alone."""
         yield from self._get_all(self._index.find_tenants())
 
+    def select_ours(self) -> Iterator[Observed]:
+        """Everything of ours."""
+        for cache in self._caches.values():
+            for namespace in cache.parts():
+                for _, observed in cache.select(namespace):
+                    if observed.ours:
+                        yield observed
+
     def parts(self) -> set[str]:
         """Name the parts that hold something of ours."""
-        return {
-            observed.part
-            for cache in self._caches.values()
-            for namespace in cache.parts()
-            for _, observed in cache.select(namespace)
-            if observed.ours
-        }
+        return {observed.part for observed in self.select_ours()}
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""
@@ -221,9 +223,8 @@ class ObjectCache:
     def count(self) -> Mapping[Kind, int]:
         """Our objects by kind."""
         counts = dict.fromkeys(Kind, 0)
-        for (kind, _), cache in self._caches.items():
-            for part in cache.parts():
-                counts[kind] += sum(observed.ours for _, observed in cache.select(part))
+        for observed in self.select_ours():
+            counts[observed.key.kind] += 1
         return counts
 
     def _note(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:

@@ -24,6 +24,7 @@ from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
 from egress_operator.reconcile.gateway_report import GatewayReporter
 from egress_operator.reconcile.group import GroupWorker, Hooks
+from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.meter import Meter
 from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS, ObjectSink
 from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
@@ -75,6 +76,8 @@ class Reconciler:
             on_object=self._on_object,
             settings=settings,
         )
+        everywhere = tuple(scopes) == (EVERYWHERE,)
+        self._leftovers = Leftovers(outside.transport, self.cluster, sees_gateways=everywhere)
         self._memo = Memo()
         self.planner = Planner(
             self.cluster,
@@ -239,6 +242,11 @@ class Reconciler:
                 self.groups.add((namespace, host), hurry=False, background=True)
             for name in plan.verdicts:
                 self.reports.add((namespace, name), hurry=False, background=True)
+
+    async def delete_leftovers(self) -> None:
+        """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
+        for group in await self._leftovers.look():
+            self.groups.add(group, hurry=False)
 
     def resume(self) -> None:
         """Try at once what failed because the API server was away: it answers again."""

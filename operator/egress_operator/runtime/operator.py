@@ -15,6 +15,7 @@ from egress_operator.compiler.plan import plan_namespace
 from egress_operator.compiler.source import NamespaceInput, PolicySource
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials, load_credentials
+from egress_operator.engine.failure import ApiError
 from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
@@ -49,6 +50,9 @@ KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
 }
 ADMISSION_S = 15.0
 """How often the admission policies are looked at; four cheap requests each time."""
+LEFTOVER_S = 20.0
+"""How often objects are looked for that the garbage collector left; what is left over twice goes.
+Only memory is looked at while there are none."""
 FIRST_GATEWAY_S = 1.0
 """How soon the first gateway is noticed; only memory is looked at."""
 MISSING_RETRY_S = 3.0
@@ -250,6 +254,7 @@ class Operator:
         logger.info("ready: every cache is synced")
         self._spawn("sweeper", sweeper.run())
         self._spawn("resync", self._resync(reconciler))
+        self._spawn("leftovers", self._delete_leftovers(reconciler))
         if not self.settings.namespaces:
             self._spawn("admission", self._watch_admission(transport, reconciler))
         while True:
@@ -260,6 +265,14 @@ class Operator:
         while True:
             await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
             reconciler.resync()
+
+    async def _delete_leftovers(self, reconciler: Reconciler) -> None:
+        while True:
+            await asyncio.sleep(LEFTOVER_S)
+            try:
+                await reconciler.delete_leftovers()
+            except ApiError as error:
+                logger.debug("leftovers are looked for again: %s", error)
 
     async def _watch_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
         """Look now and again, while there is a gateway that asks for it."""

@@ -1,0 +1,80 @@
+"""Finds objects of ours whose policies and gateways are all gone: the garbage collector left them.
+
+It does so for good when a policy is deleted and another one made under its name while the
+collector's watch is interrupted, as by a restart of the API server. Its informer then reports one
+policy that has changed, so it never looks at what the first one owned
+(kubernetes/pkg/controller/garbagecollector/graph_builder.go). A host would stay allowed by nobody's
+policy.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from egress_operator.compiler.gateway_plan import CLUSTER
+from egress_operator.compiler.object import POLICY_KIND, Observed, Owner
+from egress_operator.engine.transport import Transport
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.listing import GATEWAYS, POLICIES, list_entries
+from egress_operator.reconcile.planner import GroupKey
+
+logger = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Knows which owners are gone while objects still name them; looks when it is told to."""
+
+    def __init__(self, transport: Transport, cluster: Cluster, *, sees_gateways: bool) -> None:
+        self._transport = transport
+        self._cluster = cluster
+        self._sees_gateways = sees_gateways
+        self._suspects: frozenset[Observed] = frozenset()
+
+    async def look(self) -> set[GroupKey]:
+        """Return the groups with something to delete, and note its owners in `Cluster.gone`.
+
+        What the last look found too is left over: between two looks the garbage collector has had
+        its time. It counts only when a list shows that its owners are gone. Without leftovers
+        nothing is read from the API server. Raises ApiError.
+        """
+        before = self._suspects
+        self._suspects = frozenset(filter(self._is_suspect, self._cluster.objects.select_ours()))
+        left = self._suspects & before
+        owners = {(owner, _find_place(item, owner)) for item in left for owner in item.owners}
+        there = await self._list({place for _, place in owners})
+        gone = frozenset(owner for owner, place in owners if owner.uid not in there[place])
+        for owner in sorted(gone - self._cluster.gone):
+            logger.warning(
+                "%s %s (uid %s) is gone and the garbage collector left its objects; they are "
+                "deleted now",
+                owner.kind,
+                owner.name,
+                owner.uid,
+            )
+        self._cluster.gone = gone
+        return {(item.part, item.group) for item in left if item.owners <= gone}
+
+    def _is_suspect(self, item: Observed) -> bool:
+        return bool(item.owners) and not any(self._is_known(item, owner) for owner in item.owners)
+
+    def _is_known(self, item: Observed, owner: Owner) -> bool:
+        """Whether an owner is there, or nobody can tell; also while its deletion is under way."""
+        place = _find_place(item, owner)
+        if owner.kind == POLICY_KIND:
+            policy = self._cluster.policies.get((place, owner.name))
+            return policy is not None and policy.source.uid == owner.uid
+        gateway = self._cluster.gateways.get((place, owner.name))
+        return not self._sees_gateways or (gateway is not None and gateway.source.uid == owner.uid)
+
+    async def _list(self, places: Iterable[str]) -> Mapping[str, set[str]]:
+        """Return the uids of what is there: policies of a namespace, or gateways."""
+        found: dict[str, set[str]] = {}
+        for place in places:
+            resource = GATEWAYS if place == CLUSTER else POLICIES
+            listing = await list_entries(self._transport, resource, (place,), terminating=True)
+            found[place] = {uid for uid, _ in listing.entries.values()}
+        return found
+
+
+def _find_place(item: Observed, owner: Owner) -> str:
+    """Return where an owner is: policies own in their own namespace alone."""
+    return item.key.namespace if owner.kind == POLICY_KIND else CLUSTER

@@ -1,0 +1,55 @@
+"""Objects that the garbage collector leaves for good, by a defect of its own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from reconcile.world import HTTP, World, hosts
+from testbed.controlplane import ControlPlane, ControlPlaneOption
+from testbed.crd import load_istio_crds, load_our_crds
+from testbed.deadline import wait_until
+from testbed.operator import start_operator
+
+from .campaign import is_served
+from .collector import wait_for_collector
+
+DELETED_S = 60.0
+"""The operator looks every 20 s and deletes what it finds twice."""
+TIMED = {"ports": [HTTP], "http": {"timeout": "3s"}}
+LEFT = ["delete serviceentries", "delete virtualservices"]
+
+
+@pytest.fixture
+def plane(
+    fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
+) -> ControlPlane:
+    """Start a control plane whose API server may be killed."""
+    definitions = [*load_istio_crds(), *load_our_crds()]
+    plane = fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
+    wait_until(lambda: is_served(plane), 30, "the kinds are not served")
+    return plane
+
+
+@pytest.mark.timeout(300)
+def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane) -> None:
+    """A policy is made anew under its name while the garbage collector does not watch."""
+    with start_operator(plane) as operator:
+        world = World(plane, "default", operator.user)
+        world.apply("renewed", hosts("left.example.com", **TIMED))
+        world.apply("other", hosts("other.example.com", **TIMED))
+        world.wait_ready("renewed")
+        world.wait_ready("other")
+        wait_for_collector(world)
+        with plane.suspend_controller_manager():
+            # Its watch ends with this API server, and the next one cannot tell what it missed.
+            plane.restart_apiserver()
+            world.delete("renewed")
+            world.apply("renewed", hosts("new.example.com", **TIMED))
+            world.wait_ready("renewed", timeout_s=60)
+            mark = world.mark()
+        world.wait_hosts("new.example.com", "other.example.com", timeout_s=DELETED_S)
+        assert world.writes(mark) == LEFT
+        # The garbage collector is at work again: it deletes what goes now.
+        world.delete("other")
+        world.wait_hosts("new.example.com", timeout_s=DELETED_S)
+        assert world.writes(mark) == LEFT

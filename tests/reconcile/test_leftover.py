@@ -1,0 +1,161 @@
+"""What counts as left by the garbage collector, judged by a real API server, look by look."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from egress_operator.compiler.name import build_group_name
+from egress_operator.compiler.object import Owner
+from egress_operator.compiler.source import Settings
+from egress_operator.engine.client import HttpTransport
+from egress_operator.engine.credential import load_credentials
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.leftover import Leftovers
+from egress_operator.reconcile.objects import EVERYWHERE
+from testbed.client import Object
+from testbed.controlplane import ControlPlane
+
+from .world import HTTP, POLICY, build_policy, hosts
+
+HOST = "api.example.com"
+
+
+@pytest.fixture
+async def transport(control_plane: ControlPlane) -> AsyncIterator[HttpTransport]:
+    """Make a transport with all rights."""
+    credentials = await load_credentials(str(control_plane.admin_kubeconfig))
+    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+        yield transport
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Give a memory that knows nothing yet."""
+
+    def ignore(*_: object) -> None:
+        pass
+
+    return Cluster(
+        (EVERYWHERE,),
+        on_policy=ignore,
+        on_gateway=ignore,
+        on_object=ignore,
+        settings=Settings(),
+    )
+
+
+@pytest.fixture
+def leftovers(transport: HttpTransport, cluster: Cluster) -> Leftovers:
+    return Leftovers(transport, cluster, sees_gateways=True)
+
+
+@pytest.fixture
+def policy(control_plane: ControlPlane, namespace: str) -> Object:
+    """Make a policy that no operator sees."""
+    return control_plane.admin.create(build_policy(namespace, "web", hosts(HOST, ports=[HTTP])))
+
+
+def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> tuple[str, str]:
+    """Have the memory hold a ServiceEntry of ours with these owners; its group."""
+    references = [
+        {"apiVersion": POLICY[0], "kind": owner.kind, "name": owner.name, "uid": owner.uid}
+        for owner in owners
+    ]
+    cluster.objects.store(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "ServiceEntry",
+            "metadata": {
+                "name": build_group_name(HOST),
+                "namespace": namespace,
+                "uid": str(uuid.uuid4()),
+                "resourceVersion": "1",
+                "labels": {"app.kubernetes.io/managed-by": "egress-operator"},
+                "annotations": {"egress-operator.io/host": HOST},
+                "ownerReferences": references,
+            },
+            "spec": {"hosts": [HOST]},
+        }
+    )
+    return namespace, HOST
+
+
+def read_owner(policy: Object) -> Owner:
+    return Owner(policy["metadata"]["name"], policy["metadata"]["uid"])
+
+
+async def test_an_owner_of_another_uid_is_gone(
+    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+) -> None:
+    former = Owner("web", str(uuid.uuid4()))
+    group = remember_entry(cluster, namespace, former)
+    cluster.policies.observe(policy)
+    # The first look gives the garbage collector its time.
+    assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+    assert await leftovers.look() == {group}
+    assert cluster.gone == {former}
+    # Also when what follows fails for a while.
+    assert await leftovers.look() == {group}
+    assert cluster.gone == {former}
+
+
+async def test_an_owner_that_only_the_api_server_knows_is_not_gone(
+    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+) -> None:
+    """A watch that delivers nothing must not delete anything."""
+    remember_entry(cluster, namespace, read_owner(policy))
+    for _ in range(3):
+        assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+
+
+async def test_an_owner_whose_deletion_waits_is_not_gone(
+    leftovers: Leftovers,
+    cluster: Cluster,
+    policy: Object,
+    namespace: str,
+    control_plane: ControlPlane,
+) -> None:
+    """As in an orphaning deletion: its objects are to stay."""
+    admin = control_plane.admin
+    held = admin.merge_patch(policy, {"metadata": {"finalizers": ["example.com/hold"]}})
+    admin.delete(*POLICY, "web", namespace)
+    remember_entry(cluster, namespace, read_owner(policy))
+    try:
+        for _ in range(3):
+            assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+    finally:
+        admin.merge_patch(held, {"metadata": {"finalizers": None}})
+    await leftovers.look()
+    assert cluster.gone == {read_owner(policy)}
+
+
+async def test_an_object_with_an_owner_left_stays(
+    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+) -> None:
+    cluster.policies.observe(policy)
+    former = Owner("other", str(uuid.uuid4()))
+    remember_entry(cluster, namespace, former, read_owner(policy))
+    for _ in range(3):
+        assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+
+
+async def test_an_object_without_owners_stays(
+    leftovers: Leftovers, cluster: Cluster, namespace: str
+) -> None:
+    """After an orphaning deletion, or a restore."""
+    remember_entry(cluster, namespace)
+    for _ in range(3):
+        assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+
+
+@pytest.mark.parametrize("sees_gateways", [True, False])
+async def test_gateways_count_only_where_they_are_watched(
+    transport: HttpTransport, cluster: Cluster, namespace: str, *, sees_gateways: bool
+) -> None:
+    leftovers = Leftovers(transport, cluster, sees_gateways=sees_gateways)
+    former = Owner("shared", str(uuid.uuid4()), "EgressGateway")
+    remember_entry(cluster, namespace, former)
+    await leftovers.look()
+    await leftovers.look()
+    assert cluster.gone == (frozenset({former}) if sees_gateways else frozenset())
