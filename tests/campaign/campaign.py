@@ -14,7 +14,7 @@ from testbed.operator import Operator, OperatorOption, start_operator
 from .burst import Burst, place_squatters
 from .convergence import check_convergence
 from .cost import count_necessary_writes
-from .evidence import API_VERSIONS, Evidence, gather_evidence
+from .evidence import Evidence, gather_evidence
 from .history import CHILDREN, POLICY, Change, History, Key
 from .invariant import check_orphan, count_writes, find_breaches
 
@@ -195,16 +195,6 @@ class Campaign:
             f"{count_writes(evidence)} writes of {count_necessary_writes(evidence)} needed one by "
             f"one; {policies} policies and {children} objects at the end"
         )
-
-
-def is_served(plane: ControlPlane) -> bool:
-    """Whether discovery shows the kinds: they come some time after their definitions."""
-    try:
-        for kind, version in API_VERSIONS.items():
-            plane.admin.path(version, kind)
-    except LookupError:
-        return False
-    return True
 
 
 def is_up(operator: Operator) -> bool:

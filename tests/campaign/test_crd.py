@@ -15,7 +15,7 @@ from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
 from .burst import NAMESPACES, NOT_FOUND, Burst
-from .campaign import CONVERGE_S, is_served
+from .campaign import CONVERGE_S
 from .convergence import check_convergence
 from .evidence import API_VERSIONS, Evidence
 from .history import CHILDREN, ROUTE, read_key
@@ -35,11 +35,10 @@ NOT_SERVED = {NOT_FOUND, TOO_MANY_REQUESTS}
 def test_after_kinds_went_and_came_all_is_as_planned(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane], kinds: tuple[str, ...]
 ) -> None:
-    plane = fresh_control_plane(ControlPlaneOption(audit=True))
-    client = plane.admin
     istio = {item["spec"]["names"]["kind"]: item for item in load_istio_crds()}
-    install_crds(client, [*(istio[kind] for kind in CHILDREN), *load_our_crds()])
-    wait_until(lambda: is_served(plane), 30, "the kinds are not served")
+    definitions = [*(istio[kind] for kind in CHILDREN), *load_our_crds()]
+    plane = fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
+    client = plane.admin
     for namespace in NAMESPACES:
         client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     burst = Burst(client, random.Random(SEED + 2))  # noqa: S311 - a seed that repeats the run

@@ -10,7 +10,7 @@ from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import Operator
 
-from .campaign import Campaign, is_served
+from .campaign import Campaign
 from .history import CHILDREN, History
 
 SEED = int(os.environ.get("CAMPAIGN_SEED", "20261121"))
@@ -28,7 +28,6 @@ def campaign(
     definitions = [*istio, *load_our_crds()]
     plane = fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
     with History(plane.etcd_url) as history:
-        wait_until(lambda: is_served(plane), 30, "the kinds are not served")
         started: list[Campaign] = []
 
         def start(seed: int) -> Campaign:

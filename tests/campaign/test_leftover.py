@@ -6,11 +6,9 @@ import pytest
 
 from reconcile.world import HTTP, World, hosts
 from testbed.controlplane import ControlPlane, ControlPlaneOption
-from testbed.crd import load_istio_crds, load_our_crds
-from testbed.deadline import wait_until
+from testbed.crd import load_all_crds
 from testbed.operator import start_operator
 
-from .campaign import is_served
 from .collector import wait_for_collector
 
 DELETED_S = 60.0
@@ -24,10 +22,8 @@ def plane(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
 ) -> ControlPlane:
     """Start a control plane whose API server may be killed."""
-    definitions = [*load_istio_crds(), *load_our_crds()]
-    plane = fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
-    wait_until(lambda: is_served(plane), 30, "the kinds are not served")
-    return plane
+    definitions = load_all_crds()
+    return fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
 
 
 @pytest.mark.timeout(300)

@@ -15,8 +15,7 @@ from egress_operator.engine.timing import ReflectorTiming
 from egress_operator.engine.transport import JsonObject
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
-from testbed.crd import remove_crds
-from testbed.deadline import wait_until
+from testbed.crd import install_crds, remove_crds
 
 LIMIT = 20.0
 """Seconds within which anything must have happened."""
@@ -139,19 +138,7 @@ class Kind:
 
     def install(self, admin: Client) -> None:
         """Create the CRD and wait until the API server serves it."""
-        admin.create(self.crd)
-        wait_until(lambda: self.is_served(admin), LIMIT, "the CRD is served")
-
-    def is_served(self, admin: Client) -> bool:
-        found = admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", self.crd_name)
-        conditions = found.get("status", {}).get("conditions") or []
-        return any(
-            entry["type"] == "Established" and entry["status"] == "True" for entry in conditions
-        )
-
-    @property
-    def crd_name(self) -> str:
-        return f"{self.resource.plural}.{self.resource.group}"
+        install_crds(admin, [self.crd])
 
     def remove(self, admin: Client) -> None:
         """Delete the CRD with all objects and wait until it is gone."""
