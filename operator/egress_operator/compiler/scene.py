@@ -27,6 +27,8 @@ class Surroundings:
     """The objects of other groups that `Desired.after` names, as far as they are there and ours."""
     referenced: frozenset[str] = frozenset()
     """For a tenant of a gateway: everything that other groups of its namespace refer to."""
+    gone: frozenset[Owner] = frozenset()
+    """Owners that surely are not there any more, though objects name them."""
 
 
 def find_references(observed: Iterable[Observed], part: str, group: str) -> frozenset[str]:
@@ -69,7 +71,7 @@ class Slot:
     squatted: bool
     """Wanted, and its name is somebody else's."""
     prunable: bool
-    """Ours, not wanted, with a live owner and none on hold."""
+    """Ours, not wanted, with an owner that is live or surely gone, and none on hold."""
 
     def build_write(self, desired: Desired | None) -> Create | Replace | None:
         """Return the write that makes the object `desired`, None when it is so already."""
@@ -176,7 +178,9 @@ def _is_prunable(ours: Observed, around: Surroundings, *, frozen: bool) -> bool:
     """
     if frozen and any(owner.kind == GATEWAY_KIND for owner in ours.owners):
         return False
-    return ours.owners.isdisjoint(around.held) and not ours.owners.isdisjoint(around.live)
+    owners = ours.owners
+    released = not owners.isdisjoint(around.live) or not owners.isdisjoint(around.gone)
+    return released and owners.isdisjoint(around.held)
 
 
 def _keep_address(desired: Desired | None, there: Observed | None) -> Desired | None:

@@ -224,9 +224,7 @@ class GroupWorker:
         referenced = frozenset[str]()
         if not group.objects and not is_host(group.key):
             referenced = find_references(objects.select(plan.namespace), plan.namespace, group.key)
-        # What no owner claims any more is deleted like what a live one does not claim.
-        live = plan.live | self._cluster.gone
-        return Surroundings(plan.held, live, found, referenced)
+        return Surroundings(plan.held, plan.live, found, referenced, self._cluster.gone)
 
     def _select(self, group: Group) -> list[Observed]:
         """Everything that stands where objects of the group do, and all others of it."""

@@ -58,12 +58,10 @@ class Leftovers:
 
     def _is_known(self, item: Observed, owner: Owner) -> bool:
         """Whether an owner is there, or nobody can tell; also while its deletion is under way."""
-        place = _find_place(item, owner)
+        key = (_find_place(item, owner), owner.name)
         if owner.kind == POLICY_KIND:
-            policy = self._cluster.policies.get((place, owner.name))
-            return policy is not None and policy.source.uid == owner.uid
-        gateway = self._cluster.gateways.get((place, owner.name))
-        return not self._sees_gateways or (gateway is not None and gateway.source.uid == owner.uid)
+            return self._cluster.policies.find(key, owner.uid) is not None
+        return not self._sees_gateways or self._cluster.gateways.find(key, owner.uid) is not None
 
     async def _list(self, places: Iterable[str]) -> Mapping[str, set[str]]:
         """Return the uids of what is there: policies of a namespace, or gateways."""

@@ -107,10 +107,15 @@ class RecordCache(Generic[S]):
         """Return the record, None when absent."""
         return self._parts.get(key[0], {}).get(key[1])
 
+    def find(self, key: PolicyKey, uid: str) -> Record[S] | None:
+        """Return the record of this incarnation, being deleted or not; None when absent."""
+        record = self.get(key)
+        return record if record is not None and record.source.uid == uid else None
+
     def is_owner(self, key: PolicyKey, uid: str) -> bool:
         """Whether this incarnation is there, and not being deleted."""
-        record = self.get(key)
-        return record is not None and record.source.uid == uid and not record.deleting
+        record = self.find(key, uid)
+        return record is not None and not record.deleting
 
     def select(self, namespace: str) -> Iterator[Record[S]]:
         """Give those of a namespace."""
@@ -150,8 +155,8 @@ class RecordCache(Generic[S]):
         self._remove(key, uid)
 
     def _remove(self, key: PolicyKey, uid: str) -> None:
-        old = self.get(key)
-        if old is None or old.source.uid != uid:
+        old = self.find(key, uid)
+        if old is None:
             return
         part = self._parts[key[0]]
         del part[key[1]]
