@@ -14,13 +14,14 @@ from typing import NoReturn
 
 import pytest
 
+from parts import ALL, PARTS, parse_parts
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_all_crds
 from testbed.istiod import Istiod, start_istiod
 from testbed.program import MissingProgramError, find_program
 
 CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
-LONG = (
+FIRST = (
     "test_oracle.py",
     "test_mortal.py",
     "test_fault.py",
@@ -32,19 +33,46 @@ LONG = (
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "pilot-discovery")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the parts of `make test-long` be chosen."""
+    names = ", ".join(part.name for part in PARTS)
+    parser.addoption(
+        "--parts", default="", help=f"run these parts of the long tests only: {names}, or {ALL}"
+    )
+
+
 def pytest_sessionstart() -> None:
     """Keep looptime's plugin from making a loop for every first synchronous test, never closed."""
     asyncio.set_event_loop(None)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a control plane, before `-m` chooses; begin with what takes longest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose between the gate and the long parts, mark what needs a control plane, order files."""
+    _choose_parts(config, items)
     for item in items:
         if CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.cluster)
     # At the end one worker would wait for the others.
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    items.sort(
+        key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST)
+    )
+
+
+def _choose_parts(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the parts that `--parts` names; without it, those that are in no part."""
+    try:
+        wanted = parse_parts(config.getoption("--parts"))
+        kept: list[pytest.Item] = []
+        left: list[pytest.Item] = []
+        for item in items:
+            marker = item.get_closest_marker("long")
+            parts = parse_parts(marker.args[0]) if marker else frozenset()
+            (kept if parts & wanted or parts == wanted else left).append(item)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ NAMES = {
     "reconcile": {"result"},
     "reconcile_duration_seconds": {"le"},
     "queue_depth": set(),
+    "queue_busy": set(),
+    "queue_waiting": set(),
     "writes": {"kind", "verb", "code"},
     "drift_corrections": {"kind"},
     "watch_restarts": {"resource", "reason"},
@@ -77,6 +79,37 @@ def test_the_metrics_are_these_and_their_labels_name_no_host_or_policy(
     wait_until(lambda: operator.metric(ready) >= 13, 20, "the policies are counted")
     after = [line for line in operator.metrics().splitlines() if not line.startswith("#")]
     assert len(after) == before
+
+
+def test_a_host_that_waits_between_two_writes_is_counted_as_waiting(
+    start: Start, control_plane: ControlPlane, namespace: str
+) -> None:
+    operator = start(OperatorOption(settings={"EGRESS_SETTLE": "3"}))
+    queues = [f"egress_operator_queue_{name}" for name in ("depth", "busy", "waiting")]
+
+    def counts() -> list[float]:
+        return [operator.metric(name) for name in queues]
+
+    wait_until(lambda: counts() == [0, 0, 0], 20, "the operator is idle")
+    control_plane.admin.create(
+        {
+            "apiVersion": "egress-operator.io/v1alpha1",
+            "kind": "EgressPolicy",
+            "metadata": {"name": "waits", "namespace": namespace},
+            "spec": {
+                "destinations": [
+                    {
+                        "hosts": ["waits.example.com"],
+                        "ports": [{"number": 80, "protocol": "HTTP"}],
+                        "http": {"timeout": "3s"},
+                    }
+                ]
+            },
+        }
+    )
+    # The VirtualService comes a settle time after its ServiceEntry.
+    wait_until(lambda: counts() == [0, 0, 1], 20, "the host waits")
+    wait_until(lambda: counts() == [0, 0, 0], 20, "the host is done")
 
 
 def test_promtool_finds_nothing_to_blame(start: Start) -> None:

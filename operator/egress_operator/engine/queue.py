@@ -23,6 +23,24 @@ _COMPACT = 64
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """How many keys a queue holds, by what they wait for. A key may count in more than one."""
+
+    ready: int = 0
+    """Wait for a worker."""
+    busy: int = 0
+    """Are being worked on."""
+    waiting: int = 0
+    """In a settle wait or back-off."""
+
+    def __add__(self, other: "QueueLoad") -> "QueueLoad":
+        """Add the keys of another queue. Pure."""
+        return QueueLoad(
+            self.ready + other.ready, self.busy + other.busy, self.waiting + other.waiting
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class BackOff:
     """Exponential: doubled per failure in a row, spread by ± `jitter` (a share). Seconds."""
 
@@ -165,6 +183,11 @@ class Queue(Generic[K]):
     def waiting(self) -> int:
         """Keys in a settle wait or back-off."""
         return self._waiting
+
+    @property
+    def load(self) -> QueueLoad:
+        """All three counts at once."""
+        return QueueLoad(self.depth, self.busy, self.waiting)
 
     def failures(self, key: K) -> int:
         """Failures in a row."""

@@ -18,7 +18,7 @@ from egress_operator.compiler.plan import Memo, Plan, plan_namespace
 from egress_operator.compiler.source import Settings
 from egress_operator.compiler.write import Delete, Write
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.queue import Queue
+from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.transport import Transport
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
@@ -269,9 +269,9 @@ class Reconciler:
         )
 
     @property
-    def depth(self) -> int:
-        """Keys that wait for a worker, over all queues."""
-        return self.planner.queue.depth + self.groups.depth + self.reports.depth
+    def load(self) -> QueueLoad:
+        """The keys of all queues."""
+        return self.planner.queue.load + self.groups.load + self.reports.load
 
     def _find_namespaces(self) -> set[str]:
         policies = {CLUSTER, *self.cluster.policies.namespaces()}

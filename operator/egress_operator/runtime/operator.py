@@ -17,6 +17,7 @@ from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials, load_credentials
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.pulse import Pulse
+from egress_operator.engine.queue import QueueLoad
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
@@ -362,12 +363,13 @@ class Operator:
                 ).items()
             ],
         )
-        yield build_gauge(
-            "queue_depth",
-            "Keys that are ready and wait for a worker.",
-            (),
-            [((), reconciler.depth if reconciler else 0)],
-        )
+        load = reconciler.load if reconciler else QueueLoad()
+        for name, text, count in (
+            ("queue_depth", "Keys that are ready and wait for a worker.", load.ready),
+            ("queue_busy", "Keys that are being worked on.", load.busy),
+            ("queue_waiting", "Keys in a settle wait or in back-off.", load.waiting),
+        ):
+            yield build_gauge(name, text, (), [((), count)])
         offset = time.time() - self._clock()
         seen = {POLICIES.plural: self._policy_seen_at}
         for reflector in self._reflectors:
