@@ -3,17 +3,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env tools demo test check gen lock bench clean
+.PHONY: help env tools demo test test-long seeds check gen lock bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.complete
 PYTHON ?= python3
 export PYTHONPATH := tests
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled once for all workers, and never beside the sources.
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(ENV): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -33,16 +34,23 @@ tools: $(ENV) ## Find or build etcd, kube-apiserver, istiod and the rest (15 min
 demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end by itself)
 	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
-export EGRESS_SEED ?= 1
-# Another order of the tests each time: a failure may hang on it.
+# Another order of the tests and other random policies each time: a failure may hang on either.
 ORDER := $(or $(ORDER),$(shell date +%s))
+export EGRESS_SEED := $(or $(EGRESS_SEED),$(ORDER))
 # Each worker has a network of its own, and a mesh in it.
-WORKERS := --dist loadfile --no-loadscope-reorder --tx '2*popen//python=sh tests/testbed/sandbox.sh $(BIN)/python'
+SANDBOX := sh tests/testbed/sandbox.sh $(BIN)/python
+PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(ORDER) --dist loadfile --no-loadscope-reorder
+PARTS ?= all
 
-test: tools check ## The whole gate: checks, unit, cluster, mesh
-	@echo "order of the tests: ORDER=$(ORDER); policies at random: EGRESS_SEED=$(EGRESS_SEED)"
-	@$(BIN)/python -m pytest -q --randomly-seed=$(ORDER) -m "not mesh" -n 3 --dist loadfile --no-loadscope-reorder
-	@$(BIN)/python -m pytest -q --randomly-seed=$(ORDER) -m mesh $(WORKERS)
+test: tools check seeds ## The gate: checks, unit, cluster, mesh (about 12 minutes)
+	@$(PYTEST) -m "not mesh" -n 3
+	@$(PYTEST) -m mesh --tx '2*popen//python=$(SANDBOX)'
+
+test-long: tools seeds ## What is long by nature (PARTS="load kill", else all of it)
+	@$(PYTEST) --parts "$(PARTS)" --tx '3*popen//python=$(SANDBOX)'
+
+seeds:
+	@echo "order of the tests: ORDER=$(ORDER); random policies and faults: EGRESS_SEED=$(EGRESS_SEED)"
 
 check: $(ENV) ## Format, lint, types, layers, generated files
 	@$(BIN)/ruff format --check --quiet . && echo "format: fine"

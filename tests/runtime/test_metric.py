@@ -90,24 +90,25 @@ def test_a_host_that_waits_between_two_writes_is_counted_as_waiting(
     def counts() -> list[float]:
         return [operator.metric(name) for name in queues]
 
+    def apply(*numbers: int) -> None:
+        ports = [{"number": number, "protocol": "HTTP"} for number in numbers]
+        destination = {"hosts": ["waits.example.com"], "ports": ports, "http": {"timeout": "3s"}}
+        control_plane.admin.apply(
+            {
+                "apiVersion": "egress-operator.io/v1alpha1",
+                "kind": "EgressPolicy",
+                "metadata": {"name": "waits", "namespace": namespace},
+                "spec": {"destinations": [destination]},
+            }
+        )
+
     wait_until(lambda: counts() == [0, 0, 0], 20, "the operator is idle")
-    control_plane.admin.create(
-        {
-            "apiVersion": "egress-operator.io/v1alpha1",
-            "kind": "EgressPolicy",
-            "metadata": {"name": "waits", "namespace": namespace},
-            "spec": {
-                "destinations": [
-                    {
-                        "hosts": ["waits.example.com"],
-                        "ports": [{"number": 80, "protocol": "HTTP"}],
-                        "http": {"timeout": "3s"},
-                    }
-                ]
-            },
-        }
-    )
-    # The VirtualService comes a settle time after its ServiceEntry.
+    apply(80, 8080)
+    written = 'egress_operator_writes_total{code="201",kind="VirtualService",verb="create"}'
+    wait_until(lambda: operator.metric(written) == 1, 20, "the objects are written")
+    wait_until(lambda: counts() == [0, 0, 0], 20, "the operator is idle again")
+    apply(80)
+    # The ServiceEntry keeps the port until proxies have had time to see that no route uses it.
     wait_until(lambda: counts() == [0, 0, 1], 20, "the host waits")
     wait_until(lambda: counts() == [0, 0, 0], 20, "the host is done")
 
