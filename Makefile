@@ -38,7 +38,7 @@ demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end b
 ORDER := $(or $(ORDER),$(shell date +%s))
 export EGRESS_SEED := $(or $(EGRESS_SEED),$(ORDER))
 # Each worker has a network of its own, and a mesh in it.
-SANDBOX := sh tests/testbed/sandbox.sh $(BIN)/python
+SANDBOX := $(BIN)/python -I -S tests/testbed/sandbox.py $(BIN)/python
 PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(ORDER) --dist loadfile --no-loadscope-reorder
 PARTS ?= all
 

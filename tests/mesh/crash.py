@@ -32,7 +32,7 @@ class Trace:
 
     def find_left(self) -> list[str]:
         """List what is left of everything."""
-        paths = [Path(self.directory), sweep.STATE_FILE, *sweep.CONFIG_DIR.glob("*")]
+        paths = [Path(self.directory), sweep.STATE_FILE, sweep.RESOLVER_FILE]
         return [
             *sweep.find_remains(),
             *(str(path) for path in paths if path.exists()),
@@ -44,8 +44,11 @@ def die(*, with_leash: bool) -> None:
     """Start everything, tell of it, and die."""
     directory = Path(tempfile.mkdtemp(prefix="egress-operator-crash-"))
     with Network() as network:
-        inside = network.add("shop-checkout", "10.10.1.1").command("sleep", "600")
-        sleepers = [_start(inside, directory), _start(["sleep", "600"], directory)]
+        inside = network.add("shop-checkout", network.addresses.workload(1))
+        sleepers = [
+            _start(inside.command("sleep", "600"), directory),
+            _start(["sleep", "600"], directory),
+        ]
         sweep.record([directory])
         _tell(asdict(Trace([sleeper.pid for sleeper in sleepers], str(directory))))
         if with_leash:

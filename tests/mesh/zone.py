@@ -4,7 +4,7 @@
 
 It prints who answers an application and then the proxy, both from the same port: once with the
 rules of the testbed, and once more, from another port, without those about zones. Last it prints
-the rules about zones that are left on the host's side, and the namespaces that are left.
+the tables of rules that are left on the host's side, and the namespaces that are left.
 """
 
 import contextlib
@@ -16,8 +16,14 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from pyroute2.nftables.main import NFTables
+
 from testbed import sweep
-from testbed.network import HOST_ADDRESS, PROXY_ID, Network, capture_outbound
+from testbed.capture import PROXY_ID, build_capture_chain, capture_outbound
+from testbed.netns import run_inside
+from testbed.network import Network
+from testbed.nftables import write_chains
+from testbed.rule import Family
 
 APPLICATION_ID = 1000
 AGENT_PORT = 15053
@@ -27,28 +33,23 @@ TIMEOUT_S = 5.0
 
 def main() -> None:
     """Make the network, ask inside, and look at what is left."""
-    with Network() as network, answering("server", HOST_ADDRESS, NAME_PORT):
-        netns = network.add("shop-batch", "10.10.1.1")
+    with Network() as network, answering("server", network.addresses.host, NAME_PORT):
+        netns = network.add("shop-batch", network.addresses.workload(1))
         capture_outbound(netns, dns=True)
-        inside = netns.command(sys.executable, "-P", "-m", "mesh.zone")
-        subprocess.run([*inside, "40001"], check=True, timeout=TIMEOUT_S * 4)
-        subprocess.run(netns.command("iptables", "-t", "raw", "-F"), check=True, timeout=TIMEOUT_S)
-        subprocess.run([*inside, "40002"], check=True, timeout=TIMEOUT_S * 4)
-    rules = subprocess.run(
-        ["iptables-save", "-t", "raw"],
-        check=True,
-        timeout=TIMEOUT_S,
-        capture_output=True,
-        text=True,
-    )
-    _tell([line for line in rules.stdout.splitlines() if "zone" in line])
+        words = (sys.executable, "-P", "-m", "mesh.zone", network.addresses.host)
+        subprocess.run(netns.command(*words, "40001"), check=True, timeout=TIMEOUT_S * 4)
+        redirect = build_capture_chain(Family.IPV4, dns=True)
+        run_inside(netns.name, lambda: write_chains([redirect]))
+        subprocess.run(netns.command(*words, "40002"), check=True, timeout=TIMEOUT_S * 4)
+    with NFTables() as channel:
+        _tell([table.get_attr("NFTA_TABLE_NAME") for table in channel.get_tables()])
     _tell(sweep.find_remains())
 
 
-def ask_inside(port: int) -> None:
+def ask_inside(server: str, port: int) -> None:
     """Tell who answers an application, and who the proxy."""
     with answering("agent", "127.0.0.1", AGENT_PORT, PROXY_ID):
-        _tell([_ask(user, port) for user in (APPLICATION_ID, PROXY_ID)])
+        _tell([_ask(user, server, port) for user in (APPLICATION_ID, PROXY_ID)])
 
 
 @contextlib.contextmanager
@@ -74,10 +75,10 @@ def answering(word: str, address: str, port: int, user: int = 0) -> Iterator[Non
         server.close()
 
 
-def _ask(user: int, port: int) -> str:
+def _ask(user: int, server: str, port: int) -> str:
     with _open(user, "0.0.0.0", port) as client:  # noqa: S104 - it asks the other side
         client.settimeout(TIMEOUT_S)
-        client.connect((HOST_ADDRESS, NAME_PORT))
+        client.connect((server, NAME_PORT))
         client.send(b"who")
         return client.recv(512).decode()
 
@@ -99,6 +100,6 @@ def _tell(what: object) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        ask_inside(int(sys.argv[1]))
+        ask_inside(sys.argv[1], int(sys.argv[2]))
     else:
         main()

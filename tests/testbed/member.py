@@ -4,9 +4,12 @@ import shutil
 import threading
 from pathlib import Path
 
+from testbed.address import build_ipv6
 from testbed.caller import Order
+from testbed.capture import capture_outbound
 from testbed.measure import ProxySize, read_size
-from testbed.network import Netns, Network, build_ipv6, capture_outbound
+from testbed.netns import Netns
+from testbed.network import Network
 from testbed.process import Process
 from testbed.proxy import Credential, start_proxy, wait_for_proxy
 from testbed.request import CONTROL, GRPC_SCHEMES, Outcome, judge, send, start_caller
@@ -42,7 +45,8 @@ class Member:
         """Make the namespace, capture its traffic unless it is a gateway, start the application."""
         workload = self.workload
         self.directory.mkdir(parents=True)
-        self.netns = network.add(f"{workload.namespace}-{workload.name}", self.address, ca_file)
+        name = f"{workload.namespace}-{workload.name}"
+        self.netns = network.add(name, self.address, ca_file.parent)
         self._ca_file = ca_file
         if workload.dual_stack:
             network.add_ipv6(self.netns)

@@ -46,6 +46,7 @@ class Mesh(Stoppable):
         self.outside = rig.outside
         self.names = rig.names
         self.members = rig.members
+        self.addresses = rig.network.addresses
         self._rig = rig
         self._stack = stack
         self._ledger = Ledger(rig.control_plane.admin)

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed.address import OUTSIDE_NETWORK
 from testbed.certificate import CertificateAuthority, KeyPair
 from testbed.dns import NameServer
-from testbed.network import OUTSIDE_NETWORK, Netns
+from testbed.netns import Netns
 from testbed.origin import Config
 from testbed.process import Process, start_process
 
@@ -37,7 +38,7 @@ class Outside:
     """
 
     def __init__(self, netns: Netns, names: NameServer, directory: Path) -> None:
-        self._netns = netns
+        self.netns = netns
         self._names = names
         self._directory = directory
         self._control = directory / "control"
@@ -53,8 +54,11 @@ class Outside:
 
     @property
     def ca_file(self) -> Path:
-        """The root that signed the hosts' certificates; the system's only one in workloads."""
-        return self._directory / "ca.pem"
+        """The root that signed the hosts' certificates; the system's only one in workloads.
+
+        It is alone in its directory, which takes the place of the system's.
+        """
+        return self._directory / "roots" / "ca-certificates.crt"
 
     @property
     def private_ca(self) -> bytes:
@@ -120,12 +124,13 @@ class Outside:
 
     def __enter__(self) -> Self:
         self._certificates.mkdir(parents=True)
+        self.ca_file.parent.mkdir()
         self.ca_file.write_bytes(self._authority.pem)
         config = self._directory / "config.json"
         config.write_text(json.dumps(asdict(self._build_config())))
         self._process = start_process(
             "outside world",
-            self._netns.command(sys.executable, "-P", "-m", "testbed.origin", config),
+            self.netns.command(sys.executable, "-P", "-m", "testbed.origin", config),
             log=self._directory / "log",
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             ready=lambda: self._ask({"counts": ""}) == {},

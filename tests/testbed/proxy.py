@@ -8,7 +8,8 @@ from pathlib import Path
 
 import urllib3
 
-from testbed.network import PROXY_ID, Netns
+from testbed.capture import PROXY_ID
+from testbed.netns import Netns
 from testbed.process import Process, start_process
 from testbed.program import find_file, find_program
 from testbed.workload import Role, Workload

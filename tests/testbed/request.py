@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from testbed import websocket
 from testbed.caller import Order, Result
-from testbed.network import Netns
+from testbed.netns import Netns
 from testbed.origin import SERVER_HEADER, Answer
 from testbed.process import Process, start_process
 

@@ -15,7 +15,7 @@ from testbed.crd import install_crds, load_all_crds
 from testbed.dns import NameServer
 from testbed.istiod import Istiod, IstiodOption, start_istiod
 from testbed.member import Member
-from testbed.network import HOST_ADDRESS, Network
+from testbed.network import Network
 from testbed.outside import Outside
 from testbed.proxy import Credential, publish_programs
 from testbed.workload import (
@@ -36,8 +36,6 @@ NEIGHBOUR = Workload("shop", "catalog", ports={"http": (80, 8080)})
 """A service of the mesh without pods."""
 HOSTS = ("api.example", "other.example", "db.example")
 REGISTRY_ONLY, ALLOW_ANY = "REGISTRY_ONLY", "ALLOW_ANY"
-SUBNET = "10.10.1"
-"""Of the workloads, inside the network of the bridge."""
 PROGRAMS = "programs"
 THREADS = 4
 
@@ -75,7 +73,7 @@ class Rig:
     def add_member(self, workload: Workload, stack: ExitStack) -> Member:
         """Bring one more workload up and wait until its proxy is ready."""
         home = self.directory / workload.namespace / workload.name
-        member = Member(workload, f"{SUBNET}.{next(self.numbers)}", home)
+        member = Member(workload, self.network.addresses.workload(next(self.numbers)), home)
         stack.callback(member.stop)
         if workload.role is Role.ROUTER:
             self.gateways.update(member.addresses)
@@ -108,7 +106,7 @@ def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
     with _open_pool() as pool:
         # The network first: it takes the lock of the machine.
         mesh_network = stack.enter_context(Network())
-        names = stack.enter_context(NameServer(HOST_ADDRESS))
+        names = stack.enter_context(NameServer(mesh_network.addresses.host))
         pending = pool.submit(start_control_plane, option.control_plane)
         stack.callback(_stop_control_plane, pending)
         definitions = pool.submit(load_all_crds)
@@ -124,7 +122,9 @@ def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
         installs = [
             pool.submit(install_crds, control_plane.admin, [item]) for item in definitions.result()
         ]
-        istiod = stack.enter_context(start_istiod(control_plane, _istiod_option(option)))
+        istiod = stack.enter_context(
+            start_istiod(control_plane, _istiod_option(option, mesh_network.addresses.host))
+        )
         _write_neighbour(control_plane)
         starts = [
             pool.submit(_join, control_plane, istiod, member, directory / PROGRAMS)
@@ -167,7 +167,7 @@ def _connect(
     members = {}
     for number, workload in enumerate(option.workloads, start=1):
         home = directory / workload.namespace / workload.name
-        member = Member(workload, f"{SUBNET}.{number}", home)
+        member = Member(workload, mesh_network.addresses.workload(number), home)
         stack.callback(member.stop)
         member.connect(mesh_network, outside.ca_file)
         members[workload.key] = member
@@ -195,10 +195,10 @@ def _stop_control_plane(pending: Future[ControlPlane]) -> None:
         pending.result().stop()
 
 
-def _istiod_option(option: MeshOption) -> IstiodOption:
+def _istiod_option(option: MeshOption, address: str) -> IstiodOption:
     allocate = str(option.auto_allocate).lower()
     return IstiodOption(
-        address=HOST_ADDRESS,
+        address=address,
         outbound_mode=option.outbound_mode,
         environment={"PILOT_ENABLE_IP_AUTOALLOCATE": allocate},
     )

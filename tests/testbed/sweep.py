@@ -3,7 +3,7 @@
 All network namespaces and links of a mesh carry one prefix, so what a killed run left behind is
 found by name; the processes inside are found by their network namespace, never by program name.
 
-This file is also a program, run by the leash when the test process was killed, so it imports the
+This file is also a program, run by the leash when the test process was killed, so it needs the
 standard library only.
 """
 
@@ -13,18 +13,23 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+# Run by its path and isolated, it finds only the standard library by itself.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from testbed import link, netns
+
 PREFIX = "egt-"
 """Beginning of the names of our network namespaces and of our one link in the host's."""
 HOST_LINK = f"{PREFIX}host"
 STATE_FILE = Path("/run/egress-operator-testbed.json")
-CONFIG_DIR = Path("/etc/netns")
-"""`ip netns exec NAME` mounts the files of CONFIG_DIR/NAME over those of /etc."""
+RESOLVER_FILE = Path("/run/egress-operator-testbed.resolv.conf")
+"""What commands inside find as /etc/resolv.conf."""
 LOCK_ADDRESS = "\0egress-operator-testbed-mesh"
 """An abstract socket: freed by the kernel with its process, and no file is left."""
 WAIT_S = 10.0
@@ -83,12 +88,10 @@ def sweep() -> list[str]:
     for name in found:
         if name != HOST_LINK:
             _remove_namespace(name)
-    # The peer in a removed namespace takes the link with it, but later, on a kernel thread.
-    _run("ip", "link", "delete", HOST_LINK)
-    for directory in CONFIG_DIR.glob(f"{PREFIX}*"):
-        shutil.rmtree(directory, ignore_errors=True)
+    # A namespace takes its end of the link with it, but later, on a kernel thread.
     with suppress(OSError):
-        CONFIG_DIR.rmdir()
+        link.delete_link(HOST_LINK)
+    RESOLVER_FILE.unlink(missing_ok=True)
     return found
 
 
@@ -148,29 +151,20 @@ def _read_start(pid: int) -> int | None:
 
 def find_remains() -> list[str]:
     """Names of our network namespaces and links that exist now."""
-    listed = _run("ip", "netns", "list").split("\n")
-    names = [line.split()[0] for line in listed if line.startswith(PREFIX)]
-    if HOST_LINK in (name for _, name in socket.if_nameindex()):
-        names.append(HOST_LINK)
-    return names
+    links = [name for _, name in socket.if_nameindex() if name == HOST_LINK]
+    return [*netns.find_names(PREFIX), *links]
 
 
 def _remove_namespace(name: str) -> None:
     deadline = time.monotonic() + WAIT_S
-    while pids := _run("ip", "netns", "pids", name).split():
+    while pids := netns.find_processes(name):
         for pid in pids:
             with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         if time.monotonic() >= deadline:
             break
         time.sleep(PAUSE_S)
-    _run("ip", "netns", "delete", name)
-
-
-def _run(*argv: str) -> str:
-    """Output of a command; its failure is no error, the thing may be gone already."""
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=WAIT_S)
-    return done.stdout
+    netns.delete(name)
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Outside names that lead inside: to the gateway itself, to a Service, to the cloud's metadata."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,12 @@ from testbed.client import ApiError, Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
-from testbed.network import HOST_ADDRESS, Netns, write_rules
+from testbed.netns import Netns, run_inside
+from testbed.network import route_outside
+from testbed.nftables import write_chains
 from testbed.process import start_process
 from testbed.request import REACHED, UNAVAILABLE_503, VIA_GATEWAY, Outcome, call
-from testbed.sweep import PREFIX
+from testbed.rule import Chain, DestinationNat, Rule, Verdict
 
 pytestmark = pytest.mark.mesh
 
@@ -48,8 +49,7 @@ def test_a_name_is_followed_to_the_metadata_service_and_its_address_is_refused(
 ) -> None:
     """The operator judges what is written, not what name servers answer: the network must."""
     assert shared
-    route = ["ip", "-n", f"{PREFIX}ext", "route", "replace", "local", METADATA, "dev", "lo"]
-    subprocess.run(route, check=True, timeout=10)
+    route_outside(mesh.outside.netns, METADATA)
     mesh.outside.add("metadata.example", address=METADATA)
     world.apply(build_gateway_policy("pay/web", build_destination("metadata.example")))
     mesh.expect(APP, "GET http://metadata.example/", VIA_GATEWAY)
@@ -73,14 +73,31 @@ def inside(mesh: Mesh, gateway: Gateway, tmp_path: Path) -> Iterator[Netns]:
     argv = app.netns.command(sys.executable, *server)
     (pod,) = gateway.members
     with start_process("inside server", argv, log=tmp_path / "log"):
-        write_rules(pod.netns, nat=[build_service_rule(app.address)])
+        replace_chains(pod.netns, build_service_chain(app.address))
         yield pod.netns
-        write_rules(pod.netns)
+        replace_chains(pod.netns)
 
 
-def build_service_rule(endpoint: str) -> str:
-    service = f"-d {CLUSTER_IP} -p tcp --dport 80"
-    return f"-A OUTPUT {service} -j DNAT --to-destination {endpoint}:{POD_PORT}"
+def build_service_chain(endpoint: str) -> Chain:
+    target = DestinationNat(endpoint, POD_PORT)
+    rule = Rule(target, protocol="tcp", destination=CLUSTER_IP, destination_port=80)
+    return Chain("service", "output", "nat", -100, (rule,))
+
+
+def build_forbidding_chain(allowed: str) -> Chain:
+    """Forbid what the docs forbid, but for connections that are open and the address `allowed`."""
+    rules = (
+        Rule(Verdict.ACCEPT, link="lo"),
+        Rule(Verdict.ACCEPT, established=True),
+        Rule(Verdict.ACCEPT, destination=allowed),
+        *(Rule(Verdict.REJECT, destination=item) for item in read_forbidden_ranges()),
+    )
+    return Chain("policy", "output", "filter", 0, rules)
+
+
+def replace_chains(netns: Netns, *chains: Chain) -> None:
+    """Replace the rules of a namespace that captures nothing."""
+    run_inside(netns.name, lambda: write_chains(chains))
 
 
 def read_forbidden_ranges() -> list[str]:
@@ -101,14 +118,8 @@ def test_a_name_is_followed_to_a_service_unless_the_network_forbids_it(
         return mesh.request(CHECKOUT, call("GET http://inward.example/", address="198.51.100.77"))
 
     wait_until(lambda: ask().body == INSIDE, REACHED_S, "the Service is not reached")
-    endpoint = build_service_rule(mesh.members[APP].address)
-    forbidden = [f"-A OUTPUT -d {item} -j REJECT" for item in read_forbidden_ranges()]
-    allowed = [
-        "-A OUTPUT -o lo -j ACCEPT",
-        "-A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
-        f"-A OUTPUT -d {HOST_ADDRESS} -j ACCEPT",
-    ]
-    write_rules(inside, nat=[endpoint], filters=[*allowed, *forbidden])
+    service = build_service_chain(mesh.members[APP].address)
+    replace_chains(inside, service, build_forbidding_chain(mesh.addresses.host))
     wait_until(lambda: ask().verdict is UNAVAILABLE_503, REACHED_S, "the network lets it through")
     world.apply(build_gateway_policy("shop/web", build_destination(HOST)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)

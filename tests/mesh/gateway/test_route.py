@@ -18,7 +18,6 @@ from mesh.traffic.world import (
 from testbed.client import Object
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
-from testbed.network import HOST_ADDRESS
 from testbed.outside import GRPC_PORT
 from testbed.request import (
     BLOCKED,
@@ -130,8 +129,8 @@ def test_two_ports_of_a_host_lead_to_two_ports_outside(world: World, mesh: Mesh)
 @pytest.mark.parametrize("protocol", ["HTTP2", "GRPC"])
 def test_a_server_that_speaks_http2_alone(world: World, mesh: Mesh, protocol: str) -> None:
     host = "http2.example"
-    mesh.names.set(host, HOST_ADDRESS)
-    with Http2Server(host) as server:
+    mesh.names.set(host, mesh.addresses.host)
+    with Http2Server(host, mesh.addresses.host) as server:
         port = {"number": 80, "protocol": protocol, "targetPort": server.port}
         world.apply(build_gateway_policy("shop/web", build_destination(host, ports=(port,))))
         mesh.expect(CHECKOUT, f"GET http://{host}/", VIA_GATEWAY)

@@ -22,7 +22,6 @@ from mesh.traffic.http2 import (
     build_message,
     read_frames,
 )
-from testbed.network import HOST_ADDRESS
 from testbed.origin import SERVER_HEADER, Answer
 
 TIMEOUT_S = 30.0
@@ -33,18 +32,19 @@ GRPC_MESSAGE = "1299"
 class Http2Server:
     """Answers every request as the servers outside do, or with a gRPC message. A context manager.
 
-    It listens on the mesh's bridge, on a free port.
+    It listens on a free port of `address`, one of this machine's own.
     """
 
-    def __init__(self, name: str, *, grpc: bool = False) -> None:
+    def __init__(self, name: str, address: str, *, grpc: bool = False) -> None:
         self.name = name
+        self.address = address
         self.requests = 0
         """Requests that came by HTTP/2."""
         self.strangers: list[bytes] = []
         """First bytes of connections that spoke something else."""
         self._grpc = grpc
         self._connections = itertools.count(1)
-        self._server = socketserver.ThreadingTCPServer((HOST_ADDRESS, 0), self._build_handler())
+        self._server = socketserver.ThreadingTCPServer((address, 0), self._build_handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="http2", daemon=True
@@ -92,7 +92,7 @@ class Http2Server:
         answer = Answer(
             server=self.name,
             peer=peer,
-            address=HOST_ADDRESS,
+            address=self.address,
             port=self.port,
             tls=False,
             sni="",

@@ -13,7 +13,6 @@ from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.member import APPLICATION_USER
 from testbed.mesh import Mesh
-from testbed.network import HOST_ADDRESS
 from testbed.request import BLOCKED, DIRECT, UNAVAILABLE_503
 
 pytestmark = pytest.mark.mesh
@@ -41,8 +40,8 @@ def call_grpc(mesh: Mesh, workload: str) -> Object:
 
 @pytest.mark.parametrize("protocol", ["HTTP2", "GRPC"])
 def test_the_server_is_spoken_to_in_http2(world: World, mesh: Mesh, protocol: str) -> None:
-    mesh.names.set(HOST, HOST_ADDRESS)
-    with Http2Server(HOST) as server:
+    mesh.names.set(HOST, mesh.addresses.host)
+    with Http2Server(HOST, mesh.addresses.host) as server:
         mesh.expect(CHECKOUT, TEXT, BLOCKED)
         policy = build_policy("h2", build_destination(HOST, ports=(build_port(protocol, server),)))
         world.apply(policy)
@@ -59,8 +58,8 @@ def test_the_server_is_spoken_to_in_http2(world: World, mesh: Mesh, protocol: st
 
 
 def test_with_protocol_http_the_same_server_is_not_understood(world: World, mesh: Mesh) -> None:
-    mesh.names.set(HOST, HOST_ADDRESS)
-    with Http2Server(HOST) as server:
+    mesh.names.set(HOST, mesh.addresses.host)
+    with Http2Server(HOST, mesh.addresses.host) as server:
         port = build_port("HTTP", server)
         world.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
 
@@ -71,8 +70,8 @@ def test_with_protocol_http_the_same_server_is_not_understood(world: World, mesh
 
 
 def test_a_protocol_is_changed_to_http2(world: World, mesh: Mesh) -> None:
-    mesh.names.set(HOST, HOST_ADDRESS)
-    with Http2Server(HOST) as server:
+    mesh.names.set(HOST, mesh.addresses.host)
+    with Http2Server(HOST, mesh.addresses.host) as server:
         for protocol, verdict in (("HTTP", UNAVAILABLE_503), ("HTTP2", DIRECT)):
             port = build_port(protocol, server)
             world.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
@@ -80,8 +79,8 @@ def test_a_protocol_is_changed_to_http2(world: World, mesh: Mesh) -> None:
 
 
 def test_a_grpc_call_with_its_trailers_gets_through(world: World, mesh: Mesh) -> None:
-    mesh.names.set(HOST, HOST_ADDRESS)
-    with Http2Server(HOST, grpc=True) as server:
+    mesh.names.set(HOST, mesh.addresses.host)
+    with Http2Server(HOST, mesh.addresses.host, grpc=True) as server:
         assert call_grpc(mesh, CHECKOUT).get("message", "") == ""
         port = build_port("GRPC", server)
         http = {"timeout": "3s", "retries": {"attempts": 1, "conditions": ["unavailable"]}}

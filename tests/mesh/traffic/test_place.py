@@ -16,7 +16,6 @@ from mesh.traffic.world import (
 from testbed.client import Object
 from testbed.expectation import wait_for_each
 from testbed.mesh import Mesh
-from testbed.network import HOST_ADDRESS
 from testbed.request import BLOCKED, DIRECT, UNAVAILABLE_503
 
 pytestmark = pytest.mark.mesh
@@ -128,9 +127,9 @@ def test_a_machine_inside_the_mesh_is_reached(world: World, mesh: Mesh) -> None:
 
 
 def test_a_machine_with_an_account_is_spoken_to_in_mutual_tls(world: World, mesh: Mesh) -> None:
-    mesh.names.set("vm.example", HOST_ADDRESS)
+    mesh.names.set("vm.example", mesh.addresses.host)
     real = {"name": "vm", "endpoints": [{"address": "vm.example", "serviceAccount": "warehouse"}]}
-    with Http2Server("vm.example") as server:
+    with Http2Server("vm.example", mesh.addresses.host) as server:
         port = {**HTTP, "targetPort": server.port}
         world.apply(
             build_policy(
