@@ -67,7 +67,7 @@ check: $(ENV) ## Format, lint, types, layers, generated files
 	@report=$$($(BIN)/lint-imports 2>&1) && echo "layers: fine" || { echo "$$report"; exit 1; }
 	@$(BIN)/python -m egress_operator.api.generate --check
 	@$(BIN)/python -m egress_operator.cli.reference --check
-	@$(BIN)/python -m delivery.generate --check
+	@$(BIN)/python -m delivery.generate --check && echo "generated files: fine"
 
 gen: $(ENV) ## Write the generated files: CRDs, schemas, deploy manifests, reference pages
 	@$(BIN)/python -m egress_operator.api.generate
