@@ -40,7 +40,14 @@ class GatewayReporter:
         self._now = now
 
     async def report(self, name: str) -> None:
-        """Write the status of a gateway if it changed. Raises ApiError."""
+        """Write the status of a gateway if it changed. Raises ApiError.
+
+        Not before all policies that go through gateways are planned, as after a start: their hosts
+        are not counted yet. Each plan brings the gateways here again.
+        """
+        through = self._cluster.select_through_gateways()
+        if any(self._planner.get(namespace) is None for namespace in through):
+            return
         record = self._cluster.gateways.get((CLUSTER, name))
         verdict = self._cluster.judge_gateways().get(name)
         if record is None or verdict is None or record.deleting:

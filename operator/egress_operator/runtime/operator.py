@@ -250,6 +250,9 @@ class Operator:
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._read_mesh(transport, reconciler)
+        if not self.settings.namespaces:
+            # Before the first statuses: they would report that isolation is lost.
+            await self._read_admission(transport, reconciler)
         await sweeper.sync()
         reconciler.start()
         logger.info("ready: every cache is synced")
@@ -281,11 +284,14 @@ class Operator:
             if not any(True for _ in reconciler.cluster.gateways):
                 await asyncio.sleep(FIRST_GATEWAY_S)
                 continue
-            problem = await read_admission(transport)
-            if problem is not None:
-                reconciler.observe_admission(problem)
+            await self._read_admission(transport, reconciler)
             missing = bool(reconciler.cluster.admission)
             await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
+
+    async def _read_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
+        problem = await read_admission(transport)
+        if problem is not None:
+            reconciler.observe_admission(problem)
 
     async def _read_mesh(self, transport: HttpTransport, reconciler: Reconciler) -> None:
         mesh = await read_mesh(transport, self.settings)
