@@ -10,7 +10,7 @@ import pytest
 
 from testbed.deadline import DeadlineError, wait_until
 from testbed.port import find_free_port, is_open
-from testbed.process import ProcessError, find_members, start_process
+from testbed.process import ProcessError, find_members, hold_signals, start_process
 
 TIMEOUT_S = 10
 ATTEMPTS = 100
@@ -162,3 +162,12 @@ def run_script(script: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
     )
+
+
+def test_a_signal_waits_for_the_end_of_a_block() -> None:
+    done = False
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 - the order is the point
+        with hold_signals():
+            os.kill(os.getpid(), signal.SIGINT)
+            done = True
+    assert done

@@ -20,9 +20,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 COMMAND_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 60.0
+WAIT = "import os, sys; os.waitpid(int(sys.argv[1]), 0); os._exit(int(sys.argv[2]))"
 
 
 class _Leash:
@@ -49,6 +51,15 @@ class _Leash:
             return
         with suppress(OSError, subprocess.TimeoutExpired):
             self._helper.communicate(timeout=END_TIMEOUT_S)
+
+    def leave(self, code: int) -> NoReturn:
+        """Wait for the helper's end in place of everything else, then exit."""
+        if self._helper is None or self._owner != os.getpid():
+            os._exit(code)
+        # A blocked signal stays blocked in the program that this becomes; a handler does not stay.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        words = [sys.executable, "-I", "-S", "-c", WAIT, str(self._helper.pid), str(code)]
+        os.execv(sys.executable, words)  # noqa: S606 - no shell is wanted
 
     def _send(self, entry: dict[str, object]) -> None:
         with self._lock:
@@ -89,6 +100,15 @@ def remove_on_death(directory: Path) -> int:
 def run_on_death(argv: Sequence[str]) -> int:
     """Run a command when this process is gone, after the kills. Returns an id for `release`."""
     return _LEASH.add({"run": list(argv)})
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, whatever its threads do, when the helper has cleaned up.
+
+    The process becomes a program that only waits: so the pipe ends, and the lock of the network is
+    free for what the helper runs.
+    """
+    _LEASH.leave(code)
 
 
 def release(ident: int) -> None:

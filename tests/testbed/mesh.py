@@ -52,13 +52,18 @@ class Mesh(Stoppable):
         self._ledger = Ledger(rig.control_plane.admin)
         self._rejections = Rejections()
 
+    @property
+    def gateway_addresses(self) -> frozenset[str]:
+        """Addresses of all gateways that there are and were."""
+        return frozenset(self._rig.gateways)
+
     def request(self, workload: str, call: str | Order) -> Outcome:
         """Make one request of a workload (`shop/checkout`) and tell what came of it.
 
         `call` is a text, as `testbed.request.call` reads it, or what that returns.
         """
         order = build_call(call) if isinstance(call, str) else call
-        return self._member(workload).call(order, frozenset(self._rig.gateways))
+        return self._member(workload).call(order, self.gateway_addresses)
 
     def expect(
         self,

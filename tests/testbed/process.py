@@ -3,8 +3,9 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from testbed import leash
@@ -154,7 +155,7 @@ def start_process(
     `env` is the whole environment; None hands on ours. The child and its group are killed when
     this process dies. Raises ProcessError with the end of the log.
     """
-    with log.open("ab") as output:
+    with log.open("ab") as output, hold_signals():
         try:
             child = subprocess.Popen(
                 [str(word) for word in argv],
@@ -167,10 +168,35 @@ def start_process(
             )
         except OSError as error:
             raise ProcessError(f"{name} cannot be started: {error}") from error
-    process = Process(name, child, log)
+        process = Process(name, child, log)
     if ready is not None:
         process.wait_ready(ready, timeout_s)
     return process
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM to the end of the block, in the main thread.
+
+    Their handlers raise exceptions there. Between the start of a child and its entry on the leash,
+    one would leave a child that nobody knows.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {
+        number: signal.signal(number, lambda caught, _frame: held.append(caught))
+        for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in held:
+            signal.raise_signal(caught)
 
 
 def find_members(group: int) -> Iterator[int]:
