@@ -39,8 +39,8 @@ env: $(ENV) ## Create the Python environment from the lock
 tools: $(ENV) ## Find or build etcd, kube-apiserver, istiod and the rest (15 minutes the first time)
 	@$(BIN)/python -m testbed.tools
 
-demo: tools ## Show the main job on a real control plane and mesh (ONCE=1: end by itself)
-	@$(BIN)/python -m demo $(if $(ONCE),--once)
+demo: $(ENV) ## Show the main job (ONCE=1: end by itself; ALL=1: every sample in full; VERBOSE=1: names)
+	@$(BIN)/python -m demo $(if $(ONCE),--once) $(if $(ALL),--all) $(if $(VERBOSE),--verbose)
 
 # Another order of the tests and other random policies each time: a failure may hang on either.
 ORDER := $(or $(ORDER),$(shell date +%s))

@@ -1,112 +1,96 @@
-"""What the demo prints: plain lines, nothing cut, readable in a log."""
+"""What the demo prints: content on standard output, progress and failures on standard error."""
 
+import os
+import re
+import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from testbed.client import Object
-from testbed.request import REACHED, Outcome
+from demo.text import WIDEST, wrap
 
-LABEL_WIDTH = 9
-WIDTH = 100
+LABEL_WIDTH = 10
+WIDE = 96
+"""Columns of a terminal from which on policies and objects stand side by side."""
+INDENT = "   "
+BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
+_COLOURS = (
+    (re.compile(r"\b(?:blocked|denied|Ready=False|Accepted=False)\b"), RED),
+    (re.compile(r"\b(?:direct|via gateway|Ready=True|Programmed=True)\b"), GREEN),
+)
+
+
+def find_width() -> int:
+    """Return how wide lines may be: the terminal's width, at most WIDEST; WIDEST in a log."""
+    return min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+
+
+def is_wide() -> bool:
+    """Whether standard output is a wide terminal. In a log, columns are hard to read."""
+    return sys.stdout.isatty() and find_width() >= WIDE
+
+
+def has_colour() -> bool:
+    """Whether standard output is a terminal that shows colours, and nobody objects."""
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 @dataclass
 class Show:
-    """Prints the demo. Progress goes to standard error."""
+    """Prints the demo."""
+
+    verbose: bool = False
+    """Whether to show every object with its name."""
+    width: int = field(default_factory=find_width)
+    coloured: bool = field(default_factory=has_colour)
+    beside: bool = field(default_factory=is_wide)
+    """Whether policies and their objects may stand side by side."""
 
     def progress(self, text: str) -> None:
-        """Say what is under way."""
+        """Tell what is under way."""
         print(f"demo: {text}", file=sys.stderr, flush=True)
 
     def title(self, text: str) -> None:
         """Begin a part."""
-        print(f"\n== {text} ".ljust(WIDTH, "="), flush=True)
+        self._print(["", self._style(BOLD, f"== {text} ".ljust(self.width, "=")), ""])
+
+    def heading(self, text: str) -> None:
+        """Begin a scene."""
+        self._print(["", self._style(BOLD, f"-- {text}")])
 
     def text(self, text: str) -> None:
         """Print prose, wrapped."""
-        print(textwrap.fill(text, WIDTH), flush=True)
+        self._print(wrap(text, self.width, INDENT))
 
-    def block(self, text: str) -> None:
-        """Print YAML or the like, indented."""
-        print(textwrap.indent(text.strip("\n"), "    ") + "\n", flush=True)
+    def block(self, lines: Iterable[str]) -> None:
+        """Print lines as they are."""
+        self._print(lines)
+
+    def code(self, text: str) -> None:
+        """Print YAML or what a program has printed, indented."""
+        self._print(textwrap.indent(text.strip("\n"), INDENT * 2).splitlines())
 
     def line(self, label: str, text: str) -> None:
-        """Print one fact."""
-        print(f"  {label:<{LABEL_WIDTH}} {text}", flush=True)
+        """Print one fact behind its label."""
+        first = f"{INDENT}{label:<{LABEL_WIDTH}} "
+        lines = wrap(text, self.width, first, " " * len(first))
+        if self.coloured:
+            for pattern, colour in _COLOURS:
+                lines = [pattern.sub(rf"{colour}\g<0>{PLAIN}", line) for line in lines]
+            lines[0] = self._style(DIM, first) + lines[0].removeprefix(first)
+        self._print(lines)
 
+    def commands(self, text: str, *lines: str) -> None:
+        """Print lines to paste, whole, below what they are for."""
+        self._print(
+            ["", f"{INDENT}{self._style(BOLD, text)}", *(f"{INDENT * 2}{x}" for x in lines)]
+        )
 
-def describe_request(workload: str, call: str, outcome: Outcome) -> str:
-    """Say who asked what, and what came of it."""
-    return f"{workload:<14} {call:<38} {describe_outcome(outcome)}"
+    def _style(self, style: str, text: str) -> str:
+        return f"{style}{text}{PLAIN}" if self.coloured else text
 
-
-def describe_outcome(outcome: Outcome) -> str:
-    """Say what came of a request, in words."""
-    if outcome.verdict in REACHED:
-        status = f"{outcome.status}, " if outcome.status else ""
-        return f"{status}{outcome.server} answered and saw {outcome.peer} ({outcome.verdict})"
-    status = f" ({outcome.status})" if outcome.status else ""
-    return f"{outcome.verdict}{status}"
-
-
-def describe_object(item: Object) -> str:
-    """Say what an Istio object is, in one line."""
-    facts = "; ".join(_FACTS[item["kind"]](item["spec"]))
-    return f"{item['kind']} {item['metadata']['name']}: {facts}"
-
-
-def _describe_entry(spec: Object) -> list[str]:
-    ports = " ".join(f"{port['protocol']} {port['number']}" for port in spec["ports"])
-    resolution = spec.get("resolution", "NONE")
-    if resolution == "STATIC" and not spec.get("endpoints"):
-        resolution = "no endpoints: nothing gets out without a route"
-    addresses = [f"to {address}" for address in spec.get("addresses", ())]
-    return [", ".join(spec["hosts"]), ports, resolution, *addresses]
-
-
-def _describe_route(spec: Object) -> list[str]:
-    facts = [", ".join(spec["hosts"])]
-    for rule in (*spec.get("http", ()), *spec.get("tls", ()), *spec.get("tcp", ())):
-        if "directResponse" in rule:
-            facts.append(f"the others get {rule['directResponse']['status']}")
-        labels = [
-            match["sourceLabels"] for match in rule.get("match", ()) if "sourceLabels" in match
-        ]
-        facts += [f"for {key}={value}" for chosen in labels for key, value in chosen.items()]
-        hosts = [route["destination"]["host"] for route in rule.get("route", ())]
-        facts += [f"to {host}" for host in hosts if host not in spec["hosts"]]
-        facts += [f"timeout {rule['timeout']}"] if "timeout" in rule else []
-        tries = rule.get("retries", {}).get("attempts", 0)
-        facts += [f"{tries} retries"] if tries else []
-    return facts
-
-
-def _describe_rule(spec: Object) -> list[str]:
-    policies = [
-        spec.get("trafficPolicy", {}),
-        *(s["trafficPolicy"] for s in spec.get("subsets", ())),
-    ]
-    names = [policy["tls"]["sni"] for policy in policies if "tls" in policy]
-    return [spec["host"], *(f"TLS as {name}" for name in names)]
-
-
-def _describe_gateway(spec: Object) -> list[str]:
-    return [host for server in spec["servers"] for host in server["hosts"]]
-
-
-_FACTS: Mapping[str, Callable[[Object], list[str]]] = {
-    "ServiceEntry": _describe_entry,
-    "VirtualService": _describe_route,
-    "DestinationRule": _describe_rule,
-    "Gateway": _describe_gateway,
-}
-
-
-def describe_ready(policy: Object) -> str:
-    """Return the condition Ready in one line."""
-    for condition in policy.get("status", {}).get("conditions", ()):
-        if condition["type"] == "Ready":
-            return f"Ready={condition['status']} {condition['reason']}: {condition['message']}"
-    return "no status yet"
+    def _print(self, lines: Iterable[str]) -> None:
+        print("\n".join(lines), flush=True)

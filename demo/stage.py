@@ -1,129 +1,171 @@
-"""Where the demo plays: a mesh with the operator in it, or, without root, an API server alone."""
+"""Where the demo plays: a mesh with the operator in it, or an API server with the operator."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from demo.act import NAMESPACE, REFUNDS_HOST, SPARE_HOSTS
+from demo.describe import describe_conditions, find_condition, find_own, find_shared
+from demo.tally import Tally
+from demo.traffic import Traffic
+from egress_operator.compiler.object import MANAGED_BY, MANAGED_BY_LABEL
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
-from testbed.ledger import CHILDREN, load_objects
-from testbed.mesh import Mesh, find_missing, start_mesh
+from testbed.gateway import EGRESS
+from testbed.ledger import CHILDREN, POLICIES, list_all, load_objects
+from testbed.mesh import Mesh, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
-from testbed.rig import MeshOption
-from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, GATEWAY_FILE, HOSTS
-from testbed.workload import Workload
+from testbed.rig import APP, BATCH, CHECKOUT, MeshOption
+from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, GATEWAY_FILE, HOSTS, SAMPLES
+from testbed.workload import build_namespace
 
-POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
+POLICY, GATEWAY = POLICIES
 ADMISSION_FILE = Path(__file__).parents[1] / "deploy" / "base" / "admission.yaml"
-GATEWAY = ("egress-operator.io/v1alpha1", "EgressGateway")
-NAMESPACE = "shop"
-WORKLOADS = (
-    Workload(NAMESPACE, "checkout", service_account="checkout", dns_capture=True),
-    Workload("pay", "app"),
-)
+WORKLOADS = (replace(CHECKOUT, dns_capture=True), BATCH, APP)
 TIMEOUT_S = 20.0
 SETTINGS = {"EGRESS_ALLOWED_CIDRS": ALLOWED_CIDRS, "EGRESS_DNS_CAPTURE": "on"}
 
 
 @dataclass
 class Stage:
-    """A running API server with the operator; `mesh` is None where none can run."""
+    """A running API server with the operator; `mesh` is None where there is no traffic."""
 
     plane: ControlPlane
-    operator: Operator
     mesh: Mesh | None
-    missing: tuple[str, ...]
-    """Why there is no mesh."""
-    has_gateway: bool = False
-    """Whether policies can go through a gateway already."""
+    operator: Operator
+    tally: Tally = field(default_factory=Tally)
+    awaited: tuple[str, str, str, str | None] | None = None
+    """Kind, name and namespace of the object that was waited for last."""
+    logs: list[Path] = field(default_factory=list)
+    """Of all operators, the last one runs."""
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """The requests of workloads, where there is a mesh."""
+        return Traffic(self.mesh, self.tally) if self.mesh else None
 
     @property
     def client(self) -> Client:
         """A client with all rights."""
         return self.plane.admin
 
-    def wait_ready(self, policy: Object) -> tuple[Object, float]:
-        """Wait for Ready=True at this generation; return the policy and the seconds it took."""
+    def apply(self, policy: Object) -> tuple[Object, float]:
+        """Apply a policy and wait until it is Ready; Programmed, if its gateway has no pods.
+
+        Returns it with its status, and the seconds that both took. Raises DeadlineError.
+        """
         start = time.monotonic()
-        found: Object = wait_until(
-            lambda: self._find_ready(policy),
-            TIMEOUT_S,
-            f"{policy['metadata']['name']} is not Ready",
+        has_pods = self.mesh is not None or "gatewayRef" not in policy["spec"]
+        found = self.wait_condition(
+            self.client.apply(policy), "Ready" if has_pods else "Programmed"
         )
         return found, time.monotonic() - start
 
+    def wait(self, item: Object, what: str, test: Callable[[Object], bool]) -> Object:
+        """Wait until a policy or gateway passes `test`, and return it.
+
+        `what` tells what did not come, after its name. Raises DeadlineError.
+        """
+        metadata = item["metadata"]
+        key = (item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace"))
+        self.awaited = key
+
+        def look() -> Object | None:
+            current = self.client.get(*key)
+            return current if test(current) else None
+
+        found: Object = wait_until(look, TIMEOUT_S, f"{item['kind']} {metadata['name']} {what}")
+        return found
+
+    def wait_condition(self, item: Object, *types: str) -> Object:
+        """Wait until conditions are True at this generation."""
+
+        def test(current: Object) -> bool:
+            return all(find_condition(current, type_).get("status") == "True" for type_ in types)
+
+        return self.wait(item, f"is not {' and '.join(types)}", test)
+
+    def describe_awaited(self) -> list[str]:
+        """Write the conditions of the object that was waited for last, as they are now."""
+        if self.awaited is None:
+            return []
+        return describe_conditions(self.client.get(*self.awaited))
+
+    def find_objects(self, policy: Object) -> tuple[list[Object], list[Object]]:
+        """Return the Istio objects of a policy, and those that its namespace shares.
+
+        The latter only when the policy goes through a gateway.
+        """
+        items = self.list_children()
+        own = find_own(items, policy)
+        return own, find_shared(items, NAMESPACE) if "gatewayRef" in policy["spec"] else []
+
+    def list_children(self) -> list[Object]:
+        """Return all Istio objects, sorted by name and kind."""
+        found = [
+            item for kind in CHILDREN for item in list_all(self.client, *kind) if _is_ours(item)
+        ]
+        return sorted(found, key=lambda item: (item["metadata"]["name"], item["kind"]))
+
+    def list_versions(self) -> dict[str, str]:
+        """Return the resourceVersion of all policies, gateways and Istio objects, by uid."""
+        policies = [item for kind in POLICIES for item in list_all(self.client, *kind)]
+        return {
+            item["metadata"]["uid"]: item["metadata"]["resourceVersion"]
+            for item in (*policies, *self.list_children())
+        }
+
     def open_gateway(self) -> Object:
         """Start a gateway's pods, where there is a mesh, and do what the platform team does."""
-        self.has_gateway = True
-        if self.mesh is not None:
-            self.mesh.start(self.mesh.start_gateway())
-        self.client.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": NAMESPACE, "labels": {"egress": "shared"}},
-            }
-        )
+        if self.mesh is None:
+            self.client.apply(build_namespace(EGRESS.namespace))
+        else:
+            self.mesh.start_gateway()
+        labels = {"egress": "shared"}
+        self.client.merge_patch(build_namespace(NAMESPACE), {"metadata": {"labels": labels}})
         for policy in load_objects(ADMISSION_FILE):
             self.client.apply(policy)
         (item,) = load_objects(GATEWAY_FILE)
         return self.client.apply(item)
 
-    def wait_gateway(self, gateway: Object, condition: str) -> Object:
-        """Wait for a condition of an EgressGateway to be True."""
+    def start_operator(self) -> None:
+        """Start another operator in the place of the stopped one."""
+        self.operator = start_operator(self.plane, OperatorOption(settings=SETTINGS))
+        self.logs.append(self.operator.log)
 
-        def look() -> Object | None:
-            current = self.client.get(*GATEWAY, gateway["metadata"]["name"])
-            conditions = current.get("status", {}).get("conditions", ())
-            fine = any(
-                item["type"] == condition and item["status"] == "True" for item in conditions
-            )
-            return current if fine else None
+    def stop(self) -> None:
+        """Stop the operator that runs now."""
+        self.operator.stop()
 
-        name = gateway["metadata"]["name"]
-        return wait_until(look, TIMEOUT_S, f"EgressGateway {name} is not {condition}")
 
-    def find_children(self, policy: str) -> list[Object]:
-        """Return the Istio objects that a policy owns."""
-        found = []
-        for api_version, kind in CHILDREN:
-            for item in self.client.list_objects(api_version, kind, NAMESPACE):
-                owners = item["metadata"].get("ownerReferences", ())
-                if any(owner["name"] == policy for owner in owners):
-                    found.append({**item, "kind": kind, "apiVersion": api_version})
-        return sorted(found, key=lambda item: (item["metadata"]["name"], item["kind"]))
-
-    def _find_ready(self, policy: Object) -> Object | None:
-        current = self.client.get(*POLICY, policy["metadata"]["name"], NAMESPACE)
-        generation = current["metadata"]["generation"]
-        for condition in current.get("status", {}).get("conditions", ()):
-            is_current = condition.get("observedGeneration") == generation
-            if condition["type"] == "Ready" and condition["status"] == "True" and is_current:
-                return current
-        return None
+def _is_ours(item: Object) -> bool:
+    return bool(item["metadata"].get("labels", {}).get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
 @contextmanager
-def open_stage() -> Iterator[Stage]:
+def open_stage(*, with_mesh: bool) -> Iterator[Stage]:
     """Start everything; end all of it, also after Ctrl-C."""
-    missing = tuple(find_missing())
+    # The garbage collector knows the kinds from its start: it looks for new ones every 30 s only.
+    option = ControlPlaneOption(definitions=load_all_crds())
     with ExitStack() as stack:
-        mesh = None
-        if missing:
-            complete = ControlPlaneOption(definitions=load_all_crds())
-            plane = stack.enter_context(start_control_plane(complete))
-            plane.admin.apply(
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-            )
-        else:
-            mesh = stack.enter_context(start_mesh(MeshOption(workloads=WORKLOADS, hosts=HOSTS)))
-            for host, address in FIXED_ADDRESSES.items():
-                mesh.outside.add(host, address=address)
-            plane = mesh.control_plane
-        option = OperatorOption(settings=SETTINGS)
-        operator = stack.enter_context(start_operator(plane, option))
-        yield Stage(plane, operator, mesh, missing)
+        mesh = stack.enter_context(_start_mesh(option)) if with_mesh else None
+        plane = mesh.control_plane if mesh else stack.enter_context(start_control_plane(option))
+        plane.admin.apply(build_namespace(NAMESPACE))
+        operator = start_operator(plane, OperatorOption(settings=SETTINGS))
+        stage = Stage(plane, mesh, operator, logs=[operator.log])
+        stack.callback(stage.stop)
+        yield stage
+
+
+def _start_mesh(option: ControlPlaneOption) -> Mesh:
+    hosts = (*HOSTS, REFUNDS_HOST, *SPARE_HOSTS)
+    mesh = start_mesh(MeshOption(workloads=WORKLOADS, hosts=hosts, control_plane=option))
+    for host, address in FIXED_ADDRESSES.items():
+        mesh.outside.add(host, address=address)
+    for name, address in (record for sample in SAMPLES for record in sample.records):
+        mesh.names.set(name, address)
+    return mesh

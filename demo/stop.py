@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM: end the demo in order, and within a few seconds whatever it is doing."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+LIMIT_S = 3.0
+"""After this the leash ends the children and removes the files instead, which takes a moment."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the demo to end."""
+
+
+class Stop:
+    """The request to end. Raises Stopped in the main thread, once."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        """The exit code, 128 and the number of the signal; 0 before there is a request."""
+
+    def handle(self) -> None:
+        """Set the handlers; a program that a script starts in the background ignores SIGINT."""
+        for number in SIGNALS:
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> NoReturn:
+        # A second signal must not interrupt the cleaning up.
+        for each in SIGNALS:
+            signal.signal(each, lambda *_: None)
+        self.code = 128 + number
+        timer = threading.Timer(LIMIT_S, self._give_up)
+        timer.daemon = True
+        timer.start()
+        raise Stopped
+
+    def _give_up(self) -> NoReturn:
+        """Leave without waiting for the main thread."""
+        from testbed import leash  # noqa: PLC0415 - the handlers are set before the rest is imported
+
+        self.tell()
+        leash.leave(self.code)
+
+    def tell(self) -> None:
+        """Print the last line."""
+        sys.stderr.write("demo: stopped, nothing is left behind\n")
+        sys.stderr.flush()
