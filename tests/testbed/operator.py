@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import urllib3
 
 from egress_operator.runtime.permission import PERMISSIONS, Permission
 from testbed.controlplane import ControlPlane
+from testbed.deadline import wait_until
 from testbed.identity import Identity, Rule, apply_identity
 from testbed.port import LOOPBACK, find_free_port
 from testbed.process import Process, start_process
@@ -24,6 +26,13 @@ NAMESPACE = "egress-system"
 ACCOUNT = "egress-operator"
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 8.0
+IDLE_TIMEOUT_S = 20.0
+IDLE_S = 0.3
+"""How long an operator must be idle: what was written last may be on its way to it."""
+PREFIX = "egress_operator_"
+PENDING = frozenset({f"{PREFIX}queue_{name}" for name in ("depth", "busy", "waiting")})
+"""Gauges of the keys in its queues: those to be worked on now, and those that wait for a time."""
+DONE = frozenset({f"{PREFIX}reconcile_total", f"{PREFIX}writes_total"})
 
 
 class Command(StrEnum):
@@ -81,6 +90,24 @@ class Operator(Stoppable):
                 return float(entry.rpartition(" ")[2])
         return 0.0
 
+    def wait_heard(self, resource: str, since: float) -> None:
+        """Wait until its watch of a resource (a plural) has heard something since a Unix time."""
+        line = f'{PREFIX}watch_last_event_timestamp_seconds{{resource="{resource}"}}'
+        wait_until(
+            lambda: self.metric(line) > since,
+            IDLE_TIMEOUT_S,
+            f"the operator hears nothing of {resource}",
+        )
+
+    def wait_idle(self, timeout_s: float = IDLE_TIMEOUT_S) -> None:
+        """Wait until it has nothing to do, neither now nor after a wait.
+
+        What it has not seen yet is nothing to it. Wait for a sign of that before: a generation that
+        it has observed, or `wait_heard`.
+        """
+        idleness = Idleness()
+        wait_until(lambda: idleness.look(self), timeout_s, "the operator does not become idle")
+
     def health(self) -> int:
         """Ask /healthz for its code."""
         return get_http(self.health_port, "/healthz")[0]
@@ -107,6 +134,47 @@ class Operator(Stoppable):
     def resume(self) -> None:
         """SIGCONT."""
         self.process.send(signal.SIGCONT)
+
+
+class Idleness:
+    """For how long one operator has had nothing to do, by its metrics: look again and again."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, float] | None = None
+        self._since = 0.0
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._seen = None
+
+    def look(self, operator: Operator) -> bool:
+        """Whether it has been idle for IDLE_S, and has done nothing meanwhile.
+
+        Raises OSError when it does not answer.
+        """
+        values = read_values(operator.metrics())
+        assert {name for name, _ in values} >= PENDING, (
+            "the operator does not tell what it has to do"
+        )
+        seen = operator.pid, sum_values(values, DONE)
+        now = time.monotonic()
+        if sum_values(values, PENDING) or seen != self._seen:
+            self._since = now
+        self._seen = seen
+        return now - self._since >= IDLE_S
+
+
+def read_values(metrics: str) -> list[tuple[str, float]]:
+    """Read the name and the value of each line of /metrics; labels are left out. Pure."""
+    lines = (line for line in metrics.splitlines() if line and not line.startswith("#"))
+    return [
+        (line.partition(" ")[0].partition("{")[0], float(line.rpartition(" ")[2])) for line in lines
+    ]
+
+
+def sum_values(values: Iterable[tuple[str, float]], names: Container[str]) -> float:
+    """Add the values of some names up. Pure."""
+    return sum(value for name, value in values if name in names)
 
 
 def build_identity(option: OperatorOption | None = None) -> Identity:
