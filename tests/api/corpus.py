@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.api.crd import GATEWAY, POLICY, Resource
 from egress_operator.api.model import Model
 from egress_operator.diagnostic import Diagnostic
+from testbed.document import load_document
 
 ROOT = Path(__file__).resolve().parents[1] / "corpus"
 Document = Any
@@ -49,7 +48,7 @@ def check(
 
 
 def load(file: Path) -> Document:
-    return yaml.safe_load(file.read_text("utf-8"))
+    return load_document(file.read_text("utf-8"))
 
 
 def load_pairs() -> list[Pair]:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from egress_operator.cli.main import run
 from egress_operator.cli.option import COMPILE_OPTIONS
 from egress_operator.compiler.name import is_our_name
 from egress_operator.compiler.reference import NOT_READY
+from testbed.document import load_documents
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.parent for path in GOLDEN.glob("*/*/input.yaml"))
@@ -38,7 +38,7 @@ def strip(obj: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documents = list(yaml.safe_load_all((case / "input.yaml").read_text()))
+    documents = load_documents((case / "input.yaml").read_text())
     settings = [found for found in documents if found["kind"] == "Settings"]
     texts = (case / "input.yaml").read_text().split("\n---\n")
     path = tmp_path / "input.yaml"
@@ -49,8 +49,8 @@ def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     out, err = capsys.readouterr()
     if not any(is_our_name(found["metadata"]["name"]) for found in documents if is_istio(found)):
-        rendered = [strip(obj) for obj in yaml.safe_load_all(out)]
-        expected = [strip(obj) for obj in yaml.safe_load_all((case / "objects.yaml").read_text())]
+        rendered = [strip(obj) for obj in load_documents(out)]
+        expected = [strip(obj) for obj in load_documents((case / "objects.yaml").read_text())]
         assert rendered == expected
     lines = (case / "diagnostics.txt").read_text().splitlines()
     for line in lines:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from egress_operator.api.crd import LOWEST_KUBERNETES
 from egress_operator.runtime.permission import PERMISSIONS
@@ -21,6 +20,7 @@ from testbed.chart import (
     render_chart,
     render_notes,
 )
+from testbed.document import load_document
 
 Object = dict[str, Any]
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 VALUES = (CHART / "values.yaml").read_text()
 INSTALL = (ROOT / "docs" / "operate" / "install.md").read_text()
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-CASES = {path.name: yaml.safe_load(path.read_text()) for path in sorted(CHART.glob("ci/*.yaml"))}
+CASES = {path.name: load_document(path.read_text()) for path in sorted(CHART.glob("ci/*.yaml"))}
 ALL_CASES = {"default": {}, **CASES}
 OUTSIDE_THE_CHART = {"metrics-port", "health-port", "kubeconfig", "context"}
 """Options that a pod has no use for; the ports are named in probes and Service."""
@@ -140,7 +140,7 @@ def test_schema_and_values_have_the_same_keys() -> None:
             if "properties" in inner:
                 walk(inner, values[key], f"{path}.{key}")
 
-    walk(SCHEMA, yaml.safe_load(VALUES), "")
+    walk(SCHEMA, load_document(VALUES), "")
 
 
 def test_every_value_has_a_comment() -> None:
@@ -396,7 +396,7 @@ def test_releases_in_two_namespaces_do_not_share_cluster_roles() -> None:
 
 
 def test_crds_of_the_chart_are_those_of_crds() -> None:
-    sources = [yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("crds/*.yaml"))]
+    sources = [load_document(path.read_text()) for path in sorted(ROOT.glob("crds/*.yaml"))]
     found = [o for o in render_chart() if o["kind"] == "CustomResourceDefinition"]
     assert sources
     assert [o["metadata"]["name"] for o in found] == [o["metadata"]["name"] for o in sources]
@@ -436,7 +436,7 @@ def test_notes_warn_of_what_was_chosen() -> None:
 
 
 def test_version_is_the_project_s() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    chart = load_document((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert chart["version"] == chart["appVersion"] == project["version"]
     assert chart["description"] == project["description"]
@@ -445,12 +445,12 @@ def test_version_is_the_project_s() -> None:
 
 
 def test_annotations_for_the_hub_name_our_crds() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    chart = load_document((CHART / "Chart.yaml").read_text())
     listed = {
         (entry["name"], entry["kind"], entry["version"])
-        for entry in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
+        for entry in load_document(chart["annotations"]["artifacthub.io/crds"])
     }
-    crds = [yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("crds/*.yaml"))]
+    crds = [load_document(path.read_text()) for path in sorted(ROOT.glob("crds/*.yaml"))]
     assert listed == {
         (crd["metadata"]["name"], crd["spec"]["names"]["kind"], version["name"])
         for crd in crds

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from delivery.generate import ROOT, build_files, find_stale, main
 from delivery.manifest import build_deploy
 from testbed.chart import render_chart
+from testbed.document import load_document, load_documents
 
 Object = dict[str, Any]
 DEPLOY = ROOT / "deploy"
 
 
 def _load(path: Path) -> list[Object]:
-    return list(yaml.safe_load_all(path.read_text()))
+    return load_documents(path.read_text())
 
 
 def _identity(item: Object) -> tuple[str, str, str]:
@@ -55,7 +55,7 @@ def test_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_one_file_holds_what_the_base_holds() -> None:
-    kustomization = yaml.safe_load((DEPLOY / "base" / "kustomization.yaml").read_text())
+    kustomization = load_document((DEPLOY / "base" / "kustomization.yaml").read_text())
     base = [item for name in kustomization["resources"] for item in _load(DEPLOY / "base" / name)]
     assert base == _load(DEPLOY / "install.yaml")
     present = {path.name for path in (DEPLOY / "base").iterdir()} - {"kustomization.yaml"}
@@ -112,7 +112,7 @@ def test_kustomize_makes_the_same() -> None:
         timeout=60,
         check=True,
     )
-    made = {_identity(item): item for item in yaml.safe_load_all(done.stdout)}
+    made = {_identity(item): item for item in load_documents(done.stdout)}
     assert made == {_identity(item): item for item in _load(DEPLOY / "install.yaml")}
 
 

@@ -19,6 +19,7 @@ from egress_operator.compiler.verdict import build_findings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
 from egress_operator.status.report import compute_status
+from testbed.document import load_documents
 
 ROOT = Path(__file__).parent
 NOW = "2026-11-21T12:00:00Z"
@@ -78,7 +79,7 @@ def read_case(directory: Path) -> Case:
     istio: list[Object] = []
     options: Object = {}
     text = (directory / "input.yaml").read_text()
-    for document in yaml.safe_load_all(text):
+    for document in load_documents(text):
         match document["kind"]:
             case "EgressPolicy":
                 policies.append(document)

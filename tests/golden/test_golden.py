@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from egress_operator.compiler.name import build_group_name, is_our_name
 from egress_operator.compiler.object import (
@@ -33,6 +32,7 @@ from egress_operator.status.destination import RowState
 from egress_operator.status.gateway import GatewayType
 from egress_operator.status.lint import lint_status
 from golden.case import OUTPUTS, ROOT, Result, build_inputs, find_cases, read_case, run_case
+from testbed.document import load_document
 
 CASES = find_cases()
 
@@ -225,7 +225,7 @@ def _gateway_statuses() -> Iterator[dict[str, Any]]:
 
 def _all_statuses() -> Iterator[tuple[str, dict[str, Any]]]:
     for directory in CASES:
-        yield from yaml.safe_load((directory / "status.yaml").read_text()).items()
+        yield from load_document((directory / "status.yaml").read_text()).items()
 
 
 def test_every_code_is_shown() -> None:

@@ -21,6 +21,8 @@ CHART = Path(__file__).parents[2] / "charts" / "egress-operator"
 RELEASE = "egress-operator"
 NAMESPACE = "egress-system"
 TIMEOUT_S = 60
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""As `document.py` has it; this module also runs alone, as a child process."""
 
 
 class ChartError(Exception):
@@ -39,7 +41,7 @@ def render_chart(
     Raises ChartError when the schema or a template refuses the values.
     """
     text = _ask("render", values, release, namespace, chart)["manifest"]
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, _LOADER) if document]
 
 
 def render_notes(values: Mapping[str, Any] | None = None) -> str:

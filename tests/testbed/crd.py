@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from testbed.client import NOT_FOUND, ApiError, Client, Object
 from testbed.deadline import wait_until
+from testbed.document import load_documents
 from testbed.program import find_file
 
 GROUP_VERSION = "apiextensions.k8s.io/v1"
@@ -23,9 +22,10 @@ def load_all_crds() -> list[Object]:
     return [*load_istio_crds(), *load_our_crds()]
 
 
-def load_istio_crds() -> list[Object]:
-    """Istio's definitions, as released. Raises MissingProgramError."""
-    return load_crds([find_file("istio-crds.yaml")])
+def load_istio_crds(*kinds: str) -> list[Object]:
+    """Istio's definitions, as released: of these kinds, or all. Raises MissingProgramError."""
+    definitions = load_crds([find_file("istio-crds.yaml")])
+    return [item for item in definitions if not kinds or item["spec"]["names"]["kind"] in kinds]
 
 
 def load_our_crds() -> list[Object]:
@@ -35,8 +35,7 @@ def load_our_crds() -> list[Object]:
 
 def load_crds(files: Iterable[Path]) -> list[Object]:
     """All documents of the files that are definitions."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    documents = (item for file in files for item in yaml.load_all(file.read_text(), loader))
+    documents = (item for file in files for item in load_documents(file.read_text()))
     return [item for item in documents if item and item["kind"] == KIND]
 
 
