@@ -1,13 +1,20 @@
 """The API server's verdict on a policy or a gateway."""
 
+import re
 from dataclasses import dataclass
 
-from api.corpus import Document, find_resource
+from api.corpus import Document, Pair, check, find_resource
 from egress_operator.api.crd import Resource
 from egress_operator.api.policy import API_VERSION
 from testbed.client import ApiError, Client
 
 REFUSED = (400, 422)
+SPOKEN_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
+"""Rules that the schema or the server itself refuses, in its own words: the field is asserted.
+All others are CEL and name themselves."""
+
+WORDLESS = {"EG007"}
+"""The server cannot read a foreign kind or version at all, so it names no field of ours."""
 
 
 @dataclass(frozen=True)
@@ -34,3 +41,13 @@ def ask(client: Client, document: Document, resource: Resource | None = None) ->
             raise
         return Verdict(accepted=False, message=error.message)
     return Verdict(accepted=True)
+
+
+def assert_named(pair: Pair, verdict: Verdict) -> None:
+    """Assert that the server refused the pair's invalid object, and named its rule or its field."""
+    assert not verdict.accepted
+    if pair.code not in SPOKEN_BY_SERVER:
+        assert set(re.findall(r"EG\d{3}(?=: )", verdict.message)) == {pair.code}, verdict.message
+    elif pair.code not in WORDLESS:
+        _, diagnostics = check(pair.invalid, pair.resource)
+        assert diagnostics[0].path in verdict.message, verdict.message

@@ -6,7 +6,7 @@ from delivery.attack import GATEWAY_API, ISTIO, PLACES, TENANT, build_object, bu
 from testbed.chart import NAMESPACE, RELEASE, render_chart
 from testbed.client import ApiError, Client
 from testbed.controlplane import ControlPlane
-from testbed.crd import install_crds, load_all_crds
+from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
 from testbed.identity import Identity, apply_identity, request_token
 
@@ -49,8 +49,10 @@ def build_gateway(authorization: str) -> Object:
 
 
 def install(plane: ControlPlane) -> None:
-    """Install the kinds, the accounts and the policies; returns when these are in force."""
-    install_crds(plane.admin, load_all_crds())
+    """Install the accounts and the policies; returns when these are in force.
+
+    The kinds are there from the start, so that the garbage collector and admission know them.
+    """
     for name in ("shop", "istio-egress"):
         plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for identity in (TENANT_USER, OPERATOR):
@@ -61,10 +63,10 @@ def install(plane: ControlPlane) -> None:
     wait_until(lambda: find_refusal(plane.admin, attempt), TIMEOUT_S, "the policy is not in force")
 
 
-def install_routes(plane: ControlPlane) -> None:
-    """Install kinds of the Gateway API that take everything: only our policy judges."""
-    kinds = [kind for version, kind in PLACES if version == GATEWAY_API]
-    install_crds(plane.admin, [_build_route_crd(kind) for kind in kinds])
+def build_definitions() -> list[Object]:
+    """Make all kinds, and those of the Gateway API, which take everything: our policy judges."""
+    routes = [kind for version, kind in PLACES if version == GATEWAY_API]
+    return [*load_all_crds(), *map(_build_route_crd, routes)]
 
 
 def login(plane: ControlPlane, identity: Identity) -> Client:

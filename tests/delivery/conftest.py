@@ -10,10 +10,10 @@ from delivery.admission import (
     TENANT_USER,
     TIMEOUT_S,
     Object,
+    build_definitions,
     build_gateway,
     find_refusal,
     install,
-    install_routes,
     login,
 )
 from testbed.client import Client
@@ -23,8 +23,7 @@ from testbed.deadline import wait_until
 
 @pytest.fixture(scope="session")
 def guarded(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips without them
-    with start_control_plane(ControlPlaneOption()) as plane:
-        install_routes(plane)
+    with start_control_plane(ControlPlaneOption(definitions=build_definitions())) as plane:
         install(plane)
         yield plane
 

@@ -6,27 +6,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from delivery.admission import (
     EXPORTED,
-    EXPORTS,
     RESERVED,
     TENANT_USER,
-    TIMEOUT_S,
     Object,
-    build_gateway,
     build_policies,
     find_passing,
-    find_refusal,
     find_refusals,
-    install,
 )
 from delivery.attack import BEHIND, ISTIO, PLACES, TENANT, build_object, build_service_entry
-from egress_operator.api.crd import LOWEST_KUBERNETES
 from testbed.client import ApiError, Client
-from testbed.controlplane import CONTROLLER_MANAGER, ControlPlane, ControlPlaneOption
+from testbed.controlplane import CONTROLLER_MANAGER, ControlPlane
 from testbed.deadline import wait_until
+from testbed.document import load_documents
 from testbed.port import LOOPBACK, find_free_port, is_open
 from testbed.process import start_process
 from testbed.program import find_program
@@ -89,7 +83,7 @@ def test_operator_may_write_all_of_it(operator: Client, managed: Object) -> None
 
 
 def _read(path: Path) -> list[Object]:
-    items = [item for item in yaml.safe_load_all(path.read_text()) if item]
+    items = [item for item in load_documents(path.read_text()) if item]
     for item in items:
         item["metadata"].pop("ownerReferences", None)
         item["metadata"]["namespace"] = TENANT_USER.namespace
@@ -330,19 +324,3 @@ def test_type_checker_sees_a_wrong_field(typed: Typed) -> None:
 def test_policies_as_shipped_raise_no_warning(typed: Typed) -> None:
     policies = [item for item in build_policies() if "matchConstraints" in item["spec"]]
     assert [typed(policy) for policy in policies] == [[], []]
-
-
-def test_oldest_supported_version_takes_and_obeys_them(
-    fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
-) -> None:
-    flags = (f"--emulated-version={LOWEST_KUBERNETES}",)
-    plane = fresh_control_plane(ControlPlaneOption(controller_manager=False, apiserver_flags=flags))
-    install(plane)
-    for version, kind in PLACES:
-        if version == ISTIO:
-            place = next(iter(PLACES[version, kind].values()))
-            words = find_refusal(plane.admin, build_object(version, kind, place(TENANT)))
-            assert f"'{RESERVED}'" in words, kind
-    plane.admin.create(build_gateway("Managed"))
-    wait_until(lambda: find_refusal(plane.admin, EXPORTED), TIMEOUT_S, "the gateway has no effect")
-    assert f"'{EXPORTS}'" in find_refusal(plane.admin, EXPORTED)

@@ -1,0 +1,58 @@
+"""The lowest Kubernetes that we support judges as the newest one does, emulated by its API server.
+
+One API server takes the whole corpus and the admission policies.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.corpus import load_pairs, load_samples
+from api.server import Verdict, ask, assert_named
+from delivery.admission import (
+    EXPORTED,
+    EXPORTS,
+    RESERVED,
+    TIMEOUT_S,
+    build_gateway,
+    find_refusal,
+    install,
+)
+from delivery.attack import ISTIO, PLACES, TENANT, build_object
+from egress_operator.api.crd import LOWEST_KUBERNETES
+from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
+from testbed.crd import load_all_crds
+from testbed.deadline import wait_until
+
+
+@pytest.fixture(scope="module")
+def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips without them
+    option = ControlPlaneOption(
+        controller_manager=False,
+        definitions=load_all_crds(),
+        apiserver_flags=[f"--emulated-version={LOWEST_KUBERNETES}"],
+    )
+    with start_control_plane(option) as running:
+        version = running.admin.request("GET", "/version")
+        assert f"{version['emulationMajor']}.{version['emulationMinor']}" == LOWEST_KUBERNETES
+        yield running
+
+
+def test_it_gives_the_same_verdicts(plane: ControlPlane) -> None:
+    pairs = load_pairs()
+    for document in [pair.valid for pair in pairs] + list(load_samples().values()):
+        assert ask(plane.admin, document) == Verdict(accepted=True)
+    for pair in pairs:
+        assert_named(pair, ask(plane.admin, pair.invalid, pair.resource))
+
+
+def test_it_takes_and_obeys_the_admission_policies(plane: ControlPlane) -> None:
+    install(plane)
+    for version, kind in PLACES:
+        if version == ISTIO:
+            place = next(iter(PLACES[version, kind].values()))
+            words = find_refusal(plane.admin, build_object(version, kind, place(TENANT)))
+            assert f"'{RESERVED}'" in words, kind
+    plane.admin.create(build_gateway("Managed"))
+    wait_until(lambda: find_refusal(plane.admin, EXPORTED), TIMEOUT_S, "the gateway has no effect")
+    assert f"'{EXPORTS}'" in find_refusal(plane.admin, EXPORTED)
