@@ -32,9 +32,16 @@ def installed_kind(control_plane: ControlPlane) -> Iterator[Kind]:
 
 
 @pytest.fixture
-def kind(installed_kind: Kind, namespace: str) -> Kind:
-    """Give the installed kind and a namespace of the test's own."""
-    return Kind(installed_kind.resource, namespace)
+def kind(installed_kind: Kind, control_plane: ControlPlane) -> Iterator[Kind]:
+    """Give the installed kind and a namespace of the test's own.
+
+    It is emptied afterwards and stays: the deletion of a namespace asks for every kind there is.
+    """
+    admin, name = control_plane.admin, f"t-{secrets.token_hex(5)}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    kind = Kind(installed_kind.resource, name)
+    yield kind
+    kind.clear(admin)
 
 
 @pytest.fixture

@@ -136,6 +136,10 @@ class Kind:
     def delete(self, admin: Client, name: str) -> None:
         admin.delete(f"{self.resource.group}/v1", "Thing", name, self.namespace)
 
+    def clear(self, admin: Client) -> None:
+        """Delete all objects of the namespace."""
+        admin.delete_all(f"{self.resource.group}/v1", "Thing", self.namespace)
+
     def install(self, admin: Client) -> None:
         """Create the CRD and wait until the API server serves it."""
         install_crds(admin, [self.crd])
