@@ -6,6 +6,7 @@ What must hold between any two writes is checked by `Watch`.
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
     from egress_operator.compiler.object import Owner
     from egress_operator.compiler.plan import Plan
 
-SLOW = settings(
-    deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+FEW = settings(
+    deadline=None,
+    max_examples=50,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
+MANY = settings(FEW, max_examples=500)
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},
     "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},
@@ -145,9 +150,22 @@ def finish(watch: Watch, zone: Zone) -> None:
     assert settle(watch, zone) == []
 
 
-@SLOW
+@FEW
 @given(st.data())
 def test_any_history_converges_and_breaks_nothing(data: st.DataObject) -> None:
+    check_history(data)
+
+
+@pytest.mark.long("campaign")
+@pytest.mark.timeout(400)
+@MANY
+@given(st.data())
+def test_any_of_many_histories_converges_and_breaks_nothing(data: st.DataObject) -> None:
+    check_history(data)
+
+
+def check_history(data: st.DataObject) -> None:
+    """Edit, crash, delete and let time pass in any order; then all is as planned."""
     watch = Watch(World())
     scoped = data.draw(st.booleans())
     known: set[Owner] = set()
@@ -167,10 +185,22 @@ def test_any_history_converges_and_breaks_nothing(data: st.DataObject) -> None:
     finish(watch, zone)
 
 
-@SLOW
+@FEW
 @given(st.data())
 def test_any_mixture_of_objects_converges(data: st.DataObject) -> None:
-    """Some objects of several states, just after a start; and then nothing is left to do."""
+    check_mixture(data)
+
+
+@pytest.mark.long("campaign")
+@pytest.mark.timeout(400)
+@MANY
+@given(st.data())
+def test_any_of_many_mixtures_of_objects_converges(data: st.DataObject) -> None:
+    check_mixture(data)
+
+
+def check_mixture(data: st.DataObject) -> None:
+    """Start with some objects of several states; converge, and then nothing is left to do."""
     world = World()
     scoped = data.draw(st.booleans())
     owners: set[Owner] = set()
@@ -197,7 +227,7 @@ def list_specs(plans: "list[Plan]", part: str) -> dict[str, list[tuple[Any, ...]
     }
 
 
-@SLOW
+@FEW
 @given(st.data(), st.randoms())
 def test_neither_order_nor_what_others_want_matters(
     data: st.DataObject,
