@@ -69,6 +69,7 @@ def test_context_holds_nothing_but_what_is_copied() -> None:
     assert allowed_names((ROOT / ".dockerignore").read_text()) == copied
 
 
+@pytest.mark.long("image")
 @pytest.mark.timeout(300)
 def test_first_stage_makes_an_environment_that_runs(tmp_path: Path) -> None:
     run_stage(STAGES[0], ROOT, tmp_path)

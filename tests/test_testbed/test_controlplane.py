@@ -15,6 +15,8 @@ from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.deadline import wait_until
 from testbed.identity import Identity, apply_identity
 
+pytestmark = pytest.mark.long("testbed")
+
 TIMEOUT_S = 30
 
 Start = Callable[[ControlPlaneOption], ControlPlane]

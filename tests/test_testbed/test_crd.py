@@ -4,10 +4,14 @@ import copy
 import time
 from collections.abc import Callable
 
+import pytest
+
 from testbed.client import Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import load_our_crds, remove_crds
 from testbed.deadline import wait_until
+
+pytestmark = pytest.mark.long("testbed")
 
 ROUNDS = 30
 PAUSES_S = (0.0, 0.02, 0.1, 0.5)

@@ -6,6 +6,8 @@ from testbed.client import ApiError, Object
 from testbed.controlplane import ControlPlane
 from testbed.istiod import Istiod, Rejections, parse_rejections, start_istiod
 
+pytestmark = pytest.mark.long("testbed")
+
 
 def build_service_entry(namespace: str, **more: object) -> Object:
     return {
