@@ -1,6 +1,7 @@
 """A burst of random, repeatable operations on policies, with other people's objects beside them."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,9 +47,12 @@ class Burst:
         weights = {self.create: 5, self.edit: 9, self.delete: 2, self.recreate: 2, self.drift: 1}
         if away:
             weights |= {self.delete: 7, self.recreate: 5, self.drift: 2}
-        choice = self.rng.choices([*weights], [*weights.values()])[0]
+        self.do(self.rng.choices([*weights], [*weights.values()])[0], away=away)
+
+    def do(self, operation: Callable[[], None], *, away: bool = False) -> None:
+        """Do this operation, and count it."""
         before = len(self.policies)
-        choice()
+        operation()
         self.count += 1
         self.deleted_while_away += away and len(self.policies) < before
 

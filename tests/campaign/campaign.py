@@ -1,6 +1,5 @@
 """The operator's lives during a burst: started, killed at a random point, started again."""
 
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from testbed.client import TOO_MANY_REQUESTS, ApiError, ConnectError
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
+from testbed.seed import build_rng
 
 from .burst import Burst, place_squatters
 from .convergence import check_convergence
@@ -19,7 +19,8 @@ from .history import CHILDREN, POLICY, Change, History, Key
 from .invariant import check_orphan, count_writes, find_breaches
 
 CONVERGE_S = 90.0
-QUIET_S = 10.0
+QUIET_S = 2.0
+"""How long nothing may be written by an operator that has nothing to do."""
 READY_S = 30.0
 LIFE_S = 8.0
 """A life ends after so long even where its point was not reached."""
@@ -39,7 +40,7 @@ class Campaign:
 
     plane: ControlPlane
     history: History
-    seed: int
+    seed: str
     operator: Operator | None = None
     faults: int = 0
     outages: int = 0
@@ -51,8 +52,8 @@ class Campaign:
     squatters: dict[Key, dict[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)  # noqa: S311 - a seed that repeats the run
-        self.burst = Burst(self.plane.admin, random.Random(self.seed + 1))  # noqa: S311 - the same
+        self.rng = build_rng("kills", self.seed)
+        self.burst = Burst(self.plane.admin, build_rng("burst", self.seed))
         self.squatters = place_squatters(self.plane.admin)
 
     def live_and_die(self) -> None:
@@ -119,6 +120,11 @@ class Campaign:
         self.operator = None
         self.faults += 1
 
+    def delete_while_away(self) -> None:
+        """Delete a policy while no operator runs: in a few lives chance may not have done it."""
+        assert self.operator is None
+        self.burst.do(self.burst.delete, away=True)
+
     def operate(self, *, away: bool = False) -> None:
         """Do one operation of the burst; one that the API server does not answer is lost."""
         with suppress(ConnectError):
@@ -170,8 +176,10 @@ class Campaign:
                 return None
             raise
 
-    def count_quiet_writes(self) -> list[str]:
-        """List the operator's writes in a while after all is done, its events left out."""
+    def list_quiet_writes(self) -> list[str]:
+        """List the operator's writes in a while after it has become idle, its events left out."""
+        assert self.operator is not None
+        self.operator.wait_idle()
         mark = self.plane.audit.position()
         time.sleep(QUIET_S)
         return [

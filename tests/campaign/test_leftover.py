@@ -6,10 +6,11 @@ import pytest
 
 from reconcile.world import HTTP, World, hosts
 from testbed.controlplane import ControlPlane, ControlPlaneOption
-from testbed.crd import load_all_crds
+from testbed.crd import load_istio_crds, load_our_crds
 from testbed.operator import start_operator
 
 from .collector import wait_for_collector
+from .history import CHILDREN
 
 DELETED_S = 60.0
 """The operator looks every 20 s and deletes what it finds twice."""
@@ -22,7 +23,7 @@ def plane(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
 ) -> ControlPlane:
     """Start a control plane whose API server may be killed."""
-    definitions = load_all_crds()
+    definitions = [*load_istio_crds(*CHILDREN), *load_our_crds()]
     return fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
 
 
