@@ -449,11 +449,11 @@ def test_interrupt_is_one_line() -> None:
             # taken only once it reads.
             process.stdin.write(b"# comment\n" * 50_000)
             process.stdin.flush()
-            for _ in range(10):
+            for _ in range(TIME_LIMIT_S):
                 # One that comes between two reads is noticed only after the next one.
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(TIME_LIMIT_S / 10)
+                    process.wait(1)
                     break
             assert process.poll() == 130
             assert process.stderr.read().strip() == b"egressctl: interrupted"
