@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -26,21 +27,25 @@ from testbed.operator import Operator, OperatorOption, build_identity, start_ope
 
 from .world import ENTRY, World, hosts
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 WATCHES = 5
 """Of kopf: policies, namespaces, our CRD; of ours: two kinds of Istio."""
 LOOK_S = 2.0
 """What a list takes at least, where it is held up."""
 
 
-@pytest.fixture
-async def proxy(control_plane: ControlPlane) -> AsyncIterator[FaultProxy]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_proxy(control_plane: ControlPlane) -> AsyncIterator[FaultProxy]:
     """Put a proxy between the operator and the API server."""
     async with FaultProxy(control_plane.url, control_plane.ca_file) as running:
         yield running
 
 
-@pytest.fixture
-async def behind_proxy(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncIterator[Operator]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_operator(
+    control_plane: ControlPlane, running_proxy: FaultProxy
+) -> AsyncIterator[Operator]:
     """Start an operator that reaches the API server through the proxy."""
     identity = build_identity(OperatorOption(account="behind-proxy"))
 
@@ -48,7 +53,7 @@ async def behind_proxy(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncI
         apply_identity(control_plane.admin, identity)
         token = request_token(control_plane.admin, identity.namespace, identity.name)
         file = control_plane.directory / "behind-proxy.kubeconfig"
-        write_kubeconfig(file, proxy.url, control_plane.ca_file, identity.name, token)
+        write_kubeconfig(file, running_proxy.url, control_plane.ca_file, identity.name, token)
         settings = {"EGRESS_KUBECONFIG": str(file)}
         return start_operator(
             control_plane, OperatorOption(settings=settings, account="behind-proxy")
@@ -59,6 +64,24 @@ async def behind_proxy(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncI
     code = await asyncio.to_thread(operator.stop)
     log = operator.log.read_text()
     assert code == 0, f"ended with {code}; the end of its log:\n{log[-6000:]}"
+
+
+@pytest.fixture
+def proxy(running_proxy: FaultProxy) -> FaultProxy:
+    """Give the proxy, with no fault and nothing counted."""
+    running_proxy.clear()
+    running_proxy.hit.clear()
+    return running_proxy
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def behind_proxy(running_operator: Operator, proxy: FaultProxy) -> AsyncIterator[Operator]:
+    """Give the operator, with nothing to do any more; it logs no traceback meanwhile."""
+    await asyncio.to_thread(running_operator.wait_idle)
+    begin = len(running_operator.log.read_text())
+    yield running_operator
+    proxy.clear()
+    log = running_operator.log.read_text()[begin:]
     assert "Traceback" not in log, log[-6000:]
 
 
@@ -108,7 +131,7 @@ async def test_a_broken_watch_is_begun_again(
     """The first two end kopf; it is started again in the same process."""
     world = World(control_plane, namespace, behind_proxy.user)
     await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments")
+    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
     pid = behind_proxy.pid
     proxy.inject(fault, Call.WATCH, times=WATCHES)
     proxy.cut()
@@ -129,7 +152,7 @@ async def test_a_policy_that_goes_during_a_look_at_it_stays_gone(
     """Its objects are taken away first; the watch tells of the policy while a list is asked for."""
     world = World(control_plane, namespace, behind_proxy.user)
     await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments")
+    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
     entry = await asyncio.to_thread(world.get_entry, "a.example.com")
     mark = await asyncio.to_thread(world.mark)
     proxy.inject(Delay(LOOK_S), Call.LIST, times=-1)
