@@ -28,7 +28,12 @@ FIRST = (
     "test_steady.py",
     "test_kill.py",
     "test_crd.py",
-    "test_image.py",
+    "test_restart.py",
+    "test_missing_kind.py",
+    "test_install.py",
+    "test_chart.py",
+    "test_process.py",
+    "test_leftover.py",
 )
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "pilot-discovery")
 
