@@ -3,14 +3,14 @@
 import uuid
 from typing import Any
 
-from reconcile.world import COLLECTED_S, ENTRY, ROUTE, World
+from reconcile.tenant import COLLECTED_S, ENTRY, ROUTE, TenantNamespace
 from testbed.deadline import wait_until
 
 from .evidence import API_VERSIONS
 from .history import POLICY
 
 
-def wait_for_collector(world: World) -> None:
+def wait_for_collector(tenant: TenantNamespace) -> None:
     """Wait until the garbage collector knows all objects that there are.
 
     What it has not seen it does not take from its owner, and deletes later. It sees the objects of
@@ -28,11 +28,11 @@ def wait_for_collector(world: World) -> None:
         ROUTE: {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}]}]},
     }
     for (api_version, kind), spec in specs.items():
-        metadata = {"name": "last", "namespace": world.namespace, "ownerReferences": [owner]}
+        metadata = {"name": "last", "namespace": tenant.namespace, "ownerReferences": [owner]}
         item = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
-        world.client.create(item)
+        tenant.client.create(item)
     wait_until(
-        lambda: all(item["metadata"]["name"] != "last" for item in world.objects()),
+        lambda: all(item["metadata"]["name"] != "last" for item in tenant.objects()),
         COLLECTED_S,
         "nothing is collected",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from egress_operator.compiler.object import HOST_ANNOTATION, POLICIES_ANNOTATION
-from reconcile.world import ENTRY, ROUTE, World
+from reconcile.tenant import ENTRY, ROUTE, TenantNamespace
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -79,27 +79,27 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def world(control_plane: ControlPlane, namespace: str, operator: Operator) -> World:
-    return World(control_plane, namespace, operator.user)
+def tenant(control_plane: ControlPlane, namespace: str, operator: Operator) -> TenantNamespace:
+    return TenantNamespace(control_plane, namespace, operator.user)
 
 
-def find_differences(world: World) -> list[str]:
+def find_differences(tenant: TenantNamespace) -> list[str]:
     """Compare everything in the namespace with the plan of its policies."""
-    client = world.client
+    client = tenant.client
     items = [
         {"apiVersion": version, "kind": kind, **item}
         for kind, version in API_VERSIONS.items()
-        for item in client.list_objects(version, kind, world.namespace)
+        for item in client.list_objects(version, kind, tenant.namespace)
     ]
     names = frozenset(item["metadata"]["name"] for item in client.list_objects("v1", "Namespace"))
     evidence = Evidence(objects={read_key(item): item for item in items}, namespaces=names)
     return list(check_convergence(evidence))
 
 
-def find_uids(world: World) -> dict[tuple[str, str], str]:
+def find_uids(tenant: TenantNamespace) -> dict[tuple[str, str], str]:
     return {
         (item["kind"], item["metadata"]["name"]): item["metadata"]["uid"]
-        for item in world.objects()
+        for item in tenant.objects()
     }
 
 
@@ -107,32 +107,32 @@ def find_uids(world: World) -> dict[tuple[str, str], str]:
     ("before", "after", "writes"), [row[1:] for row in EDITS], ids=[row[0] for row in EDITS]
 )
 def test_an_edit_changes_what_it_must_in_place(
-    world: World, before: Object, after: Object, writes: list[str]
+    tenant: TenantNamespace, before: Object, after: Object, writes: list[str]
 ) -> None:
-    world.apply("edited", before)
-    world.wait_ready("edited")
-    uids = find_uids(world)
-    mark = world.mark()
-    world.apply("edited", after)
-    world.wait_ready("edited")
-    world.wait_writes(mark, [*writes, STATUS])
-    assert find_differences(world) == []
-    now = find_uids(world)
+    tenant.apply("edited", before)
+    tenant.wait_ready("edited")
+    uids = find_uids(tenant)
+    mark = tenant.mark()
+    tenant.apply("edited", after)
+    tenant.wait_ready("edited")
+    tenant.wait_writes(mark, [*writes, STATUS])
+    assert find_differences(tenant) == []
+    now = find_uids(tenant)
     assert all(now[key] == uid for key, uid in uids.items() if key in now)
     # And back: the way there and the way back end in the same objects.
-    world.apply("edited", before)
-    world.wait_ready("edited")
-    wait_until(lambda: find_uids(world).keys() == uids.keys(), 15, "the objects are as before")
-    assert find_differences(world) == []
+    tenant.apply("edited", before)
+    tenant.wait_ready("edited")
+    wait_until(lambda: find_uids(tenant).keys() == uids.keys(), 15, "the objects are as before")
+    assert find_differences(tenant) == []
 
 
-def test_a_justification_changes_no_object(world: World) -> None:
-    world.apply("edited", TIMED)
-    world.wait_ready("edited")
-    mark = world.mark()
-    world.client.merge_patch(world.policy("edited"), {"spec": {"justification": "audited"}})
-    world.wait_ready("edited")
-    assert world.writes(mark) == [STATUS]
+def test_a_justification_changes_no_object(tenant: TenantNamespace) -> None:
+    tenant.apply("edited", TIMED)
+    tenant.wait_ready("edited")
+    mark = tenant.mark()
+    tenant.client.merge_patch(tenant.policy("edited"), {"spec": {"justification": "audited"}})
+    tenant.wait_ready("edited")
+    assert tenant.writes(mark) == [STATUS]
 
 
 def tamper_spec(client: Client, item: Object) -> None:
@@ -169,30 +169,30 @@ def add_rule(client: Client, item: Object) -> None:
     ids=lambda function: function.__name__,
 )
 def test_drift_of_either_kind_takes_one_write(
-    world: World, kind: tuple[str, str], tamper: Callable[[Client, Object], None]
+    tenant: TenantNamespace, kind: tuple[str, str], tamper: Callable[[Client, Object], None]
 ) -> None:
-    world.apply("kept", TIMED)
-    world.wait_ready("kept")
-    item = world.client.list_objects(*kind, world.namespace)[0]
+    tenant.apply("kept", TIMED)
+    tenant.wait_ready("kept")
+    item = tenant.client.list_objects(*kind, tenant.namespace)[0]
     item |= {"apiVersion": kind[0], "kind": kind[1]}
-    mark = world.mark()
-    tamper(world.client, item)
-    world.wait_writes(mark, [PATCH_ENTRY if kind == ENTRY else PATCH_ROUTE])
-    assert find_differences(world) == []
+    mark = tenant.mark()
+    tamper(tenant.client, item)
+    tenant.wait_writes(mark, [PATCH_ENTRY if kind == ENTRY else PATCH_ROUTE])
+    assert find_differences(tenant) == []
 
 
 @pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
 def test_an_object_without_its_annotation_is_somebody_elses(
-    world: World, kind: tuple[str, str]
+    tenant: TenantNamespace, kind: tuple[str, str]
 ) -> None:
-    world.apply("kept", TIMED)
-    world.wait_ready("kept")
-    item = world.client.list_objects(*kind, world.namespace)[0]
+    tenant.apply("kept", TIMED)
+    tenant.wait_ready("kept")
+    item = tenant.client.list_objects(*kind, tenant.namespace)[0]
     item |= {"apiVersion": kind[0], "kind": kind[1]}
-    mark = world.mark()
-    world.client.merge_patch(item, {"metadata": {"annotations": {HOST_ANNOTATION: None}}})
-    world.wait_ready("kept", ("False", "Conflicted"))
-    assert world.writes(mark) == [STATUS]
-    world.client.merge_patch(item, {"metadata": {"annotations": {HOST_ANNOTATION: HOST}}})
-    world.wait_ready("kept")
-    assert find_differences(world) == []
+    mark = tenant.mark()
+    tenant.client.merge_patch(item, {"metadata": {"annotations": {HOST_ANNOTATION: None}}})
+    tenant.wait_ready("kept", ("False", "Conflicted"))
+    assert tenant.writes(mark) == [STATUS]
+    tenant.client.merge_patch(item, {"metadata": {"annotations": {HOST_ANNOTATION: HOST}}})
+    tenant.wait_ready("kept")
+    assert find_differences(tenant) == []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reconcile.world import HTTP, World, hosts
+from reconcile.tenant import HTTP, TenantNamespace, hosts
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import load_istio_crds, load_our_crds
 from testbed.operator import start_operator
@@ -31,22 +31,22 @@ def plane(
 def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane) -> None:
     """A policy is made anew under its name while the garbage collector does not watch."""
     with start_operator(plane) as operator:
-        world = World(plane, "default", operator.user)
-        world.apply("renewed", hosts("left.example.com", **TIMED))
-        world.apply("other", hosts("other.example.com", **TIMED))
-        world.wait_ready("renewed")
-        world.wait_ready("other")
-        wait_for_collector(world)
+        tenant = TenantNamespace(plane, "default", operator.user)
+        tenant.apply("renewed", hosts("left.example.com", **TIMED))
+        tenant.apply("other", hosts("other.example.com", **TIMED))
+        tenant.wait_ready("renewed")
+        tenant.wait_ready("other")
+        wait_for_collector(tenant)
         with plane.suspend_controller_manager():
             # Its watch ends with this API server, and the next one cannot tell what it missed.
             plane.restart_apiserver()
-            world.delete("renewed")
-            world.apply("renewed", hosts("new.example.com", **TIMED))
-            world.wait_ready("renewed", timeout_s=60)
-            mark = world.mark()
-        world.wait_hosts("new.example.com", "other.example.com", timeout_s=DELETED_S)
-        assert world.writes(mark) == LEFT
+            tenant.delete("renewed")
+            tenant.apply("renewed", hosts("new.example.com", **TIMED))
+            tenant.wait_ready("renewed", timeout_s=60)
+            mark = tenant.mark()
+        tenant.wait_hosts("new.example.com", "other.example.com", timeout_s=DELETED_S)
+        assert tenant.writes(mark) == LEFT
         # The garbage collector is at work again: it deletes what goes now.
-        world.delete("other")
-        world.wait_hosts("new.example.com", timeout_s=DELETED_S)
-        assert world.writes(mark) == LEFT
+        tenant.delete("other")
+        tenant.wait_hosts("new.example.com", timeout_s=DELETED_S)
+        assert tenant.writes(mark) == LEFT

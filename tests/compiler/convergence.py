@@ -2,51 +2,51 @@
 
 from collections.abc import Iterable
 
+from compiler.fake_cluster import AP, EPSILON
+from compiler.invariant import InvariantChecker
+from compiler.policy_set import PolicySet
 from compiler.snapshot import Snapshot
-from compiler.watch import Watch
-from compiler.world import AP, EPSILON
-from compiler.zone import Zone
 from egress_operator.compiler.group import Group
 from egress_operator.compiler.object import Observed
 from egress_operator.compiler.write import Step, Write
 
 
-def list_steps(watch: Watch) -> list[Step]:
+def list_steps(checker: InvariantChecker) -> list[Step]:
     """Ask for the next step of every group, all from the same state."""
-    world = watch.world
-    observed = world.observe()
+    cluster = checker.cluster
+    observed = cluster.observe()
     steps = []
-    for plan in watch.plans:
-        for group in world.list_groups(plan):
-            step = world.ask(plan, group, observed)
+    for plan in checker.plans:
+        for group in cluster.list_groups(plan):
+            step = cluster.compute_step(plan, group, observed)
             check_withdrawal(observed, group, step)
             steps.append(step)
     return steps
 
 
-def settle(watch: Watch, zone: Zone, limit: int = 40) -> list[Write]:
+def converge(checker: InvariantChecker, policy_set: PolicySet, limit: int = 40) -> list[Write]:
     """Go on to the end with every group in turn; the writes in their order.
 
     What waits for a policy on hold, or for the garbage collector, waits for ever.
     """
-    watch.begin(zone)
-    start = len(watch.writes)
+    checker.begin(policy_set)
+    start = len(checker.writes)
     idle = 0
     while idle < limit:
-        watch.plans = zone.plan(watch.world)
-        steps = list_steps(watch)
+        checker.plans = policy_set.plan(checker.cluster)
+        steps = list_steps(checker)
         writes = [write for step in steps for write in step.writes]
         waits = [step.wait for step in steps if step.wait is not None]
         for write in writes:
-            watch.send(write)
+            checker.send(write)
         idle = 0 if writes else idle + 1
         if not writes and not waits:
-            return watch.writes[start:]
-        watch.pass_time(0.01 if writes else max(EPSILON, min(waits)))
-        assert len(watch.writes) < start + 500, "it does not converge"
-    gone = Snapshot(watch.world, watch.living).find_dead()
-    assert gone or any(plan.held for plan in watch.plans), "it waits for ever"
-    return watch.writes[start:]
+            return checker.writes[start:]
+        checker.pass_time(0.01 if writes else max(EPSILON, min(waits)))
+        assert len(checker.writes) < start + 500, "it does not converge"
+    gone = Snapshot(checker.cluster, checker.living).find_dead()
+    assert gone or any(plan.held for plan in checker.plans), "it waits for ever"
+    return checker.writes[start:]
 
 
 def check_withdrawal(observed: Iterable[Observed], group: Group, step: Step) -> None:

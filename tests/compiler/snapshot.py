@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.world import AP, DR, GW, SE, VS, World
+from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
 from egress_operator.compiler.object import MESH, Kind, ObjectKey, Observed, Owner
 
 
@@ -45,13 +45,13 @@ def find_broken_tenants(needs: Mapping[Need, ObjectKey | None]) -> set[tuple[str
 class Snapshot:
     """What is there now, and what of it is needed."""
 
-    world: World
+    cluster: FakeCluster
     living: set[Owner]
     """Policies and gateways that are there."""
     observed: dict[ObjectKey, Observed] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.observed = {item.key: item for item in self.world.observe() if item.ours}
+        self.observed = {item.key: item for item in self.cluster.observe() if item.ours}
 
     def select(self, kind: Kind) -> list[Observed]:
         """List our objects of a kind."""
@@ -59,7 +59,7 @@ class Snapshot:
 
     def spec(self, item: Observed) -> Mapping[str, Any]:
         """Return the spec of an object."""
-        spec: Mapping[str, Any] = self.world.objects[item.key]["spec"]
+        spec: Mapping[str, Any] = self.cluster.objects[item.key]["spec"]
         return spec
 
     def is_client(self, item: Observed) -> bool:
@@ -114,7 +114,7 @@ class Snapshot:
                 yield GW, ref, self._find_offer(GW, ref)
 
     def _find_sni(self, key: ObjectKey) -> str:
-        (subset,) = self.world.objects[key]["spec"]["subsets"]
+        (subset,) = self.cluster.objects[key]["spec"]["subsets"]
         return str(subset["trafficPolicy"]["tls"]["sni"])
 
     def _find_host(self, host: str) -> ObjectKey | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonpatch import JsonPatchTestFailed, apply_patch
 
-from compiler.world import build_policy
+from compiler.fake_cluster import build_policy
 from egress_operator.compiler.manifest import build_json_patch, build_manifest, is_as_desired
 from egress_operator.compiler.object import Desired, Kind, Owner, Port, digest_spec
 from egress_operator.compiler.observed import build_hand_written, read_observed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.world import build_policy
+from compiler.fake_cluster import build_policy
 from egress_operator.compiler.object import Owner
 from egress_operator.compiler.plan import ClaimState, Memo, Plan, plan_namespace
 from egress_operator.compiler.source import HandWritten, NamespaceInput, PolicySource, Settings

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.zone import build_gateway
+from compiler.policy_set import build_gateway
 from egress_operator.compiler.gateway import Gateway, judge_gateways
 from egress_operator.compiler.object import Kind, ObjectKey, Observed, Port
 from egress_operator.compiler.readiness import Scenery, ServiceFacts, find_unready

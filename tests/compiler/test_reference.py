@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compiler.zone import build_gateway, build_route
+from compiler.policy_set import build_gateway, build_route
 from egress_operator.compiler.gateway import judge_gateways
 from egress_operator.compiler.plan import plan_namespace
 from egress_operator.compiler.reference import build_neighbourhood

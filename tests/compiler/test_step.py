@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compiler.world import SE, SETTLE, VS, World, build_policy, name_writes
+from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, name_writes
 from egress_operator.compiler.manifest import build_manifest
 from egress_operator.compiler.object import ALLOCATE_LABEL, Kind, ObjectKey, Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
@@ -31,44 +31,44 @@ def build_plan(*policies: PolicySource) -> Plan:
     return plan_namespace(NamespaceInput("shop", policies, Settings(dns_capture=True)))
 
 
-def build_world(plan: Plan) -> World:
+def build_cluster(plan: Plan) -> FakeCluster:
     """Make a namespace in which `plan` was applied long ago."""
-    world = World()
+    cluster = FakeCluster()
     for group in plan.groups.values():
         for desired in group.objects:
-            world.put(build_manifest(desired, desired.owners))
-    return world
+            cluster.put(build_manifest(desired, desired.owners))
+    return cluster
 
 
 def change(
     old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
-) -> tuple[World, list[str], float]:
+) -> tuple[FakeCluster, list[str], float]:
     """Carry out an edit of one policy; the writes, and the seconds that were waited."""
-    world = build_world(build_plan(build_policy("a", *old)))
+    cluster = build_cluster(build_plan(build_policy("a", *old)))
     plan = build_plan(build_policy("a", *new, generation=2))
-    before = world.now
-    writes = world.settle(plan)
-    assert world.is_as_planned(plan)
-    assert world.settle(plan) == []
-    return world, name_writes(writes), world.now - before
+    before = cluster.now
+    writes = cluster.converge(plan)
+    assert cluster.is_as_planned(plan)
+    assert cluster.converge(plan) == []
+    return cluster, name_writes(writes), cluster.now - before
 
 
 def test_new_host_goes_at_once_service_entry_first() -> None:
-    world, plan = World(), build_plan(build_policy("a", TIMED))
+    cluster, plan = FakeCluster(), build_plan(build_policy("a", TIMED))
     group = plan.groups[HOST]
-    first = world.ask(plan, group)
+    first = cluster.compute_step(plan, group)
     assert name_writes(first.writes) == [f"Create {SE}"]
-    world.send(first.writes[0])
-    second = world.ask(plan, group)
+    cluster.send(first.writes[0])
+    second = cluster.compute_step(plan, group)
     assert name_writes(second.writes) == [f"Create {VS}"]
-    world.send(second.writes[0])
-    assert world.ask(plan, group).wait is None
-    assert world.is_as_planned(plan)
+    cluster.send(second.writes[0])
+    assert cluster.compute_step(plan, group).wait is None
+    assert cluster.is_as_planned(plan)
 
 
 def test_nothing_is_written_when_all_is_equal() -> None:
     plan = build_plan(build_policy("a", TIMED, OTHER))
-    assert build_world(plan).settle(plan) == []
+    assert build_cluster(plan).converge(plan) == []
 
 
 @pytest.mark.parametrize(
@@ -110,178 +110,178 @@ def test_an_edit_takes_these_writes_in_this_order(
 def test_an_owner_that_joins_is_on_the_service_entry_first() -> None:
     """Else Kubernetes may collect the ServiceEntry with the other owner, and leave the route."""
     plan = build_plan(build_policy("a", TIMED))
-    world = build_world(plan)
+    cluster = build_cluster(plan)
     both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
-    first = world.ask(both, both.groups[HOST])
+    first = cluster.compute_step(both, both.groups[HOST])
     assert name_writes(first.writes) == [f"Replace {SE}"]
-    world.send(first.writes[0])
-    second = world.ask(both, both.groups[HOST])
+    cluster.send(first.writes[0])
+    second = cluster.compute_step(both, both.groups[HOST])
     assert name_writes(second.writes) == [f"Replace {VS}"]
 
 
 def test_a_new_route_waits_for_its_owner_on_the_service_entry() -> None:
     plan = build_plan(build_policy("a", HTTP))
-    world = build_world(plan)
+    cluster = build_cluster(plan)
     other = build_plan(build_policy("b", TIMED))
-    step = world.ask(other, other.groups[HOST])
+    step = cluster.compute_step(other, other.groups[HOST])
     assert name_writes(step.writes) == [f"Replace {SE}"]
 
 
 def test_an_owner_that_leaves_both_objects_leaves_them_together() -> None:
     both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
-    world = build_world(both)
+    cluster = build_cluster(both)
     plan = build_plan(build_policy("a", TIMED), build_policy("b", OTHER, generation=2))
-    step = world.ask(plan, plan.groups[HOST])
+    step = cluster.compute_step(plan, plan.groups[HOST])
     assert name_writes(step.writes) == [f"Replace {SE}", f"Replace {VS}"]
 
 
 def test_after_a_restart_a_removal_waits_as_if_the_write_was_at_the_start() -> None:
     old, new = build_plan(build_policy("a", TLS, HTTP)), build_plan(build_policy("a", TLS))
-    world = build_world(old)
-    world.restart()
-    step = world.ask(new, new.groups[HOST])
+    cluster = build_cluster(old)
+    cluster.restart()
+    step = cluster.compute_step(new, new.groups[HOST])
     assert step.writes == ()
     assert step.wait == pytest.approx(SETTLE)
-    world.now += SETTLE
-    assert name_writes(world.ask(new, new.groups[HOST]).writes) == [f"Replace {SE}"]
+    cluster.now += SETTLE
+    assert name_writes(cluster.compute_step(new, new.groups[HOST]).writes) == [f"Replace {SE}"]
 
 
 @pytest.mark.parametrize("kind", [SE, VS])
 def test_drift_of_one_object_is_one_write(kind: Kind) -> None:
     plan = build_plan(build_policy("a", TIMED))
-    world = build_world(plan)
-    for key, obj in world.objects.items():
+    cluster = build_cluster(plan)
+    for key, obj in cluster.objects.items():
         if key.kind is kind:
             obj["spec"]["hosts"] = ["evil.example.com"]
             obj["metadata"]["annotations"]["egress-operator.io/host"] = "evil.example.com"
-    assert name_writes(world.settle(plan)) == [f"Replace {kind}"]
-    assert world.is_as_planned(plan)
+    assert name_writes(cluster.converge(plan)) == [f"Replace {kind}"]
+    assert cluster.is_as_planned(plan)
 
 
 def test_a_port_added_by_hand_is_one_write() -> None:
     plan = build_plan(build_policy("a", TIMED))
-    world = build_world(plan)
-    entry = next(obj for key, obj in world.objects.items() if key.kind is SE)
+    cluster = build_cluster(plan)
+    entry = next(obj for key, obj in cluster.objects.items() if key.kind is SE)
     entry["spec"]["ports"].append({"number": 9999, "protocol": "TCP", "name": "x"})
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}"]
-    assert world.is_as_planned(plan)
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
+    assert cluster.is_as_planned(plan)
 
 
 @pytest.mark.parametrize("kind", [SE, VS])
 def test_a_deleted_object_is_one_write(kind: Kind) -> None:
     plan = build_plan(build_policy("a", TIMED))
-    world = build_world(plan)
-    world.objects = {key: obj for key, obj in world.objects.items() if key.kind is not kind}
-    assert name_writes(world.settle(plan)) == [f"Create {kind}"]
-    assert world.is_as_planned(plan)
+    cluster = build_cluster(plan)
+    cluster.objects = {key: obj for key, obj in cluster.objects.items() if key.kind is not kind}
+    assert name_writes(cluster.converge(plan)) == [f"Create {kind}"]
+    assert cluster.is_as_planned(plan)
 
 
 def test_a_squatter_is_named_and_never_touched() -> None:
     plan = build_plan(build_policy("a", TIMED))
-    world = build_world(plan)
+    cluster = build_cluster(plan)
     key = ObjectKey(SE, "shop", plan.groups[HOST].name)
-    del world.objects[key]["metadata"]["labels"]
+    del cluster.objects[key]["metadata"]["labels"]
     route = ObjectKey(VS, "shop", key.name)
-    world.objects[route]["spec"]["http"] = []
-    before = world.strip()
-    step = world.ask(plan, plan.groups[HOST])
+    cluster.objects[route]["spec"]["http"] = []
+    before = cluster.strip()
+    step = cluster.compute_step(plan, plan.groups[HOST])
     assert step.squatted == (key,)
     assert step.wait is None
     assert step.writes == ()
-    assert world.strip() == before
+    assert cluster.strip() == before
 
 
 def test_a_squatted_virtual_service_leaves_the_service_entry_ours() -> None:
     plan = build_plan(build_policy("a", TIMED))
-    world = World()
+    cluster = FakeCluster()
     route = plan.groups[HOST].objects[1]
-    world.put(build_manifest(route, route.owners))
-    del world.objects[route.key]["metadata"]["labels"]
-    assert name_writes(world.settle(plan)) == [f"Create {SE}"]
-    assert world.ask(plan, plan.groups[HOST]).squatted == (route.key,)
+    cluster.put(build_manifest(route, route.owners))
+    del cluster.objects[route.key]["metadata"]["labels"]
+    assert name_writes(cluster.converge(plan)) == [f"Create {SE}"]
+    assert cluster.compute_step(plan, plan.groups[HOST]).squatted == (route.key,)
 
 
 def test_an_object_without_owners_is_adopted_when_wanted() -> None:
     plan = build_plan(build_policy("a", TLS))
-    world = build_world(plan)
-    (entry,) = world.objects.values()
+    cluster = build_cluster(plan)
+    (entry,) = cluster.objects.values()
     del entry["metadata"]["ownerReferences"]
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}"]
-    assert world.is_as_planned(plan)
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
+    assert cluster.is_as_planned(plan)
 
 
 @pytest.mark.parametrize("owners", [[], [Owner("gone", "gone-uid")]])
 def test_an_object_without_living_owners_is_not_pruned(owners: list[Owner]) -> None:
     old = build_plan(build_policy("a", TIMED))
-    world = World()
+    cluster = FakeCluster()
     for desired in old.groups[HOST].objects:
-        world.put(build_manifest(desired, owners))
-    assert world.settle(build_plan(build_policy("a", OTHER))) != []
-    assert {key.name for key in world.objects} > {old.groups[HOST].name}
+        cluster.put(build_manifest(desired, owners))
+    assert cluster.converge(build_plan(build_policy("a", OTHER))) != []
+    assert {key.name for key in cluster.objects} > {old.groups[HOST].name}
 
 
 @pytest.mark.parametrize("paused", [True, False])
 def test_objects_of_a_policy_on_hold_are_neither_changed_nor_pruned(
     paused: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    world = build_world(build_plan(build_policy("a", TIMED)))
+    cluster = build_cluster(build_plan(build_policy("a", TIMED)))
     held = build_policy("a", OTHER if paused else {"hosts": ["x.y.svc"]}, paused=paused)
-    assert world.settle(build_plan(held)) == []
+    assert cluster.converge(build_plan(held)) == []
 
 
 def test_an_owner_on_hold_stays_when_another_policy_takes_over() -> None:
-    world = build_world(build_plan(build_policy("a", TIMED)))
+    cluster = build_cluster(build_plan(build_policy("a", TIMED)))
     plan = build_plan(build_policy("a", TIMED, paused=True), build_policy("b", SLOWER))
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}", f"Replace {VS}"]
-    for item in world.observe():
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}", f"Replace {VS}"]
+    for item in cluster.observe():
         assert item.owners == {Owner("a", "a-uid"), Owner("b", "b-uid")}
         assert item.policies == "a,b"
 
 
 def test_a_route_of_a_policy_on_hold_keeps_its_port() -> None:
-    world = build_world(build_plan(build_policy("a", TIMED)))
+    cluster = build_cluster(build_plan(build_policy("a", TIMED)))
     plan = build_plan(build_policy("a", TIMED, paused=True), build_policy("b", TLS))
-    world.settle(plan)
-    assert world.find_missing_ports() == []
-    (entry,) = (item for item in world.observe() if item.key.kind is SE)
+    cluster.converge(plan)
+    assert cluster.find_missing_ports() == []
+    (entry,) = (item for item in cluster.observe() if item.key.kind is SE)
     assert {port.number for port in entry.ports} == {80, 443}
-    assert world.settle(plan) == []
+    assert cluster.converge(plan) == []
 
 
 def test_the_winner_goes_and_the_objects_change_in_place() -> None:
     first = build_policy("a", TIMED, created="2026-01-01T00:00:00Z")
     second = build_policy("b", SLOWER, created="2026-02-01T00:00:00Z")
-    world = World()
-    world.settle(build_plan(first, second))
-    uids = {key: obj["metadata"]["uid"] for key, obj in world.objects.items()}
-    world.remove_owners([Owner("a", "a-uid")])
+    cluster = FakeCluster()
+    cluster.converge(build_plan(first, second))
+    uids = {key: obj["metadata"]["uid"] for key, obj in cluster.objects.items()}
+    cluster.remove_owners([Owner("a", "a-uid")])
     plan = build_plan(second)
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}", f"Replace {VS}"]
-    assert world.is_as_planned(plan)
-    assert {key: obj["metadata"]["uid"] for key, obj in world.objects.items()} == uids
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}", f"Replace {VS}"]
+    assert cluster.is_as_planned(plan)
+    assert {key: obj["metadata"]["uid"] for key, obj in cluster.objects.items()} == uids
 
 
 def test_a_copy_under_another_name_is_left_alone() -> None:
     plan = build_plan(build_policy("a", TLS))
-    world = build_world(plan)
-    (entry,) = list(world.objects.values())
-    world.put({**entry, "metadata": {**entry["metadata"], "name": "copy-h0123456", "uid": "u-2"}})
-    assert world.settle(plan) == []
+    cluster = build_cluster(plan)
+    (entry,) = list(cluster.objects.values())
+    cluster.put({**entry, "metadata": {**entry["metadata"], "name": "copy-h0123456", "uid": "u-2"}})
+    assert cluster.converge(plan) == []
 
 
 def test_a_failed_write_is_simply_asked_for_again() -> None:
-    world, plan = World(), build_plan(build_policy("a", TIMED))
+    cluster, plan = FakeCluster(), build_plan(build_policy("a", TIMED))
     group = plan.groups[HOST]
-    assert world.ask(plan, group) == world.ask(plan, group)
-    assert isinstance(world.ask(plan, group).writes[0], Create)
+    assert cluster.compute_step(plan, group) == cluster.compute_step(plan, group)
+    assert isinstance(cluster.compute_step(plan, group).writes[0], Create)
 
 
 def test_an_owner_that_is_missing_is_added_before_the_settle_time() -> None:
     """Kubernetes deletes an object whose owners are all gone, so this must not wait."""
-    world = build_world(build_plan(build_policy("a", TLS, HTTP)))
-    world.restart()
+    cluster = build_cluster(build_plan(build_policy("a", TLS, HTTP)))
+    cluster.restart()
     plan = build_plan(build_policy("b", TLS))
-    (write,) = world.ask(plan, plan.groups[HOST]).writes
+    (write,) = cluster.compute_step(plan, plan.groups[HOST]).writes
     assert isinstance(write, Replace)
     assert write.owners == (Owner("b", "b-uid"),)
     assert {port.number for port in write.desired.ports} == {80, 443}
@@ -289,54 +289,54 @@ def test_an_owner_that_is_missing_is_added_before_the_settle_time() -> None:
 
 def test_an_owner_that_is_too_many_goes_with_the_last_write() -> None:
     both = (build_policy("a", TLS, HTTP), build_policy("b", TLS))
-    world = build_world(build_plan(*both))
-    world.restart()
+    cluster = build_cluster(build_plan(*both))
+    cluster.restart()
     plan = build_plan(both[1])
-    assert world.ask(plan, plan.groups[HOST]).writes == ()
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}"]
-    assert world.is_as_planned(plan)
+    assert cluster.compute_step(plan, plan.groups[HOST]).writes == ()
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
+    assert cluster.is_as_planned(plan)
 
 
 def test_an_object_with_an_owner_on_hold_is_not_pruned() -> None:
     both = (build_policy("a", TIMED), build_policy("b", TIMED))
-    world = build_world(build_plan(*both))
+    cluster = build_cluster(build_plan(*both))
     plan = build_plan(build_policy("a", OTHER), build_policy("b", TIMED, paused=True))
-    assert name_writes(world.settle(plan)) == [f"Create {SE}"]
-    assert len(world.objects) == 3
+    assert name_writes(cluster.converge(plan)) == [f"Create {SE}"]
+    assert len(cluster.objects) == 3
 
 
 def test_a_service_entry_stays_as_long_as_a_route_that_may_not_be_pruned() -> None:
     old = build_plan(build_policy("a", TIMED))
-    world = World()
+    cluster = FakeCluster()
     for desired, owner in zip(old.groups[HOST].objects, ("live", "held"), strict=True):
-        world.put(build_manifest(desired, [Owner(owner, f"{owner}-uid")]))
+        cluster.put(build_manifest(desired, [Owner(owner, f"{owner}-uid")]))
     plan = build_plan(build_policy("live", OTHER), build_policy("held", TIMED, paused=True))
-    world.settle(plan)
-    assert {key for key in world.objects if key.name == old.groups[HOST].name} == {
+    cluster.converge(plan)
+    assert {key for key in cluster.objects if key.name == old.groups[HOST].name} == {
         desired.key for desired in old.groups[HOST].objects
     }
 
 
 def test_a_port_that_needs_an_address_comes_with_it() -> None:
     """Without it every connection on that port, to whichever host, would go to this one."""
-    world, _, _ = change([TLS], [TLS, TCP])
-    assert [item.allocate for item in world.observe()] == [True]
+    cluster, _, _ = change([TLS], [TLS, TCP])
+    assert [item.allocate for item in cluster.observe()] == [True]
 
 
 def test_an_address_is_never_taken_back() -> None:
     """Istiod cannot give another one."""
-    world, _, _ = change([TLS, TCP], [TLS])
-    assert [(len(item.ports), item.allocate) for item in world.observe()] == [(1, True)]
+    cluster, _, _ = change([TLS, TCP], [TLS])
+    assert [(len(item.ports), item.allocate) for item in cluster.observe()] == [(1, True)]
     again = build_plan(build_policy("a", TLS, TCP, generation=3))
-    assert name_writes(world.settle(again)) == [f"Replace {SE}"]
-    assert [(len(item.ports), item.allocate) for item in world.observe()] == [(2, True)]
+    assert name_writes(cluster.converge(again)) == [f"Replace {SE}"]
+    assert [(len(item.ports), item.allocate) for item in cluster.observe()] == [(2, True)]
 
 
 def test_a_new_object_under_the_name_begins_without_an_address() -> None:
-    world, _, _ = change([TLS, TCP], [TLS])
-    world.objects.clear()
-    assert name_writes(world.settle(build_plan(build_policy("a", TLS)))) == [f"Create {SE}"]
-    assert [item.allocate for item in world.observe()] == [False]
+    cluster, _, _ = change([TLS, TCP], [TLS])
+    cluster.objects.clear()
+    assert name_writes(cluster.converge(build_plan(build_policy("a", TLS)))) == [f"Create {SE}"]
+    assert [item.allocate for item in cluster.observe()] == [False]
 
 
 @pytest.mark.parametrize("destination", [TLS, TCP])
@@ -345,32 +345,32 @@ def test_drift_of_the_allocation_label_is_one_write(
     destination: Mapping[str, Any], value: str
 ) -> None:
     plan = build_plan(build_policy("a", destination))
-    world = build_world(plan)
-    (entry,) = world.objects.values()
+    cluster = build_cluster(plan)
+    (entry,) = cluster.objects.values()
     right = entry["metadata"]["labels"].pop(ALLOCATE_LABEL)
     if value:
         entry["metadata"]["labels"][ALLOCATE_LABEL] = value
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}"]
-    (entry,) = world.objects.values()
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
+    (entry,) = cluster.objects.values()
     assert entry["metadata"]["labels"][ALLOCATE_LABEL] == right
-    assert world.is_as_planned(plan)
+    assert cluster.is_as_planned(plan)
 
 
 def test_an_address_that_somebody_asked_for_is_left_alone() -> None:
     plan = build_plan(build_policy("a", TLS))
-    world = build_world(plan)
-    (entry,) = world.objects.values()
+    cluster = build_cluster(plan)
+    (entry,) = cluster.objects.values()
     entry["metadata"]["labels"][ALLOCATE_LABEL] = "true"
-    assert world.settle(plan) == []
+    assert cluster.converge(plan) == []
 
 
 def test_a_kept_port_does_not_wait_for_its_address() -> None:
-    world = build_world(build_plan(build_policy("a", TLS, TCP)))
-    world.restart()
-    (entry,) = world.objects.values()
+    cluster = build_cluster(build_plan(build_policy("a", TLS, TCP)))
+    cluster.restart()
+    (entry,) = cluster.objects.values()
     entry["metadata"]["labels"][ALLOCATE_LABEL] = "false"
     plan = build_plan(build_policy("a", TLS, generation=2))
-    (write,) = world.ask(plan, plan.groups[HOST]).writes
+    (write,) = cluster.compute_step(plan, plan.groups[HOST]).writes
     assert isinstance(write, Replace)
     assert (len(write.desired.ports), write.desired.allocate) == (2, True)
 
@@ -378,8 +378,8 @@ def test_a_kept_port_does_not_wait_for_its_address() -> None:
 @pytest.mark.parametrize("annotation", ["egress-operator.io/host", "egress-operator.io/policies"])
 def test_drift_of_an_annotation_is_one_write(annotation: str) -> None:
     plan = build_plan(build_policy("a", TLS))
-    world = build_world(plan)
-    (entry,) = world.objects.values()
+    cluster = build_cluster(plan)
+    (entry,) = cluster.objects.values()
     entry["metadata"]["annotations"][annotation] = "other.example.com"
-    assert name_writes(world.settle(plan)) == [f"Replace {SE}"]
-    assert world.is_as_planned(plan)
+    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
+    assert cluster.is_as_planned(plan)

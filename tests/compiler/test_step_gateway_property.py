@@ -1,6 +1,6 @@
 """From every mixture of old and new the steps lead to what is planned and break nothing.
 
-What must hold between any two writes is checked by `Watch`.
+What must hold between any two writes is checked by `InvariantChecker`.
 """
 
 from dataclasses import replace
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.convergence import list_steps, settle
-from compiler.watch import Watch
-from compiler.world import SETTLE, World
-from compiler.zone import NAMESPACES, OTHER, SHARED, Zone, build_gateway, build_route
+from compiler.convergence import converge, list_steps
+from compiler.fake_cluster import SETTLE, FakeCluster
+from compiler.invariant import InvariantChecker
+from compiler.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
 from egress_operator.compiler.manifest import build_manifest
 from egress_operator.compiler.source import (
     GatewayObjects,
@@ -113,10 +113,10 @@ def build_gateways(draw: st.DrawFn, generation: int) -> tuple[GatewaySource, ...
 
 
 @st.composite
-def build_zones(draw: st.DrawFn, scoped: bool, generation: int) -> Zone:  # noqa: FBT001 - a draw
+def build_policy_sets(draw: st.DrawFn, scoped: bool, generation: int) -> PolicySet:  # noqa: FBT001 - a draw
     """All that users wrote at one time; `scoped` stays as it is in one history."""
     where = GatewayObjects.GATEWAY_NAMESPACE if scoped else GatewayObjects.TENANT
-    return Zone(
+    return PolicySet(
         policies=draw(build_policies(generation)),
         gateways=draw(build_gateways(generation)),
         selected=draw(
@@ -126,28 +126,28 @@ def build_zones(draw: st.DrawFn, scoped: bool, generation: int) -> Zone:  # noqa
     )
 
 
-def run_some(watch: Watch, zone: Zone, data: st.DataObject) -> None:
+def run_some(checker: InvariantChecker, policy_set: PolicySet, data: st.DataObject) -> None:
     """Carry out some writes, in any order, with crashes and time in between."""
-    world = watch.world
-    watch.begin(zone)
+    cluster = checker.cluster
+    checker.begin(policy_set)
     for _ in range(data.draw(st.integers(0, 6))):
-        writes = [write for step in list_steps(watch) for write in step.writes]
+        writes = [write for step in list_steps(checker) for write in step.writes]
         for write in data.draw(st.permutations(writes)):
             if data.draw(st.integers(0, 9)) > 0:
-                watch.send(write)
+                checker.send(write)
         if data.draw(st.integers(0, 5)) == 0:
-            world.restart()
-        watch.pass_time(data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE])))
+            cluster.restart()
+        checker.pass_time(data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE])))
 
 
-def finish(watch: Watch, zone: Zone) -> None:
+def finish(checker: InvariantChecker, policy_set: PolicySet) -> None:
     """Go on to the end: what is planned is there, and nothing is left to do."""
-    settle(watch, zone)
-    plans = zone.plan(watch.world)
-    accepted = len(plans[-1].live) == len(zone.gateways)
+    converge(checker, policy_set)
+    plans = policy_set.plan(checker.cluster)
+    accepted = len(plans[-1].live) == len(policy_set.gateways)
     if accepted and not any(plan.held for plan in plans):
-        assert watch.world.is_as_planned(*plans)
-    assert settle(watch, zone) == []
+        assert checker.cluster.is_as_planned(*plans)
+    assert converge(checker, policy_set) == []
 
 
 @FEW
@@ -166,23 +166,23 @@ def test_any_of_many_histories_converges_and_breaks_nothing(data: st.DataObject)
 
 def check_history(data: st.DataObject) -> None:
     """Edit, crash, delete and let time pass in any order; then all is as planned."""
-    watch = Watch(World())
+    checker = InvariantChecker(FakeCluster())
     scoped = data.draw(st.booleans())
     known: set[Owner] = set()
-    zone = Zone()
+    policy_set = PolicySet()
     for generation in range(1, data.draw(st.integers(2, 4)) + 1):
-        zone = data.draw(build_zones(scoped, generation))
+        policy_set = data.draw(build_policy_sets(scoped, generation))
         if data.draw(st.booleans()):
-            watch.world.remove_owners(known - zone.list_owners())
+            checker.cluster.remove_owners(known - policy_set.list_owners())
             known = set()
-        known |= zone.list_owners()
+        known |= policy_set.list_owners()
         if data.draw(st.booleans()):
-            settle(watch, zone)
-            watch.world.now += 10 * SETTLE
+            converge(checker, policy_set)
+            checker.cluster.now += 10 * SETTLE
         else:
-            run_some(watch, zone, data)
-    watch.world.remove_owners(known - zone.list_owners())
-    finish(watch, zone)
+            run_some(checker, policy_set, data)
+    checker.cluster.remove_owners(known - policy_set.list_owners())
+    finish(checker, policy_set)
 
 
 @FEW
@@ -201,21 +201,21 @@ def test_any_of_many_mixtures_of_objects_converges(data: st.DataObject) -> None:
 
 def check_mixture(data: st.DataObject) -> None:
     """Start with some objects of several states; converge, and then nothing is left to do."""
-    world = World()
+    cluster = FakeCluster()
     scoped = data.draw(st.booleans())
     owners: set[Owner] = set()
     for generation in (1, 2):
-        zone = data.draw(build_zones(scoped, generation))
-        owners |= zone.list_owners()
-        for plan in zone.plan(World()):
+        policy_set = data.draw(build_policy_sets(scoped, generation))
+        owners |= policy_set.list_owners()
+        for plan in policy_set.plan(FakeCluster()):
             for group in plan.groups.values():
                 for desired in group.objects:
                     if data.draw(st.booleans()):
-                        world.put(build_manifest(desired, desired.owners))
-    world.restart()
-    zone = data.draw(build_zones(scoped, 3))
-    world.remove_owners(owners - zone.list_owners())
-    finish(Watch(world), zone)
+                        cluster.put(build_manifest(desired, desired.owners))
+    cluster.restart()
+    policy_set = data.draw(build_policy_sets(scoped, 3))
+    cluster.remove_owners(owners - policy_set.list_owners())
+    finish(InvariantChecker(cluster), policy_set)
 
 
 def list_specs(plans: "list[Plan]", part: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -233,19 +233,19 @@ def test_neither_order_nor_what_others_want_matters(
     data: st.DataObject,
     random: Any,  # noqa: ANN401 - random.Random of hypothesis
 ) -> None:
-    zone = data.draw(build_zones(data.draw(st.booleans()), 1))
-    policies, gateways = list(zone.policies), list(zone.gateways)
+    policy_set = data.draw(build_policy_sets(data.draw(st.booleans()), 1))
+    policies, gateways = list(policy_set.policies), list(policy_set.gateways)
     random.shuffle(policies)
     random.shuffle(gateways)
-    world = World()
-    before = zone.plan(world)
-    shuffled = replace(zone, policies=tuple(policies), gateways=tuple(gateways)).plan(world)
+    cluster = FakeCluster()
+    before = policy_set.plan(cluster)
+    shuffled = replace(policy_set, policies=tuple(policies), gateways=tuple(gateways)).plan(cluster)
     for part in (*NAMESPACES, ""):
         assert list_specs(shuffled, part) == list_specs(before, part)
     others = (
-        *(item for item in zone.policies if item.namespace == "shop"),
+        *(item for item in policy_set.policies if item.namespace == "shop"),
         build_route("z", PORTS["http"], gateway=SHARED, namespace="pay"),
     )
-    alone = replace(zone, policies=others).plan(world)
+    alone = replace(policy_set, policies=others).plan(cluster)
     assert list_specs(alone, "shop") == list_specs(before, "shop")
     assert list_specs(alone, "") == list_specs(before, "")

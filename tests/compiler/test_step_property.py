@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.world import SE, SETTLE, VS, World, build_policy
+from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy
 from egress_operator.compiler.manifest import build_manifest
 from egress_operator.compiler.object import Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
@@ -80,10 +80,10 @@ def build_plan(policies: list[PolicySource]) -> Plan:
 
 
 @dataclass
-class Watch:
-    """Looks at every state between two writes."""
+class PortChecker:
+    """Checks the ports of one host in every state between two writes."""
 
-    world: World
+    cluster: FakeCluster
     tolerated: set[str] = field(default_factory=set)
     """What was missing before we began, or since the garbage collector removed something."""
     needed: dict[int, float] = field(default_factory=dict)
@@ -96,9 +96,9 @@ class Watch:
 
         An address stays as long as the object.
         """
-        missing = set(self.world.find_missing_ports())
+        missing = set(self.cluster.find_missing_ports())
         assert missing <= self.tolerated, missing
-        entries = [item for item in self.world.observe() if item.key.kind is SE]
+        entries = [item for item in self.cluster.observe() if item.key.kind is SE]
         for item in entries:
             raw = any(port.protocol == "TCP" for port in item.ports)
             assert item.allocate == (raw or item.uid in self.allocated)
@@ -108,10 +108,10 @@ class Watch:
 
     def note_needs(self) -> None:
         """Remember which ports are needed now."""
-        for item in self.world.observe():
+        for item in self.cluster.observe():
             if item.ours:
                 for number in item.needs:
-                    self.needed[number] = self.world.now
+                    self.needed[number] = self.cluster.now
 
     def check(self, write: Write) -> None:
         """No port is taken away within the settle time after a route needed it."""
@@ -120,44 +120,44 @@ class Watch:
             return
         kept = set() if isinstance(write, Delete) else {port.number for port in write.desired.ports}
         before = {
-            port.number for item in self.world.observe() if item.key == key for port in item.ports
+            port.number for item in self.cluster.observe() if item.key == key for port in item.ports
         }
         for number in before - kept:
-            since = self.world.now - self.needed.get(number, float("-inf"))
+            since = self.cluster.now - self.needed.get(number, float("-inf"))
             assert since >= SETTLE, f"{number} is taken away after {since} s"
 
     name: str = ""
 
 
-def run_steps(world: World, plan: Plan, watch: Watch, data: st.DataObject) -> None:
+def run_steps(cluster: FakeCluster, plan: Plan, checker: PortChecker, data: st.DataObject) -> None:
     """Carry out some writes, in any order, with crashes and time in between."""
     for _ in range(data.draw(st.integers(0, 4))):
-        for group in world.list_groups(plan):
-            step = world.ask(plan, group)
+        for group in cluster.list_groups(plan):
+            step = cluster.compute_step(plan, group)
             for write in data.draw(st.permutations(step.writes)):
                 if data.draw(st.integers(0, 9)) == 0:
                     continue
-                watch.check(write)
-                world.send(write)
-                watch.look()
+                checker.check(write)
+                cluster.send(write)
+                checker.look()
         if data.draw(st.integers(0, 4)) == 0:
-            world.restart()
-        world.now += data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE]))
-        watch.note_needs()
+            cluster.restart()
+        cluster.now += data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE]))
+        checker.note_needs()
 
 
-def finish(world: World, plan: Plan, watch: Watch) -> None:
+def finish(cluster: FakeCluster, plan: Plan, checker: PortChecker) -> None:
     """Go on to the end."""
     for _ in range(40):
         busy = False
-        for group in world.list_groups(plan):
-            step = world.ask(plan, group)
+        for group in cluster.list_groups(plan):
+            step = cluster.compute_step(plan, group)
             busy |= bool(step.writes) or step.wait is not None
             for write in step.writes:
-                watch.check(write)
-                world.send(write)
-                watch.look()
-            world.now += step.wait or 0.01
+                checker.check(write)
+                cluster.send(write)
+                checker.look()
+            cluster.now += step.wait or 0.01
         if not busy:
             return
     message = "it does not converge"
@@ -167,8 +167,10 @@ def finish(world: World, plan: Plan, watch: Watch) -> None:
 @UNTIMED
 @given(st.data())
 def test_any_history_converges_and_no_route_loses_its_port(data: st.DataObject) -> None:
-    world = World()
-    watch = Watch(world, name=build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name)
+    cluster = FakeCluster()
+    checker = PortChecker(
+        cluster, name=build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+    )
     living: set[Owner] = set()
     plan = build_plan([])
     for generation in range(1, data.draw(st.integers(2, 4)) + 1):
@@ -176,18 +178,18 @@ def test_any_history_converges_and_no_route_loses_its_port(data: st.DataObject) 
         now_living = {Owner(policy.name, policy.uid) for policy in policies}
         plan = build_plan(policies)
         if data.draw(st.booleans()):
-            world.remove_owners(living - now_living)
-            watch.tolerated = set(world.find_missing_ports())
+            cluster.remove_owners(living - now_living)
+            checker.tolerated = set(cluster.find_missing_ports())
             living = now_living
         living |= now_living
-        run_steps(world, plan, watch, data)
-    world.remove_owners(living - {*plan.held, *plan.live})
-    watch.tolerated = set(world.find_missing_ports())
-    finish(world, plan, watch)
-    assert world.find_missing_ports() == []
-    assert world.settle(plan) == []
+        run_steps(cluster, plan, checker, data)
+    cluster.remove_owners(living - {*plan.held, *plan.live})
+    checker.tolerated = set(cluster.find_missing_ports())
+    finish(cluster, plan, checker)
+    assert cluster.find_missing_ports() == []
+    assert cluster.converge(plan) == []
     if not plan.held:
-        assert world.is_as_planned(plan)
+        assert cluster.is_as_planned(plan)
 
 
 @UNTIMED
@@ -196,23 +198,23 @@ def test_any_mixture_of_objects_converges(
     one: Shape, other: Shape, wish: Shape, data: st.DataObject
 ) -> None:
     """The ServiceEntry of one state and the VirtualService of another, just after a start."""
-    world = World()
+    cluster = FakeCluster()
     for shape, kind in ((one, SE), (other, VS)):
         plan = build_plan(build_policies((Wish(shape, "live"), Wish({}, "absent")), 1))
         group = plan.groups.get(HOST)
         for desired in group.objects if group and data.draw(st.booleans()) else ():
             if desired.key.kind is kind:
-                world.put(build_manifest(desired, desired.owners))
-    world.restart()
+                cluster.put(build_manifest(desired, desired.owners))
+    cluster.restart()
     plan = build_plan(build_policies((Wish(wish, "live"), Wish({}, "absent")), 2))
-    watch = Watch(world, set(world.find_missing_ports()))
+    checker = PortChecker(cluster, set(cluster.find_missing_ports()))
     for number in NUMBERS:
-        watch.needed[number] = world.now
-    watch.name = build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
-    watch.look()
-    finish(world, plan, watch)
-    assert world.is_as_planned(plan)
-    assert world.settle(plan) == []
+        checker.needed[number] = cluster.now
+    checker.name = build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+    checker.look()
+    finish(cluster, plan, checker)
+    assert cluster.is_as_planned(plan)
+    assert cluster.converge(plan) == []
 
 
 @UNTIMED
@@ -222,12 +224,12 @@ def test_an_edit_takes_no_write_too_many(old: Shape, new: Shape) -> None:
     absent = Wish({}, "absent")
     before = build_plan(build_policies((Wish(old, "live"), absent), 1))
     after = build_plan(build_policies((Wish(new, "live"), absent), 2))
-    world = World()
-    world.settle(before)
-    world.now += 10 * SETTLE
-    start = world.strip()
-    writes = world.settle(after)
-    end = world.strip()
+    cluster = FakeCluster()
+    cluster.converge(before)
+    cluster.now += 10 * SETTLE
+    start = cluster.strip()
+    writes = cluster.converge(after)
+    end = cluster.strip()
     changed = sum(start.get(key) != end.get(key) for key in start.keys() | end.keys())
     assert changed <= len(writes) <= changed + 1
     if changed < 2:

@@ -11,7 +11,7 @@ from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorTiming
-from engine.scene import FAST, Follower, Kind, Mirror, build_credentials, read_admin_token
+from engine.harness import FAST, Follower, Kind, Mirror, build_credentials, read_admin_token
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import FaultProxy
 

@@ -13,7 +13,7 @@ from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
-from engine.scene import (
+from engine.harness import (
     Follower,
     Kind,
     Mirror,

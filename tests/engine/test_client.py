@@ -14,7 +14,7 @@ from egress_operator.engine.credential import LoadedCredentials, Login
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject, PatchType
-from engine.scene import TOKEN, Kind, build_credentials, eventually, read_admin_token
+from engine.harness import TOKEN, Kind, build_credentials, eventually, read_admin_token
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
     Answer,

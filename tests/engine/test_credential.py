@@ -25,7 +25,7 @@ from egress_operator.engine.credential import (
 )
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
-from engine.scene import TOKEN, eventually, read_admin_token
+from engine.harness import TOKEN, eventually, read_admin_token
 from testbed.certificate import CertificateAuthority
 from testbed.controlplane import ControlPlane
 

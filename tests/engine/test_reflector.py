@@ -9,7 +9,7 @@ from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
-from engine.scene import FAST, Follower, Kind, eventually
+from engine.harness import FAST, Follower, Kind, eventually
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
     Answer,

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from compiler.world import World
+from compiler.fake_cluster import FakeCluster
 from egress_operator.compiler.gateway import judge_gateways
 from egress_operator.compiler.gateway_plan import plan_gateways
 from egress_operator.compiler.object import Kind
@@ -172,16 +172,16 @@ def run_case(case: Case) -> Result:
     statuses: dict[str, Mapping[str, Any]] = {}
     findings: list[str] = []
     sources = {}
-    world = World()
+    cluster = FakeCluster()
     for item in case.istio:
-        world.put(item)
+        cluster.put(item)
     plans = {inputs.namespace: plan_namespace(inputs, memo) for inputs in build_inputs(case)}
     gateways = judge_gateways(map(build_gateway_source, case.gateways), case.settings)
-    world.settle(*plans.values(), plan_gateways(gateways, {}))
-    objects = [world.objects[item.key] for item in world.observe() if item.ours]
+    cluster.converge(*plans.values(), plan_gateways(gateways, {}))
+    objects = [cluster.objects[item.key] for item in cluster.observe() if item.ours]
     for inputs in build_inputs(case):
         plan = plans[inputs.namespace]
-        progress = _read_progress(plan, world) | dict(case.progress)
+        progress = _read_progress(plan, cluster) | dict(case.progress)
         for source in inputs.policies:
             label = f"{source.namespace}/{source.name}"
             sources[label] = source
@@ -218,11 +218,11 @@ def run_case(case: Case) -> Result:
     )
 
 
-def _read_progress(plan: Plan, world: World) -> dict[str, GroupProgress]:
-    found = {item.key: item for item in world.observe()}
+def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[str, GroupProgress]:
+    found = {item.key: item for item in cluster.observe()}
     progress = {}
     for key, group in plan.groups.items():
-        step = world.ask(plan, group)
+        step = cluster.compute_step(plan, group)
         assert not step.writes
         assert step.wait is None
         ours = tuple(

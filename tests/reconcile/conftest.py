@@ -7,7 +7,7 @@ import pytest
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator, OperatorOption, start_operator
 
-from .world import World
+from .tenant import TenantNamespace
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,6 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def world(control_plane: ControlPlane, namespace: str, operator: Operator) -> World:
+def tenant(control_plane: ControlPlane, namespace: str, operator: Operator) -> TenantNamespace:
     """Give a fresh namespace with the module's operator at work."""
-    return World(control_plane, namespace, operator.user)
+    return TenantNamespace(control_plane, namespace, operator.user)

@@ -8,7 +8,7 @@ from typing import Any
 from testbed.client import Client, Object
 from testbed.deadline import wait_until
 
-from .world import TIMEOUT_S
+from .tenant import TIMEOUT_S
 
 GATEWAY = ("egress-operator.io/v1alpha1", "EgressGateway")
 NETWORKING = "networking.istio.io/v1"
@@ -25,7 +25,7 @@ PORT = 443
 
 
 @dataclass
-class Place:
+class ManagedGateway:
     """A gateway and the namespace of its pods, both of this test alone."""
 
     client: Client
@@ -132,16 +132,16 @@ class Place:
 
 
 @contextmanager
-def placed(client: Client, name: str, *, serving: bool = True) -> Iterator[Place]:
+def managed_gateway(client: Client, name: str, *, serving: bool = True) -> Iterator[ManagedGateway]:
     """Give a namespace for a gateway's pods, with Service and endpoints if it shall serve."""
     namespace = f"{name}-pods"
     client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    place = Place(client, name, namespace)
+    gateway = ManagedGateway(client, name, namespace)
     try:
         if serving:
-            place.apply_service()
-            place.apply_endpoints("192.0.2.10")
-        yield place
+            gateway.apply_service()
+            gateway.apply_endpoints("192.0.2.10")
+        yield gateway
     finally:
         if client.find(*GATEWAY, name) is not None:
-            place.delete()
+            gateway.delete()

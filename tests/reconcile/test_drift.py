@@ -11,7 +11,7 @@ from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import Operator
 
-from .world import ENTRY, HTTP, ISTIO, ROUTE, World, hosts
+from .tenant import ENTRY, HTTP, ISTIO, ROUTE, TenantNamespace, hosts
 
 HOST = "api.example.com"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -50,11 +50,11 @@ def remove_allocation(client: Client, entry: Object) -> None:
 
 
 @pytest.fixture
-def payments(world: World) -> World:
-    """Give a world with one policy that is applied."""
-    world.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
-    world.wait_ready("payments")
-    return world
+def payments(tenant: TenantNamespace) -> TenantNamespace:
+    """Give a tenant with one policy that is applied."""
+    tenant.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
+    tenant.wait_ready("payments")
+    return tenant
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def payments(world: World) -> World:
     ids=lambda function: function.__name__,
 )
 def test_drift_is_put_right_with_one_write(
-    payments: World, operator: Operator, tamper: Callable[[Client, Object], None]
+    payments: TenantNamespace, operator: Operator, tamper: Callable[[Client, Object], None]
 ) -> None:
     before = payments.get_entry(HOST)
     drift = 'egress_operator_drift_corrections_total{kind="ServiceEntry"}'
@@ -89,7 +89,7 @@ def test_drift_is_put_right_with_one_write(
 
 @pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
 def test_a_deleted_object_is_made_again_with_one_write(
-    payments: World, kind: tuple[str, str]
+    payments: TenantNamespace, kind: tuple[str, str]
 ) -> None:
     before = payments.client.list_objects(*kind, payments.namespace)[0]
     mark = payments.mark()
@@ -101,7 +101,9 @@ def test_a_deleted_object_is_made_again_with_one_write(
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
 
-def test_foreign_labels_on_our_objects_are_left_alone(payments: World, operator: Operator) -> None:
+def test_foreign_labels_on_our_objects_are_left_alone(
+    payments: TenantNamespace, operator: Operator
+) -> None:
     entry = payments.get_entry(HOST)
     mark = payments.mark()
     payments.client.merge_patch(entry, {"metadata": {"labels": {"team": "shop"}}})
@@ -112,7 +114,7 @@ def test_foreign_labels_on_our_objects_are_left_alone(payments: World, operator:
     assert payments.get_entry(HOST)["metadata"]["labels"]["team"] == "shop"
 
 
-def test_an_object_that_lost_our_label_is_somebody_elses(payments: World) -> None:
+def test_an_object_that_lost_our_label_is_somebody_elses(payments: TenantNamespace) -> None:
     entry = payments.get_entry(HOST)
     label = "app.kubernetes.io/managed-by"
     payments.client.merge_patch(entry, {"metadata": {"labels": {label: None}}})
@@ -126,20 +128,22 @@ def test_an_object_that_lost_our_label_is_somebody_elses(payments: World) -> Non
 
 
 @pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
-def test_a_squatter_is_named_and_untouched(world: World, kind: tuple[str, str]) -> None:
+def test_a_squatter_is_named_and_untouched(tenant: TenantNamespace, kind: tuple[str, str]) -> None:
     name = build_group_name(HOST)
-    squatter = build_squatter(kind[1], world.namespace, name)
-    stored = world.client.create(squatter)
-    world.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
-    world.wait_ready("payments", ("False", "Conflicted"))
-    assert f"{kind[1]} {world.namespace}/{name}" in world.condition("payments", "Ready")["message"]
-    assert world.client.get(*kind, name, world.namespace) == stored
-    world.client.delete(*kind, name, world.namespace)
-    world.wait_ready("payments")
-    assert world.client.get(*kind, name, world.namespace)["spec"] != stored["spec"]
+    squatter = build_squatter(kind[1], tenant.namespace, name)
+    stored = tenant.client.create(squatter)
+    tenant.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))
+    tenant.wait_ready("payments", ("False", "Conflicted"))
+    assert (
+        f"{kind[1]} {tenant.namespace}/{name}" in tenant.condition("payments", "Ready")["message"]
+    )
+    assert tenant.client.get(*kind, name, tenant.namespace) == stored
+    tenant.client.delete(*kind, name, tenant.namespace)
+    tenant.wait_ready("payments")
+    assert tenant.client.get(*kind, name, tenant.namespace)["spec"] != stored["spec"]
 
 
-def test_a_hand_written_entry_for_the_host_is_named(payments: World) -> None:
+def test_a_hand_written_entry_for_the_host_is_named(payments: TenantNamespace) -> None:
     other = build_squatter("ServiceEntry", payments.namespace, "by-hand")
     stored = payments.client.create(other)
     wait_until(lambda: payments.condition("payments", "Shadowed"), 15, "the entry is named")
@@ -224,27 +228,27 @@ def refuse(control_plane: ControlPlane, namespace: str) -> Iterator[Callable[[],
 
 
 def test_a_refusal_of_the_api_server_stands_in_the_status(
-    world: World, refuse: Callable[[], None]
+    tenant: TenantNamespace, refuse: Callable[[], None]
 ) -> None:
-    world.apply("payments", hosts("a.example.com"))
-    world.wait_ready("payments", ("False", "Pending"))
-    message = world.condition("payments", "Ready")["message"]
+    tenant.apply("payments", hosts("a.example.com"))
+    tenant.wait_ready("payments", ("False", "Pending"))
+    message = tenant.condition("payments", "Ready")["message"]
     assert "closed for the holidays" in message
-    row = world.status("payments")["destinations"][0]
+    row = tenant.status("payments")["destinations"][0]
     assert (row["state"], row["reason"]) == ("Pending", "ApplyFailed")
     refuse()
     # Any change of the policy ends the back-off; without one it would take a minute at most.
-    world.client.merge_patch(
-        world.policy("payments"), {"spec": {"justification": "the holidays are over"}}
+    tenant.client.merge_patch(
+        tenant.policy("payments"), {"spec": {"justification": "the holidays are over"}}
     )
-    world.wait_ready("payments", timeout_s=30)
+    tenant.wait_ready("payments", timeout_s=30)
 
 
 def test_a_mutating_webhook_does_not_make_it_write_for_ever(
-    world: World, control_plane: ControlPlane
+    tenant: TenantNamespace, control_plane: ControlPlane
 ) -> None:
     client = control_plane.admin
-    name = f"mutate-{world.namespace}"
+    name = f"mutate-{tenant.namespace}"
     mutation = '[JSONPatch{op: "add", path: "/spec/subjectAltNames", value: ["added.example.com"]}]'
     client.create(
         {
@@ -277,7 +281,7 @@ def test_a_mutating_webhook_does_not_make_it_write_for_ever(
                 "policyName": name,
                 "matchResources": {
                     "namespaceSelector": {
-                        "matchLabels": {"kubernetes.io/metadata.name": world.namespace}
+                        "matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}
                     }
                 },
             },
@@ -286,7 +290,7 @@ def test_a_mutating_webhook_does_not_make_it_write_for_ever(
     try:
 
         def is_mutated() -> bool:
-            probe = build_squatter("ServiceEntry", world.namespace, "probe")
+            probe = build_squatter("ServiceEntry", tenant.namespace, "probe")
             try:
                 return "subjectAltNames" in client.create(probe, dry_run=True)["spec"]
             except ApiError as error:
@@ -296,18 +300,18 @@ def test_a_mutating_webhook_does_not_make_it_write_for_ever(
                 return False
 
         wait_until(is_mutated, 45, "the API server mutates")
-        mark = world.mark()
-        world.apply("payments", hosts("a.example.com"))
-        world.wait_ready("payments")
-        assert world.get_entry("a.example.com")["spec"]["subjectAltNames"] == ["added.example.com"]
+        mark = tenant.mark()
+        tenant.apply("payments", hosts("a.example.com"))
+        tenant.wait_ready("payments")
+        assert tenant.get_entry("a.example.com")["spec"]["subjectAltNames"] == ["added.example.com"]
         # A resync each second finds nothing to do.
-        world.client.merge_patch(world.policy("payments"), {"spec": {"justification": "again"}})
-        world.wait_ready("payments")
-        assert world.writes(mark) == ["create serviceentries", STATUS, STATUS]
+        tenant.client.merge_patch(tenant.policy("payments"), {"spec": {"justification": "again"}})
+        tenant.wait_ready("payments")
+        assert tenant.writes(mark) == ["create serviceentries", STATUS, STATUS]
         # And drift is still seen.
-        change_field(client, world.get_entry("a.example.com"))
+        change_field(client, tenant.get_entry("a.example.com"))
         wait_until(
-            lambda: world.get_entry("a.example.com")["spec"]["resolution"] == "DNS", 15, "repaired"
+            lambda: tenant.get_entry("a.example.com")["spec"]["resolution"] == "DNS", 15, "repaired"
         )
     finally:
         for kind in ("MutatingAdmissionPolicyBinding", "MutatingAdmissionPolicy"):

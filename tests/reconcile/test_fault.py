@@ -25,7 +25,7 @@ from testbed.identity import apply_identity, request_token
 from testbed.kubeconfig import write_kubeconfig
 from testbed.operator import Operator, OperatorOption, build_identity, start_operator
 
-from .world import ENTRY, World, hosts
+from .tenant import ENTRY, TenantNamespace, hosts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -108,12 +108,12 @@ async def test_a_failed_write_is_made_up_for(
     call: Call,
     fault: Fault,
 ) -> None:
-    world = World(control_plane, namespace, behind_proxy.user)
+    tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
     proxy.inject(fault, call, times=3)
-    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com", "b.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=30)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=30)
     assert proxy.hit[call] >= 1
-    await asyncio.to_thread(world.wait_hosts, "a.example.com", "b.example.com")
+    await asyncio.to_thread(tenant.wait_hosts, "a.example.com", "b.example.com")
 
 
 @pytest.mark.parametrize(
@@ -129,19 +129,19 @@ async def test_a_broken_watch_is_begun_again(
     fault: Fault,
 ) -> None:
     """The first two end kopf; it is started again in the same process."""
-    world = World(control_plane, namespace, behind_proxy.user)
-    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
+    tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=40)
     pid = behind_proxy.pid
     proxy.inject(fault, Call.WATCH, times=WATCHES)
     proxy.cut()
-    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com", "b.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
-    await asyncio.to_thread(world.wait_hosts, "a.example.com", "b.example.com")
-    entry = await asyncio.to_thread(world.get_entry, "a.example.com")
-    mark = await asyncio.to_thread(world.mark)
-    await asyncio.to_thread(world.client.merge_patch, entry, {"spec": {"resolution": "NONE"}})
-    await asyncio.to_thread(world.wait_writes, mark, ["patch serviceentries"], 40)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=40)
+    await asyncio.to_thread(tenant.wait_hosts, "a.example.com", "b.example.com")
+    entry = await asyncio.to_thread(tenant.get_entry, "a.example.com")
+    mark = await asyncio.to_thread(tenant.mark)
+    await asyncio.to_thread(tenant.client.merge_patch, entry, {"spec": {"resolution": "NONE"}})
+    await asyncio.to_thread(tenant.wait_writes, mark, ["patch serviceentries"], 40)
     assert behind_proxy.process.is_alive
     assert behind_proxy.pid == pid
 
@@ -150,22 +150,22 @@ async def test_a_policy_that_goes_during_a_look_at_it_stays_gone(
     control_plane: ControlPlane, namespace: str, proxy: FaultProxy, behind_proxy: Operator
 ) -> None:
     """Its objects are taken away first; the watch tells of the policy while a list is asked for."""
-    world = World(control_plane, namespace, behind_proxy.user)
-    await asyncio.to_thread(world.apply, "payments", hosts("a.example.com"))
-    await asyncio.to_thread(world.wait_ready, "payments", timeout_s=40)
-    entry = await asyncio.to_thread(world.get_entry, "a.example.com")
-    mark = await asyncio.to_thread(world.mark)
+    tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=40)
+    entry = await asyncio.to_thread(tenant.get_entry, "a.example.com")
+    mark = await asyncio.to_thread(tenant.mark)
     proxy.inject(Delay(LOOK_S), Call.LIST, times=-1)
     name = entry["metadata"]["name"]
-    await asyncio.to_thread(world.client.delete, *ENTRY, name, namespace)
+    await asyncio.to_thread(tenant.client.delete, *ENTRY, name, namespace)
     await asyncio.to_thread(wait_until, lambda: proxy.hit[Call.LIST], 10, "a look is taken")
-    await asyncio.to_thread(world.delete, "payments")
+    await asyncio.to_thread(tenant.delete, "payments")
     await asyncio.sleep(LOOK_S)
     proxy.clear()
     # Another policy, so that all before it is done.
-    await asyncio.to_thread(world.apply, "other", hosts("b.example.com"))
-    await asyncio.to_thread(world.wait_ready, "other")
+    await asyncio.to_thread(tenant.apply, "other", hosts("b.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "other")
     assert [
-        write for write in await asyncio.to_thread(world.writes, mark) if "create" in write
+        write for write in await asyncio.to_thread(tenant.writes, mark) if "create" in write
     ] == ["create serviceentries"]
-    await asyncio.to_thread(world.wait_hosts, "b.example.com")
+    await asyncio.to_thread(tenant.wait_hosts, "b.example.com")

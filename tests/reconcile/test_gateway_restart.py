@@ -4,8 +4,8 @@ from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import OperatorOption, start_operator
 
-from .gateway import placed
-from .world import HTTP, World, build_policy, hosts
+from .gateway import managed_gateway
+from .tenant import HTTP, TenantNamespace, build_policy, hosts
 
 MISSING = "reserved-names.egress-operator.io is missing"
 
@@ -13,22 +13,22 @@ MISSING = "reserved-names.egress-operator.io is missing"
 def test_a_restart_does_not_touch_the_status_of_a_gateway(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    with placed(control_plane.admin, f"gw-{namespace}") as place:
+    with managed_gateway(control_plane.admin, f"gw-{namespace}") as gateway:
         with start_operator(control_plane) as first:
-            world = World(control_plane, namespace, first.user)
-            place.apply()
-            place.select(namespace)
+            tenant = TenantNamespace(control_plane, namespace, first.user)
+            gateway.apply()
+            gateway.select(namespace)
             policy = build_policy(namespace, "web", hosts("api.example.com", ports=[HTTP]))
-            policy["spec"]["gatewayRef"] = {"name": place.name}
-            world.client.apply(policy)
-            world.wait_ready("web")
-            place.wait_condition("Ready", "True", "Serving")
-            place.wait_condition("Isolated", "False", "AdmissionPolicyMissing", MISSING)
-        mark = world.mark()
+            policy["spec"]["gatewayRef"] = {"name": gateway.name}
+            tenant.client.apply(policy)
+            tenant.wait_ready("web")
+            gateway.wait_condition("Ready", "True", "Serving")
+            gateway.wait_condition("Isolated", "False", "AdmissionPolicyMissing", MISSING)
+        mark = tenant.mark()
         with start_operator(
             control_plane, OperatorOption(settings={"EGRESS_RESYNC": "1"})
         ) as second:
             settled = 'egress_operator_reconcile_total{result="settled"}'
             wait_until(lambda: second.metric(settled) >= 3, 30, "all was compared thrice")
             records = control_plane.audit.records(since=mark, user=second.user, writes=True)
-            assert [record.path for record in records if record.name == place.name] == []
+            assert [record.path for record in records if record.name == gateway.name] == []

@@ -16,7 +16,7 @@ from egress_operator.reconcile.objects import EVERYWHERE
 from testbed.client import Object
 from testbed.controlplane import ControlPlane
 
-from .world import HTTP, POLICY, build_policy, hosts
+from .tenant import HTTP, POLICY, build_policy, hosts
 
 HOST = "api.example.com"
 

@@ -16,7 +16,7 @@ from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crd
 from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
-from .world import ENTRY, HTTP, ROUTE, World, hosts
+from .tenant import ENTRY, HTTP, ROUTE, TenantNamespace, hosts
 
 STATUS = "patch egresspolicies/status"
 SHOP = "shop"
@@ -42,13 +42,13 @@ def serve(plane: ControlPlane) -> Serve:
     return serve
 
 
-def is_istio_missing(world: World) -> bool:
-    rows = world.status("payments").get("destinations", [])
+def is_istio_missing(tenant: TenantNamespace) -> bool:
+    rows = tenant.status("payments").get("destinations", [])
     return [row.get("reason") for row in rows] == ["IstioMissing"]
 
 
-def list_refused(world: World, mark: int) -> list[Record]:
-    return [record for record in world.records(mark) if record.code == HTTPStatus.NOT_FOUND]
+def list_refused(tenant: TenantNamespace, mark: int) -> list[Record]:
+    return [record for record in tenant.records(mark) if record.code == HTTPStatus.NOT_FOUND]
 
 
 def count_missing(operator: Operator, crd: Object) -> float:
@@ -64,20 +64,20 @@ def test_policies_wait_for_istio_and_say_so(plane: ControlPlane, serve: Serve) -
     mark = plane.audit.position()
     istio = load_istio_crds(ENTRY[1], ROUTE[1])
     with start_operator(plane) as operator:
-        world = World(plane, SHOP, operator.user)
-        world.apply("payments", hosts("a.example.com"))
+        tenant = TenantNamespace(plane, SHOP, operator.user)
+        tenant.apply("payments", hosts("a.example.com"))
         for _ in range(2):
             # While a CRD is being removed other refusals may be said first.
             wait_until(
-                partial(is_istio_missing, world), 20, "the policy says that Istio is missing"
+                partial(is_istio_missing, tenant), 20, "the policy says that Istio is missing"
             )
-            assert "install Istio's CRDs" in world.condition("payments", "Ready")["message"]
+            assert "install Istio's CRDs" in tenant.condition("payments", "Ready")["message"]
             install_crds(plane.admin, istio)
-            world.wait_ready("payments", timeout_s=20)
-            world.wait_hosts("a.example.com")
+            tenant.wait_ready("payments", timeout_s=20)
+            tenant.wait_hosts("a.example.com")
             known = [count_missing(operator, crd) for crd in istio]
             remove_crds(plane.admin, istio)
-        wait_until(partial(is_istio_missing, world), 20, "the policy tells of missing kinds")
+        wait_until(partial(is_istio_missing, tenant), 20, "the policy tells of missing kinds")
         assert operator.is_ready()
         assert operator.health() == 200
         # The policy may say it from a refusal. While the watches know it, nothing is sent in vain.
@@ -88,18 +88,18 @@ def test_policies_wait_for_istio_and_say_so(plane: ControlPlane, serve: Serve) -
             20,
             "the watches know that the kinds are missing",
         )
-        before = list_refused(world, mark)
-        changed = world.client.merge_patch(
-            world.policy("payments"), {"spec": {"justification": "while Istio is missing"}}
+        before = list_refused(tenant, mark)
+        changed = tenant.client.merge_patch(
+            tenant.policy("payments"), {"spec": {"justification": "while Istio is missing"}}
         )
         generation = changed["metadata"]["generation"]
         wait_until(
-            lambda: world.status("payments").get("observedGeneration") == generation,
+            lambda: tenant.status("payments").get("observedGeneration") == generation,
             20,
             "the edit is taken note of",
         )
-        assert is_istio_missing(world)
-        assert list_refused(world, mark) == before
+        assert is_istio_missing(tenant)
+        assert list_refused(tenant, mark) == before
         assert operator.stop() == 0
 
 
@@ -108,52 +108,52 @@ def timed(host: str) -> dict[str, object]:
     return hosts(host, ports=[HTTP], http={"timeout": "3s"})
 
 
-def read_rows(world: World, name: str) -> dict[str, tuple[str, str]]:
+def read_rows(tenant: TenantNamespace, name: str) -> dict[str, tuple[str, str]]:
     """(state, reason) by host."""
     return {
         row["host"]: (row["state"], row.get("reason", ""))
-        for row in world.status(name).get("destinations", [])
+        for row in tenant.status(name).get("destinations", [])
     }
 
 
-def is_missing(world: World, name: str, host: str) -> bool:
-    return read_rows(world, name).get(host) == ("Pending", "IstioMissing")
+def is_missing(tenant: TenantNamespace, name: str, host: str) -> bool:
+    return read_rows(tenant, name).get(host) == ("Pending", "IstioMissing")
 
 
 @pytest.fixture
-def world(plane: ControlPlane, serve: Serve) -> Iterator[World]:
+def tenant(plane: ControlPlane, serve: Serve) -> Iterator[TenantNamespace]:
     """Give a namespace of a cluster that serves ServiceEntries and no VirtualServices."""
     serve(*load_our_crds(), *load_istio_crds(ENTRY[1]))
     with start_operator(plane, OperatorOption(settings={"EGRESS_RESYNC": "1"})) as operator:
-        yield World(plane, SHOP, operator.user)
+        yield TenantNamespace(plane, SHOP, operator.user)
         assert operator.stop() == 0, operator.process.tail(50)
 
 
-def test_only_what_needs_a_virtual_service_waits_for_the_kind(world: World) -> None:
-    mark = world.mark()
-    world.apply("plain", hosts("a.example.com"))
-    world.apply("timed", timed("b.example.com"))
-    world.apply("both", hosts("c.example.com"), timed("d.example.com"))
-    world.wait_ready("plain")
+def test_only_what_needs_a_virtual_service_waits_for_the_kind(tenant: TenantNamespace) -> None:
+    mark = tenant.mark()
+    tenant.apply("plain", hosts("a.example.com"))
+    tenant.apply("timed", timed("b.example.com"))
+    tenant.apply("both", hosts("c.example.com"), timed("d.example.com"))
+    tenant.wait_ready("plain")
     for name, host in (("timed", "b.example.com"), ("both", "d.example.com")):
-        wait_until(partial(is_missing, world, name, host), 20, f"{host} waits for the kind")
-        assert world.ready(name) == ("False", "Pending")
-        assert "serves no VirtualService" in world.condition(name, "Ready")["message"]
+        wait_until(partial(is_missing, tenant, name, host), 20, f"{host} waits for the kind")
+        assert tenant.ready(name) == ("False", "Pending")
+        assert "serves no VirtualService" in tenant.condition(name, "Ready")["message"]
     wait_until(
-        lambda: read_rows(world, "both")["c.example.com"] == ("Applied", ""),
+        lambda: read_rows(tenant, "both")["c.example.com"] == ("Applied", ""),
         20,
         "the host that needs no route is applied",
     )
     every = ("a.example.com", "b.example.com", "c.example.com", "d.example.com")
-    world.wait_hosts(*every)
-    install_crds(world.client, load_istio_crds(ROUTE[1]))
+    tenant.wait_hosts(*every)
+    install_crds(tenant.client, load_istio_crds(ROUTE[1]))
     for name in ("plain", "timed", "both"):
-        world.wait_ready(name, timeout_s=20)
-    world.wait_hosts(*every)
-    routes = world.client.list_objects(*ROUTE, world.namespace)
+        tenant.wait_ready(name, timeout_s=20)
+    tenant.wait_hosts(*every)
+    routes = tenant.client.list_objects(*ROUTE, tenant.namespace)
     assert sorted(item["spec"]["hosts"][0] for item in routes) == ["b.example.com", "d.example.com"]
     # No ServiceEntry was written twice, and no VirtualService in vain.
-    written = [line for line in world.writes(mark) if line != STATUS]
+    written = [line for line in tenant.writes(mark) if line != STATUS]
     assert written == ["create serviceentries"] * 4 + ["create virtualservices"] * 2
 
 
@@ -168,14 +168,14 @@ def test_the_operator_waits_for_its_crd_and_survives_its_removal(
             20,
             "it says what is lacking",
         )
-        world = World(plane, SHOP, operator.user)
+        tenant = TenantNamespace(plane, SHOP, operator.user)
         for host in ("a.example.com", "b.example.com"):
             install_crds(plane.admin, load_our_crds())
             wait_until(lambda: _is_ready(operator.is_ready), 60, "it is ready")
-            world.apply("payments", hosts(host))
+            tenant.apply("payments", hosts(host))
             # Where kopf misses the moment in which the kind is served, a list finds it out.
-            world.wait_ready("payments", timeout_s=80)
-            world.wait_hosts(host, timeout_s=80)
+            tenant.wait_ready("payments", timeout_s=80)
+            tenant.wait_hosts(host, timeout_s=80)
             # The garbage collector judges the old objects once it knows the kind again.
             remove_crds(plane.admin, load_our_crds())
         assert operator.process.is_alive

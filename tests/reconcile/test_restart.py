@@ -13,7 +13,7 @@ from testbed.deadline import wait_until
 from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, OperatorOption, start_operator
 from testbed.seed import SEED, build_rng
 
-from .world import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, World, hosts
+from .tenant import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, hosts
 
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 FOUR = ("a.example.com", "b.example.com", "c.example.com", "d.example.com")
@@ -34,9 +34,9 @@ def start(control_plane: ControlPlane) -> Iterator[Callable[..., Operator]]:
 
 
 @pytest.fixture
-def quiet_world(control_plane: ControlPlane, namespace: str) -> World:
+def tenant(control_plane: ControlPlane, namespace: str) -> TenantNamespace:
     """Give a fresh namespace; no operator runs but those of `start`."""
-    return World(control_plane, namespace, USER)
+    return TenantNamespace(control_plane, namespace, USER)
 
 
 @pytest.fixture(scope="module")
@@ -58,63 +58,63 @@ def own_namespace(own_plane: ControlPlane) -> Iterator[str]:
 
 @pytest.mark.parametrize("command", list(Command))
 def test_a_restart_writes_nothing_when_all_is_in_order(
-    quiet_world: World, start: Callable[..., Operator], command: Command
+    tenant: TenantNamespace, start: Callable[..., Operator], command: Command
 ) -> None:
     first = start(command=command)
-    quiet_world.apply("payments", hosts(*FOUR))
-    quiet_world.apply("slow", hosts("slow.example.com", ports=[HTTP], http={"timeout": "3s"}))
-    quiet_world.apply("refused", hosts(f"db.{quiet_world.namespace}"))
-    quiet_world.wait_ready("payments")
-    quiet_world.wait_ready("slow")
-    wait_until(lambda: quiet_world.ready("refused")[0] == "False", 15, "it is refused")
+    tenant.apply("payments", hosts(*FOUR))
+    tenant.apply("slow", hosts("slow.example.com", ports=[HTTP], http={"timeout": "3s"}))
+    tenant.apply("refused", hosts(f"db.{tenant.namespace}"))
+    tenant.wait_ready("payments")
+    tenant.wait_ready("slow")
+    wait_until(lambda: tenant.ready("refused")[0] == "False", 15, "it is refused")
     assert first.stop() == 0
-    mark = quiet_world.mark()
+    mark = tenant.mark()
     second = start(command=command, settings={"EGRESS_RESYNC": "1"})
     settled = 'egress_operator_reconcile_total{result="settled"}'
     wanted = second.metric("egress_operator_hosts")
     wait_until(lambda: second.metric(settled) >= 3 * wanted > 0, 30, "all was compared thrice")
-    assert quiet_world.writes(mark) == []
+    assert tenant.writes(mark) == []
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_deletion_while_it_is_away_leaves_nothing(
-    quiet_world: World, start: Callable[..., Operator], how: str
+    tenant: TenantNamespace, start: Callable[..., Operator], how: str
 ) -> None:
     operator = start()
-    quiet_world.apply("payments", hosts(*FOUR))
-    quiet_world.apply("other", hosts("d.example.com", "e.example.com"))
-    quiet_world.wait_ready("payments")
-    quiet_world.wait_ready("other")
+    tenant.apply("payments", hosts(*FOUR))
+    tenant.apply("other", hosts("d.example.com", "e.example.com"))
+    tenant.wait_ready("payments")
+    tenant.wait_ready("other")
     if how == "stopped":
         assert operator.stop() == 0
     else:
         assert operator.kill() < 0
-    quiet_world.delete("payments")
-    quiet_world.wait_hosts("d.example.com", "e.example.com", timeout_s=COLLECTED_S)
-    mark = quiet_world.mark()
+    tenant.delete("payments")
+    tenant.wait_hosts("d.example.com", "e.example.com", timeout_s=COLLECTED_S)
+    mark = tenant.mark()
     start()
-    wait_until(lambda: quiet_world.writes(mark) != [], 15, "the shared entry has one owner")
-    assert set(quiet_world.writes(mark)) == {"patch serviceentries"}
-    quiet_world.wait_hosts("d.example.com", "e.example.com")
-    assert quiet_world.ready("other") == ("True", "Applied")
+    wait_until(lambda: tenant.writes(mark) != [], 15, "the shared entry has one owner")
+    assert set(tenant.writes(mark)) == {"patch serviceentries"}
+    tenant.wait_hosts("d.example.com", "e.example.com")
+    assert tenant.ready("other") == ("True", "Applied")
 
 
 def test_changes_while_it_is_away_are_made_up_for(
-    quiet_world: World, start: Callable[..., Operator]
+    tenant: TenantNamespace, start: Callable[..., Operator]
 ) -> None:
     operator = start()
-    quiet_world.apply("payments", hosts("a.example.com", "b.example.com"))
-    quiet_world.wait_ready("payments")
+    tenant.apply("payments", hosts("a.example.com", "b.example.com"))
+    tenant.wait_ready("payments")
     operator.kill()
-    quiet_world.apply("payments", hosts("a.example.com", "c.example.com"))
-    entry = quiet_world.get_entry("a.example.com")
-    quiet_world.client.merge_patch(entry, {"spec": {"resolution": "NONE"}})
-    mark = quiet_world.mark()
+    tenant.apply("payments", hosts("a.example.com", "c.example.com"))
+    entry = tenant.get_entry("a.example.com")
+    tenant.client.merge_patch(entry, {"spec": {"resolution": "NONE"}})
+    mark = tenant.mark()
     start()
-    quiet_world.wait_ready("payments")
-    quiet_world.wait_hosts("a.example.com", "c.example.com")
-    assert quiet_world.get_entry("a.example.com")["spec"] == entry["spec"]
-    quiet_world.wait_writes(
+    tenant.wait_ready("payments")
+    tenant.wait_hosts("a.example.com", "c.example.com")
+    assert tenant.get_entry("a.example.com")["spec"] == entry["spec"]
+    tenant.wait_writes(
         mark,
         [
             "create serviceentries",
@@ -125,12 +125,12 @@ def test_changes_while_it_is_away_are_made_up_for(
     )
 
 
-def has_objects(world: World, count: int) -> bool:
-    return len(world.objects()) >= count
+def has_objects(tenant: TenantNamespace, count: int) -> bool:
+    return len(tenant.objects()) >= count
 
 
 def test_kills_during_a_burst_lose_nothing(
-    quiet_world: World, start: Callable[..., Operator]
+    tenant: TenantNamespace, start: Callable[..., Operator]
 ) -> None:
     rng = build_rng("kills during a burst")
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
@@ -138,21 +138,21 @@ def test_kills_during_a_burst_lose_nothing(
 
     def burst() -> None:
         for number, name in enumerate(names):
-            quiet_world.apply(name, hosts(f"h{number}.example.com", f"g{number}.example.com"))
+            tenant.apply(name, hosts(f"h{number}.example.com", f"g{number}.example.com"))
 
     operator = start()
     thread = threading.Thread(target=burst)
     thread.start()
     for _ in range(3):
-        wanted = len(quiet_world.objects()) + rng.randint(1, 5)
-        enough = partial(has_objects, quiet_world, min(wanted, 22))
+        wanted = len(tenant.objects()) + rng.randint(1, 5)
+        enough = partial(has_objects, tenant, min(wanted, 22))
         wait_until(enough, 30, "some are made")
         operator.kill()
         operator = start()
     thread.join(30)
     for name in names:
-        quiet_world.wait_ready(name, timeout_s=30)
-    found = sorted(item["spec"]["hosts"][0] for item in quiet_world.objects())
+        tenant.wait_ready(name, timeout_s=30)
+    found = sorted(item["spec"]["hosts"][0] for item in tenant.objects())
     assert found == sorted(
         f"{letter}{number}.example.com" for number in range(12) for letter in "gh"
     )
@@ -163,22 +163,22 @@ def test_deletions_that_the_watch_missed_are_found(
 ) -> None:
     """After an outage kopf lists again and never says what is gone: the sweep does."""
     with start_operator(own_plane) as operator:
-        world = World(own_plane, own_namespace, operator.user)
-        world.apply("older", hosts("api.example.com", ports=[HTTP], http={"timeout": "3s"}))
-        world.wait_ready("older")
-        world.apply("younger", hosts("api.example.com", ports=[HTTP], http={"timeout": "9s"}))
-        world.wait_ready("younger", ("False", "Conflicted"))
+        tenant = TenantNamespace(own_plane, own_namespace, operator.user)
+        tenant.apply("older", hosts("api.example.com", ports=[HTTP], http={"timeout": "3s"}))
+        tenant.wait_ready("older")
+        tenant.apply("younger", hosts("api.example.com", ports=[HTTP], http={"timeout": "9s"}))
+        tenant.wait_ready("younger", ("False", "Conflicted"))
         operator.pause()
-        world.delete("older")
+        tenant.delete("older")
         wait_until(
-            lambda: len(world.client.list_objects(*POLICY, world.namespace)) == 1,
+            lambda: len(tenant.client.list_objects(*POLICY, tenant.namespace)) == 1,
             10,
             "one policy is left",
         )
         # The new API server's watch cache knows nothing of the deletion.
         own_plane.restart_apiserver()
         operator.resume()
-        world.wait_ready("younger", timeout_s=30)
+        tenant.wait_ready("younger", timeout_s=30)
         assert operator.health() == 200
         assert operator.is_ready()
 
@@ -187,9 +187,9 @@ def test_an_outage_of_the_api_server_is_survived(
     own_plane: ControlPlane, own_namespace: str
 ) -> None:
     with start_operator(own_plane) as operator:
-        world = World(own_plane, own_namespace, operator.user)
-        world.apply("payments", hosts("a.example.com"))
-        world.wait_ready("payments")
+        tenant = TenantNamespace(own_plane, own_namespace, operator.user)
+        tenant.apply("payments", hosts("a.example.com"))
+        tenant.wait_ready("payments")
         own_plane.kill_apiserver()
         restarts = "egress_operator_watch_restarts_total"
         wait_until(
@@ -205,8 +205,8 @@ def test_an_outage_of_the_api_server_is_survived(
             "the watches try again",
         )
         own_plane.start_apiserver()
-        world.apply("payments", hosts("a.example.com", "b.example.com"))
-        world.wait_ready("payments", timeout_s=30)
-        world.wait_hosts("a.example.com", "b.example.com")
+        tenant.apply("payments", hosts("a.example.com", "b.example.com"))
+        tenant.wait_ready("payments", timeout_s=30)
+        tenant.wait_hosts("a.example.com", "b.example.com")
         assert operator.process.is_alive
         assert operator.stop() == 0

@@ -11,8 +11,8 @@ from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
-from .gateway import PORT, SERVICE, Place, placed
-from .world import HTTP, TIMEOUT_S, World, build_policy, hosts
+from .gateway import PORT, SERVICE, ManagedGateway, managed_gateway
+from .tenant import HTTP, TIMEOUT_S, TenantNamespace, build_policy, hosts
 
 ACCESS = ("security.istio.io/v1", "AuthorizationPolicy")
 DRY_RUN = "istio.io/dry-run"
@@ -29,17 +29,17 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def place(world: World) -> Iterator[Place]:
+def gateway(tenant: TenantNamespace) -> Iterator[ManagedGateway]:
     """Give a gateway that serves on two ports, with the test's namespace among its tenants."""
-    with placed(world.client, f"gw-{world.namespace}") as place:
-        place.apply_service(PORT, OTHER_PORT)
-        place.select(world.namespace)
-        yield place
+    with managed_gateway(tenant.client, f"gw-{tenant.namespace}") as gateway:
+        gateway.apply_service(PORT, OTHER_PORT)
+        gateway.select(tenant.namespace)
+        yield gateway
 
 
-def list_access(place: Place) -> list[tuple[bool, str]]:
+def list_access(gateway: ManagedGateway) -> list[tuple[bool, str]]:
     """Tell of each AuthorizationPolicy whether it allows anything, and whether it only tries."""
-    items = place.client.list_objects(*ACCESS, place.namespace)
+    items = gateway.client.list_objects(*ACCESS, gateway.namespace)
     return sorted(
         (bool(item["spec"].get("rules")), item["metadata"].get("annotations", {}).get(DRY_RUN, ""))
         for item in items
@@ -56,20 +56,20 @@ def list_access(place: Place) -> list[tuple[bool, str]]:
     ],
 )
 def test_it_ends_as_if_it_had_always_been_so(
-    world: World, place: Place, old: str, new: str, end: str
+    tenant: TenantNamespace, gateway: ManagedGateway, old: str, new: str, end: str
 ) -> None:
-    place.apply(authorization=old)
-    policy = build_policy(world.namespace, "web", hosts("api.example.com", ports=[HTTP]))
-    policy["spec"]["gatewayRef"] = {"name": place.name}
-    world.client.apply(policy)
-    world.wait_ready("web")
-    before = set(place.objects(world.namespace))
-    place.apply(authorization=new, service={"name": SERVICE, "port": OTHER_PORT})
+    gateway.apply(authorization=old)
+    policy = build_policy(tenant.namespace, "web", hosts("api.example.com", ports=[HTTP]))
+    policy["spec"]["gatewayRef"] = {"name": gateway.name}
+    tenant.client.apply(policy)
+    tenant.wait_ready("web")
+    before = set(gateway.objects(tenant.namespace))
+    gateway.apply(authorization=new, service={"name": SERVICE, "port": OTHER_PORT})
 
     def look() -> bool:
-        assert list_access(place) == ([(False, end), (True, end)] if end else [])
-        assert len(before & set(place.objects(world.namespace))) == 2, "the host's own two stay"
+        assert list_access(gateway) == ([(False, end), (True, end)] if end else [])
+        assert len(before & set(gateway.objects(tenant.namespace))) == 2, "the host's own two stay"
         return True
 
     wait_until(look, TIMEOUT_S, f"{new} does not come")
-    world.wait_ready("web")
+    tenant.wait_ready("web")

@@ -9,8 +9,8 @@ from testbed.audit import Record
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator, OperatorOption, start_operator
 
-from .gateway import Place, placed
-from .world import HTTP, World, build_policy, hosts
+from .gateway import ManagedGateway, managed_gateway
+from .tenant import HTTP, TenantNamespace, build_policy, hosts
 
 HOSTS = 20
 OF_DESTINATION = 16
@@ -19,12 +19,12 @@ SETTLE_S = 3.0
 
 
 @pytest.fixture
-def guarded(world: World) -> Iterator[World]:
+def guarded(tenant: TenantNamespace) -> Iterator[TenantNamespace]:
     """Give a second namespace with the same operator at work."""
-    name = f"{world.namespace}-guarded"
-    world.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield World(world.plane, name, world.user)
-    world.client.delete("v1", "Namespace", name)
+    name = f"{tenant.namespace}-guarded"
+    tenant.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield TenantNamespace(tenant.plane, name, tenant.user)
+    tenant.client.delete("v1", "Namespace", name)
 
 
 @pytest.fixture(scope="module")
@@ -36,63 +36,69 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
         assert running.stop() == 0, running.process.tail(50)
 
 
-def lead_through(world: World, place: Place, count: int, **more: object) -> None:
+def use_gateway(
+    tenant: TenantNamespace, gateway: ManagedGateway, count: int, **more: object
+) -> None:
     """Let the namespace use the gateway for so many hosts, and wait until they are applied."""
     names = [f"h{number}.example.com" for number in range(count)]
     parts = [names[start : start + OF_DESTINATION] for start in range(0, count, OF_DESTINATION)]
-    policy = build_policy(world.namespace, "web", *(hosts(*part, ports=[HTTP]) for part in parts))
-    policy["spec"]["gatewayRef"] = {"name": place.name}
-    place.apply(**more)
-    place.select(world.namespace)
-    place.wait_condition("Ready", "True", "Serving")
-    world.client.apply(policy)
-    world.wait_ready("web", timeout_s=60)
+    policy = build_policy(tenant.namespace, "web", *(hosts(*part, ports=[HTTP]) for part in parts))
+    policy["spec"]["gatewayRef"] = {"name": gateway.name}
+    gateway.apply(**more)
+    gateway.select(tenant.namespace)
+    gateway.wait_condition("Ready", "True", "Serving")
+    tenant.client.apply(policy)
+    tenant.wait_ready("web", timeout_s=60)
 
 
-def list_routes(world: World, mark: int) -> list[Record]:
+def list_routes(tenant: TenantNamespace, mark: int) -> list[Record]:
     """List the operator's writes of routes in the namespace: only hosts have any."""
-    return [record for record in world.records(mark) if record.resource == "virtualservices"]
+    return [record for record in tenant.records(mark) if record.resource == "virtualservices"]
 
 
 def find_time(record: Record) -> float:
     return datetime.fromisoformat(record.time).timestamp()
 
 
-def test_the_permission_goes_first_and_has_settled_before_the_hosts(world: World) -> None:
-    with placed(world.client, f"gw-{world.namespace}") as place:
-        lead_through(world, place, HOSTS)
-        mark = world.mark()
-        place.select(world.namespace, member=False)
-        world.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
-        everything = world.plane.audit.records(since=mark, writes=True)
+def test_the_permission_goes_first_and_has_settled_before_the_hosts(
+    tenant: TenantNamespace,
+) -> None:
+    with managed_gateway(tenant.client, f"gw-{tenant.namespace}") as gateway:
+        use_gateway(tenant, gateway, HOSTS)
+        mark = tenant.mark()
+        gateway.select(tenant.namespace, member=False)
+        tenant.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
+        everything = tenant.plane.audit.records(since=mark, writes=True)
         (label,) = (
             record
             for record in everything
-            if record.resource == "namespaces" and record.name == world.namespace
+            if record.resource == "namespaces" and record.name == tenant.namespace
         )
         first = next(
             record
             for record in everything
-            if record.user == world.user and record.group.endswith(".istio.io")
+            if record.user == tenant.user and record.group.endswith(".istio.io")
         )
         assert (first.verb, first.resource) == ("delete", "authorizationpolicies")
-        routes = list_routes(world, mark)
+        routes = list_routes(tenant, mark)
         assert find_time(routes[0]) - find_time(label) >= SETTLE_S
         assert len(routes) >= HOSTS
 
 
-def test_what_no_permission_guards_closes_at_once(world: World, guarded: World) -> None:
+def test_what_no_permission_guards_closes_at_once(
+    tenant: TenantNamespace, guarded: TenantNamespace
+) -> None:
     """As seen beside another namespace, whose gateway enforces permissions."""
     with (
-        placed(world.client, f"gw-{guarded.namespace}") as strict,
-        placed(world.client, f"gw-{world.namespace}") as lax,
+        managed_gateway(tenant.client, f"gw-{guarded.namespace}") as strict,
+        managed_gateway(tenant.client, f"gw-{tenant.namespace}") as lax,
     ):
-        lead_through(guarded, strict, 1)
-        lead_through(world, lax, 1, authorization="None")
-        mark = world.mark()
+        use_gateway(guarded, strict, 1)
+        use_gateway(tenant, lax, 1, authorization="None")
+        mark = tenant.mark()
         strict.select(guarded.namespace, member=False)
-        lax.select(world.namespace, member=False)
-        for tenant in (world, guarded):
-            tenant.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
-        at_once, later = (list_routes(tenant, mark)[0] for tenant in (world, guarded))
+        lax.select(tenant.namespace, member=False)
+        for each in (tenant, guarded):
+            each.wait_ready("web", ("False", "NamespaceNotAllowed"), timeout_s=60)
+        at_once, later = (list_routes(each, mark)[0] for each in (tenant, guarded))
         assert find_time(at_once) < find_time(later)

@@ -10,7 +10,7 @@ from egress_operator.status.patch import build_status_patch
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane
 
-from .world import build_policy, hosts
+from .tenant import build_policy, hosts
 
 MANAGER = "egress-operator"
 HOST = "api.example.com"

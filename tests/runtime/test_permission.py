@@ -5,8 +5,8 @@ from functools import partial
 
 from egress_operator.compiler.name import build_group_name
 from egress_operator.runtime.permission import PERMISSIONS
-from reconcile.gateway import Place, placed
-from reconcile.world import HTTP, build_policy, hosts
+from reconcile.gateway import ManagedGateway, managed_gateway
+from reconcile.tenant import HTTP, build_policy, hosts
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -22,26 +22,28 @@ def is_gone(client: Client, kind: str, name: str, namespace: str) -> bool:
     return client.find(ISTIO, kind, name, namespace) is None
 
 
-def use_gateway(place: Place, namespace: str, wait_ready: Callable[[str, str], None]) -> None:
+def use_gateway(
+    gateway: ManagedGateway, namespace: str, wait_ready: Callable[[str, str], None]
+) -> None:
     """Have everything that serves a tenant made, changed and deleted."""
-    client = place.client
-    place.apply()
-    place.select(namespace)
-    place.wait_condition("Ready", "True", "Serving")
+    client = gateway.client
+    gateway.apply()
+    gateway.select(namespace)
+    gateway.wait_condition("Ready", "True", "Serving")
     policy = build_policy(namespace, "through", hosts("gw.example.com", ports=[HTTP]))
-    policy["spec"]["gatewayRef"] = {"name": place.name}
+    policy["spec"]["gatewayRef"] = {"name": gateway.name}
     client.apply(policy)
     wait_ready("through", "True")
     for version, kind, where in (
         (ISTIO, "DestinationRule", namespace),
         (ISTIO, "Gateway", namespace),
-        ("security.istio.io/v1", "AuthorizationPolicy", place.namespace),
+        ("security.istio.io/v1", "AuthorizationPolicy", gateway.namespace),
     ):
         for item in client.list_objects(version, kind, where):
             change = {"host": "by-hand"} if kind == "DestinationRule" else {"selector": None}
             client.merge_patch({**item, "apiVersion": version, "kind": kind}, {"spec": change})
     client.delete(GROUP, "EgressPolicy", "through", namespace)
-    wait_until(lambda: len(place.objects()) == 1, 60, "what serves the tenant goes")
+    wait_until(lambda: len(gateway.objects()) == 1, 60, "what serves the tenant goes")
 
 
 def test_nothing_is_refused_and_nothing_granted_is_unused(
@@ -86,8 +88,8 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
     gone = build_group_name("web.example.com")
     for kind in ("ServiceEntry", "VirtualService"):
         wait_until(partial(is_gone, client, kind, gone, namespace), 20, f"{kind} is gone")
-    with placed(client, f"gw-{namespace}") as place:
-        use_gateway(place, namespace, wait_ready)
+    with managed_gateway(client, f"gw-{namespace}") as gateway:
+        use_gateway(gateway, namespace, wait_ready)
     # A transition is told as an event, and everything is looked at once more by a sweep.
     apply("refused", f"db.{namespace}")
     wait_ready("refused", "False")

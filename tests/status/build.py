@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.world import build_policy
+from compiler.fake_cluster import build_policy
 from egress_operator.compiler.object import Kind, ObjectKey
 from egress_operator.compiler.plan import Verdict, plan_namespace
 from egress_operator.compiler.source import HandWritten, NamespaceInput

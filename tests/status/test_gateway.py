@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compiler.zone import build_gateway
+from compiler.policy_set import build_gateway
 from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
 from egress_operator.compiler.object import Kind, ObjectKey
 from egress_operator.compiler.source import Settings

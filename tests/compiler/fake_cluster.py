@@ -55,7 +55,7 @@ def name_writes(writes: Iterable[Write]) -> list[str]:
 
 
 @dataclass
-class World:
+class FakeCluster:
     """Objects by key, a clock, and what an operator process remembers."""
 
     objects: dict[ObjectKey, dict[str, Any]] = field(default_factory=dict)
@@ -80,7 +80,9 @@ class World:
         """Lose the memory of the process."""
         self.started_at, self.written_at = self.now, {}
 
-    def ask(self, plan: Plan, group: Group, seen: Iterable[Observed] | None = None) -> Step:
+    def compute_step(
+        self, plan: Plan, group: Group, seen: Iterable[Observed] | None = None
+    ) -> Step:
         """Compute the next step of a group from what is there, or from what was seen before."""
         keys = list_keys(group)
         observed = self.observe() if seen is None else list(seen)
@@ -119,11 +121,13 @@ class World:
         gone = [build_empty_group(plan.namespace, key) for key in sorted(found - {*plan.groups})]
         return [*plan.groups.values(), *gone]
 
-    def settle(self, *plans: Plan, limit: int = 100) -> list[Write]:
+    def converge(self, *plans: Plan, limit: int = 100) -> list[Write]:
         """Go on with every group in turn until nothing is left to do; the writes in their order."""
         writes: list[Write] = []
         for _ in range(limit):
-            steps = [self.ask(plan, group) for plan in plans for group in self.list_groups(plan)]
+            steps = [
+                self.compute_step(plan, group) for plan in plans for group in self.list_groups(plan)
+            ]
             waits = [step.wait for step in steps if step.wait is not None]
             sent = [write for step in steps for write in step.writes]
             if not sent and not waits:

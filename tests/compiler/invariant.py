@@ -1,11 +1,11 @@
-"""An eye on every state between two writes."""
+"""What must hold in every state between two writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compiler.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
+from compiler.policy_set import PolicySet
 from compiler.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
-from compiler.world import DR, EPSILON, SETTLE, VS, World
-from compiler.zone import Zone
 from egress_operator.compiler.object import ObjectKey, Owner
 from egress_operator.compiler.observed import read_observed
 from egress_operator.compiler.plan import Plan
@@ -15,10 +15,10 @@ NEVER = float("-inf")
 
 
 @dataclass
-class Watch:
-    """Looks at every state between two writes."""
+class InvariantChecker:
+    """Carries out writes one by one, and checks each and the state after it."""
 
-    world: World
+    cluster: FakeCluster
     living: set[Owner] = field(default_factory=set)
     before: set[Need] = field(default_factory=set)
     plans: list[Plan] = field(default_factory=list)
@@ -31,13 +31,13 @@ class Watch:
     needed_at: dict[ObjectKey, float] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
 
-    def begin(self, zone: Zone) -> None:
+    def begin(self, policy_set: PolicySet) -> None:
         """Know what is wanted from now on, and take what is there as it is."""
-        self.plans = zone.plan(self.world)
-        if self.living - zone.list_owners():
+        self.plans = policy_set.plan(self.cluster)
+        if self.living - policy_set.list_owners():
             self.needed_at = {}
-        self.living = zone.list_owners()
-        snapshot = Snapshot(self.world, self.living)
+        self.living = policy_set.list_owners()
+        snapshot = Snapshot(self.cluster, self.living)
         needs = snapshot.find_needs()
         self.tolerated = {need for need, key in needs.items() if key is None}
         self.unruled = snapshot.find_unruled()
@@ -46,8 +46,8 @@ class Watch:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and remember what was needed until then."""
-        self.world.now += seconds
-        self.needed_at |= dict.fromkeys(self.needed, self.world.now)
+        self.cluster.now += seconds
+        self.needed_at |= dict.fromkeys(self.needed, self.cluster.now)
 
     def _note_needs(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
         broken = find_broken(needs) | snapshot.find_dead()
@@ -80,8 +80,8 @@ class Watch:
     def send(self, write: Write) -> None:
         """Check a write and the state after it."""
         self._check_deletion(write)
-        self.world.send(write)
-        self.changed_at[write.key] = self.world.now
+        self.cluster.send(write)
+        self.changed_at[write.key] = self.cluster.now
         self.writes.append(write)
         self._look(write)
 
@@ -89,14 +89,14 @@ class Watch:
         """Nothing that a route needed goes within the settle time."""
         if not isinstance(write, Delete):
             return
-        item = read_observed(self.world.objects[write.key])
+        item = read_observed(self.cluster.objects[write.key])
         if self._may_miss(item.part, item.group):
             return
-        since = self.world.now - self.needed_at.get(write.key, NEVER)
+        since = self.cluster.now - self.needed_at.get(write.key, NEVER)
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
 
     def _look(self, write: Write) -> None:
-        snapshot = Snapshot(self.world, self.living)
+        snapshot = Snapshot(self.cluster, self.living)
         needs = snapshot.find_needs()
         self._check_needs(write, snapshot, needs)
         if write.key.kind is VS:
@@ -155,5 +155,5 @@ class Watch:
                 continue
             if self.is_closing(need.route.namespace, need.group):
                 continue
-            since = self.world.now - self.changed_at.get(key, NEVER)
+            since = self.cluster.now - self.changed_at.get(key, NEVER)
             assert since >= SETTLE - EPSILON, f"{need.route} leads to {key} after {since} s"

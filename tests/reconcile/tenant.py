@@ -50,7 +50,7 @@ def hosts(*names: str, **more: object) -> dict[str, Any]:
 
 
 @dataclass
-class World:
+class TenantNamespace:
     """What tests do and see. Statuses are linted whenever they are read."""
 
     plane: ControlPlane

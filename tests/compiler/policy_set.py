@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.world import World, build_policy
+from compiler.fake_cluster import FakeCluster, build_policy
 from egress_operator.compiler.gateway import judge_gateways
 from egress_operator.compiler.gateway_plan import find_access, plan_gateways
 from egress_operator.compiler.object import GATEWAY_KIND, Owner
@@ -57,8 +57,8 @@ def build_route(
 
 
 @dataclass(frozen=True)
-class Zone:
-    """All that users wrote."""
+class PolicySet:
+    """All that users wrote at one time: policies, gateways, and labels of namespaces."""
 
     policies: tuple[PolicySource, ...] = ()
     gateways: tuple[GatewaySource, ...] = ()
@@ -72,7 +72,7 @@ class Zone:
             Owner(gateway.name, gateway.uid, GATEWAY_KIND) for gateway in self.gateways
         }
 
-    def plan(self, world: World) -> list[Plan]:
+    def plan(self, cluster: FakeCluster) -> list[Plan]:
         """Plan each namespace, and the gateways, whose plan alone reads what is there."""
         plans = [
             plan_namespace(
@@ -87,7 +87,7 @@ class Zone:
             for namespace in NAMESPACES
         ]
         verdicts = judge_gateways(self.gateways, self.settings)
-        observed = world.observe()
+        observed = cluster.observe()
         access = {
             verdict.gateway.label: find_access(verdict.gateway, observed)
             for verdict in verdicts.values()
