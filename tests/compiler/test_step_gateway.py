@@ -369,6 +369,22 @@ def test_a_gateway_that_moves_leaves_a_paused_policy_where_it_is() -> None:
     assert before <= set(checker.cluster.objects)
 
 
+@pytest.mark.xfail(reason="what allows everything in the old namespace goes too early")
+@pytest.mark.parametrize("service", [{}, {"service": {"name": "second", "port": 443}}])
+@pytest.mark.parametrize("old", ["DryRun", "None"])
+def test_a_tenant_on_hold_keeps_its_way_when_the_gateway_moves(
+    old: str, service: dict[str, Any]
+) -> None:
+    """Enforcement begins while the policy is refused, and then the gateway moves elsewhere."""
+    refused = build_route("c", HTTP, namespace="pay", source=ACCOUNTS)
+    other = build_route("b", HTTP, gateway=SHARED)
+    build_checker(
+        build_policy_set(PAY, other, authorization=old),
+        build_policy_set(refused, other, **service),
+        build_policy_set(refused, other, namespace="egress-moved"),
+    )
+
+
 def test_a_gateway_that_is_deleted_leaves_the_host_closed_until_it_comes_back() -> None:
     checker = build_checker(build_policy_set(SHOP))
     checker.cluster.remove_owners([Owner(SHARED, f"{SHARED}-uid", GATEWAY_KIND)])
