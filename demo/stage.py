@@ -16,7 +16,7 @@ from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control
 from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS
-from testbed.ledger import CHILDREN, POLICIES, list_all, load_objects
+from testbed.ledger import CHILDREN, POLICIES, list_kinds, load_objects
 from testbed.mesh import Mesh, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.rig import APP, BATCH, CHECKOUT, MeshOption
@@ -106,14 +106,12 @@ class Stage:
 
     def list_children(self) -> list[Object]:
         """Return all Istio objects, sorted by name and kind."""
-        found = [
-            item for kind in CHILDREN for item in list_all(self.client, *kind) if _is_ours(item)
-        ]
+        found = [item for item in list_kinds(self.client, CHILDREN) if _is_ours(item)]
         return sorted(found, key=lambda item: (item["metadata"]["name"], item["kind"]))
 
     def list_versions(self) -> dict[str, str]:
         """Return the resourceVersion of all policies, gateways and Istio objects, by uid."""
-        policies = [item for kind in POLICIES for item in list_all(self.client, *kind)]
+        policies = list_kinds(self.client, POLICIES)
         return {
             item["metadata"]["uid"]: item["metadata"]["resourceVersion"]
             for item in (*policies, *self.list_children())

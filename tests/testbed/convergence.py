@@ -13,12 +13,18 @@ import yaml
 from testbed.client import Client
 from testbed.deadline import wait_until
 from testbed.istiod import Istiod
-from testbed.ledger import CHILDREN, list_all
+from testbed.ledger import CHILDREN, list_kinds
 
 TIMEOUT_S = 30.0
-DEBOUNCE_S = 0.3
-"""istiod waits 50 ms after an event for another one before it pushes, and shows nothing while it
-waits: a pause well above that is the only way to know that no push is to come."""
+QUIET_S = 0.12
+"""istiod waits 50 ms after an event for another one before it pushes, and shows nothing meanwhile.
+A pause well above that, in which it counts nothing, is how to know that no push is to come."""
+COUNTERS = (
+    "pilot_inbound_updates",
+    "pilot_debounce_time_count",
+    "pilot_proxy_convergence_time_count",
+)
+"""Of istiod: what came in, what it began to push, and what has reached a proxy."""
 MODES = ("REGISTRY_ONLY", "ALLOW_ANY")
 """In the order of the enum; istiod leaves the first one out when it shows its config."""
 
@@ -30,8 +36,11 @@ def wait_settled(istiod: Istiod, client: Client) -> None:
         TIMEOUT_S,
         "istiod does not know what the API server has",
     )
-    time.sleep(DEBOUNCE_S)
-    wait_until(lambda: _is_acknowledged(istiod), TIMEOUT_S, "a proxy has not acknowledged")
+    wait_until(
+        lambda: _stays_quiet(istiod) and _is_acknowledged(istiod),
+        TIMEOUT_S,
+        "a proxy has not acknowledged",
+    )
 
 
 def set_outbound_mode(istiod: Istiod, mode: str) -> None:
@@ -69,9 +78,19 @@ def _find_known(istiod: Istiod) -> set[tuple[str, int]]:
 def _find_written(client: Client) -> set[tuple[str, int]]:
     return {
         (item["metadata"]["uid"], item["metadata"]["generation"])
-        for kind in CHILDREN
-        for item in list_all(client, *kind)
+        for item in list_kinds(client, CHILDREN)
     }
+
+
+def _stays_quiet(istiod: Istiod) -> bool:
+    """Whether istiod counts nothing while QUIET_S pass."""
+    before = _read_counts(istiod)
+    time.sleep(QUIET_S)
+    return _read_counts(istiod) == before
+
+
+def _read_counts(istiod: Istiod) -> list[str]:
+    return [line for line in istiod.metrics().splitlines() if line.startswith(COUNTERS)]
 
 
 def _is_acknowledged(istiod: Istiod) -> bool:

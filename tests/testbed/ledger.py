@@ -1,6 +1,7 @@
 """Objects that a test writes, and taking all of them away again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,8 @@ from testbed.deadline import wait_until
 from testbed.workload import build_namespace
 
 TIMEOUT_S = 30.0
+LISTERS = 4
+"""Kinds that are listed at a time."""
 NETWORKING, SECURITY = "networking.istio.io", "security.istio.io"
 POLICIES = (
     ("egress-operator.io/v1alpha1", "EgressPolicy"),
@@ -96,7 +99,7 @@ def load_objects(*items: Object | str | Path) -> list[Object]:
 
 def _wait_empty(client: Client, kinds: tuple[tuple[str, str], ...]) -> None:
     def is_empty() -> bool:
-        remaining = [item for kind in kinds for item in list_all(client, *kind)]
+        remaining = list_kinds(client, kinds)
         for item in remaining:
             metadata = item["metadata"]
             client.delete(
@@ -111,8 +114,17 @@ def _wait_empty(client: Client, kinds: tuple[tuple[str, str], ...]) -> None:
     wait_until(is_empty, TIMEOUT_S, "objects of a test are still there")
 
 
-def list_all(client: Client, api_version: str, kind: str) -> list[Object]:
-    """List a kind in all namespaces; nothing when its CRD is not installed."""
+def list_kinds(client: Client, kinds: Iterable[tuple[str, str]]) -> list[Object]:
+    """List some kinds in all namespaces, a few at a time; nothing of those without a CRD."""
+    with ThreadPoolExecutor(LISTERS) as pool:
+        return [
+            item
+            for items in pool.map(lambda kind: _list_all(client, *kind), kinds)
+            for item in items
+        ]
+
+
+def _list_all(client: Client, api_version: str, kind: str) -> list[Object]:
     try:
         found = wait_until(
             lambda: _list_ready(client, api_version, kind), TIMEOUT_S, f"{kind} cannot be listed"
