@@ -32,8 +32,6 @@ UPGRADES = (
     {"EGRESS_SETTLE": "2", "EGRESS_LOG_FORMAT": "json"},
 )
 """Their settings in turn: where two differ, the second is an upgrade."""
-MOST_SETTLE_S = 2.0
-"""In them."""
 
 
 class MortalOperators(Stoppable):
@@ -46,17 +44,17 @@ class MortalOperators(Stoppable):
         self._settings = settings
         self._operator: Operator | None = None
 
-    def tend(self) -> bool:
-        """Start the next operator if there is none alive; whether the present one is ready."""
+    def tend(self) -> Operator | None:
+        """Start the next operator if there is none alive; return it when it is ready."""
         if self._operator is not None and not self._operator.process.is_alive:
             self._bury(self._operator)
             self._operator = None
         if self._operator is None:
             self._operator = self._start()
         try:
-            return self._operator.is_ready()
+            return self._operator if self._operator.is_ready() else None
         except OSError:
-            return False
+            return None
 
     def stop(self) -> None:
         """End the present one."""

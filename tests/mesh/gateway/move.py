@@ -74,6 +74,11 @@ class Move:
     states: tuple[State, ...]
     callers: tuple[str, ...] = (CHECKOUT, BATCH)
 
+    @property
+    def is_round(self) -> bool:
+        """Whether it ends where it began."""
+        return self.states[0] == self.states[-1]
+
 
 def add_hosts(mesh: Mesh, move: str) -> Hosts:
     """Give a move hosts of its own."""
@@ -183,10 +188,10 @@ def build_first(mesh: Mesh) -> Move:
     return Move("first", hosts, states)
 
 
-def build_gateway_move(mesh: Mesh, gateway: Gateway, name: str) -> Move:
-    """Change what GATEWAY_MOVES says of the EgressGateway `shared`, under a policy that stays."""
-    hosts = add_hosts(mesh, name)
-    policy = build_gateway_policy(f"shop/{name}", *hosts.destinations)
+def build_gateway_move(mesh: Mesh, gateway: Gateway) -> Move:
+    """Change what GATEWAY_WAY says of the EgressGateway `shared`, under a policy that stays."""
+    hosts = add_hosts(mesh, "gateway")
+    policy = build_gateway_policy("shop/gateway", *hosts.destinations)
     service = gateway.template.name
     states = tuple(
         State(
@@ -198,9 +203,9 @@ def build_gateway_move(mesh: Mesh, gateway: Gateway, name: str) -> Move:
             ),
             _expect(hosts.calls, VIA_GATEWAY),
         )
-        for authorization, port in GATEWAY_MOVES[name]
+        for authorization, port in GATEWAY_WAY
     )
-    return Move(name, hosts, states)
+    return Move("gateway", hosts, states)
 
 
 def build_rest(mesh: Mesh) -> Move:
@@ -217,12 +222,18 @@ POLICY_MOVES = {
     "company": build_company,
     "edit": build_edit,
 }
-GATEWAY_MOVES = {
-    "port": (("Managed", 443), ("Managed", 80), ("Managed", 443)),
-    "authorization": (("DryRun", 443), ("Managed", 443), ("DryRun", 443)),
-    "turn": (("None", 443), ("Managed", 80), ("DryRun", 443)),
-}
-"""The authorization, and the port of the Service, of each state."""
+GATEWAY_WAY = (
+    ("None", 443),
+    ("Managed", 80),
+    ("Managed", 443),
+    ("Managed", 80),
+    ("DryRun", 443),
+    ("Managed", 443),
+    ("DryRun", 443),
+    ("None", 443),
+)
+"""The authorization, and the port of the Service, of each state: the port changes, or the
+authorization, or both."""
 
 
 def _expect(calls: Sequence[str], verdict: Verdict) -> tuple[tuple[str, Verdict], ...]:

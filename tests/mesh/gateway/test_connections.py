@@ -22,7 +22,7 @@ from mesh.gateway.move import (
     build_way,
 )
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
-from mesh.gateway.walk import Gateways, enter, wait_entered
+from mesh.gateway.walk import Gateways, go, wait_done
 from mesh.traffic.world import World, build_policy
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
@@ -32,9 +32,9 @@ from testbed.workload import Workload
 
 pytestmark = pytest.mark.mesh
 
-DRAIN_S = 3.0
+DRAIN_S = 1.0
 HASTY = {"drainDuration": f"{DRAIN_S:g}s"}
-DRAINED_S = DRAIN_S + 3.0
+DRAINED_S = DRAIN_S + 1.0
 """When all is ended that shall end: no sign tells it."""
 KEEPER = Workload("shop", "keeper", service_account="keeper", proxy_config=HASTY)
 
@@ -115,11 +115,16 @@ def test_changes_of_others_end_no_connection(world: World, mesh: Mesh, gateways:
     before = through.ask(), around.ask()
     moves = [build(mesh) for build in (build_way, build_place, build_edit, build_company)]
     for number in range(max(len(move.states) for move in moves)):
-        present = [move for move in moves if number < len(move.states)]
-        for move in present:
-            enter(mesh, move.states[number - 1] if number else None, move.states[number])
         mesh.apply(build_gateway_policy("pay/web", *destinations[: 3 - number % 2]))
-        wait_entered(world, [move.states[number] for move in present])
+        go(
+            world,
+            [
+                (move.states[number - 1] if number else None, move.states[number])
+                for move in moves
+                if number < len(move.states)
+            ],
+        )
+        world.wait_ready("pay/web")
         after = ask_when_drained(mesh, through), around.ask()
         assert after == before, f"after state {number}"
 
@@ -147,8 +152,7 @@ def test_another_authorization_ends_what_is_opaque(
 ) -> None:
     kept = keep(world)
     first = kept.ask()
-    mesh.apply(build_egress_gateway(gateways[SHARED], authorization="DryRun"))
-    wait_entered(world, [])
+    wait_done(world, mesh.apply(build_egress_gateway(gateways[SHARED], authorization="DryRun")))
     assert not set(first) & set(ask_when_drained(mesh, kept))
 
 

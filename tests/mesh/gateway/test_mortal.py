@@ -12,7 +12,7 @@ from mesh.traffic.world import SETTINGS, World
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
-pytestmark = [pytest.mark.mesh, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.mesh, pytest.mark.long("mortal"), pytest.mark.timeout(600)]
 
 ENTERED_S = 180.0
 """How long a change may take, with operators that end again and again."""
@@ -23,7 +23,7 @@ def walk_with_deaths(world: World, moves: Sequence[Move], gateways: Gateways) ->
     begin(world, *moves)
     with world.without_operator():
         with MortalOperators(world.mesh.control_plane, SETTINGS) as operators:
-            go_on(world, moves, gateways, operators.tend, ENTERED_S)
+            go_on(world, moves, gateways, tend=operators.tend, within_s=ENTERED_S)
         assert operators.count > sum(len(move.states) for move in moves)
         world.start_operator(EGRESS_SETTLE=str(SETTLE_S))
 
@@ -34,7 +34,7 @@ def test_operators_end_while_policies_change(steady_world: World, gateways: Gate
 
 
 def test_operators_end_while_a_gateway_changes(steady_world: World, gateways: Gateways) -> None:
-    move = build_gateway_move(steady_world.mesh, gateways[SHARED], "turn")
+    move = build_gateway_move(steady_world.mesh, gateways[SHARED])
     walk_with_deaths(steady_world, [move], gateways)
 
 

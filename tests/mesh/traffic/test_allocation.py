@@ -1,13 +1,10 @@
 """istiod gives addresses to hosts that need one, in the status of our objects: no fight."""
 
-import time
-
 import pytest
 
 from mesh.traffic.world import (
     BATCH,
     HTTP,
-    QUIET_S,
     TCP,
     TLS,
     World,
@@ -36,7 +33,7 @@ def test_the_operator_writes_nothing_after_istiod_has_written(world: World, mesh
     given = world.wait_addresses(*HOSTS)
     mark, before = world.audit.position(), world.versions()
 
-    time.sleep(QUIET_S)
+    world.wait_idle()
 
     assert world.writes(since=mark) == []
     assert world.versions() == before
@@ -141,7 +138,7 @@ def test_a_status_that_somebody_writes_is_none_of_our_business(world: World) -> 
         },
         subresource="status",
     )
-    time.sleep(QUIET_S)
+    world.wait_idle()
 
     assert world.writes(since=mark) == []
     assert "validationMessages" in world.entry("api.example")["status"]

@@ -6,13 +6,13 @@ from egress_operator.compiler.name import build_group_name
 from mesh.traffic.stream import Stream
 from mesh.traffic.world import (
     CHECKOUT,
-    ENTRY,
     HTTP,
     NAMESPACE,
     ROUTE,
     TLS,
     World,
     build_destination,
+    build_entry,
     build_policy,
 )
 from testbed.client import Object
@@ -24,23 +24,6 @@ pytestmark = pytest.mark.mesh
 API = "GET http://api.example/"
 OLDER, YOUNGER = "a-older", "b-younger"
 """The names decide where both are made in the same second."""
-
-
-def build_entry(name: str, host: str, endpoint: str) -> Object:
-    """Build a hand-written ServiceEntry that leads a host to another one."""
-    return {
-        "apiVersion": ENTRY[0],
-        "kind": ENTRY[1],
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "hosts": [host],
-            "exportTo": ["."],
-            "location": "MESH_EXTERNAL",
-            "resolution": "DNS",
-            "ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}],
-            "endpoints": [{"address": endpoint}],
-        },
-    }
 
 
 def find_identity(items: list[Object]) -> dict[str, str]:
@@ -134,7 +117,7 @@ def test_a_conflict_ends_when_the_two_are_made_equal(world: World, mesh: Mesh) -
 
 
 def test_a_squatter_stays_as_it_is_until_it_goes(world: World, mesh: Mesh) -> None:
-    squatter = build_entry(build_group_name("api.example"), "api.example", "other.example")
+    squatter = build_entry(build_group_name("api.example"), "api.example", endpoint="other.example")
     (before,) = mesh.apply(squatter)
     mesh.expect(CHECKOUT, API, DIRECT, server="other.example")
     mesh.apply(build_policy("squatted", build_destination("api.example", "db.example")))
@@ -159,7 +142,7 @@ def test_a_squatter_stays_as_it_is_until_it_goes(world: World, mesh: Mesh) -> No
 def test_a_hand_written_entry_beside_ours_is_told(world: World, mesh: Mesh) -> None:
     world.apply(build_policy("shadowed", build_destination("api.example")))
     mesh.expect(CHECKOUT, API, DIRECT)
-    beside = build_entry("by-hand", "api.example", "other.example")
+    beside = build_entry("by-hand", "api.example", endpoint="other.example")
 
     mesh.apply(beside)
 

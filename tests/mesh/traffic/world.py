@@ -40,8 +40,6 @@ SETTINGS = {"EGRESS_ALLOWED_CIDRS": "198.51.100.0/24", "EGRESS_DNS_CAPTURE": "on
 TIMEOUT_S = 20.0
 COLLECTED_S = 45.0
 """The garbage collector learns of kinds that are new to it every 30 s."""
-QUIET_S = 3.0
-"""How long an operator is watched that shall do nothing: there is no sign to wait for."""
 _TROUBLE = re.compile(r"Traceback|Warning:|was never retrieved|never awaited")
 
 
@@ -71,6 +69,23 @@ def build_destination(*hosts: str, ports: tuple[Object, ...] = (HTTP,), **more: 
     """Build a destination, by default plain HTTP on port 80; what is empty is left out. Pure."""
     fields = {"hosts": list(hosts), "ports": [dict(port) for port in ports], **more}
     return {name: value for name, value in fields.items() if value}
+
+
+def build_entry(name: str, host: str, namespace: str = NAMESPACE, endpoint: str = "") -> Object:
+    """Build a hand-written ServiceEntry for a host, that may lead to another one. Pure."""
+    return {
+        "apiVersion": ENTRY[0],
+        "kind": ENTRY[1],
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "hosts": [host],
+            "exportTo": ["."],
+            "location": "MESH_EXTERNAL",
+            "resolution": "DNS",
+            "ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}],
+            **({"endpoints": [{"address": endpoint}]} if endpoint else {}),
+        },
+    }
 
 
 class World:
@@ -146,14 +161,24 @@ class World:
             pass
 
     def watch_idle(self) -> None:
-        """Wait until a new operator has looked at every host, then give it time to do wrong."""
+        """Wait until a new operator has looked at every host, and has nothing to do any more."""
         hosts = {item["metadata"]["name"] for item in self.client.list_objects(*ENTRY, NAMESPACE)}
         wait_until(
             lambda: self._count_looks() >= len(hosts),
             TIMEOUT_S,
             f"the operator does not look at all of {sorted(hosts)}",
         )
-        time.sleep(QUIET_S)
+        self.operator.wait_idle()
+
+    def wait_idle(self) -> None:
+        """Let the operator see all that was written to ServiceEntries, and do what is to be done.
+
+        Who watches a kind sees its changes in their order: that of an entry of its own comes last.
+        """
+        since = time.time()
+        self.mesh.apply(build_entry("last", "last.example", APP.partition("/")[0]))
+        self.operator.wait_heard("serviceentries", since)
+        self.operator.wait_idle()
 
     def _count_looks(self) -> float:
         return sum(
@@ -210,6 +235,12 @@ class World:
             return True
 
         wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
+
+    def is_gateway_seen(self, name: str) -> bool:
+        """Whether the operator has looked at an EgressGateway as it is now."""
+        item = self.client.get(POLICY[0], "EgressGateway", name)
+        seen = item.get("status", {}).get("observedGeneration")
+        return bool(seen == item["metadata"]["generation"])
 
     def wait_gone(self, name: str, kind: str) -> None:
         """Wait until a condition is not there any more."""
