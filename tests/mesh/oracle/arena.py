@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,14 +40,16 @@ PAYLOADS = {
     "GRPC": Payload.HTTP,
     "TLS": Payload.TLS,
 }
-SEED = os.environ.get("EGRESS_SEED", "1")
-SETS = int(os.environ.get("EGRESS_SETS", "200"))
+SEED = os.environ.get("EGRESS_SEED") or secrets.token_hex(3)
+"""Another one each time, unless one is to be repeated."""
 SITES = 2
 """Hosts of a set."""
 WIDTH = 25
 """Sets at once."""
 WRITERS = 8
 """Policies that are written at a time."""
+ASKERS = 8
+"""Sets that are asked about at a time."""
 ASKS = 18
 """Of each set."""
 SYNTHETIC_ASKS = 2
@@ -100,44 +103,49 @@ class Arena:
         self._files = _write_files(mesh)
         for namespace in TENANTS:
             mesh.label(namespace, {"egress": SHARED})
-        mesh.apply(*_build_gateways(gateway), *_build_secrets(mesh, gateway.namespace))
+        self.gateways = tuple(_build_gateways(gateway))
+        mesh.apply(*self.gateways, *_build_secrets(mesh, gateway.namespace))
 
-    def play(self, seeds: list[str], *, enough: int = ENOUGH) -> list[Disagreement]:
-        """Apply the sets of these seeds, at most WIDTH; return disagreements, about `enough`.
+    def draw(self, number: int, seed: str) -> list[Object]:
+        """Draw the policies of a set, for the hosts that are kept for sets of this number."""
+        return draw_policies(seed, f"set-{number}", self._sites[number], self._files)
 
-        What is there from the sets before is changed in place, or deleted.
+    def play(
+        self, sets: Mapping[int, str], *, enough: int = ENOUGH, most: int = ASKS
+    ) -> list[Disagreement]:
+        """Apply sets, by their numbers below WIDTH, and ask `most` questions of each.
+
+        Return disagreements: one of a set at most, and about `enough` of all. What is there from
+        the sets before is changed in place, or deleted.
         """
-        sets = dict(zip(seeds, self._sites, strict=False))
-        policies = {
-            seed: draw_policies(seed, f"set-{index}", sites, self._files)
-            for index, (seed, sites) in enumerate(sets.items())
-        }
-        self._replace([policy for drawn in policies.values() for policy in drawn])
-        world = self._read_world()
-        names = self._list_synthetic()
-        asks = [
-            (seed, ask)
-            for seed, sites in sets.items()
-            for ask in (
-                *draw_asks(seed, sites, policies[seed], ASKS),
-                *draw_synthetic_asks(seed, sites, names, SYNTHETIC_ASKS),
-            )
-        ]
+        drawn = {number: self.draw(number, seed) for number, seed in sets.items()}
+        self._replace([policy for policies in drawn.values() for policy in policies])
+        world, names = self._read_world(), self._list_synthetic()
         found: list[Disagreement] = []
 
-        def walk(workload: str) -> None:
-            for seed, ask in asks:
-                if ask.workload == workload and len(found) < enough:
-                    found.extend(self._check(world, seed, ask))
+        def ask_all(number: int) -> None:
+            seed, sites = sets[number], self._sites[number]
+            asks = [
+                *draw_asks(seed, sites, drawn[number], most),
+                *draw_synthetic_asks(seed, sites, names, SYNTHETIC_ASKS),
+            ]
+            for ask in asks:
+                if len(found) >= enough:
+                    return
+                if disagreement := self._check(world, seed, ask):
+                    found.append(disagreement)
+                    return
 
-        with ThreadPoolExecutor(len(self._callers)) as pool:
-            list(pool.map(walk, self._callers))
+        with ThreadPoolExecutor(ASKERS) as pool:
+            list(pool.map(ask_all, sets))
         return found
 
-    def _check(self, world: World, seed: str, ask: Ask) -> Iterator[Disagreement]:
+    def _check(self, world: World, seed: str, ask: Ask) -> Disagreement | None:
         expected = expect(world, ask, self._callers, self._servers)
-        if seen := self._ask(expected, ask):
-            yield Disagreement(seed, ask, expected, seen, self._list_policies(ask))
+        seen = self._ask(expected, ask)
+        if not seen:
+            return None
+        return Disagreement(seed, ask, expected, seen, self._list_policies(ask))
 
     def _ask(self, expected: Expected, ask: Ask) -> str:
         seen = ""
@@ -284,10 +292,10 @@ def _write_files(mesh: Mesh) -> str:
     return str(directory)
 
 
-def list_seeds(first: int, count: int, at_once: int = WIDTH) -> list[list[str]]:
-    """Name the seeds of sets, some at once. Pure."""
+def list_sets(first: int, count: int) -> list[dict[int, str]]:
+    """Name the seeds of sets, WIDTH of them at once, by the numbers of their hosts. Pure."""
     names = [f"{SEED}-{number}" for number in range(first, first + count)]
-    return [names[start : start + at_once] for start in range(0, len(names), at_once)]
+    return [dict(enumerate(names[start : start + WIDTH])) for start in range(0, count, WIDTH)]
 
 
 @contextmanager

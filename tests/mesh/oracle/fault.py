@@ -1,8 +1,10 @@
-"""Faults for the compiler: `python -m mesh.oracle.fault NAME` is `egressctl run` with one of them.
+"""Faults for the compiler: `python -m mesh.oracle.fault` is `egressctl run` with all of them.
 
-Each takes what the compiler made and spoils it, as a mistake in one of its modules would.
+Each takes what the compiler made and spoils it, as a mistake in one of its modules would. It spoils
+the hosts of the sets of its own number alone, so that all can be looked for at once.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -16,6 +18,7 @@ from egress_operator.compiler.plan import Memo, Plan, plan_namespace
 from egress_operator.compiler.source import NamespaceInput
 from egress_operator.reconcile import reconciler
 
+SET_HOST = re.compile(r"\.set-(\d+)\.example$")
 Spec = dict[str, Any]
 Fault = Callable[[Kind, Spec], bool]
 """Spoils a spec in place; False: the object is left out."""
@@ -206,11 +209,29 @@ def _is_of_gateway(kind: Kind, spec: Spec) -> bool:
     return kind is Kind.VIRTUAL_SERVICE and MESH not in spec["gateways"]
 
 
+def find_planted(host: str) -> Fault | None:
+    """Find the fault for a host: that of the number of its set. Pure."""
+    found = SET_HOST.search(host)
+    number = int(found[1]) if found else len(FAULTS)
+    return dict(enumerate(FAULTS.values())).get(number)
+
+
+def spoil(fault: Fault, group: Group) -> Group:
+    """Let a fault spoil the objects of a host. Pure."""
+    return replace(group, objects=tuple(_spoil_objects(fault, group.objects)))
+
+
+def _spoil_objects(fault: Fault, objects: tuple[Desired, ...]) -> Iterator[Desired]:
+    for desired in objects:
+        spec = deepcopy(dict(desired.spec))
+        if fault(desired.key.kind, spec):
+            yield replace(desired, spec=spec, spec_digest=digest_spec(spec))
+
+
 class _Spoiler:
     """Spoils every plan; what is unchanged stays the identical value, as the planner asks."""
 
-    def __init__(self, fault: Fault) -> None:
-        self._fault = fault
+    def __init__(self) -> None:
         self._groups: dict[tuple[str, str], tuple[Group, Group]] = {}
 
     def plan(self, inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
@@ -222,22 +243,18 @@ class _Spoiler:
         return replace(plan, groups=groups)
 
     def _spoil_group(self, namespace: str, group: Group) -> Group:
+        fault = find_planted(group.key)
+        if fault is None:
+            return group
         key = (namespace, group.key)
         before, after = self._groups.get(key, (None, None))
         if before is not group or after is None:
-            objects = tuple(self._spoil(group.objects))
-            after = replace(group, objects=objects)
+            after = spoil(fault, group)
             self._groups[key] = (group, after)
         return after
 
-    def _spoil(self, objects: tuple[Desired, ...]) -> Iterator[Desired]:
-        for desired in objects:
-            spec = deepcopy(dict(desired.spec))
-            if self._fault(desired.key.kind, spec):
-                yield replace(desired, spec=spec, spec_digest=digest_spec(spec))
-
 
 if __name__ == "__main__":
-    reconciler.plan_namespace = _Spoiler(FAULTS[sys.argv.pop()]).plan  # type: ignore[attr-defined]
+    reconciler.plan_namespace = _Spoiler().plan  # type: ignore[attr-defined]
     sys.argv.append("run")
     main()

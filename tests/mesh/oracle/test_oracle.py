@@ -1,27 +1,37 @@
 """Policies at random: every request does what `explain` says of it."""
 
+import os
+
 import pytest
 
-from mesh.oracle.arena import SEED, SETS, WIDTH, Disagreement, list_seeds, open_arena
+from mesh.oracle.arena import SEED, Disagreement, list_sets, open_arena
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
 pytestmark = pytest.mark.mesh
 
-OPEN_SETS = WIDTH
-"""Sets that are played in an ALLOW_ANY mesh besides."""
+SOME = 50, 25
+"""Sets that are played, and those that are played in an ALLOW_ANY mesh besides."""
+MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
 
 
 @pytest.mark.timeout(1500)
 @pytest.mark.usefixtures("world")
-def test_the_mesh_does_what_the_policies_say(mesh: Mesh) -> None:
-    print(f"EGRESS_SEED={SEED} EGRESS_SETS={SETS}")  # noqa: T201 - shown when the test fails
+@pytest.mark.parametrize(
+    ("count", "open_count"),
+    [
+        pytest.param(*SOME, id="some"),
+        pytest.param(*MANY, id="many", marks=pytest.mark.long("oracle")),
+    ],
+)
+def test_the_mesh_does_what_the_policies_say(mesh: Mesh, count: int, open_count: int) -> None:
+    print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
     with open_arena(mesh) as arena:
-        for seeds in list_seeds(0, SETS):
-            assert_agreed(arena.play(seeds))
+        for sets in list_sets(0, count):
+            assert_agreed(arena.play(sets))
         with mesh.outbound_mode(ALLOW_ANY):
-            for seeds in list_seeds(SETS, OPEN_SETS):
-                assert_agreed(arena.play(seeds))
+            for sets in list_sets(count, open_count):
+                assert_agreed(arena.play(sets))
         mesh.clean()
 
 

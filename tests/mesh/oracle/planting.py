@@ -1,0 +1,46 @@
+"""Sets in which a planted fault changes something: others could not show it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+
+from egress_operator.compiler.plan import plan_namespace
+from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from mesh.gateway.tenant import SHARED, TENANTS
+from mesh.oracle.fault import find_planted, spoil
+from testbed.client import Object
+
+CREATED = "2026-01-01T00:00:00Z"
+SETTINGS = Settings(allowed_cidrs=("198.51.100.0/24",), dns_capture=True)
+
+
+def find_seeds(
+    seed: str, draw: Callable[[str], list[Object]], gateways: Iterable[Object]
+) -> Iterator[str]:
+    """Give the seeds, one after the other, whose sets are changed by the fault for their hosts."""
+    sources = tuple(
+        GatewaySource(item["metadata"]["name"], item["metadata"]["name"], 1, CREATED, item["spec"])
+        for item in gateways
+    )
+    for number in count():
+        name = f"{seed}-{number}"
+        policies = draw(name)
+        if any(is_spoiled(namespace, policies, sources) for namespace in TENANTS):
+            yield name
+
+
+def is_spoiled(
+    namespace: str, policies: Iterable[Object], gateways: tuple[GatewaySource, ...]
+) -> bool:
+    """Whether a fault changes what policies of a namespace are compiled to. Pure."""
+    sources = tuple(
+        PolicySource(namespace, name, name, 1, CREATED, policy["spec"])
+        for policy in policies
+        for name in [policy["metadata"]["name"]]
+        if policy["metadata"]["namespace"] == namespace
+    )
+    labels = {"egress": SHARED}
+    plan = plan_namespace(
+        NamespaceInput(namespace, sources, SETTINGS, gateways=gateways, labels=labels)
+    )
+    planted = ((find_planted(group.key), group) for group in plan.groups.values())
+    return any(fault is not None and spoil(fault, group) != group for fault, group in planted)
