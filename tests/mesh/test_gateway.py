@@ -18,7 +18,7 @@ from testbed.outside import GRPC_PORT, GRPCS_PORT
 from testbed.request import BLOCKED, DIRECT, UNAVAILABLE_503, UNTRUSTED, VIA_GATEWAY, call
 from testbed.workload import build_namespace
 
-pytestmark = pytest.mark.mesh
+pytestmark = [pytest.mark.mesh, pytest.mark.long("testbed")]
 
 SHOP = Tenant("shop")
 HTTP = "GET http://api.example/"

@@ -12,7 +12,11 @@ from testbed.sweep import BusyError, Lock, find_holder
 
 from .sandbox import run_in_sandbox
 
-pytestmark = [pytest.mark.mesh, pytest.mark.usefixtures("machine")]
+pytestmark = [
+    pytest.mark.mesh,
+    pytest.mark.long("testbed"),
+    pytest.mark.usefixtures("machine"),
+]
 
 CRASH = f"{sys.executable} -P -m mesh.crash"
 

@@ -22,7 +22,7 @@ from testbed.request import (
     call,
 )
 
-pytestmark = pytest.mark.mesh
+pytestmark = [pytest.mark.mesh, pytest.mark.long("testbed")]
 
 NETWORKING = "networking.istio.io/v1"
 HTTP, TLS, TCP = (80, "HTTP"), (443, "TLS"), (5432, "TCP")

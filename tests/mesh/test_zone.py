@@ -6,7 +6,11 @@ import pytest
 
 from .sandbox import run_in_sandbox
 
-pytestmark = [pytest.mark.mesh, pytest.mark.usefixtures("machine")]
+pytestmark = [
+    pytest.mark.mesh,
+    pytest.mark.long("testbed"),
+    pytest.mark.usefixtures("machine"),
+]
 
 
 def test_the_proxy_asks_the_name_server_from_a_port_that_an_application_has_used() -> None:

@@ -38,7 +38,7 @@ from testbed.request import (
     call,
 )
 
-pytestmark = pytest.mark.mesh
+pytestmark = [pytest.mark.mesh, pytest.mark.long("contract")]
 
 SHOP, PAY = Tenant("shop"), Tenant("pay")
 HOST, OTHER, DB = "api.example", "other.example", "db.example"
