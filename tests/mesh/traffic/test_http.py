@@ -5,6 +5,7 @@ import re
 import pytest
 
 from mesh.traffic.world import CHECKOUT, HTTP, World, build_destination, build_policy
+from testbed.client import Object
 from testbed.mesh import Mesh
 from testbed.request import DIRECT, TIMEOUT_504, UNAVAILABLE_503, Outcome
 
@@ -58,40 +59,52 @@ def test_a_timeout_on_one_port_leaves_the_other_alone(world: World, mesh: Mesh) 
     mesh.expect(CHECKOUT, "GET http://api.example:8080/slow?seconds=1", DIRECT)
 
 
-@pytest.mark.parametrize(
-    ("retries", "path", "status", "count"),
-    [
-        ({"attempts": 2, "codes": [503]}, "/fail?times=2&status=503", 200, 3),
-        ({"attempts": 1, "codes": [503]}, "/fail?times=2&status=503", 503, 2),
-        ({"attempts": 2, "codes": [418]}, "/fail?times=1&status=503", 503, 1),
-        ({"attempts": 3, "codes": [429, 500]}, "/fail?times=1&status=429", 200, 2),
-        ({"attempts": 2, "conditions": ["5xx"]}, "/fail?times=2&status=500", 200, 3),
-        ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=500", 500, 1),
-        ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=502", 200, 2),
-        ({"attempts": 2, "conditions": ["retriable-4xx"]}, "/fail?times=1&status=409", 200, 2),
-        ({"attempts": 2, "conditions": ["reset"]}, "/fail?times=2&status=0", 200, 3),
-        ({"attempts": 2, "conditions": ["connect-failure"]}, "/fail?times=1&status=0", 503, 1),
-        (
-            {"attempts": 2, "conditions": ["connect-failure", "reset"], "codes": [503]},
-            "/fail?times=1&status=503",
-            200,
-            2,
-        ),
-        ({"attempts": 0}, "/fail?times=1&status=503", 503, 1),
-        ({"attempts": 0}, "/fail?times=1&status=0", 503, 1),
-    ],
-    ids=lambda value: (
-        "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None
+RETRIES: tuple[tuple[Object, str, int, int], ...] = (
+    ({"attempts": 2, "codes": [503]}, "/fail?times=2&status=503", 200, 3),
+    ({"attempts": 1, "codes": [503]}, "/fail?times=2&status=503", 503, 2),
+    ({"attempts": 2, "codes": [418]}, "/fail?times=1&status=503", 503, 1),
+    ({"attempts": 3, "codes": [429, 500]}, "/fail?times=1&status=429", 200, 2),
+    ({"attempts": 2, "conditions": ["5xx"]}, "/fail?times=2&status=500", 200, 3),
+    ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=500", 500, 1),
+    ({"attempts": 2, "conditions": ["gateway-error"]}, "/fail?times=1&status=502", 200, 2),
+    ({"attempts": 2, "conditions": ["retriable-4xx"]}, "/fail?times=1&status=409", 200, 2),
+    ({"attempts": 2, "conditions": ["reset"]}, "/fail?times=2&status=0", 200, 3),
+    ({"attempts": 2, "conditions": ["connect-failure"]}, "/fail?times=1&status=0", 503, 1),
+    (
+        {"attempts": 2, "conditions": ["connect-failure", "reset"], "codes": [503]},
+        "/fail?times=1&status=503",
+        200,
+        2,
     ),
+    ({"attempts": 0}, "/fail?times=1&status=503", 503, 1),
+    ({"attempts": 0}, "/fail?times=1&status=0", 503, 1),
 )
-def test_the_server_is_asked_again(
-    world: World, retries: dict[str, object], path: str, status: int, count: int
-) -> None:
-    apply_http(world, retries=retries)
+"""The setting, a path that fails, the status in the end, and how often the server is asked."""
 
-    outcome, counted = ask(world, path)
 
-    assert (outcome.status, counted) == (status, count)
+def test_the_server_is_asked_again(world: World, mesh: Mesh) -> None:
+    hosts = [f"retried-{number}.example" for number in range(len(RETRIES))]
+    for host in hosts:
+        mesh.outside.add(host)
+    world.apply(
+        build_policy(
+            "api",
+            *(
+                build_destination(host, http={"retries": retries})
+                for host, (retries, *_) in zip(hosts, RETRIES, strict=True)
+            ),
+        )
+    )
+    for host in hosts:
+        mesh.expect(CHECKOUT, f"GET http://{host}/", DIRECT)
+    mesh.settle()
+
+    seen = []
+    for host, (retries, path, _, _) in zip(hosts, RETRIES, strict=True):
+        status = mesh.request(CHECKOUT, f"GET http://{host}{path}").status
+        seen.append((retries, path, status, mesh.outside.count(host, path)))
+
+    assert seen == list(RETRIES)
 
 
 def test_each_try_has_a_time_of_its_own(world: World) -> None:
