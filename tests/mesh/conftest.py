@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.traffic.world import World
+from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.controlplane import ControlPlaneOption
 from testbed.istiod import Rejections
 from testbed.mesh import Mesh, find_missing, start_mesh
@@ -44,16 +44,16 @@ def mesh(machine: None) -> Iterator[Mesh]:  # noqa: ARG001 - a condition
 
 
 @pytest.fixture(scope="session")
-def world(mesh: Mesh) -> Iterator[World]:
+def operated(mesh: Mesh) -> Iterator[OperatedMesh]:
     """Give the mesh with the operator in it and the hosts of the samples outside."""
     for host in HOSTS:
         mesh.outside.add(host)
     for host, address in FIXED_ADDRESSES.items():
         mesh.outside.add(host, address=address)
-    world = World(mesh)
-    world.start_operator()
-    yield world
-    world.stop_operator()
+    operated = OperatedMesh(mesh)
+    operated.start_operator()
+    yield operated
+    operated.stop_operator()
 
 
 @pytest.fixture(autouse=True)

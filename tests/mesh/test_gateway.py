@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mesh.gateway.handmade import Tenant, build_http, build_tenant
+from mesh.traffic.policy import APP, CHECKOUT
 from mesh.traffic.stream import Load
-from mesh.traffic.world import APP, CHECKOUT
 from testbed.expectation import wait_for_each
 from testbed.gateway import EGRESS, SAME_PORTS, Gateway
 from testbed.mesh import Mesh

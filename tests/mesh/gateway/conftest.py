@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.gateway.move import OTHER, OTHER_EGRESS
+from mesh.gateway.scenario import OTHER, OTHER_EGRESS
+from mesh.gateway.scenario_run import SETTLE_S, Gateways
 from mesh.gateway.tenant import SHARED, TENANTS, build_egress_gateway
-from mesh.gateway.walk import SETTLE_S, Gateways
-from mesh.traffic.world import World
+from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
@@ -30,9 +30,9 @@ def labelled(mesh: Mesh) -> None:
 
 
 @pytest.fixture
-def shared(world: World, gateway: Gateway, labelled: None) -> Object:  # noqa: ARG001 - a condition
+def shared(operated: OperatedMesh, gateway: Gateway, labelled: None) -> Object:  # noqa: ARG001 - a condition
     """Give the EgressGateway `shared` on that gateway, open to both tenants."""
-    (written,) = world.mesh.apply(build_egress_gateway(gateway))
+    (written,) = operated.mesh.apply(build_egress_gateway(gateway))
     return written
 
 
@@ -44,10 +44,10 @@ def namespace(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def steady_world(world: World) -> Iterator[World]:
+def slowly_operated(operated: OperatedMesh) -> Iterator[OperatedMesh]:
     """Let the operator settle for longer than the other tests need."""
-    with world.operated_with(EGRESS_SETTLE=str(SETTLE_S)):
-        yield world
+    with operated.with_settings(EGRESS_SETTLE=str(SETTLE_S)):
+        yield operated
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def other(mesh: Mesh) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def gateways(world: World, shared: Object, gateway: Gateway, other: Gateway) -> Gateways:
+def gateways(operated: OperatedMesh, shared: Object, gateway: Gateway, other: Gateway) -> Gateways:
     """Give two gateways by the names of their EgressGateways, which are Ready."""
-    world.mesh.apply(build_egress_gateway(other, OTHER, namespaces={}))
+    operated.mesh.apply(build_egress_gateway(other, OTHER, namespaces={}))
     for name in (shared["metadata"]["name"], OTHER):
-        world.wait_gateway(name, "Ready", "True")
+        operated.wait_gateway(name, "Ready", "True")
     return {SHARED: gateway, OTHER: other}

@@ -16,7 +16,7 @@ from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import RequestHook
 from egress_operator.runtime import operator as runtime
-from mesh.traffic.world import check_end
+from mesh.traffic.operated_mesh import check_end
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.stoppable import Stoppable

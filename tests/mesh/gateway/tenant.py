@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from mesh.gateway.handmade import REMOVED
-from mesh.traffic.world import APP, BATCH, CHECKOUT, POLICY, build_policy
+from mesh.traffic.policy import APP, BATCH, CHECKOUT, POLICY, build_policy
 from testbed.client import Object
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh

@@ -12,8 +12,9 @@ from mesh.gateway.tenant import (
     build_gateway_policy,
     expect_each,
 )
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, BATCH, CHECKOUT, HTTP, TLS, build_destination
 from mesh.traffic.stream import Load
-from mesh.traffic.world import APP, BATCH, CHECKOUT, HTTP, TLS, World, build_destination
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, Gateway
@@ -161,25 +162,25 @@ def apply_by_hand(mesh: Mesh, namespace: str, host: str) -> None:
     mesh.apply(*build_by_hand(namespace, host))
 
 
-def come(world: World) -> None:
+def come(operated: OperatedMesh) -> None:
     """Let both tenants have a policy through the gateway."""
     for namespace, caller in CALLERS.items():
-        world.apply(build_web(namespace))
-        expect_each(world.mesh, [caller], OURS, VIA_GATEWAY)
+        operated.apply(build_web(namespace))
+        expect_each(operated.mesh, [caller], OURS, VIA_GATEWAY)
 
 
-def go(world: World) -> None:
+def go(operated: OperatedMesh) -> None:
     """Take both away."""
     for namespace, caller in CALLERS.items():
-        world.delete(build_web(namespace))
+        operated.delete(build_web(namespace))
         for text in OURS:
-            world.mesh.expect(caller, text, BLOCKED)
+            operated.mesh.expect(caller, text, BLOCKED)
 
 
 @pytest.mark.usefixtures("labelled")
 @pytest.mark.parametrize("place", ["shop", EGRESS.namespace])
 def test_routes_by_hand_live_on_while_policies_come_and_go(
-    world: World, mesh: Mesh, gateway: Gateway, place: str
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway, place: str
 ) -> None:
     """The first route is older than every object of the operator's, the second one younger."""
     mesh.apply(build_egress_gateway(gateway, authorization="None"))
@@ -195,14 +196,14 @@ def test_routes_by_hand_live_on_while_policies_come_and_go(
         with Load(mesh, dict.fromkeys(callers, calls), fine=VIA_GATEWAY_ONLY) as load:
             for change in changes:
                 load.wait(SOME)
-                change(world)
+                change(operated)
             load.wait(SOME)
         assert load.lost == []
 
 
 @pytest.mark.usefixtures("labelled")
 def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of_its_own(
-    world: World, mesh: Mesh, gateway: Gateway
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway
 ) -> None:
     """What the page for the platform team warns of, and its cure."""
     plain, encrypted = build_calls(OLDER)
@@ -210,7 +211,7 @@ def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of
     apply_by_hand(mesh, EGRESS.namespace, OLDER)
     expect_each(mesh, (CHECKOUT, APP), (plain, encrypted), VIA_GATEWAY)
 
-    world.apply(build_web("pay"))
+    operated.apply(build_web("pay"))
     expect_each(mesh, [APP], OURS, VIA_GATEWAY)
 
     mesh.expect(APP, plain, UNAVAILABLE_503)
@@ -223,7 +224,7 @@ def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of
 @pytest.mark.parametrize("number", [PORT, PODS_PORT])
 @pytest.mark.usefixtures("labelled")
 def test_a_plain_server_on_the_gateway_s_port_is_told_of(
-    world: World, mesh: Mesh, gateway: Gateway, number: int
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway, number: int
 ) -> None:
     plain, _ = build_calls(OLDER)
     namespace = EGRESS.namespace
@@ -235,8 +236,8 @@ def test_a_plain_server_on_the_gateway_s_port_is_told_of(
 
     mesh.apply(build_egress_gateway(gateway, authorization="None"), build_web())
 
-    world.wait_gateway(SHARED, "Ready", "False", "NotServing")
-    told = world.wait_condition("shop/web", "Ready", "False", "GatewayNotReady")
+    operated.wait_gateway(SHARED, "Ready", "False", "NotServing")
+    told = operated.wait_condition("shop/web", "Ready", "False", "GatewayNotReady")
     assert f"{namespace}/{build_name(OLDER)}" in told["message"]
     mesh.settle()
     expect_each(mesh, (CHECKOUT, APP), [plain], VIA_GATEWAY)
@@ -244,7 +245,7 @@ def test_a_plain_server_on_the_gateway_s_port_is_told_of(
         assert mesh.request(CHECKOUT, text).verdict not in REACHED
 
     mesh.delete(rival)
-    world.wait_ready("shop/web")
+    operated.wait_ready("shop/web")
     expect_each(mesh, [CHECKOUT], OURS, VIA_GATEWAY)
     mesh.settle()
     # Istio counts each server that it leaves out.
@@ -264,11 +265,13 @@ def set_log_level(mesh: Mesh, pod: Member, level: str) -> None:
 
 
 @pytest.mark.usefixtures("labelled")
-def test_dry_run_tells_what_managed_would_deny(world: World, mesh: Mesh, gateway: Gateway) -> None:
+def test_dry_run_tells_what_managed_would_deny(
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway
+) -> None:
     by_hand = build_calls(OLDER)
     mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
     apply_by_hand(mesh, "shop", OLDER)
-    world.apply(build_web())
+    operated.apply(build_web())
     expect_each(mesh, [CHECKOUT], (*OURS, *by_hand), VIA_GATEWAY)
     mesh.settle()
     (pod,) = gateway.members
@@ -297,7 +300,7 @@ def test_dry_run_tells_what_managed_would_deny(world: World, mesh: Mesh, gateway
 
 @pytest.mark.usefixtures("labelled")
 def test_managed_comes_without_a_gap_for_a_route_by_hand(
-    world: World, mesh: Mesh, gateway: Gateway
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway
 ) -> None:
     """By the steps of docs/operate/gateways.md."""
     by_hand = build_calls(OLDER)
@@ -307,7 +310,7 @@ def test_managed_comes_without_a_gap_for_a_route_by_hand(
     )
     mesh.apply(build_egress_gateway(gateway, authorization="DryRun"))
     apply_by_hand(mesh, "shop", OLDER)
-    world.apply(build_web())
+    operated.apply(build_web())
     expect_each(mesh, [CHECKOUT], (*OURS, *by_hand), VIA_GATEWAY)
     mesh.settle()
 
@@ -317,7 +320,7 @@ def test_managed_comes_without_a_gap_for_a_route_by_hand(
         mesh.settle()
         mesh.apply(allow)
         mesh.apply(build_egress_gateway(gateway))
-        wait_until(lambda: is_closed(world), 20.0, "the gateway allows what nobody allows")
+        wait_until(lambda: is_closed(operated), 20.0, "the gateway allows what nobody allows")
         mesh.settle()
         load.wait(SOME)
         mesh.delete(everything)
@@ -332,9 +335,9 @@ def test_managed_comes_without_a_gap_for_a_route_by_hand(
     expect_each(mesh, [CHECKOUT], OURS, VIA_GATEWAY)
 
 
-def is_closed(world: World) -> bool:
+def is_closed(operated: OperatedMesh) -> bool:
     """Whether the gateway's own AuthorizationPolicy is in force and allows nothing."""
-    policies = world.client.list_objects(SECURITY, "AuthorizationPolicy", EGRESS.namespace)
+    policies = operated.client.list_objects(SECURITY, "AuthorizationPolicy", EGRESS.namespace)
     for item in policies:
         metadata = item["metadata"]
         if metadata["name"].startswith(f"{SHARED}-h"):

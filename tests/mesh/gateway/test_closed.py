@@ -3,7 +3,8 @@
 import pytest
 
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
-from mesh.traffic.world import CHECKOUT, HTTP, TLS, World, build_destination
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import CHECKOUT, HTTP, TLS, build_destination
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
@@ -18,10 +19,10 @@ POLICY = "shop/web"
 
 
 @pytest.fixture
-def policy(world: World, mesh: Mesh, shared: object) -> str:
+def policy(operated: OperatedMesh, mesh: Mesh, shared: object) -> str:
     """Let `shop` reach one host by HTTP and one by TLS, through the gateway."""
     assert shared
-    world.apply(
+    operated.apply(
         build_gateway_policy(
             POLICY,
             build_destination(HOST, ports=(HTTP,)),
@@ -39,58 +40,60 @@ def expect_closed(mesh: Mesh) -> None:
     mesh.expect(CHECKOUT, ENCRYPTED, BLOCKED)
 
 
-def wait_reason(world: World, name: str, reason: str) -> None:
-    world.wait_condition(name, "Ready", "False", reason)
+def wait_reason(operated: OperatedMesh, name: str, reason: str) -> None:
+    operated.wait_condition(name, "Ready", "False", reason)
 
 
-def test_the_namespace_is_not_selected_any_more(world: World, mesh: Mesh, policy: str) -> None:
+def test_the_namespace_is_not_selected_any_more(
+    operated: OperatedMesh, mesh: Mesh, policy: str
+) -> None:
     mesh.label("shop", {"egress": "none"})
-    wait_reason(world, policy, "NamespaceNotAllowed")
+    wait_reason(operated, policy, "NamespaceNotAllowed")
     expect_closed(mesh)
     mesh.label("shop", {"egress": SHARED})
-    world.wait_ready(policy)
+    operated.wait_ready(policy)
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
 
 
 def test_the_egress_gateway_is_deleted(
-    world: World, mesh: Mesh, policy: str, gateway: Gateway
+    operated: OperatedMesh, mesh: Mesh, policy: str, gateway: Gateway
 ) -> None:
     mesh.delete(build_egress_gateway(gateway))
-    wait_reason(world, policy, "GatewayNotFound")
+    wait_reason(operated, policy, "GatewayNotFound")
     wait_gone(mesh, "Gateway")
     mesh.expect(CHECKOUT, PLAIN, UNAVAILABLE_503)
     # TLS has a way of its own to the gateway, which the policy owns.
     assert mesh.request(CHECKOUT, ENCRYPTED).verdict is not DIRECT
     mesh.apply(build_egress_gateway(gateway))
-    world.wait_ready(policy)
+    operated.wait_ready(policy)
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
 
 
 def test_the_last_pod_of_the_gateway_goes(
-    world: World, mesh: Mesh, policy: str, gateway: Gateway
+    operated: OperatedMesh, mesh: Mesh, policy: str, gateway: Gateway
 ) -> None:
     (member,) = gateway.members
     gateway.remove(member)
     try:
-        wait_reason(world, policy, "GatewayNotReady")
+        wait_reason(operated, policy, "GatewayNotReady")
         expect_closed(mesh)
     finally:
         gateway.add()
-    world.wait_ready(policy)
+    operated.wait_ready(policy)
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
 
 
 @pytest.mark.parametrize("kind", ["VirtualService", "DestinationRule", "Gateway"])
 def test_objects_are_deleted_while_no_operator_runs(
-    world: World, mesh: Mesh, policy: str, kind: str
+    operated: OperatedMesh, mesh: Mesh, policy: str, kind: str
 ) -> None:
-    with world.without_operator():
-        for item in world.client.list_objects(NETWORKING, kind, "shop"):
-            world.client.delete(NETWORKING, kind, item["metadata"]["name"], "shop")
+    with operated.without_operator():
+        for item in operated.client.list_objects(NETWORKING, kind, "shop"):
+            operated.client.delete(NETWORKING, kind, item["metadata"]["name"], "shop")
         expect_not_reached(mesh)
-    world.wait_ready(policy)
+    operated.wait_ready(policy)
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
 

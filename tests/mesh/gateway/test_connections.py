@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.gateway.move import (
+from mesh.gateway.scenario import (
     OTHER_EGRESS,
     Hosts,
     add_hosts,
@@ -21,9 +21,10 @@ from mesh.gateway.move import (
     build_place,
     build_way,
 )
+from mesh.gateway.scenario_run import Gateways, enter_all, wait_done
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
-from mesh.gateway.walk import Gateways, go, wait_done
-from mesh.traffic.world import World, build_policy
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import build_policy
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
@@ -86,11 +87,11 @@ class Kept:
         return self._mesh.request(KEEPER.key, call(text, session=f"{self._name} {text}"))
 
 
-def keep(world: World) -> Kept:
+def keep(operated: OperatedMesh) -> Kept:
     """Open connections through the gateway."""
-    hosts = add_hosts(world.mesh, "kept")
-    world.apply(build_gateway_policy("shop/kept", *hosts.destinations))
-    return Kept(world.mesh, hosts, VIA_GATEWAY)
+    hosts = add_hosts(operated.mesh, "kept")
+    operated.apply(build_gateway_policy("shop/kept", *hosts.destinations))
+    return Kept(operated.mesh, hosts, VIA_GATEWAY)
 
 
 def ask_when_drained(mesh: Mesh, kept: Kept) -> list[int]:
@@ -101,7 +102,9 @@ def ask_when_drained(mesh: Mesh, kept: Kept) -> list[int]:
 
 
 @pytest.mark.timeout(300)
-def test_changes_of_others_end_no_connection(world: World, mesh: Mesh, gateways: Gateways) -> None:
+def test_changes_of_others_end_no_connection(
+    operated: OperatedMesh, mesh: Mesh, gateways: Gateways
+) -> None:
     """Neither those of the same namespace nor those of another, on the sidecar or the gateway."""
     assert gateways
     direct = add_hosts(mesh, "kept-direct")
@@ -110,60 +113,60 @@ def test_changes_of_others_end_no_connection(world: World, mesh: Mesh, gateways:
         build_gateway_policy("pay/web", *destinations),
         build_policy("shop/kept-direct", *direct.destinations),
     ):
-        world.apply(policy)
-    through, around = keep(world), Kept(mesh, direct, DIRECT)
+        operated.apply(policy)
+    through, around = keep(operated), Kept(mesh, direct, DIRECT)
     before = through.ask(), around.ask()
-    moves = [build(mesh) for build in (build_way, build_place, build_edit, build_company)]
-    for number in range(max(len(move.states) for move in moves)):
+    scenarios = [build(mesh) for build in (build_way, build_place, build_edit, build_company)]
+    for number in range(max(len(scenario.stages) for scenario in scenarios)):
         mesh.apply(build_gateway_policy("pay/web", *destinations[: 3 - number % 2]))
-        go(
-            world,
+        enter_all(
+            operated,
             [
-                (move.states[number - 1] if number else None, move.states[number])
-                for move in moves
-                if number < len(move.states)
+                (scenario.stages[number - 1] if number else None, scenario.stages[number])
+                for scenario in scenarios
+                if number < len(scenario.stages)
             ],
         )
-        world.wait_ready("pay/web")
+        operated.wait_ready("pay/web")
         after = ask_when_drained(mesh, through), around.ask()
-        assert after == before, f"after state {number}"
+        assert after == before, f"after stage {number}"
 
 
 @pytest.mark.parametrize("source", [None, {"serviceAccounts": ["checkout"]}], ids=["pay", "shop"])
 def test_a_policy_that_changes_permissions_ends_what_is_opaque(
-    world: World, mesh: Mesh, gateways: Gateways, source: Object | None
+    operated: OperatedMesh, mesh: Mesh, gateways: Gateways, source: Object | None
 ) -> None:
     """The first one of another namespace, or one for service accounts; it comes and goes."""
     assert gateways
-    kept = keep(world)
+    kept = keep(operated)
     name = "shop/few" if source else "pay/web"
     more = build_gateway_policy(name, *add_hosts(mesh, "more").destinations, source=source)
     first = kept.ask()
-    world.apply(more)
+    operated.apply(more)
     second = ask_when_drained(mesh, kept)
-    world.delete(more)
+    operated.delete(more)
     third = ask_when_drained(mesh, kept)
     assert len({*first, *second, *third}) == 3 * len(first)
     assert kept.ask() == third
 
 
 def test_another_authorization_ends_what_is_opaque(
-    world: World, mesh: Mesh, gateways: Gateways
+    operated: OperatedMesh, mesh: Mesh, gateways: Gateways
 ) -> None:
-    kept = keep(world)
+    kept = keep(operated)
     first = kept.ask()
-    wait_done(world, mesh.apply(build_egress_gateway(gateways[SHARED], authorization="DryRun")))
+    wait_done(operated, mesh.apply(build_egress_gateway(gateways[SHARED], authorization="DryRun")))
     assert not set(first) & set(ask_when_drained(mesh, kept))
 
 
-def test_the_old_way_of_a_host_ends(world: World, mesh: Mesh, gateways: Gateways) -> None:
+def test_the_old_way_of_a_host_ends(operated: OperatedMesh, mesh: Mesh, gateways: Gateways) -> None:
     """With the change of the way, and with the policy."""
     assert gateways
-    kept = keep(world)
+    kept = keep(operated)
     before = kept.ask()
     direct = build_policy("shop/kept", *add_hosts(mesh, "kept").destinations)
-    world.apply(direct)
+    operated.apply(direct)
     assert not set(before) & set(ask_when_drained(mesh, kept))
-    world.delete(direct)
+    operated.delete(direct)
     with pytest.raises(AssertionError, match=r"GET https.*BLOCKED"):
         ask_when_drained(mesh, kept)

@@ -22,8 +22,8 @@ from mesh.gateway.handmade import (
     build_tenant,
 )
 from mesh.gateway.tenant import INNER_HEADERS
+from mesh.traffic.policy import APP, BATCH, CHECKOUT
 from mesh.traffic.stream import Load, Pace
-from mesh.traffic.world import APP, BATCH, CHECKOUT
 from testbed.client import Object
 from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
 from testbed.mesh import Mesh

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from mesh.gateway.tenant import build_gateway_policy
-from mesh.traffic.world import APP, CHECKOUT, World, build_destination
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, CHECKOUT, build_destination
 from testbed.client import ApiError, Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
@@ -34,24 +35,24 @@ EXCEPT = re.compile(r"cidr: 0\.0\.0\.0/0\n +except: (.+)")
 
 
 def test_a_host_that_leads_to_the_gateway_itself_reaches_nothing(
-    world: World, mesh: Mesh, shared: Object
+    operated: OperatedMesh, mesh: Mesh, shared: Object
 ) -> None:
     """The admin interface listens on ports that no policy may name."""
     assert shared
     mesh.names.set("inward.example", "127.0.0.1")
-    world.apply(build_gateway_policy("shop/web", build_destination("inward.example")))
+    operated.apply(build_gateway_policy("shop/web", build_destination("inward.example")))
     outcome = mesh.request(CHECKOUT, call("GET http://inward.example/", address="198.51.100.77"))
     assert outcome.verdict not in REACHED
 
 
 def test_a_name_is_followed_to_the_metadata_service_and_its_address_is_refused(
-    world: World, mesh: Mesh, shared: Object
+    operated: OperatedMesh, mesh: Mesh, shared: Object
 ) -> None:
     """The operator judges what is written, not what name servers answer: the network must."""
     assert shared
     route_outside(mesh.outside.netns, METADATA)
     mesh.outside.add("metadata.example", address=METADATA)
-    world.apply(build_gateway_policy("pay/web", build_destination("metadata.example")))
+    operated.apply(build_gateway_policy("pay/web", build_destination("metadata.example")))
     mesh.expect(APP, "GET http://metadata.example/", VIA_GATEWAY)
     for more in (
         {"addresses": [METADATA]},
@@ -107,12 +108,12 @@ def read_forbidden_ranges() -> list[str]:
 
 
 def test_a_name_is_followed_to_a_service_unless_the_network_forbids_it(
-    world: World, mesh: Mesh, shared: Object, inside: Netns
+    operated: OperatedMesh, mesh: Mesh, shared: Object, inside: Netns
 ) -> None:
     """Servers that ask for no mutual TLS are open to the gateway, as to every pod."""
     assert shared
     mesh.names.set("inward.example", CLUSTER_IP)
-    world.apply(build_gateway_policy("shop/web", build_destination("inward.example")))
+    operated.apply(build_gateway_policy("shop/web", build_destination("inward.example")))
 
     def ask() -> Outcome:
         return mesh.request(CHECKOUT, call("GET http://inward.example/", address="198.51.100.77"))
@@ -121,5 +122,5 @@ def test_a_name_is_followed_to_a_service_unless_the_network_forbids_it(
     service = build_service_chain(mesh.members[APP].address)
     replace_chains(inside, service, build_forbidding_chain(mesh.addresses.host))
     wait_until(lambda: ask().verdict is UNAVAILABLE_503, REACHED_S, "the network lets it through")
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST)))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)

@@ -6,16 +6,8 @@ from dataclasses import replace
 import pytest
 
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
-from mesh.traffic.world import (
-    BATCH,
-    CHECKOUT,
-    HTTP,
-    TCP,
-    TLS,
-    World,
-    build_destination,
-    build_policy,
-)
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import BATCH, CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.caller import Order
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
@@ -51,17 +43,17 @@ def build_six(gateway: str) -> Object:
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("gateway_name", ["", SHARED], ids=["direct", "gateway"])
 def test_in_a_mesh_with_ipv4_alone_nobody_else_is_touched(
-    world: World, mesh: Mesh, gateway_name: str
+    operated: OperatedMesh, mesh: Mesh, gateway_name: str
 ) -> None:
     address = mesh.outside.address_of("db.example")
     web = build_policy(
         "shop/web", build_destination("db.example", ports=PORTS, addresses=[address])
     )
-    world.apply(web)
+    operated.apply(web)
     mesh.settle()
 
-    world.apply(build_six(gateway_name))
-    world.apply(
+    operated.apply(build_six(gateway_name))
+    operated.apply(
         build_policy("shop/range", build_destination(ports=(TLS, TCP), addresses=[NETWORK]))
     )
     mesh.settle()
@@ -90,14 +82,14 @@ def dual(mesh: Mesh) -> Iterator[Gateway]:
     ("gateway_name", "verdict"), [("", DIRECT), ("dual", VIA_GATEWAY)], ids=["direct", "gateway"]
 )
 def test_an_ipv6_address_is_reached(
-    world: World, mesh: Mesh, dual: Gateway, gateway_name: str, verdict: Verdict
+    operated: OperatedMesh, mesh: Mesh, dual: Gateway, gateway_name: str, verdict: Verdict
 ) -> None:
     mesh.label("shop", {"egress": "dual"})
     mesh.apply(build_egress_gateway(dual, "dual"))
     for order in build_calls(SIX, ADDRESS):
         mesh.expect(DUAL.key, order, BLOCKED)
 
-    world.apply(build_six(gateway_name))
+    operated.apply(build_six(gateway_name))
 
     for order in build_calls(SIX, ADDRESS):
         answer = mesh.expect(DUAL.key, order, verdict).answer
@@ -110,9 +102,13 @@ def test_an_ipv6_address_is_reached(
 
 @pytest.mark.usefixtures("dual")
 @pytest.mark.parametrize("port", [TCP, TLS], ids=["tcp", "tls"])
-def test_an_ipv6_range_is_reached_as_dialled(world: World, mesh: Mesh, port: Object) -> None:
+def test_an_ipv6_range_is_reached_as_dialled(
+    operated: OperatedMesh, mesh: Mesh, port: Object
+) -> None:
     text = "TCP {}:5432" if port is TCP else "GET https://{}/"
-    world.apply(build_policy("shop/range", build_destination(ports=(port,), addresses=[NETWORK])))
+    operated.apply(
+        build_policy("shop/range", build_destination(ports=(port,), addresses=[NETWORK]))
+    )
     mesh.expect(DUAL.key, call(text.format("inside.example"), address=INSIDE), DIRECT)
     mesh.settle()
     mesh.expect(DUAL.key, call(text.format("beside.example"), address=BESIDE), BLOCKED)

@@ -4,14 +4,14 @@ import pytest
 
 from mesh.gateway.tenant import build_gateway_policy
 from mesh.traffic.http2_server import Http2Server
-from mesh.traffic.world import (
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import (
     APP,
     BATCH,
     CHECKOUT,
     HTTP,
     TCP,
     TLS,
-    World,
     build_destination,
     build_policy,
 )
@@ -51,14 +51,14 @@ CALLS = (f"GET http://{HOST}/", f"GET https://{OTHER}/", f"TCP {DB}:5432")
 
 @pytest.mark.usefixtures("shared")
 def test_every_payload_goes_through_and_only_while_allowed(
-    world: World, mesh: Mesh, namespace: str
+    operated: OperatedMesh, mesh: Mesh, namespace: str
 ) -> None:
     caller, stranger = CALLERS[namespace], STRANGERS[namespace]
     policy = build_shop(mesh, f"{namespace}/web")
     for text in CALLS:
         mesh.expect(caller, text, BLOCKED)
 
-    world.apply(policy)
+    operated.apply(policy)
     for text in CALLS:
         mesh.expect(caller, text, VIA_GATEWAY)
     mesh.settle()
@@ -68,27 +68,27 @@ def test_every_payload_goes_through_and_only_while_allowed(
     mesh.expect(caller, f"GET http://{OTHER}/", BLOCKED)
     mesh.expect(caller, f"TCP {OTHER}:5432", BLOCKED)
 
-    world.delete(policy)
+    operated.delete(policy)
     for text in CALLS:
         mesh.expect(caller, text, BLOCKED)
 
 
 @pytest.mark.usefixtures("shared")
-def test_two_tenants_share_hosts_ports_and_names(world: World, mesh: Mesh) -> None:
+def test_two_tenants_share_hosts_ports_and_names(operated: OperatedMesh, mesh: Mesh) -> None:
     for namespace in CALLERS:
-        world.apply(build_shop(mesh, f"{namespace}/web"))
+        operated.apply(build_shop(mesh, f"{namespace}/web"))
     for caller in CALLERS.values():
         for text in CALLS:
             mesh.expect(caller, text, VIA_GATEWAY)
-    world.delete(build_shop(mesh, "shop/web"))
+    operated.delete(build_shop(mesh, "shop/web"))
     for text in CALLS:
         mesh.expect(CHECKOUT, text, BLOCKED)
         mesh.expect(APP, text, VIA_GATEWAY)
 
 
 @pytest.mark.usefixtures("shared")
-def test_one_host_with_http_and_tls(world: World, mesh: Mesh) -> None:
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP, TLS))))
+def test_one_host_with_http_and_tls(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP, TLS))))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
     mesh.expect(CHECKOUT, f"GET https://{HOST}/", VIA_GATEWAY)
 
@@ -103,22 +103,22 @@ def test_one_host_with_http_and_tls(world: World, mesh: Mesh) -> None:
     ids=["tls", "http"],
 )
 def test_one_port_direct_and_one_through_the_gateway(
-    world: World, mesh: Mesh, port: Object, text: str
+    operated: OperatedMesh, mesh: Mesh, port: Object, text: str
 ) -> None:
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(port,))))
-    world.apply(build_policy("shop/plain", build_destination(HOST, ports=(HTTP,))))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(port,))))
+    operated.apply(build_policy("shop/plain", build_destination(HOST, ports=(HTTP,))))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", DIRECT)
     mesh.expect(CHECKOUT, text, VIA_GATEWAY)
 
 
 @pytest.mark.usefixtures("shared")
-def test_two_ports_of_a_host_lead_to_two_ports_outside(world: World, mesh: Mesh) -> None:
+def test_two_ports_of_a_host_lead_to_two_ports_outside(operated: OperatedMesh, mesh: Mesh) -> None:
     targets = {80: 8080, 8080: 80, 8000: 80}
     ports = tuple(
         {"number": number, "protocol": "HTTP", "targetPort": target}
         for number, target in targets.items()
     )
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=ports)))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=ports)))
     for number, target in targets.items():
         answer = mesh.expect(CHECKOUT, f"GET http://{HOST}:{number}/", VIA_GATEWAY).answer
         assert answer is not None
@@ -127,29 +127,31 @@ def test_two_ports_of_a_host_lead_to_two_ports_outside(world: World, mesh: Mesh)
 
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("protocol", ["HTTP2", "GRPC"])
-def test_a_server_that_speaks_http2_alone(world: World, mesh: Mesh, protocol: str) -> None:
+def test_a_server_that_speaks_http2_alone(
+    operated: OperatedMesh, mesh: Mesh, protocol: str
+) -> None:
     host = "http2.example"
     mesh.names.set(host, mesh.addresses.host)
     with Http2Server(host, mesh.addresses.host) as server:
         port = {"number": 80, "protocol": protocol, "targetPort": server.port}
-        world.apply(build_gateway_policy("shop/web", build_destination(host, ports=(port,))))
+        operated.apply(build_gateway_policy("shop/web", build_destination(host, ports=(port,))))
         mesh.expect(CHECKOUT, f"GET http://{host}/", VIA_GATEWAY)
         assert server.strangers == []
 
 
 @pytest.mark.usefixtures("shared")
-def test_other_kinds_of_http(world: World, mesh: Mesh) -> None:
+def test_other_kinds_of_http(operated: OperatedMesh, mesh: Mesh) -> None:
     mesh.outside.serve_grpc(HOST)
     grpc = {"number": GRPC_PORT, "protocol": "GRPC"}
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP, grpc))))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP, grpc))))
     mesh.expect(CHECKOUT, call(f"WS {HOST}:80", body="hello "), VIA_GATEWAY)
     mesh.expect(CHECKOUT, f"GRPC {HOST}:{GRPC_PORT}", VIA_GATEWAY)
     mesh.expect(CHECKOUT, f"GRPC-CHAT {HOST}:{GRPC_PORT}", VIA_GATEWAY)
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_outside_learns_nothing_of_the_inside(world: World, mesh: Mesh) -> None:
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP,))))
+def test_the_outside_learns_nothing_of_the_inside(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(HTTP,))))
     answer = mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY).answer
     assert answer is not None
     headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -174,10 +176,10 @@ def test_the_outside_learns_nothing_of_the_inside(world: World, mesh: Mesh) -> N
     ids=["none", "none-reset", "timeout", "two", "two-reset"],
 )
 def test_retries_are_made_on_one_hop(
-    world: World, mesh: Mesh, http: Object, status: int, tries: int
+    operated: OperatedMesh, mesh: Mesh, http: Object, status: int, tries: int
 ) -> None:
     """A connection that breaks behind the gateway is a 503 before it."""
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, http=http)))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, http=http)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
     mesh.settle()
     path = f"/fail?times=9&status={status}"
@@ -186,8 +188,8 @@ def test_retries_are_made_on_one_hop(
 
 
 @pytest.mark.usefixtures("shared")
-def test_tls_is_opened_at_the_gateway(world: World, mesh: Mesh) -> None:
-    world.apply(
+def test_tls_is_opened_at_the_gateway(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(
         build_gateway_policy(
             "shop/web", build_destination(HOST, ports=(), originateTLS={"serverName": HOST})
         )
@@ -196,15 +198,15 @@ def test_tls_is_opened_at_the_gateway(world: World, mesh: Mesh) -> None:
     assert answer is not None
     assert answer.sni == HOST
     wrong = {"originateTLS": {"subjectAltNames": ["wrong.example"]}}
-    world.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(), **wrong)))
+    operated.apply(build_gateway_policy("shop/web", build_destination(HOST, ports=(), **wrong)))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", UNAVAILABLE_503)
 
 
 @pytest.mark.usefixtures("shared")
-def test_only_the_chosen_workloads(world: World, mesh: Mesh) -> None:
+def test_only_the_chosen_workloads(operated: OperatedMesh, mesh: Mesh) -> None:
     chosen = {"workloads": {"matchLabels": {"app": "checkout"}}}
     destination = build_destination(HOST, ports=(HTTP, TLS))
-    world.apply(build_gateway_policy("shop/web", destination, source=chosen))
+    operated.apply(build_gateway_policy("shop/web", destination, source=chosen))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
     mesh.expect(CHECKOUT, f"GET https://{HOST}/", VIA_GATEWAY)
     mesh.expect(BATCH, f"GET http://{HOST}/", DENIED_403)
@@ -212,11 +214,11 @@ def test_only_the_chosen_workloads(world: World, mesh: Mesh) -> None:
 
 
 @pytest.mark.usefixtures("shared")
-def test_only_the_named_service_accounts(world: World, mesh: Mesh) -> None:
+def test_only_the_named_service_accounts(operated: OperatedMesh, mesh: Mesh) -> None:
     named = {"serviceAccounts": ["checkout"]}
     destination = build_destination(HOST, ports=(HTTP, TLS))
-    world.apply(build_gateway_policy("shop/web", destination, source=named))
-    world.apply(build_gateway_policy("shop/open", build_destination(OTHER, ports=(HTTP,))))
+    operated.apply(build_gateway_policy("shop/web", destination, source=named))
+    operated.apply(build_gateway_policy("shop/open", build_destination(OTHER, ports=(HTTP,))))
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
     mesh.expect(CHECKOUT, f"GET https://{HOST}/", VIA_GATEWAY)
     mesh.expect(BATCH, f"GET http://{HOST}/", DENIED_403)
@@ -225,7 +227,7 @@ def test_only_the_named_service_accounts(world: World, mesh: Mesh) -> None:
 
 
 @pytest.mark.usefixtures("shared")
-def test_only_the_chosen_workloads_directly(world: World, mesh: Mesh) -> None:
+def test_only_the_chosen_workloads_directly(operated: OperatedMesh, mesh: Mesh) -> None:
     chosen = {"workloads": {"matchLabels": {"app": "checkout"}}}
     policy = build_policy(
         "shop/web",
@@ -233,7 +235,7 @@ def test_only_the_chosen_workloads_directly(world: World, mesh: Mesh) -> None:
         build_destination(DB, ports=(TCP,), addresses=[mesh.outside.address_of(DB)]),
     )
     policy["spec"]["from"] = chosen
-    world.apply(policy)
+    operated.apply(policy)
     for text in (f"GET http://{HOST}/", f"GET https://{HOST}/", f"TCP {DB}:5432"):
         mesh.expect(CHECKOUT, text, DIRECT)
     mesh.expect(BATCH, f"GET http://{HOST}/", DENIED_403)

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from mesh.gateway.move import POLICY_MOVES, build_first, build_gateway_move, build_rest
+from mesh.gateway.scenario import POLICY_SCENARIOS, build_first, build_gateway_scenario, build_rest
+from mesh.gateway.scenario_run import BETWEEN, Gateways, begin, load_on, run
 from mesh.gateway.tenant import SHARED
-from mesh.gateway.walk import BETWEEN, Gateways, begin, load_on, walk
-from mesh.traffic.world import World
+from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
@@ -23,31 +23,33 @@ pytestmark = [
 ]
 
 
-def test_policies_change(steady_world: World, gateways: Gateways, least_s: float) -> None:
-    moves = [build(steady_world.mesh) for build in POLICY_MOVES.values()]
-    walk(steady_world, moves, gateways, least_s=least_s)
+def test_policies_change(slowly_operated: OperatedMesh, gateways: Gateways, least_s: float) -> None:
+    scenarios = [build(slowly_operated.mesh) for build in POLICY_SCENARIOS.values()]
+    run(slowly_operated, scenarios, gateways, least_s=least_s)
 
 
-def test_a_gateway_changes(steady_world: World, gateways: Gateways, least_s: float) -> None:
-    move = build_gateway_move(steady_world.mesh, gateways[SHARED])
-    walk(steady_world, [move], gateways, least_s=least_s)
+def test_a_gateway_changes(
+    slowly_operated: OperatedMesh, gateways: Gateways, least_s: float
+) -> None:
+    scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED])
+    run(slowly_operated, [scenario], gateways, least_s=least_s)
 
 
 def test_the_first_policy_in_a_mesh_that_lets_unknown_hosts_through(
-    steady_world: World, mesh: Mesh, gateways: Gateways, least_s: float
+    slowly_operated: OperatedMesh, mesh: Mesh, gateways: Gateways, least_s: float
 ) -> None:
     with mesh.outbound_mode(ALLOW_ANY):
-        walk(steady_world, [build_first(mesh)], gateways, least_s=least_s)
+        run(slowly_operated, [build_first(mesh)], gateways, least_s=least_s)
 
 
 def test_pods_of_the_gateway_come_and_go(
-    steady_world: World, mesh: Mesh, gateways: Gateways, least_s: float
+    slowly_operated: OperatedMesh, mesh: Mesh, gateways: Gateways, least_s: float
 ) -> None:
     gateway = gateways[SHARED]
-    move = build_rest(mesh)
-    begin(steady_world, move)
+    scenario = build_rest(mesh)
+    begin(slowly_operated, scenario)
     end = time.monotonic() + least_s
-    with load_on(mesh, [move], least_s) as load:
+    with load_on(mesh, [scenario], least_s) as load:
         while True:
             more = [gateway.add(), gateway.add()]
             mesh.settle()

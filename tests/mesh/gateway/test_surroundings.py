@@ -7,7 +7,8 @@ import pytest
 
 from mesh.gateway.handmade import NETWORKING, SECURITY, build_item
 from mesh.gateway.tenant import build_egress_gateway, build_gateway_policy
-from mesh.traffic.world import CHECKOUT, HTTP, TLS, World, build_destination
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import CHECKOUT, HTTP, TLS, build_destination
 from testbed.client import Object
 from testbed.gateway import EGRESS, SAME_PORTS
 from testbed.mesh import Mesh
@@ -33,59 +34,63 @@ def expect_through(mesh: Mesh) -> None:
 
 
 @pytest.mark.usefixtures("shared")
-def test_peers_must_speak_mutual_tls(world: World, mesh: Mesh) -> None:
+def test_peers_must_speak_mutual_tls(operated: OperatedMesh, mesh: Mesh) -> None:
     for namespace in ("shop", EGRESS.namespace):
         spec = {"mtls": {"mode": "STRICT"}}
         item = build_item("PeerAuthentication", "strict", namespace, spec)
         mesh.apply({**item, "apiVersion": SECURITY})
-    world.apply(build_web())
+    operated.apply(build_web())
     expect_through(mesh)
 
 
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("hosts", [["./*", "istio-egress/*"], ["./*"]], ids=str)
 def test_a_sidecar_resource_narrows_what_is_seen(
-    world: World, mesh: Mesh, hosts: list[str]
+    operated: OperatedMesh, mesh: Mesh, hosts: list[str]
 ) -> None:
     """Istio adds what routes lead to by itself."""
     mesh.apply(build_item("Sidecar", "default", "shop", {"egress": [{"hosts": hosts}]}))
-    world.apply(build_web())
+    operated.apply(build_web())
     expect_through(mesh)
 
 
 @pytest.mark.usefixtures("shared")
-def test_a_rule_by_hand_for_the_gateway_s_service(world: World, mesh: Mesh) -> None:
+def test_a_rule_by_hand_for_the_gateway_s_service(operated: OperatedMesh, mesh: Mesh) -> None:
     service = f"{EGRESS.name}.{EGRESS.namespace}.svc.cluster.local"
     mesh.apply(build_item("DestinationRule", "by-hand", "shop", {"host": service}))
-    world.apply(build_web())
+    operated.apply(build_web())
     expect_through(mesh)
-    rules = world.client.list_objects(NETWORKING, "DestinationRule", "shop")
+    rules = operated.client.list_objects(NETWORKING, "DestinationRule", "shop")
     ours = [item for item in rules if item["metadata"]["name"] != "by-hand"]
     assert all("exportTo" not in item["spec"] for item in ours)
 
 
-def test_a_gateway_that_listens_on_the_service_s_own_port(world: World, mesh: Mesh) -> None:
+def test_a_gateway_that_listens_on_the_service_s_own_port(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     template = replace(EGRESS, namespace="plain-egress", ports=SAME_PORTS)
     with mesh.start_gateway(template) as gateway:
         mesh.label("shop", {"egress": "shared"})
         mesh.apply(build_egress_gateway(gateway))
-        world.apply(build_web())
+        operated.apply(build_web())
         expect_through(mesh)
 
 
 @pytest.fixture
-def scoped(world: World, mesh: Mesh) -> Iterator[None]:
+def scoped(operated: OperatedMesh, mesh: Mesh) -> Iterator[None]:
     """Let istiod honour only Gateways of the pods' own namespace, and tell the operator."""
     before = mesh.istiod.option.environment
     mesh.istiod.restart(environment={**before, "PILOT_SCOPE_GATEWAY_TO_NAMESPACE": "true"})
-    with world.operated_with(EGRESS_GATEWAY_OBJECTS="GatewayNamespace"):
+    with operated.with_settings(EGRESS_GATEWAY_OBJECTS="GatewayNamespace"):
         yield
     mesh.istiod.restart(environment=before)
 
 
 @pytest.mark.usefixtures("scoped", "shared")
-def test_an_istiod_that_looks_at_the_gateway_s_namespace_alone(world: World, mesh: Mesh) -> None:
-    world.apply(build_web())
+def test_an_istiod_that_looks_at_the_gateway_s_namespace_alone(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    operated.apply(build_web())
     expect_through(mesh)
-    assert world.client.list_objects(NETWORKING, "Gateway", "shop") == []
-    world.delete(build_web())
+    assert operated.client.list_objects(NETWORKING, "Gateway", "shop") == []
+    operated.delete(build_web())

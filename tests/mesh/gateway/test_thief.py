@@ -7,7 +7,8 @@ import pytest
 from delivery.admission import TENANT_USER, build_policies, find_refusal, login
 from mesh.gateway.handmade import NETWORKING, build_item
 from mesh.gateway.tenant import SHARED, build_gateway_policy
-from mesh.traffic.world import APP, CHECKOUT, HTTP, TLS, World, build_destination, build_policy
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, CHECKOUT, HTTP, TLS, build_destination, build_policy
 from testbed.client import Client, Object
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, Gateway
@@ -24,10 +25,10 @@ IN_FORCE_S = 20.0
 
 
 @pytest.fixture
-def victim(world: World, mesh: Mesh, shared: Object) -> str:
+def victim(operated: OperatedMesh, mesh: Mesh, shared: Object) -> str:
     """Let `shop` reach its hosts through the gateway; return the label of the gateway."""
     assert shared
-    world.apply(
+    operated.apply(
         build_gateway_policy(
             "shop/web",
             build_destination(HOST, ports=(HTTP,)),
@@ -36,15 +37,15 @@ def victim(world: World, mesh: Mesh, shared: Object) -> str:
     )
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
-    servers = world.client.list_objects(NETWORKING, "Gateway", "shop")
+    servers = operated.client.list_objects(NETWORKING, "Gateway", "shop")
     names = [str(item["metadata"]["name"]) for item in servers]
     (label,) = (name for name in names if name.startswith(f"{SHARED}-h"))
     return label
 
 
-def find_behind(world: World, host: str) -> str:
+def find_behind(operated: OperatedMesh, host: str) -> str:
     """Return the synthetic name of a host of `shop`."""
-    for item in world.client.list_objects(NETWORKING, "ServiceEntry", "shop"):
+    for item in operated.client.list_objects(NETWORKING, "ServiceEntry", "shop"):
         annotations = item["metadata"]["annotations"]
         (name,) = item["spec"]["hosts"]
         if annotations["egress-operator.io/host"] == host and name != host:
@@ -146,19 +147,21 @@ def build_alias(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def test_a_borrowed_server_name_is_denied(world: World, mesh: Mesh, victim: str) -> None:
+def test_a_borrowed_server_name_is_denied(operated: OperatedMesh, mesh: Mesh, victim: str) -> None:
     """Also without the admission policies: the gateway looks at who comes."""
     mesh.names.set("forged.example", mesh.outside.address_of(HOST))
-    mesh.apply(*build_forged_way(f"{victim}.shop.egress.internal", find_behind(world, HOST)))
+    mesh.apply(*build_forged_way(f"{victim}.shop.egress.internal", find_behind(operated, HOST)))
     mesh.expect(APP, "GET http://forged.example/", DENIED_403)
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
 
 
-def test_another_tenant_s_authority_leads_nowhere(world: World, mesh: Mesh, victim: str) -> None:
-    world.apply(build_gateway_policy("pay/web", build_destination(OTHER, ports=(HTTP,))))
+def test_another_tenant_s_authority_leads_nowhere(
+    operated: OperatedMesh, mesh: Mesh, victim: str
+) -> None:
+    operated.apply(build_gateway_policy("pay/web", build_destination(OTHER, ports=(HTTP,))))
     mesh.expect(APP, f"GET http://{OTHER}/", VIA_GATEWAY)
     mesh.names.set("forged.example", mesh.outside.address_of(HOST))
-    mesh.apply(*build_forged_way(f"{victim}.pay.egress.internal", find_behind(world, HOST)))
+    mesh.apply(*build_forged_way(f"{victim}.pay.egress.internal", find_behind(operated, HOST)))
     mesh.expect(APP, "GET http://forged.example/", NOT_FOUND_404)
 
 
@@ -173,12 +176,12 @@ def test_another_tenant_s_authority_leads_nowhere(world: World, mesh: Mesh, vict
     ids=lambda headers: next(iter(headers)),
 )
 def test_headers_open_nothing(
-    world: World, mesh: Mesh, victim: str, headers: dict[str, str]
+    operated: OperatedMesh, mesh: Mesh, victim: str, headers: dict[str, str]
 ) -> None:
     assert victim
-    world.apply(build_gateway_policy("pay/web", build_destination(OTHER, ports=(HTTP,))))
+    operated.apply(build_gateway_policy("pay/web", build_destination(OTHER, ports=(HTTP,))))
     mesh.expect(APP, f"GET http://{OTHER}/", VIA_GATEWAY)
-    behind = find_behind(world, HOST)
+    behind = find_behind(operated, HOST)
     forged = [
         call(PLAIN, headers=headers),
         call(f"GET http://{OTHER}/", headers={**headers, "host": HOST}),
@@ -189,9 +192,11 @@ def test_headers_open_nothing(
         assert outcome.verdict not in REACHED, (order, outcome)
 
 
-def test_a_synthetic_server_name_opens_nothing(world: World, mesh: Mesh, victim: str) -> None:
+def test_a_synthetic_server_name_opens_nothing(
+    operated: OperatedMesh, mesh: Mesh, victim: str
+) -> None:
     assert victim
-    behind = find_behind(world, OTHER)
+    behind = find_behind(operated, OTHER)
     address = mesh.outside.address_of(OTHER)
     for caller in (APP, CHECKOUT):
         order = call(f"TLS {OTHER}:443", address=address, server_name=behind)
@@ -216,13 +221,13 @@ def test_a_synthetic_server_name_opens_nothing(world: World, mesh: Mesh, victim:
     ids=lambda value: str(value)[:40],
 )
 def test_policies_for_what_is_inside_are_refused(
-    world: World, shared: Object, destination: Object, reason: str
+    operated: OperatedMesh, shared: Object, destination: Object, reason: str
 ) -> None:
     assert shared
     policy = build_policy("pay/thief")
     policy["spec"] = {"gatewayRef": {"name": SHARED}, "destinations": [destination]}
-    world.mesh.apply(policy)
-    world.wait_condition("pay/thief", "Accepted", "False", reason)
+    operated.mesh.apply(policy)
+    operated.wait_condition("pay/thief", "Accepted", "False", reason)
 
 
 @pytest.fixture
@@ -244,12 +249,12 @@ def thief(mesh: Mesh) -> Iterator[Client]:
 
 
 def test_with_the_admission_policies_no_attack_can_be_written(
-    world: World, mesh: Mesh, gateway: Gateway, victim: str, thief: Client
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway, victim: str, thief: Client
 ) -> None:
     assert gateway.addresses
-    world.wait_gateway(SHARED, "Isolated", "True")
-    behind = find_behind(world, HOST)
-    servers = world.client.list_objects(NETWORKING, "Gateway", "shop")
+    operated.wait_gateway(SHARED, "Isolated", "True")
+    behind = find_behind(operated, HOST)
+    servers = operated.client.list_objects(NETWORKING, "Gateway", "shop")
     stolen = {"tls": {"mode": "MUTUAL", "credentialName": "shop.bank"}}
     attacks = [
         build_capture(behind),
@@ -284,7 +289,7 @@ def test_with_the_admission_policies_no_attack_can_be_written(
 
 
 def test_a_server_for_every_name_takes_nothing(
-    world: World, mesh: Mesh, shared: Object, thief: Client
+    operated: OperatedMesh, mesh: Mesh, shared: Object, thief: Client
 ) -> None:
     """Nobody refuses it, and it is older than those of the operator."""
     assert shared
@@ -295,7 +300,7 @@ def test_a_server_for_every_name_takes_nothing(
         assert find_refusal(thief, item) == ""
         mesh.apply(item)
     mesh.settle()
-    world.apply(
+    operated.apply(
         build_gateway_policy(
             "shop/web",
             build_destination(OTHER, ports=(HTTP, TLS)),
@@ -326,11 +331,11 @@ def build_doubled() -> Object:
 
 
 def test_a_server_that_holds_up_the_changes_of_all_is_refused(
-    world: World, mesh: Mesh, shared: Object, thief: Client
+    operated: OperatedMesh, mesh: Mesh, shared: Object, thief: Client
 ) -> None:
     assert shared
     first = build_destination(HOST, ports=(HTTP,))
-    world.apply(build_gateway_policy("shop/web", first))
+    operated.apply(build_gateway_policy("shop/web", first))
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     wait_until(lambda: find_refusal(thief, build_capture(SERVICE)), IN_FORCE_S, "it is guarded")
     for attack in (build_waiting(), build_doubled()):
@@ -341,7 +346,7 @@ def test_a_server_that_holds_up_the_changes_of_all_is_refused(
     attack["metadata"]["namespace"] = EGRESS.namespace
     mesh.apply(attack)
     mesh.settle()
-    world.apply(build_gateway_policy("shop/web", first, build_destination(OTHER, ports=(TLS,))))
+    operated.apply(build_gateway_policy("shop/web", first, build_destination(OTHER, ports=(TLS,))))
     mesh.settle()
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
     assert mesh.request(CHECKOUT, ENCRYPTED).verdict not in REACHED
@@ -366,6 +371,8 @@ def test_an_alias_of_the_gateway_s_service_leads_nowhere(
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
 
 
-def test_without_the_admission_policies_the_gateway_says_so(world: World, shared: Object) -> None:
+def test_without_the_admission_policies_the_gateway_says_so(
+    operated: OperatedMesh, shared: Object
+) -> None:
     assert shared
-    world.wait_gateway(SHARED, "Isolated", "False", "AdmissionPolicyMissing")
+    operated.wait_gateway(SHARED, "Isolated", "False", "AdmissionPolicyMissing")

@@ -8,7 +8,7 @@ from random import Random
 from egress_operator.api.check import check_spec
 from egress_operator.explain.world import Payload
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS
-from mesh.traffic.world import POLICY
+from mesh.traffic.policy import POLICY
 from testbed.client import Object
 from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS
 
@@ -88,7 +88,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Probe:
     """A call of a workload (`shop/checkout`); `path` is of HTTP."""
 
     workload: str
@@ -123,23 +123,23 @@ def draw_policies(seed: str, name: str, sites: tuple[Site, ...], files: str = "/
     return [_draw_policy(rng, f"{name}-{number}", sites, files) for number in range(count)]
 
 
-def draw_asks(
+def draw_probes(
     seed: str, sites: tuple[Site, ...], policies: Iterable[Object], most: int
-) -> list[Ask]:
+) -> list[Probe]:
     """Draw calls of every kind by every workload, as many as `most`, a third for what is closed."""
     rng = Random(f"{seed} asks")  # noqa: S311 - not a secret
-    asks = [
-        Ask(workload, site, port, payload, path)
+    probes = [
+        Probe(workload, site, port, payload, path)
         for workload in (name for names in WORKLOADS.values() for name in names)
         for site in sites
         for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
         for path in _draw_paths(rng, port)
     ]
     named = set(_list_named(policies))
-    groups: dict[bool, list[Ask]] = {True: [], False: []}
-    for ask in rng.sample(asks, len(asks)):
-        calls = {(ask.site.host, ask.port), (ask.site.address, ask.port)}
-        groups[named.isdisjoint(calls)].append(ask)
+    groups: dict[bool, list[Probe]] = {True: [], False: []}
+    for probe in rng.sample(probes, len(probes)):
+        calls = {(probe.site.host, probe.port), (probe.site.address, probe.port)}
+        groups[named.isdisjoint(calls)].append(probe)
     closed = groups[True][: most // 3]
     return groups[False][: most - len(closed)] + closed
 
@@ -155,9 +155,9 @@ def _list_named(policies: Iterable[Object]) -> Iterator[tuple[str, int]]:
             )
 
 
-def draw_synthetic_asks(
+def draw_synthetic_probes(
     seed: str, sites: tuple[Site, ...], names: list[Synthetic], most: int
-) -> list[Ask]:
+) -> list[Probe]:
     """Draw calls for names that no workload has any business to know, dialled where hosts are."""
     rng = Random(f"{seed} synthetic")  # noqa: S311 - not a secret
     known = [
@@ -168,7 +168,7 @@ def draw_synthetic_asks(
     ]
     workloads = [name for names in WORKLOADS.values() for name in names]
     return [
-        Ask(rng.choice(workloads), Site(name.host, site.address), name.port, name.payload)
+        Probe(rng.choice(workloads), Site(name.host, site.address), name.port, name.payload)
         for name, site in rng.sample(known, min(most, len(known)))
     ]
 

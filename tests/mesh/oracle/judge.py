@@ -7,7 +7,7 @@ from egress_operator.explain.explain import REFUSED, Explanation, Fate, explain
 from egress_operator.explain.want import Tls
 from egress_operator.explain.world import Call, Caller, Payload, World
 from mesh.gateway.tenant import INNER_HEADERS
-from mesh.oracle.draw import DOWN, FAILS, SLOW_S, WRONG_CA, Ask
+from mesh.oracle.draw import DOWN, FAILS, SLOW_S, WRONG_CA, Probe
 from testbed.mesh import Mesh
 from testbed.origin import Answer
 from testbed.outside import MUTUAL_PORTS
@@ -48,81 +48,85 @@ class Expected:
 
 
 def expect(
-    world: World, ask: Ask, callers: Mapping[str, Caller], servers: Mapping[str, str]
+    world: World, probe: Probe, callers: Mapping[str, Caller], servers: Mapping[str, str]
 ) -> Expected:
     """Tell what must come of a request; `servers` as in `find_fault`. Pure."""
-    call = Call(callers[ask.workload], ask.payload, ask.site.host, ask.port, ask.site.address)
+    call = Call(
+        callers[probe.workload], probe.payload, probe.site.host, probe.port, probe.site.address
+    )
     told = explain(world, call)
-    if verdicts := _find_refusals(told, ask, servers):
+    if verdicts := _find_refusals(told, probe, servers):
         return Expected(verdicts, told)
     reached = frozenset({VIA_GATEWAY if told.fate is Fate.GATEWAY else DIRECT})
-    if ask.payload is not Payload.HTTP or ask.is_grpc:
+    if probe.payload is not Payload.HTTP or probe.is_grpc:
         return Expected(reached, told)
-    if ask.path.startswith("/slow") and (told.timeout_ms or 1e9) < SLOW_S * 1000:
+    if probe.path.startswith("/slow") and (told.timeout_ms or 1e9) < SLOW_S * 1000:
         return Expected(frozenset({TIMEOUT_504}), told)
-    if ask.path.startswith(FAILS):
+    if probe.path.startswith(FAILS):
         again = 503 in told.retry_codes and bool(told.attempts)
         return Expected(reached, told, status=200 if again else 503, count=2 if again else 1)
     return Expected(reached, told, status=200)
 
 
-def _find_refusals(told: Explanation, ask: Ask, servers: Mapping[str, str]) -> frozenset[Verdict]:
+def _find_refusals(
+    told: Explanation, probe: Probe, servers: Mapping[str, str]
+) -> frozenset[Verdict]:
     """Find what may come of a call that no server answers; empty: one does."""
     if told.fate in REFUSED:
-        return _find_refusals_of(told.fate, ask)
+        return _find_refusals_of(told.fate, probe)
     if told.gateway == DOWN:
         return NO_ANSWER
     # No server outside has a proxy that could prove to have an account.
-    if told.account or (told.tls is not None and not _is_agreed(told, told.tls, ask, servers)):
-        return frozenset({UNAVAILABLE_503 if ask.payload is Payload.HTTP else BLOCKED})
+    if told.account or (told.tls is not None and not _is_agreed(told, told.tls, probe, servers)):
+        return frozenset({UNAVAILABLE_503 if probe.payload is Payload.HTTP else BLOCKED})
     return frozenset()
 
 
-def _find_refusals_of(fate: Fate, ask: Ask) -> frozenset[Verdict]:
-    if ask.payload is not Payload.HTTP:
+def _find_refusals_of(fate: Fate, probe: Probe) -> frozenset[Verdict]:
+    if probe.payload is not Payload.HTTP:
         return frozenset({BLOCKED})
     match fate:
         case Fate.UNDECLARED:
             # gRPC knows no 502, by which a proxy says that it does not know the host.
-            return frozenset({BLOCKED, UNAVAILABLE_503} if ask.is_grpc else {BLOCKED})
+            return frozenset({BLOCKED, UNAVAILABLE_503} if probe.is_grpc else {BLOCKED})
         case Fate.NOT_CHOSEN:
             return frozenset({DENIED_403})
         case _:
             return NO_ANSWER
 
 
-def _is_agreed(told: Explanation, tls: Tls, ask: Ask, servers: Mapping[str, str]) -> bool:
+def _is_agreed(told: Explanation, tls: Tls, probe: Probe, servers: Mapping[str, str]) -> bool:
     """Whether the mesh and the server come to terms.
 
     A server shows the certificate of the name that it is asked for, over gRPC its own, and of no
     other name.
     """
     shown = {tls.server_name}
-    if ask.is_grpc:
+    if probe.is_grpc:
         shown = {servers.get(server, server) for server in told.servers}
     is_known = bool(tls.certificate) or told.port not in MUTUAL_PORTS
     return is_known and shown <= tls.names and not tls.ca.endswith(WRONG_CA)
 
 
 def find_fault(
-    mesh: Mesh, expected: Expected, ask: Ask, servers: Mapping[str, str], number: int
+    mesh: Mesh, expected: Expected, probe: Probe, servers: Mapping[str, str], number: int
 ) -> str:
     """Make the request and say what is wrong with what came of it; empty: nothing.
 
     `servers` are the names of the outside hosts by their addresses. `number` is another one for
     each request: servers count by path.
     """
-    path = f"{ask.path}&number={number}" if "?" in ask.path else ask.path
+    path = f"{probe.path}&number={number}" if "?" in probe.path else probe.path
     told = expected.explanation
     # By name, as applications do it, where the name is what counts. Proxies that answer names may
     # give a host an address of their own, on which only its declared ports are.
-    by_name = ask.payload is not Payload.BYTES and bool(told.policies)
-    address = "" if by_name else ask.site.address
-    text = (GRPC_TEXT if ask.is_grpc else TEXTS[ask.payload]).format(
-        host=ask.site.host, port=ask.port, path=path
+    by_name = probe.payload is not Payload.BYTES and bool(told.policies)
+    address = "" if by_name else probe.site.address
+    text = (GRPC_TEXT if probe.is_grpc else TEXTS[probe.payload]).format(
+        host=probe.site.host, port=probe.port, path=path
     )
     order = build_call(text, timeout_s=TIMEOUT_S, address=address)
-    outcome = mesh.request(ask.workload, order)
+    outcome = mesh.request(probe.workload, order)
     if outcome.verdict not in expected.verdicts:
         return str(outcome)
     if expected.status is not None and outcome.status != expected.status:
@@ -131,17 +135,23 @@ def find_fault(
         return ""
     if "?" in path and outcome.answer.count != expected.count:
         return f"the server was asked {outcome.answer.count} times, not {expected.count}"
-    return _judge_answer(outcome.answer, expected.explanation, ask, servers)
+    return _judge_answer(outcome.answer, expected.explanation, probe, servers)
 
 
-def _judge_answer(answer: Answer, told: Explanation, ask: Ask, servers: Mapping[str, str]) -> str:
+def _judge_answer(
+    answer: Answer, told: Explanation, probe: Probe, servers: Mapping[str, str]
+) -> str:
     wanted = {servers.get(server, server) for server in told.servers}
     if answer.server not in wanted or answer.port != told.port:
         return f"it ended at {answer.server}:{answer.port}, not at {sorted(wanted)}:{told.port}"
-    if fault := _judge_tls(answer, told, ask):
+    if fault := _judge_tls(answer, told, probe):
         return fault
     # A gRPC server is not told which host was called.
-    if ask.payload is Payload.HTTP and not ask.is_grpc and _read_host(answer) != ask.site.host:
+    if (
+        probe.payload is Payload.HTTP
+        and not probe.is_grpc
+        and _read_host(answer) != probe.site.host
+    ):
         return f"the server saw host {answer.headers.get('host')}"
     if told.fate is not Fate.GATEWAY:
         return ""
@@ -153,18 +163,18 @@ def _judge_answer(answer: Answer, told: Explanation, ask: Ask, servers: Mapping[
     return f"the server saw {leaks}" if leaks else ""
 
 
-def _judge_tls(answer: Answer, told: Explanation, ask: Ask) -> str:
-    if answer.tls is not (told.tls is not None or ask.payload is Payload.TLS):
+def _judge_tls(answer: Answer, told: Explanation, probe: Probe) -> str:
+    if answer.tls is not (told.tls is not None or probe.payload is Payload.TLS):
         return f"the server saw {'TLS' if answer.tls else 'plain text'}"
-    name = told.tls.server_name if told.tls is not None else ask.site.host
+    name = told.tls.server_name if told.tls is not None else probe.site.host
     # A gRPC server is not told under which name either.
-    if answer.tls and not ask.is_grpc and answer.sni != name:
+    if answer.tls and not probe.is_grpc and answer.sni != name:
         return f"the server was asked for {answer.sni!r}, not for {name!r}"
     client = ""
     if told.tls is not None and told.port in MUTUAL_PORTS:
         client = CLIENT_WITH_FILES
         if told.fate is Fate.GATEWAY:
-            client = name_client(ask.workload.partition("/")[0])
+            client = name_client(probe.workload.partition("/")[0])
     return "" if answer.client == client else f"the server saw client {answer.client!r}"
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mesh.oracle.arena import SEED, Disagreement, list_sets, open_arena
+from mesh.oracle.set_runner import SEED, Disagreement, list_sets, open_set_runner
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
@@ -16,7 +16,7 @@ MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("operated")
 @pytest.mark.parametrize(
     ("count", "open_count"),
     [
@@ -26,12 +26,12 @@ MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
 )
 def test_the_mesh_does_what_the_policies_say(mesh: Mesh, count: int, open_count: int) -> None:
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
-    with open_arena(mesh) as arena:
+    with open_set_runner(mesh) as runner:
         for sets in list_sets(0, count):
-            assert_agreed(arena.play(sets))
+            assert_agreed(runner.play(sets))
         with mesh.outbound_mode(ALLOW_ANY):
             for sets in list_sets(count, open_count):
-                assert_agreed(arena.play(sets))
+                assert_agreed(runner.play(sets))
         mesh.clean()
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.traffic.world import World
+from mesh.traffic.operated_mesh import OperatedMesh
 
 
 @pytest.fixture(autouse=True)
-def _status_is_right(world: World) -> Iterator[None]:
+def _status_is_right(operated: OperatedMesh) -> Iterator[None]:
     """After a test every status that is there passes the linter."""
     yield
-    for name in world.policies():
-        world.policy(name)
+    for name in operated.policies():
+        operated.policy(name)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.traffic.world import (
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import (
     APP,
     BATCH,
     CHECKOUT,
     HTTP,
     TCP,
     TLS,
-    World,
     build_destination,
     build_policy,
 )
@@ -25,16 +25,16 @@ pytestmark = pytest.mark.mesh
 
 
 @pytest.fixture(scope="module")
-def open_world(world: World, mesh: Mesh) -> Iterator[World]:
+def openly_operated(operated: OperatedMesh, mesh: Mesh) -> Iterator[OperatedMesh]:
     """Give a mesh in mode ALLOW_ANY, with an operator that has read so."""
     policy = {"mode": ALLOW_ANY}
-    with mesh.outbound_mode(ALLOW_ANY), world.mesh_config(outboundTrafficPolicy=policy):
-        yield world
+    with mesh.outbound_mode(ALLOW_ANY), operated.mesh_config(outboundTrafficPolicy=policy):
+        yield operated
 
 
 @pytest.mark.parametrize("sample", DIRECT_SAMPLES, ids=[sample.file for sample in DIRECT_SAMPLES])
 def test_a_sample_changes_nothing_for_who_gets_out_anyway(
-    open_world: World, mesh: Mesh, sample: Sample
+    openly_operated: OperatedMesh, mesh: Mesh, sample: Sample
 ) -> None:
     for name, address in sample.records:
         mesh.names.set(name, address)
@@ -42,9 +42,9 @@ def test_a_sample_changes_nothing_for_who_gets_out_anyway(
         for text in sample.calls:
             mesh.expect(BATCH, text, DIRECT)
 
-    policy = open_world.apply(sample.path)
+    policy = openly_operated.apply(sample.path)
 
-    ready = open_world.condition(policy["metadata"]["name"], "Ready")
+    ready = openly_operated.condition(policy["metadata"]["name"], "Ready")
     assert "hosts that no policy names are not blocked" in ready["message"]
     # Until the proxies have it, the requests pass by it.
     mesh.settle()
@@ -59,7 +59,7 @@ def test_a_sample_changes_nothing_for_who_gets_out_anyway(
             mesh.expect(APP, text, DIRECT)
             mesh.expect(CHECKOUT, f"TCP {call(text).host}:9000", DIRECT)
 
-    open_world.delete(sample.path)
+    openly_operated.delete(sample.path)
 
     if not sample.records:
         for text in sample.calls:
@@ -72,16 +72,16 @@ def test_a_sample_changes_nothing_for_who_gets_out_anyway(
     ids=["http", "tls"],
 )
 def test_with_dns_capture_other_ports_of_the_host_still_work(
-    open_world: World, mesh: Mesh, port: Object, text: str
+    openly_operated: OperatedMesh, mesh: Mesh, port: Object, text: str
 ) -> None:
-    open_world.apply(build_policy("web", build_destination("api.example", ports=(port,))))
-    wait_allocated(open_world)
+    openly_operated.apply(build_policy("web", build_destination("api.example", ports=(port,))))
+    wait_allocated(openly_operated)
     mesh.settle()
 
     mesh.expect(BATCH, text, DIRECT)
     mesh.expect(BATCH, "TCP api.example:9000", DIRECT)
     mesh.expect(BATCH, "TCP api.example:5432", DIRECT)
-    assert open_world.find_addresses("api.example") == []
+    assert openly_operated.find_addresses("api.example") == []
 
 
 @pytest.mark.parametrize(
@@ -90,39 +90,41 @@ def test_with_dns_capture_other_ports_of_the_host_still_work(
     ids=["tcp-by-name", "endpoints"],
 )
 def test_with_dns_capture_an_allocated_address_takes_other_ports_away(
-    open_world: World, mesh: Mesh, more: Object
+    openly_operated: OperatedMesh, mesh: Mesh, more: Object
 ) -> None:
     """What the pages for users warn of: such a host cannot do without the address."""
     mesh.expect(BATCH, "TCP api.example:9000", DIRECT)
 
-    open_world.apply(build_policy("database", build_destination("api.example", **more)))
+    openly_operated.apply(build_policy("database", build_destination("api.example", **more)))
 
-    open_world.wait_addresses("api.example")
+    openly_operated.wait_addresses("api.example")
     mesh.expect(BATCH, call("TCP api.example:9000", timeout_s=2), UNREACHABLE)
     mesh.expect(CHECKOUT, "TCP api.example:9000", DIRECT)
     mesh.expect(BATCH, "TCP other.example:9000", DIRECT)
 
 
 def test_with_dns_capture_fixed_addresses_leave_other_ports_alone(
-    open_world: World, mesh: Mesh
+    openly_operated: OperatedMesh, mesh: Mesh
 ) -> None:
     addresses = [mesh.outside.address_of("db.example")]
     database = build_destination("db.example", ports=(TCP,), addresses=addresses)
 
-    open_world.apply(build_policy("database", database))
+    openly_operated.apply(build_policy("database", database))
 
-    wait_allocated(open_world)
+    wait_allocated(openly_operated)
     mesh.settle()
     mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
     mesh.expect(BATCH, "TCP db.example:9000", DIRECT)
 
 
-def test_the_older_allocation_of_istio_heeds_no_label(open_world: World, mesh: Mesh) -> None:
+def test_the_older_allocation_of_istio_heeds_no_label(
+    openly_operated: OperatedMesh, mesh: Mesh
+) -> None:
     """Each istiod reckoned the addresses for itself, by default up to 1.24."""
     istiod = mesh.istiod
     today = istiod.option.environment
     other_port = call("TCP api.example:9000", timeout_s=2)
-    open_world.apply(build_policy("web", build_destination("api.example")))
+    openly_operated.apply(build_policy("web", build_destination("api.example")))
     mesh.expect(BATCH, "GET http://api.example/", DIRECT)
     mesh.expect(BATCH, other_port, DIRECT)
 
@@ -135,7 +137,7 @@ def test_the_older_allocation_of_istio_heeds_no_label(open_world: World, mesh: M
     mesh.expect(BATCH, other_port, DIRECT)
 
 
-def wait_allocated(world: World) -> None:
+def wait_allocated(operated: OperatedMesh) -> None:
     """Wait until istiod has had the chance to allocate: it takes hosts one after the other."""
-    world.apply(build_policy("last", build_destination("other.example", ports=(TCP,))))
-    world.wait_addresses("other.example")
+    operated.apply(build_policy("last", build_destination("other.example", ports=(TCP,))))
+    operated.wait_addresses("other.example")

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from mesh.traffic.world import CHECKOUT, HTTP, World, build_destination, build_policy
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import CHECKOUT, HTTP, build_destination, build_policy
 from testbed.client import Object
 from testbed.mesh import Mesh
 from testbed.request import DIRECT, TIMEOUT_504, UNAVAILABLE_503, Outcome
@@ -14,40 +15,40 @@ pytestmark = pytest.mark.mesh
 READY = "GET http://api.example/"
 
 
-def apply_http(world: World, **http: object) -> None:
+def apply_http(operated: OperatedMesh, **http: object) -> None:
     """Allow api.example with these settings of HTTP, and wait until every proxy has them."""
-    world.apply(build_policy("api", build_destination("api.example", http=http)))
-    world.mesh.expect(CHECKOUT, READY, DIRECT)
-    world.mesh.settle()
+    operated.apply(build_policy("api", build_destination("api.example", http=http)))
+    operated.mesh.expect(CHECKOUT, READY, DIRECT)
+    operated.mesh.settle()
 
 
-def ask(world: World, path: str) -> tuple[Outcome, int]:
+def ask(operated: OperatedMesh, path: str) -> tuple[Outcome, int]:
     """Ask once; return what came of it, and how many requests the server has had."""
-    outcome = world.mesh.request(CHECKOUT, f"GET http://api.example{path}")
-    return outcome, world.mesh.outside.count("api.example", path)
+    outcome = operated.mesh.request(CHECKOUT, f"GET http://api.example{path}")
+    return outcome, operated.mesh.outside.count("api.example", path)
 
 
-def test_a_slow_answer_ends_with_504(world: World, mesh: Mesh) -> None:
-    apply_http(world, timeout="500ms")
+def test_a_slow_answer_ends_with_504(operated: OperatedMesh, mesh: Mesh) -> None:
+    apply_http(operated, timeout="500ms")
 
-    outcome, _ = ask(world, "/slow?seconds=4")
+    outcome, _ = ask(operated, "/slow?seconds=4")
 
     assert outcome.verdict is TIMEOUT_504
     assert outcome.seconds < 4
     mesh.expect(CHECKOUT, "GET http://api.example/slow?seconds=0", DIRECT)
 
 
-def test_without_a_timeout_the_proxy_waits(world: World) -> None:
-    apply_http(world)
+def test_without_a_timeout_the_proxy_waits(operated: OperatedMesh) -> None:
+    apply_http(operated)
 
-    outcome, _ = ask(world, "/slow?seconds=2")
+    outcome, _ = ask(operated, "/slow?seconds=2")
 
     assert (outcome.verdict, outcome.status) == (DIRECT, 200)
 
 
-def test_a_timeout_on_one_port_leaves_the_other_alone(world: World, mesh: Mesh) -> None:
+def test_a_timeout_on_one_port_leaves_the_other_alone(operated: OperatedMesh, mesh: Mesh) -> None:
     other = {"number": 8080, "protocol": "HTTP"}
-    world.apply(
+    operated.apply(
         build_policy(
             "api",
             build_destination("api.example", http={"timeout": "500ms"}),
@@ -82,11 +83,11 @@ RETRIES: tuple[tuple[Object, str, int, int], ...] = (
 """The setting, a path that fails, the status in the end, and how often the server is asked."""
 
 
-def test_the_server_is_asked_again(world: World, mesh: Mesh) -> None:
+def test_the_server_is_asked_again(operated: OperatedMesh, mesh: Mesh) -> None:
     hosts = [f"retried-{number}.example" for number in range(len(RETRIES))]
     for host in hosts:
         mesh.outside.add(host)
-    world.apply(
+    operated.apply(
         build_policy(
             "api",
             *(
@@ -107,11 +108,11 @@ def test_the_server_is_asked_again(world: World, mesh: Mesh) -> None:
     assert seen == list(RETRIES)
 
 
-def test_each_try_has_a_time_of_its_own(world: World) -> None:
+def test_each_try_has_a_time_of_its_own(operated: OperatedMesh) -> None:
     retries = {"attempts": 2, "perTryTimeout": "300ms", "conditions": ["gateway-error"]}
-    apply_http(world, timeout="4s", retries=retries)
+    apply_http(operated, timeout="4s", retries=retries)
 
-    outcome, count = ask(world, "/slow?seconds=3")
+    outcome, count = ask(operated, "/slow?seconds=3")
 
     assert outcome.verdict is TIMEOUT_504
     assert count == 3
@@ -123,10 +124,12 @@ def test_each_try_has_a_time_of_its_own(world: World) -> None:
     ids=["none", "timeout", "attempts-0"],
 )
 def test_istio_retries_twice_unless_told_otherwise(
-    world: World, mesh: Mesh, http: dict[str, object], retried: int
+    operated: OperatedMesh, mesh: Mesh, http: dict[str, object], retried: int
 ) -> None:
     nobody = {**HTTP, "targetPort": 81}
-    world.apply(build_policy("api", build_destination("api.example", ports=(nobody,), http=http)))
+    operated.apply(
+        build_policy("api", build_destination("api.example", ports=(nobody,), http=http))
+    )
     mesh.expect(CHECKOUT, READY, UNAVAILABLE_503)
     mesh.settle()
     before = count_retries(mesh)

@@ -8,7 +8,8 @@ import pytest
 
 from mesh.traffic import http2
 from mesh.traffic.http2_server import GRPC_MESSAGE, Http2Server
-from mesh.traffic.world import APP, CHECKOUT, World, build_destination, build_policy
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, CHECKOUT, build_destination, build_policy
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.member import APPLICATION_USER
@@ -39,12 +40,14 @@ def call_grpc(mesh: Mesh, workload: str) -> Object:
 
 
 @pytest.mark.parametrize("protocol", ["HTTP2", "GRPC"])
-def test_the_server_is_spoken_to_in_http2(world: World, mesh: Mesh, protocol: str) -> None:
+def test_the_server_is_spoken_to_in_http2(
+    operated: OperatedMesh, mesh: Mesh, protocol: str
+) -> None:
     mesh.names.set(HOST, mesh.addresses.host)
     with Http2Server(HOST, mesh.addresses.host) as server:
         mesh.expect(CHECKOUT, TEXT, BLOCKED)
         policy = build_policy("h2", build_destination(HOST, ports=(build_port(protocol, server),)))
-        world.apply(policy)
+        operated.apply(policy)
 
         mesh.expect(CHECKOUT, TEXT, DIRECT)
         assert server.requests > 0
@@ -53,15 +56,17 @@ def test_the_server_is_spoken_to_in_http2(world: World, mesh: Mesh, protocol: st
         mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
         mesh.expect(APP, TEXT, BLOCKED)
 
-        world.delete(policy)
+        operated.delete(policy)
         mesh.expect(CHECKOUT, TEXT, BLOCKED)
 
 
-def test_with_protocol_http_the_same_server_is_not_understood(world: World, mesh: Mesh) -> None:
+def test_with_protocol_http_the_same_server_is_not_understood(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     mesh.names.set(HOST, mesh.addresses.host)
     with Http2Server(HOST, mesh.addresses.host) as server:
         port = build_port("HTTP", server)
-        world.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
+        operated.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
 
         mesh.expect(CHECKOUT, TEXT, UNAVAILABLE_503)
 
@@ -69,22 +74,22 @@ def test_with_protocol_http_the_same_server_is_not_understood(world: World, mesh
         assert server.strangers[0].startswith(b"GET / HTTP/1.1")
 
 
-def test_a_protocol_is_changed_to_http2(world: World, mesh: Mesh) -> None:
+def test_a_protocol_is_changed_to_http2(operated: OperatedMesh, mesh: Mesh) -> None:
     mesh.names.set(HOST, mesh.addresses.host)
     with Http2Server(HOST, mesh.addresses.host) as server:
         for protocol, verdict in (("HTTP", UNAVAILABLE_503), ("HTTP2", DIRECT)):
             port = build_port(protocol, server)
-            world.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
+            operated.apply(build_policy("h2", build_destination(HOST, ports=(port,))))
             mesh.expect(CHECKOUT, TEXT, verdict)
 
 
-def test_a_grpc_call_with_its_trailers_gets_through(world: World, mesh: Mesh) -> None:
+def test_a_grpc_call_with_its_trailers_gets_through(operated: OperatedMesh, mesh: Mesh) -> None:
     mesh.names.set(HOST, mesh.addresses.host)
     with Http2Server(HOST, mesh.addresses.host, grpc=True) as server:
         assert call_grpc(mesh, CHECKOUT).get("message", "") == ""
         port = build_port("GRPC", server)
         http = {"timeout": "3s", "retries": {"attempts": 1, "conditions": ["unavailable"]}}
-        world.apply(build_policy("grpc", build_destination(HOST, ports=(port,), http=http)))
+        operated.apply(build_policy("grpc", build_destination(HOST, ports=(port,), http=http)))
 
         result = wait_until(
             lambda: (found := call_grpc(mesh, CHECKOUT)).get("message") and found,

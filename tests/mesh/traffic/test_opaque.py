@@ -2,16 +2,8 @@
 
 import pytest
 
-from mesh.traffic.world import (
-    APP,
-    BATCH,
-    CHECKOUT,
-    TCP,
-    TLS,
-    World,
-    build_destination,
-    build_policy,
-)
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, BATCH, CHECKOUT, TCP, TLS, build_destination, build_policy
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT, call
 
@@ -28,12 +20,12 @@ pytestmark = pytest.mark.mesh
     ],
 )
 def test_tls_is_told_apart_by_server_name(
-    world: World, mesh: Mesh, protocol: str, number: int, text: str, neighbour: str
+    operated: OperatedMesh, mesh: Mesh, protocol: str, number: int, text: str, neighbour: str
 ) -> None:
     mesh.expect(CHECKOUT, text, BLOCKED)
     port = {"number": number, "protocol": protocol}
 
-    world.apply(build_policy("tls", build_destination("api.example", ports=(port,))))
+    operated.apply(build_policy("tls", build_destination("api.example", ports=(port,))))
 
     answer = mesh.expect(CHECKOUT, text, DIRECT).answer
     assert answer is not None
@@ -43,8 +35,8 @@ def test_tls_is_told_apart_by_server_name(
     mesh.expect(APP, text, BLOCKED)
 
 
-def test_the_smallest_policy_means_tls_on_443(world: World, mesh: Mesh) -> None:
-    world.apply(build_policy("smallest", {"hosts": ["api.example"]}))
+def test_the_smallest_policy_means_tls_on_443(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(build_policy("smallest", {"hosts": ["api.example"]}))
 
     mesh.expect(CHECKOUT, "GET https://api.example/", DIRECT)
     mesh.settle()
@@ -61,7 +53,7 @@ def test_the_smallest_policy_means_tls_on_443(world: World, mesh: Mesh) -> None:
     ],
 )
 def test_tcp_is_told_apart_by_address(
-    world: World, mesh: Mesh, protocol: str, number: int, scheme: str
+    operated: OperatedMesh, mesh: Mesh, protocol: str, number: int, scheme: str
 ) -> None:
     text, neighbour = f"{scheme} db.example:{number}", f"{scheme} other.example:{number}"
     mesh.expect(CHECKOUT, text, BLOCKED)
@@ -71,7 +63,7 @@ def test_tcp_is_told_apart_by_address(
         addresses=[mesh.outside.address_of("db.example")],
     )
 
-    world.apply(build_policy("database", destination))
+    operated.apply(build_policy("database", destination))
 
     mesh.expect(CHECKOUT, text, DIRECT)
     mesh.expect(BATCH, text, DIRECT)
@@ -81,10 +73,12 @@ def test_tcp_is_told_apart_by_address(
     mesh.expect(APP, text, BLOCKED)
 
 
-def test_with_dns_capture_each_name_leads_to_its_own_database(world: World, mesh: Mesh) -> None:
+def test_with_dns_capture_each_name_leads_to_its_own_database(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     hosts = ("api.example", "db.example")
 
-    world.apply(build_policy("databases", build_destination(*hosts, ports=(TCP,))))
+    operated.apply(build_policy("databases", build_destination(*hosts, ports=(TCP,))))
 
     for host in hosts:
         mesh.expect(BATCH, f"TCP {host}:5432", DIRECT)
@@ -93,25 +87,29 @@ def test_with_dns_capture_each_name_leads_to_its_own_database(world: World, mesh
     mesh.expect(APP, "TCP db.example:5432", BLOCKED)
 
 
-def test_dns_capture_must_hold_for_every_proxy_of_the_namespace(world: World, mesh: Mesh) -> None:
+def test_dns_capture_must_hold_for_every_proxy_of_the_namespace(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     """Why the setting is the platform's: a proxy without it takes the whole port for the host."""
-    world.apply(build_policy("database", build_destination("db.example", ports=(TCP,))))
+    operated.apply(build_policy("database", build_destination("db.example", ports=(TCP,))))
 
     mesh.expect(CHECKOUT, "TCP other.example:5432", DIRECT, server="db.example")
 
 
-def test_without_dns_capture_the_refusal_names_three_cures(world: World, mesh: Mesh) -> None:
+def test_without_dns_capture_the_refusal_names_three_cures(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     policy = build_policy(
         "database", build_destination("db.example", ports=(TCP,)), {"hosts": ["api.example"]}
     )
-    with world.operated_with(EGRESS_DNS_CAPTURE="off"):
+    with operated.with_settings(EGRESS_DNS_CAPTURE="off"):
         mesh.apply(policy)
-        accepted = world.wait_condition("database", "Accepted", "False", "AddressesNeeded")
-        world.wait_condition("database", "Ready", "False", "AddressesNeeded")
+        accepted = operated.wait_condition("database", "Accepted", "False", "AddressesNeeded")
+        operated.wait_condition("database", "Ready", "False", "AddressesNeeded")
 
         for cure in ("write addresses", "protocol: TLS", "dns-capture"):
             assert cure in accepted["message"]
-        assert world.versions() == {}
+        assert operated.versions() == {}
         mesh.settle()
         mesh.expect(BATCH, "TCP db.example:5432", BLOCKED)
         mesh.expect(CHECKOUT, "GET https://api.example/", BLOCKED)
@@ -122,7 +120,7 @@ def test_without_dns_capture_the_refusal_names_three_cures(world: World, mesh: M
     [("TCP", 9000, "TCP"), ("TLS", 6380, "TLS"), ("HTTPS", 8443, "GET")],
 )
 def test_a_range_is_reached_as_dialled(
-    world: World, mesh: Mesh, protocol: str, number: int, scheme: str
+    operated: OperatedMesh, mesh: Mesh, protocol: str, number: int, scheme: str
 ) -> None:
     mesh.outside.add("inside.range.example", address="198.51.100.130")
     mesh.outside.add("beside.range.example", address="198.51.100.145")
@@ -133,7 +131,7 @@ def test_a_range_is_reached_as_dialled(
     mesh.expect(CHECKOUT, inside, BLOCKED)
     port = {"number": number, "protocol": protocol}
 
-    world.apply(
+    operated.apply(
         build_policy("range", build_destination(ports=(port,), addresses=["198.51.100.128/28"]))
     )
 
@@ -144,12 +142,12 @@ def test_a_range_is_reached_as_dialled(
     mesh.expect(APP, inside, BLOCKED)
 
 
-def test_a_range_on_443_leaves_hosts_on_443_alone(world: World, mesh: Mesh) -> None:
+def test_a_range_on_443_leaves_hosts_on_443_alone(operated: OperatedMesh, mesh: Mesh) -> None:
     mesh.outside.add("inside.range.example", address="198.51.100.130")
-    world.apply(build_policy("host", build_destination("api.example", ports=(TLS,))))
+    operated.apply(build_policy("host", build_destination("api.example", ports=(TLS,))))
     mesh.expect(CHECKOUT, "GET https://api.example/", DIRECT)
 
-    world.apply(
+    operated.apply(
         build_policy("range", build_destination(ports=(TLS,), addresses=["198.51.100.128/28"]))
     )
 
@@ -161,10 +159,10 @@ def test_a_range_on_443_leaves_hosts_on_443_alone(world: World, mesh: Mesh) -> N
     mesh.expect(CHECKOUT, forged, DIRECT, server="api.example")
 
 
-def test_a_single_address_needs_no_host(world: World, mesh: Mesh) -> None:
+def test_a_single_address_needs_no_host(operated: OperatedMesh, mesh: Mesh) -> None:
     address = mesh.outside.address_of("db.example")
 
-    world.apply(build_policy("address", build_destination(ports=(TCP,), addresses=[address])))
+    operated.apply(build_policy("address", build_destination(ports=(TCP,), addresses=[address])))
 
     mesh.expect(CHECKOUT, "TCP db.example:5432", DIRECT)
     mesh.settle()

@@ -2,8 +2,9 @@
 
 import pytest
 
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import BATCH, CHECKOUT, TCP, TLS, build_destination, build_policy
 from mesh.traffic.stream import Stream
-from mesh.traffic.world import BATCH, CHECKOUT, TCP, TLS, World, build_destination, build_policy
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT
 
@@ -19,63 +20,63 @@ LEFT = build_policy("left", build_destination("other.example", ports=(TLS,)))
 
 
 def test_traffic_goes_on_while_the_operator_is_away_and_comes_back(
-    world: World, mesh: Mesh
+    operated: OperatedMesh, mesh: Mesh
 ) -> None:
-    world.apply(KEPT)
-    world.apply(LEFT)
+    operated.apply(KEPT)
+    operated.apply(LEFT)
     mesh.expect(CHECKOUT, API, DIRECT)
     mesh.expect(CHECKOUT, OTHER, DIRECT)
     mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
     mesh.settle()
 
-    with Stream(mesh, CHECKOUT, API) as stream, world.without_operator():
+    with Stream(mesh, CHECKOUT, API) as stream, operated.without_operator():
         stream.wait(50)
-        world.delete(LEFT)
+        operated.delete(LEFT)
         mesh.expect(CHECKOUT, OTHER, BLOCKED)
         mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
-        before, mark = world.versions(), world.audit.position()
-        status = world.policy("kept")["status"]
+        before, mark = operated.versions(), operated.audit.position()
+        status = operated.policy("kept")["status"]
 
-        world.start_operator()
-        world.watch_idle()
+        operated.start_operator()
+        operated.watch_idle()
         stream.wait(50)
 
-        assert world.policy("kept")["status"] == status
-        assert world.writes(since=mark) == []
-        assert world.versions() == before
+        assert operated.policy("kept")["status"] == status
+        assert operated.writes(since=mark) == []
+        assert operated.versions() == before
     assert stream.lost == []
     mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
 
 
-def test_what_was_changed_meanwhile_is_caught_up(world: World, mesh: Mesh) -> None:
-    world.apply(KEPT)
+def test_what_was_changed_meanwhile_is_caught_up(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(KEPT)
     mesh.expect(CHECKOUT, API, DIRECT)
 
-    with world.without_operator():
+    with operated.without_operator():
         mesh.apply(LEFT)
         mesh.apply(build_policy("kept", build_destination("db.example")))
         mesh.settle()
         mesh.expect(CHECKOUT, API, DIRECT)
         mesh.expect(CHECKOUT, OTHER, BLOCKED)
 
-    world.wait_ready("kept")
-    world.wait_ready("left")
+    operated.wait_ready("kept")
+    operated.wait_ready("left")
     mesh.expect(CHECKOUT, OTHER, DIRECT)
     mesh.expect(CHECKOUT, "GET http://db.example/", DIRECT)
     mesh.expect(CHECKOUT, API, BLOCKED)
 
 
-def test_a_killed_operator_leaves_nothing_half_done(world: World, mesh: Mesh) -> None:
-    world.apply(KEPT)
+def test_a_killed_operator_leaves_nothing_half_done(operated: OperatedMesh, mesh: Mesh) -> None:
+    operated.apply(KEPT)
     mesh.expect(CHECKOUT, API, DIRECT)
     mesh.settle()
 
     with Stream(mesh, CHECKOUT, API) as stream:
         mesh.apply(LEFT)
-        world.kill_operator()
+        operated.kill_operator()
         stream.wait(25)
-        world.start_operator()
-        world.wait_ready("left")
+        operated.start_operator()
+        operated.wait_ready("left")
         mesh.expect(CHECKOUT, OTHER, DIRECT)
         stream.wait(25)
 

@@ -3,16 +3,8 @@
 import pytest
 
 from mesh.traffic.http2_server import Http2Server
-from mesh.traffic.world import (
-    APP,
-    CHECKOUT,
-    HTTP,
-    TCP,
-    TLS,
-    World,
-    build_destination,
-    build_policy,
-)
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.client import Object
 from testbed.expectation import wait_for_each
 from testbed.mesh import Mesh
@@ -43,12 +35,12 @@ def wait_for_servers(mesh: Mesh, text: str, expected: set[str]) -> None:
     ids=["http", "tls"],
 )
 def test_the_destination_may_listen_on_another_port(
-    world: World, mesh: Mesh, port: Object, text: str
+    operated: OperatedMesh, mesh: Mesh, port: Object, text: str
 ) -> None:
     target = 8080 if port is HTTP else 6380
     port = {**port, "targetPort": target}
 
-    world.apply(build_policy("target", build_destination("api.example", ports=(port,))))
+    operated.apply(build_policy("target", build_destination("api.example", ports=(port,))))
 
     answer = mesh.expect(CHECKOUT, text, DIRECT).answer
     assert answer is not None
@@ -57,11 +49,11 @@ def test_the_destination_may_listen_on_another_port(
     mesh.expect(CHECKOUT, f"TCP api.example:{target}", BLOCKED)
 
 
-def test_every_fixed_endpoint_is_used(world: World, mesh: Mesh) -> None:
+def test_every_fixed_endpoint_is_used(operated: OperatedMesh, mesh: Mesh) -> None:
     servers = {"other.example", "db.example"}
     backends = build_backends(*(mesh.outside.address_of(server) for server in servers))
 
-    world.apply(build_policy("backends", build_destination("api.example", backends=backends)))
+    operated.apply(build_policy("backends", build_destination("api.example", backends=backends)))
 
     mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT, server="")
     mesh.settle()
@@ -69,11 +61,11 @@ def test_every_fixed_endpoint_is_used(world: World, mesh: Mesh) -> None:
     mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
 
 
-def test_endpoints_may_be_names(world: World, mesh: Mesh) -> None:
+def test_endpoints_may_be_names(operated: OperatedMesh, mesh: Mesh) -> None:
     servers = {"other.example", "db.example"}
     destination = build_destination("api.example", backends=build_backends(*servers))
 
-    world.apply(build_policy("backends", destination))
+    operated.apply(build_policy("backends", destination))
 
     mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT, server="")
     mesh.settle()
@@ -85,11 +77,11 @@ def test_endpoints_may_be_names(world: World, mesh: Mesh) -> None:
     mesh.expect(APP, "GET http://api.example/", BLOCKED)
 
 
-def test_tls_goes_to_the_endpoints_too(world: World, mesh: Mesh) -> None:
+def test_tls_goes_to_the_endpoints_too(operated: OperatedMesh, mesh: Mesh) -> None:
     backends = build_backends(mesh.outside.address_of("other.example"))
     destination = build_destination("api.example", ports=(TLS,), backends=backends)
 
-    world.apply(build_policy("backends", destination))
+    operated.apply(build_policy("backends", destination))
 
     answer = mesh.expect(
         CHECKOUT, "GET https://api.example/", DIRECT, server="other.example"
@@ -98,7 +90,7 @@ def test_tls_goes_to_the_endpoints_too(world: World, mesh: Mesh) -> None:
     assert answer.sni == "api.example"
 
 
-def test_addresses_are_dialled_and_endpoints_reached(world: World, mesh: Mesh) -> None:
+def test_addresses_are_dialled_and_endpoints_reached(operated: OperatedMesh, mesh: Mesh) -> None:
     mesh.names.set("virtual.example", "198.51.100.200")
     destination = build_destination(
         "virtual.example",
@@ -107,31 +99,33 @@ def test_addresses_are_dialled_and_endpoints_reached(world: World, mesh: Mesh) -
         backends=build_backends(mesh.outside.address_of("db.example")),
     )
 
-    world.apply(build_policy("virtual", destination))
+    operated.apply(build_policy("virtual", destination))
 
     mesh.expect(CHECKOUT, "TCP virtual.example:5432", DIRECT, server="db.example")
     mesh.settle()
     mesh.expect(CHECKOUT, "TCP db.example:5432", BLOCKED)
 
 
-def test_a_machine_inside_the_mesh_is_reached(world: World, mesh: Mesh) -> None:
+def test_a_machine_inside_the_mesh_is_reached(operated: OperatedMesh, mesh: Mesh) -> None:
     backends = build_backends(mesh.outside.address_of("api.example"))
     destination = build_destination("api.example", location="Internal", backends=backends)
 
-    world.apply(build_policy("vm", destination))
+    operated.apply(build_policy("vm", destination))
 
     mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT)
-    assert world.entry("api.example")["spec"]["location"] == "MESH_INTERNAL"
+    assert operated.entry("api.example")["spec"]["location"] == "MESH_INTERNAL"
     mesh.settle()
     mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
 
 
-def test_a_machine_with_an_account_is_spoken_to_in_mutual_tls(world: World, mesh: Mesh) -> None:
+def test_a_machine_with_an_account_is_spoken_to_in_mutual_tls(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
     mesh.names.set("vm.example", mesh.addresses.host)
     real = {"name": "vm", "endpoints": [{"address": "vm.example", "serviceAccount": "warehouse"}]}
     with Http2Server("vm.example", mesh.addresses.host) as server:
         port = {**HTTP, "targetPort": server.port}
-        world.apply(
+        operated.apply(
             build_policy(
                 "vm",
                 build_destination(

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.traffic.world import APP, BATCH, CHECKOUT, World
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import APP, BATCH, CHECKOUT
 from testbed.gateway import Gateway
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DENIED_403, DIRECT, VIA_GATEWAY, call
@@ -32,21 +33,23 @@ def gateway(mesh: Mesh) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def shared(world: World, gateway: Gateway) -> None:
+def shared(operated: OperatedMesh, gateway: Gateway) -> None:
     """Let the namespace of the samples use the gateway."""
     assert gateway.addresses
-    world.mesh.label("shop", {"egress": "shared"})
-    world.mesh.apply(GATEWAY_FILE)
+    operated.mesh.label("shop", {"egress": "shared"})
+    operated.mesh.apply(GATEWAY_FILE)
 
 
 @pytest.mark.parametrize("sample", DIRECT_SAMPLES, ids=name)
-def test_a_sample_opens_its_hosts_and_no_others(world: World, mesh: Mesh, sample: Sample) -> None:
+def test_a_sample_opens_its_hosts_and_no_others(
+    operated: OperatedMesh, mesh: Mesh, sample: Sample
+) -> None:
     for host, address in sample.records:
         mesh.names.set(host, address)
     for text in sample.calls:
         mesh.expect(BATCH, text, BLOCKED)
 
-    world.apply(sample.path)
+    operated.apply(sample.path)
 
     for text in sample.calls:
         outcome = mesh.expect(BATCH, text, DIRECT, server="" if sample.servers else None)
@@ -54,7 +57,7 @@ def test_a_sample_opens_its_hosts_and_no_others(world: World, mesh: Mesh, sample
         assert outcome.peer == mesh.members[BATCH].address
     expect_no_more(mesh, sample, BATCH)
 
-    world.delete(sample.path)
+    operated.delete(sample.path)
 
     for text in sample.calls:
         mesh.expect(BATCH, text, BLOCKED)
@@ -62,17 +65,17 @@ def test_a_sample_opens_its_hosts_and_no_others(world: World, mesh: Mesh, sample
 
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("sample", GATEWAY_SAMPLES, ids=name)
-def test_a_sample_through_the_gateway(world: World, mesh: Mesh, sample: Sample) -> None:
+def test_a_sample_through_the_gateway(operated: OperatedMesh, mesh: Mesh, sample: Sample) -> None:
     for text in sample.calls:
         mesh.expect(CHECKOUT, text, BLOCKED)
 
-    world.apply(sample.path)
+    operated.apply(sample.path)
 
     for text in sample.calls:
         mesh.expect(CHECKOUT, text, VIA_GATEWAY)
     expect_no_more(mesh, sample, CHECKOUT)
 
-    world.delete(sample.path)
+    operated.delete(sample.path)
 
     for text in sample.calls:
         mesh.expect(CHECKOUT, text, BLOCKED)
@@ -80,8 +83,8 @@ def test_a_sample_through_the_gateway(world: World, mesh: Mesh, sample: Sample) 
 
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("sample", DENYING_SAMPLES, ids=name)
-def test_a_sample_for_some_workloads(world: World, mesh: Mesh, sample: Sample) -> None:
-    world.apply(sample.path)
+def test_a_sample_for_some_workloads(operated: OperatedMesh, mesh: Mesh, sample: Sample) -> None:
+    operated.apply(sample.path)
     for text in sample.calls:
         mesh.expect(CHECKOUT, text, VIA_GATEWAY if sample.is_for_gateway else DIRECT)
     for text in sample.denied:

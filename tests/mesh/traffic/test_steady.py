@@ -2,8 +2,9 @@
 
 import pytest
 
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
 from mesh.traffic.stream import Stream
-from mesh.traffic.world import CHECKOUT, HTTP, TCP, TLS, World, build_destination, build_policy
 from testbed.client import Object
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT
@@ -18,14 +19,14 @@ AT_LEAST = 100
 
 
 @pytest.fixture
-def steady(world: World, mesh: Mesh) -> Object:
+def steady(operated: OperatedMesh, mesh: Mesh) -> Object:
     """Give a destination with HTTP, TLS and TCP, that a policy allows."""
     destination = build_destination(
         "api.example",
         ports=(HTTP, TLS, TCP),
         addresses=[mesh.outside.address_of("api.example")],
     )
-    world.apply(build_policy("steady", destination))
+    operated.apply(build_policy("steady", destination))
     for text in STEADY:
         mesh.expect(CHECKOUT, text, DIRECT)
     mesh.settle()
@@ -37,7 +38,9 @@ def assert_nothing_lost(stream: Stream) -> None:
     assert stream.count >= AT_LEAST
 
 
-def test_while_other_policies_come_and_go(world: World, mesh: Mesh, steady: Object) -> None:
+def test_while_other_policies_come_and_go(
+    operated: OperatedMesh, mesh: Mesh, steady: Object
+) -> None:
     assert steady
     other = build_policy(
         "other",
@@ -49,10 +52,10 @@ def test_while_other_policies_come_and_go(world: World, mesh: Mesh, steady: Obje
     with Stream(mesh, CHECKOUT, *STEADY) as stream:
         stream.wait(REQUESTS)
         for _ in range(ROUNDS):
-            world.apply(other)
+            operated.apply(other)
             mesh.expect(CHECKOUT, "GET http://other.example/", DIRECT)
             stream.wait(REQUESTS)
-            world.delete(other)
+            operated.delete(other)
             mesh.expect(CHECKOUT, "GET http://other.example/", BLOCKED)
             stream.wait(REQUESTS)
 
@@ -60,16 +63,16 @@ def test_while_other_policies_come_and_go(world: World, mesh: Mesh, steady: Obje
 
 
 def test_while_other_hosts_of_the_policy_come_and_go(
-    world: World, mesh: Mesh, steady: Object
+    operated: OperatedMesh, mesh: Mesh, steady: Object
 ) -> None:
     other = build_destination("other.example", ports=(HTTP, TLS))
     with Stream(mesh, CHECKOUT, *STEADY) as stream:
         stream.wait(REQUESTS)
         for _ in range(ROUNDS):
-            world.apply(build_policy("steady", steady, other))
+            operated.apply(build_policy("steady", steady, other))
             mesh.expect(CHECKOUT, "GET https://other.example/", DIRECT)
             stream.wait(REQUESTS)
-            world.apply(build_policy("steady", steady))
+            operated.apply(build_policy("steady", steady))
             mesh.expect(CHECKOUT, "GET https://other.example/", BLOCKED)
             stream.wait(REQUESTS)
 
@@ -77,7 +80,7 @@ def test_while_other_hosts_of_the_policy_come_and_go(
 
 
 def test_while_other_ports_of_the_host_come_and_go(
-    world: World, mesh: Mesh, steady: Object
+    operated: OperatedMesh, mesh: Mesh, steady: Object
 ) -> None:
     more = {
         **steady,
@@ -86,17 +89,17 @@ def test_while_other_ports_of_the_host_come_and_go(
     with Stream(mesh, CHECKOUT, *STEADY) as stream:
         stream.wait(REQUESTS)
         for _ in range(ROUNDS):
-            world.apply(build_policy("steady", more))
+            operated.apply(build_policy("steady", more))
             mesh.expect(CHECKOUT, "GET http://api.example:8080/", DIRECT)
             stream.wait(REQUESTS)
-            world.apply(build_policy("steady", steady))
+            operated.apply(build_policy("steady", steady))
             mesh.expect(CHECKOUT, "GET http://api.example:8080/", BLOCKED)
             stream.wait(REQUESTS)
 
     assert_nothing_lost(stream)
 
 
-def test_while_its_own_timeout_and_retries_change(world: World, mesh: Mesh) -> None:
+def test_while_its_own_timeout_and_retries_change(operated: OperatedMesh, mesh: Mesh) -> None:
     text = "GET http://api.example/"
     settings: list[Object] = [
         {"timeout": "2s"},
@@ -104,21 +107,21 @@ def test_while_its_own_timeout_and_retries_change(world: World, mesh: Mesh) -> N
         {"retries": {"attempts": 0}},
         {},
     ]
-    world.apply(build_policy("steady", build_destination("api.example", http={"timeout": "3s"})))
+    operated.apply(build_policy("steady", build_destination("api.example", http={"timeout": "3s"})))
     mesh.expect(CHECKOUT, text, DIRECT)
     mesh.settle()
 
     with Stream(mesh, CHECKOUT, text) as stream:
         stream.wait(REQUESTS)
         for http in settings:
-            world.apply(build_policy("steady", build_destination("api.example", http=http)))
+            operated.apply(build_policy("steady", build_destination("api.example", http=http)))
             stream.wait(REQUESTS)
         mesh.settle()
 
     assert_nothing_lost(stream)
 
 
-def test_while_the_settings_of_a_port_beside_it_change(world: World, mesh: Mesh) -> None:
+def test_while_the_settings_of_a_port_beside_it_change(operated: OperatedMesh, mesh: Mesh) -> None:
     other = {"number": 8080, "protocol": "HTTP"}
     first = build_destination("api.example", http={"timeout": "3s"})
 
@@ -127,7 +130,7 @@ def test_while_the_settings_of_a_port_beside_it_change(world: World, mesh: Mesh)
             "steady", first, build_destination("api.example", ports=(other,), **more)
         )
 
-    world.apply(build())
+    operated.apply(build())
     mesh.expect(CHECKOUT, "GET http://api.example/", DIRECT)
     mesh.settle()
 
@@ -139,17 +142,17 @@ def test_while_the_settings_of_a_port_beside_it_change(world: World, mesh: Mesh)
             build(http={"timeout": "2s"}),
             build(),
         ):
-            world.apply(policy)
+            operated.apply(policy)
             stream.wait(REQUESTS)
         mesh.settle()
 
     assert_nothing_lost(stream)
 
 
-def test_a_stream_notices_what_is_lost(world: World, mesh: Mesh, steady: Object) -> None:
+def test_a_stream_notices_what_is_lost(operated: OperatedMesh, mesh: Mesh, steady: Object) -> None:
     with Stream(mesh, CHECKOUT, *STEADY) as stream:
         stream.wait(REQUESTS)
-        world.delete(build_policy("steady", steady))
+        operated.delete(build_policy("steady", steady))
         for text in STEADY:
             mesh.expect(CHECKOUT, text, BLOCKED)
         stream.wait(REQUESTS)

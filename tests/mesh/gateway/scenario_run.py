@@ -1,13 +1,14 @@
-"""Going the way of moves under load: not one request may be lost."""
+"""Going the way of scenarios under load: not one request may be lost."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise, product
 
-from mesh.gateway.move import Move, State
+from mesh.gateway.scenario import Scenario, Stage
+from mesh.traffic.operated_mesh import TIMEOUT_S, OperatedMesh
+from mesh.traffic.policy import CHECKOUT, POLICY, join_name
 from mesh.traffic.stream import Load, Pace
-from mesh.traffic.world import CHECKOUT, POLICY, TIMEOUT_S, World, join_name
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.gateway import Gateway
@@ -32,12 +33,12 @@ Gateways = Mapping[str, Gateway]
 """By the names of their EgressGateways."""
 Tend = Callable[[], Operator | None]
 """Looks after the operator; returns it when it is at work."""
-Change = tuple[State | None, State]
-"""The state before, and the one that is entered."""
+Change = tuple[Stage | None, Stage]
+"""The stage before, and the one that is entered."""
 
 
 def wait_done(
-    world: World,
+    operated: OperatedMesh,
     written: Iterable[Object],
     deleted: Iterable[Object] = (),
     *,
@@ -52,8 +53,8 @@ def wait_done(
     written, deleted, idleness = list(written), list(deleted), Idleness()
 
     def look() -> bool:
-        operator = tend() if tend else world.operator
-        if operator is None or not is_seen(world, written, deleted):
+        operator = tend() if tend else operated.operator
+        if operator is None or not is_seen(operated, written, deleted):
             idleness.reset()
             return False
         try:
@@ -63,53 +64,53 @@ def wait_done(
             return False
 
     wait_until(look, within_s, "the operator does not come to an end")
-    world.mesh.settle()
+    operated.mesh.settle()
 
 
-def is_seen(world: World, written: Iterable[Object], deleted: Iterable[Object]) -> bool:
+def is_seen(operated: OperatedMesh, written: Iterable[Object], deleted: Iterable[Object]) -> bool:
     """Whether the operator has seen objects of ours as they are now, and that others are gone."""
     policies = (join_name(item) for item in written if item["kind"] == POLICY[1])
     gateways = (item["metadata"]["name"] for item in written if item["kind"] != POLICY[1])
     return (
-        all(world.condition(name, "Ready").get("status") == "True" for name in policies)
-        and all(world.is_gateway_seen(name) for name in gateways)
-        and not any(world.children(join_name(item)) for item in deleted)
+        all(operated.condition(name, "Ready").get("status") == "True" for name in policies)
+        and all(operated.is_gateway_seen(name) for name in gateways)
+        and not any(operated.children(join_name(item)) for item in deleted)
     )
 
 
-def begin(world: World, *moves: Move) -> None:
-    """Enter the first states."""
-    go(world, [(None, move.states[0]) for move in moves])
-    for move in moves:
-        for workload, (text, verdict) in product(move.callers, move.states[0].expected):
-            world.mesh.expect(workload, text, verdict)
+def begin(operated: OperatedMesh, *scenarios: Scenario) -> None:
+    """Enter the first stages."""
+    enter_all(operated, [(None, scenario.stages[0]) for scenario in scenarios])
+    for scenario in scenarios:
+        for workload, (text, verdict) in product(scenario.callers, scenario.stages[0].expected):
+            operated.mesh.expect(workload, text, verdict)
 
 
-def go(
-    world: World,
+def enter_all(
+    operated: OperatedMesh,
     changes: Sequence[Change],
     tend: Tend | None = None,
     within_s: float = ENTERED_S,
 ) -> None:
-    """Enter states, all at once, and wait until that is done."""
-    for before, state in changes:
-        enter(world.mesh, before, state)
+    """Enter stages, all at once, and wait until that is done."""
+    for before, stage in changes:
+        enter(operated.mesh, before, stage)
     wait_done(
-        world,
-        [item for _, state in changes for item in state.objects],
-        [item for before, state in changes for item in list_gone(before, state)],
+        operated,
+        [item for _, stage in changes for item in stage.objects],
+        [item for before, stage in changes for item in list_gone(before, stage)],
         tend=tend,
         within_s=within_s,
     )
 
 
 @contextmanager
-def load_on(mesh: Mesh, moves: Sequence[Move], least_s: float = 0.0) -> Iterator[Load]:
+def load_on(mesh: Mesh, scenarios: Sequence[Scenario], least_s: float = 0.0) -> Iterator[Load]:
     """Let requests run, so long at least, while the block changes things; none may be lost."""
     calls: dict[str, list[str]] = {}
-    for move in moves:
-        for workload in move.callers:
-            calls.setdefault(workload, []).extend(move.hosts.calls)
+    for scenario in scenarios:
+        for workload in scenario.callers:
+            calls.setdefault(workload, []).extend(scenario.hosts.calls)
     end = time.monotonic() + least_s
     with Load(mesh, calls, fine=FINE, pace=Pace(PER_SECOND, HANDS)) as load:
         load.wait(BETWEEN)
@@ -121,58 +122,64 @@ def load_on(mesh: Mesh, moves: Sequence[Move], least_s: float = 0.0) -> Iterator
     assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
 
 
-def go_on(
-    world: World,
-    moves: Sequence[Move],
+def run_under_load(
+    operated: OperatedMesh,
+    scenarios: Sequence[Scenario],
     gateways: Gateways,
     *,
     least_s: float = 0.0,
     tend: Tend | None = None,
     within_s: float = ENTERED_S,
 ) -> None:
-    """Enter the other states under load, those of all moves together.
+    """Enter the other stages under load, those of all scenarios together.
 
-    Moves that end where they began are made again until the load has run for `least_s`.
+    Scenarios that end where they began are made again until the load has run for `least_s`.
     """
-    paths = [list(pairwise(move.states)) for move in moves]
+    paths = [list(pairwise(scenario.stages)) for scenario in scenarios]
     end = time.monotonic() + least_s
-    with load_on(world.mesh, moves, least_s) as load:
+    with load_on(operated.mesh, scenarios, least_s) as load:
         while True:
             for number in range(max(map(len, paths))):
                 changes = [path[number] for path in paths if number < len(path)]
-                go(world, changes, tend, within_s)
-                for _, state in changes:
-                    check(world, state, gateways)
+                enter_all(operated, changes, tend, within_s)
+                for _, stage in changes:
+                    check(operated, stage, gateways)
                 load.wait(BETWEEN)
-            if time.monotonic() > end or not all(move.is_round for move in moves):
+            if time.monotonic() > end or not all(scenario.is_round for scenario in scenarios):
                 break
 
 
-def walk(world: World, moves: Sequence[Move], gateways: Gateways, *, least_s: float = 0.0) -> None:
-    """Go the whole way of some moves, with the operator at work."""
-    begin(world, *moves)
-    go_on(world, moves, gateways, least_s=least_s)
+def run(
+    operated: OperatedMesh,
+    scenarios: Sequence[Scenario],
+    gateways: Gateways,
+    *,
+    least_s: float = 0.0,
+) -> None:
+    """Go the whole way of some scenarios, with the operator at work."""
+    begin(operated, *scenarios)
+    run_under_load(operated, scenarios, gateways, least_s=least_s)
 
 
-def check(world: World, state: State, gateways: Gateways) -> None:
-    """See that a state is what it says."""
-    for text, verdict in state.expected:
-        outcome = world.mesh.request(CHECKOUT, text)
+def check(operated: OperatedMesh, stage: Stage, gateways: Gateways) -> None:
+    """See that a stage is what it says."""
+    for text, verdict in stage.expected:
+        outcome = operated.mesh.request(CHECKOUT, text)
         assert outcome.verdict is verdict, f"{text}: {outcome}"
-    if state.gateway:
-        peer = world.mesh.request(CHECKOUT, state.expected[0][0]).peer
-        assert peer in gateways[state.gateway].addresses
+    if stage.gateway:
+        peer = operated.mesh.request(CHECKOUT, stage.expected[0][0]).peer
+        assert peer in gateways[stage.gateway].addresses
 
 
-def enter(mesh: Mesh, before: State | None, state: State) -> None:
-    """Apply what a state is made of, and delete what the one before had besides."""
-    mesh.apply(*state.objects)
-    mesh.delete(*list_gone(before, state))
+def enter(mesh: Mesh, before: Stage | None, stage: Stage) -> None:
+    """Apply what a stage is made of, and delete what the one before had besides."""
+    mesh.apply(*stage.objects)
+    mesh.delete(*list_gone(before, stage))
 
 
-def list_gone(before: State | None, state: State) -> list[Object]:
-    """List what the state before had besides. Pure."""
-    names = {_identify(item) for item in state.objects}
+def list_gone(before: Stage | None, stage: Stage) -> list[Object]:
+    """List what the stage before had besides. Pure."""
+    names = {_identify(item) for item in stage.objects}
     there = before.objects if before is not None else ()
     return [item for item in there if _identify(item) not in names]
 

@@ -1,18 +1,10 @@
-"""Changes of policies and gateways that are in use: what each is, state by state."""
+"""Changes of policies and gateways that are in use: what each is, stage by stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
-from mesh.traffic.world import (
-    BATCH,
-    CHECKOUT,
-    HTTP,
-    TCP,
-    TLS,
-    build_destination,
-    build_policy,
-)
+from mesh.traffic.policy import BATCH, CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
 from testbed.mesh import Mesh
@@ -26,7 +18,7 @@ OTHER_EGRESS = replace(EGRESS, namespace="other-egress", proxy_config=PATIENT)
 
 @dataclass(frozen=True)
 class Hosts:
-    """Outside hosts of one move: one for each payload, and another one that has no load."""
+    """Outside hosts of one scenario: one for each payload, and another one that has no load."""
 
     plain: str
     encrypted: str
@@ -55,7 +47,7 @@ class Hosts:
 
 
 @dataclass(frozen=True)
-class State:
+class Stage:
     """What is applied, and what `shop/checkout` sees then."""
 
     objects: tuple[Object, ...]
@@ -66,55 +58,57 @@ class State:
 
 
 @dataclass(frozen=True)
-class Move:
-    """A way through states, the first one included; nothing of the load may be lost on it."""
+class Scenario:
+    """A way through stages, the first one included; nothing of the load may be lost on it."""
 
     name: str
     hosts: Hosts
-    states: tuple[State, ...]
+    stages: tuple[Stage, ...]
     callers: tuple[str, ...] = (CHECKOUT, BATCH)
 
     @property
     def is_round(self) -> bool:
         """Whether it ends where it began."""
-        return self.states[0] == self.states[-1]
+        return self.stages[0] == self.stages[-1]
 
 
-def add_hosts(mesh: Mesh, move: str) -> Hosts:
-    """Give a move hosts of its own."""
-    names = {part: f"{part}.{move}.example" for part in ("plain", "encrypted", "database", "more")}
+def add_hosts(mesh: Mesh, scenario: str) -> Hosts:
+    """Give a scenario hosts of its own."""
+    names = {
+        part: f"{part}.{scenario}.example" for part in ("plain", "encrypted", "database", "more")
+    }
     addresses = {part: mesh.outside.add(name) for part, name in names.items()}
     return Hosts(**names, address=addresses["database"])
 
 
-def build_way(mesh: Mesh) -> Move:
+def build_way(mesh: Mesh) -> Scenario:
     """Go direct, through the gateway, direct."""
     hosts = add_hosts(mesh, "way")
     direct = build_policy("shop/way", *hosts.destinations)
     through = build_gateway_policy("shop/way", *hosts.destinations)
-    states = (
-        State((direct,), _expect(hosts.calls, DIRECT)),
-        State((through,), _expect(hosts.calls, VIA_GATEWAY)),
-        State((direct,), _expect(hosts.calls, DIRECT)),
+    stages = (
+        Stage((direct,), _expect(hosts.calls, DIRECT)),
+        Stage((through,), _expect(hosts.calls, VIA_GATEWAY)),
+        Stage((direct,), _expect(hosts.calls, DIRECT)),
     )
-    return Move("way", hosts, states)
+    return Scenario("way", hosts, stages)
 
 
-def build_place(mesh: Mesh) -> Move:
+def build_place(mesh: Mesh) -> Scenario:
     """Take one gateway, another one, the first one."""
     hosts = add_hosts(mesh, "place")
-    states = tuple(
-        State(
+    stages = tuple(
+        Stage(
             (build_gateway_policy("shop/place", *hosts.destinations, gateway=gateway),),
             _expect(hosts.calls, VIA_GATEWAY),
             gateway,
         )
         for gateway in (SHARED, OTHER, SHARED)
     )
-    return Move("place", hosts, states)
+    return Scenario("place", hosts, stages)
 
 
-def build_source(mesh: Mesh) -> Move:
+def build_source(mesh: Mesh) -> Scenario:
     """Let a `from` come, change its kind and go, for a workload that is always allowed."""
     hosts = add_hosts(mesh, "source")
     sources: Sequence[Object | None] = (
@@ -123,31 +117,31 @@ def build_source(mesh: Mesh) -> Move:
         {"serviceAccounts": ["checkout"]},
         None,
     )
-    states = tuple(
-        State(
+    stages = tuple(
+        Stage(
             (build_gateway_policy("shop/source", *hosts.destinations, source=source),),
             _expect(hosts.calls, VIA_GATEWAY),
         )
         for source in sources
     )
-    return Move("source", hosts, states, callers=(CHECKOUT,))
+    return Scenario("source", hosts, stages, callers=(CHECKOUT,))
 
 
-def build_company(mesh: Mesh) -> Move:
+def build_company(mesh: Mesh) -> Scenario:
     """Let a second policy join every host and leave it."""
     hosts = add_hosts(mesh, "company")
     first = build_gateway_policy("shop/company", *hosts.destinations)
     second = build_gateway_policy("shop/company-2", *hosts.destinations)
     expected = _expect(hosts.calls, VIA_GATEWAY)
-    states = (
-        State((first,), expected),
-        State((first, second), expected),
-        State((first,), expected),
+    stages = (
+        Stage((first,), expected),
+        Stage((first, second), expected),
+        Stage((first,), expected),
     )
-    return Move("company", hosts, states)
+    return Scenario("company", hosts, stages)
 
 
-def build_edit(mesh: Mesh) -> Move:
+def build_edit(mesh: Mesh) -> Scenario:
     """Let other ports and hosts come and go, in the very destinations that have load."""
     hosts = add_hosts(mesh, "edit")
     plain, encrypted, database = hosts.destinations
@@ -162,39 +156,39 @@ def build_edit(mesh: Mesh) -> Move:
         f"GET https://{hosts.more}/",
     )
 
-    def build(first: Object, other: Object, *verdicts: Verdict) -> State:
+    def build(first: Object, other: Object, *verdicts: Verdict) -> Stage:
         policy = build_gateway_policy("shop/edit", first, other, database)
         expected = tuple(zip(others, verdicts, strict=True))
-        return State((policy,), (*_expect(hosts.calls, VIA_GATEWAY), *expected))
+        return Stage((policy,), (*_expect(hosts.calls, VIA_GATEWAY), *expected))
 
-    states = (
+    stages = (
         build(plain, encrypted, BLOCKED, BLOCKED, BLOCKED),
         build(more_ports, encrypted, VIA_GATEWAY, VIA_GATEWAY, BLOCKED),
         build(more_ports, more_hosts, VIA_GATEWAY, VIA_GATEWAY, VIA_GATEWAY),
         build(only_second, more_hosts, VIA_GATEWAY, BLOCKED, VIA_GATEWAY),
         build(plain, encrypted, BLOCKED, BLOCKED, BLOCKED),
     )
-    return Move("edit", hosts, states)
+    return Scenario("edit", hosts, stages)
 
 
-def build_first(mesh: Mesh) -> Move:
+def build_first(mesh: Mesh) -> Scenario:
     """Bring the first policy, for hosts that are open to everybody and have traffic already."""
     hosts = add_hosts(mesh, "first")
     through = build_gateway_policy("shop/first", *hosts.destinations)
-    states = (
-        State((), _expect(hosts.calls, DIRECT)),
-        State((through,), _expect(hosts.calls, VIA_GATEWAY)),
+    stages = (
+        Stage((), _expect(hosts.calls, DIRECT)),
+        Stage((through,), _expect(hosts.calls, VIA_GATEWAY)),
     )
-    return Move("first", hosts, states)
+    return Scenario("first", hosts, stages)
 
 
-def build_gateway_move(mesh: Mesh, gateway: Gateway) -> Move:
-    """Change what GATEWAY_WAY says of the EgressGateway `shared`, under a policy that stays."""
+def build_gateway_scenario(mesh: Mesh, gateway: Gateway) -> Scenario:
+    """Change what GATEWAY_STAGES says of the EgressGateway `shared`, under a policy that stays."""
     hosts = add_hosts(mesh, "gateway")
     policy = build_gateway_policy("shop/gateway", *hosts.destinations)
     service = gateway.template.name
-    states = tuple(
-        State(
+    stages = tuple(
+        Stage(
             (
                 build_egress_gateway(
                     gateway, authorization=authorization, service={"name": service, "port": port}
@@ -203,26 +197,26 @@ def build_gateway_move(mesh: Mesh, gateway: Gateway) -> Move:
             ),
             _expect(hosts.calls, VIA_GATEWAY),
         )
-        for authorization, port in GATEWAY_WAY
+        for authorization, port in GATEWAY_STAGES
     )
-    return Move("gateway", hosts, states)
+    return Scenario("gateway", hosts, stages)
 
 
-def build_rest(mesh: Mesh) -> Move:
+def build_rest(mesh: Mesh) -> Scenario:
     """Stay on the way through the gateway, for tests that change something else."""
     hosts = add_hosts(mesh, "rest")
     policy = build_gateway_policy("shop/rest", *hosts.destinations)
-    return Move("rest", hosts, (State((policy,), _expect(hosts.calls, VIA_GATEWAY)),))
+    return Scenario("rest", hosts, (Stage((policy,), _expect(hosts.calls, VIA_GATEWAY)),))
 
 
-POLICY_MOVES = {
+POLICY_SCENARIOS = {
     "way": build_way,
     "place": build_place,
     "source": build_source,
     "company": build_company,
     "edit": build_edit,
 }
-GATEWAY_WAY = (
+GATEWAY_STAGES = (
     ("None", 443),
     ("Managed", 80),
     ("Managed", 443),
@@ -232,7 +226,7 @@ GATEWAY_WAY = (
     ("DryRun", 443),
     ("None", 443),
 )
-"""The authorization, and the port of the Service, of each state: the port changes, or the
+"""The authorization, and the port of the Service, of each stage: the port changes, or the
 authorization, or both."""
 
 

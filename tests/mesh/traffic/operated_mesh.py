@@ -5,36 +5,27 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from egress_operator.compiler.name import build_group_name
 from egress_operator.status.lint import lint_status
+from mesh.traffic.policy import (
+    APP,
+    ENTRY,
+    NAMESPACE,
+    OWNED,
+    POLICY,
+    build_entry,
+    join_name,
+    split_name,
+)
 from testbed.audit import Record
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.ledger import load_objects
 from testbed.mesh import Mesh
 from testbed.operator import Operator, OperatorOption, start_operator
-
-POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
-ENTRY = ("networking.istio.io/v1", "ServiceEntry")
-ROUTE = ("networking.istio.io/v1", "VirtualService")
-OWNED = (
-    ENTRY,
-    ROUTE,
-    ("networking.istio.io/v1", "DestinationRule"),
-    ("networking.istio.io/v1", "Gateway"),
-)
-"""Kinds of a tenant's own objects."""
-NAMESPACE = "shop"
-CHECKOUT, BATCH, APP = "shop/checkout", "shop/batch", "pay/app"
-"""The workloads: one of the policies' namespace, one there with DNS capture, and a stranger."""
-
-HTTP = {"number": 80, "protocol": "HTTP"}
-TLS = {"number": 443, "protocol": "TLS"}
-TCP = {"number": 5432, "protocol": "TCP"}
 
 SETTINGS = {"EGRESS_ALLOWED_CIDRS": "198.51.100.0/24", "EGRESS_DNS_CAPTURE": "on"}
 TIMEOUT_S = 20.0
@@ -43,52 +34,7 @@ COLLECTED_S = 45.0
 _TROUBLE = re.compile(r"Traceback|Warning:|was never retrieved|never awaited")
 
 
-def build_policy(name: str, *destinations: Mapping[str, Any]) -> Object:
-    """Build a policy in the namespace `shop`, or in another one: `pay/prices`. Pure."""
-    namespace, name = split_name(name)
-    return {
-        "apiVersion": POLICY[0],
-        "kind": POLICY[1],
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"destinations": [dict(destination) for destination in destinations]},
-    }
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Split `NAMESPACE/NAME`; a name alone is in `shop`. Pure."""
-    namespace, _, name = name.rpartition("/")
-    return namespace or NAMESPACE, name
-
-
-def join_name(item: Object) -> str:
-    """Tell how an object is spoken of: `NAMESPACE/NAME`. Pure."""
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
-
-
-def build_destination(*hosts: str, ports: tuple[Object, ...] = (HTTP,), **more: object) -> Object:
-    """Build a destination, by default plain HTTP on port 80; what is empty is left out. Pure."""
-    fields = {"hosts": list(hosts), "ports": [dict(port) for port in ports], **more}
-    return {name: value for name, value in fields.items() if value}
-
-
-def build_entry(name: str, host: str, namespace: str = NAMESPACE, endpoint: str = "") -> Object:
-    """Build a hand-written ServiceEntry for a host, that may lead to another one. Pure."""
-    return {
-        "apiVersion": ENTRY[0],
-        "kind": ENTRY[1],
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "hosts": [host],
-            "exportTo": ["."],
-            "location": "MESH_EXTERNAL",
-            "resolution": "DNS",
-            "ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}],
-            **({"endpoints": [{"address": endpoint}]} if endpoint else {}),
-        },
-    }
-
-
-class World:
+class OperatedMesh:
     """The mesh and the operator. Statuses are linted whenever they are read."""
 
     def __init__(self, mesh: Mesh) -> None:
@@ -130,7 +76,7 @@ class World:
                 self.start_operator()
 
     @contextmanager
-    def operated_with(self, **settings: str) -> Iterator[None]:
+    def with_settings(self, **settings: str) -> Iterator[None]:
         """Let an operator with other settings take over for a while."""
         try:
             self.stop_operator()

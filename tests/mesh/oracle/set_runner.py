@@ -19,15 +19,16 @@ from mesh.oracle.draw import (
     PORTS,
     RIGHT_CA,
     WRONG_CA,
-    Ask,
+    Probe,
     Site,
     Synthetic,
-    draw_asks,
     draw_policies,
-    draw_synthetic_asks,
+    draw_probes,
+    draw_synthetic_probes,
 )
 from mesh.oracle.judge import CLIENT_WITH_FILES, Expected, expect, find_fault, name_client
-from mesh.traffic.world import COLLECTED_S, ENTRY, OWNED, POLICY, join_name
+from mesh.traffic.operated_mesh import COLLECTED_S
+from mesh.traffic.policy import ENTRY, OWNED, POLICY, join_name
 from testbed.client import Object, read_owners
 from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
@@ -48,11 +49,11 @@ WIDTH = 25
 """Sets at once."""
 WRITERS = 8
 """Policies that are written at a time."""
-ASKERS = 8
+PROBERS = 8
 """Sets that are asked about at a time."""
-ASKS = 18
+PROBES = 18
 """Of each set."""
-SYNTHETIC_ASKS = 2
+SYNTHETIC_PROBES = 2
 """Of each set, for names of the operator's own."""
 ENOUGH = 3
 """Disagreements at which to stop."""
@@ -66,7 +67,7 @@ class Disagreement:
     """What the mesh did and `explain` did not say. As text, all that is needed to repeat it."""
 
     seed: str
-    ask: Ask
+    probe: Probe
     expected: Expected
     seen: str
     policies: tuple[Object, ...]
@@ -82,15 +83,15 @@ class Disagreement:
             for item in self.policies
         ]
         return (
-            f"set {self.seed}: {self.ask.workload} {self.ask.payload} {self.ask.site.host}:"
-            f"{self.ask.port}{self.ask.path}\n"
+            f"set {self.seed}: {self.probe.workload} {self.probe.payload} {self.probe.site.host}:"
+            f"{self.probe.port}{self.probe.path}\n"
             f"explained: {told.fate}, {told.reason}; expected: "
             f"{' or '.join(sorted(self.expected.verdicts))}\nseen: {self.seen}\n"
             f"{yaml.safe_dump_all(shown, sort_keys=False)}"
         )
 
 
-class Arena:
+class SetRunner:
     """A mesh with the EgressGateways, Secrets and files that the sets speak of."""
 
     def __init__(self, mesh: Mesh, gateway: Gateway) -> None:
@@ -111,7 +112,7 @@ class Arena:
         return draw_policies(seed, f"set-{number}", self._sites[number], self._files)
 
     def play(
-        self, sets: Mapping[int, str], *, enough: int = ENOUGH, most: int = ASKS
+        self, sets: Mapping[int, str], *, enough: int = ENOUGH, most: int = PROBES
     ) -> list[Disagreement]:
         """Apply sets, by their numbers below WIDTH, and ask `most` questions of each.
 
@@ -123,37 +124,37 @@ class Arena:
         world, names = self._read_world(), self._list_synthetic()
         found: list[Disagreement] = []
 
-        def ask_all(number: int) -> None:
+        def probe_all(number: int) -> None:
             seed, sites = sets[number], self._sites[number]
-            asks = [
-                *draw_asks(seed, sites, drawn[number], most),
-                *draw_synthetic_asks(seed, sites, names, SYNTHETIC_ASKS),
+            probes = [
+                *draw_probes(seed, sites, drawn[number], most),
+                *draw_synthetic_probes(seed, sites, names, SYNTHETIC_PROBES),
             ]
-            for ask in asks:
+            for probe in probes:
                 if len(found) >= enough:
                     return
-                if disagreement := self._check(world, seed, ask):
+                if disagreement := self._check(world, seed, probe):
                     found.append(disagreement)
                     return
 
-        with ThreadPoolExecutor(ASKERS) as pool:
-            list(pool.map(ask_all, sets))
+        with ThreadPoolExecutor(PROBERS) as pool:
+            list(pool.map(probe_all, sets))
         return found
 
-    def _check(self, world: World, seed: str, ask: Ask) -> Disagreement | None:
-        expected = expect(world, ask, self._callers, self._servers)
-        seen = self._ask(expected, ask)
+    def _check(self, world: World, seed: str, probe: Probe) -> Disagreement | None:
+        expected = expect(world, probe, self._callers, self._servers)
+        seen = self._ask(expected, probe)
         if not seen:
             return None
-        return Disagreement(seed, ask, expected, seen, self._list_policies(ask))
+        return Disagreement(seed, probe, expected, seen, self._list_policies(probe))
 
-    def _ask(self, expected: Expected, ask: Ask) -> str:
+    def _ask(self, expected: Expected, probe: Probe) -> str:
         seen = ""
 
         def agrees() -> bool:
             nonlocal seen
             number = next(self._numbers)
-            seen = find_fault(self._mesh, expected, ask, self._servers, number)
+            seen = find_fault(self._mesh, expected, probe, self._servers, number)
             return not seen
 
         try:
@@ -226,10 +227,10 @@ class Arena:
             and PORTS.get(port["number"]) is payloads[port["protocol"]]
         ]
 
-    def _list_policies(self, ask: Ask) -> tuple[Object, ...]:
+    def _list_policies(self, probe: Probe) -> tuple[Object, ...]:
         """List the policies of the caller's namespace that have to do with a host."""
-        namespace = self._callers[ask.workload].namespace
-        wanted = {ask.site.host, ask.site.address}
+        namespace = self._callers[probe.workload].namespace
+        wanted = {probe.site.host, probe.site.address}
         return tuple(
             item
             for item in self._client.list_objects(*POLICY, namespace)
@@ -299,7 +300,7 @@ def list_sets(first: int, count: int) -> list[dict[int, str]]:
 
 
 @contextmanager
-def open_arena(mesh: Mesh) -> Iterator[Arena]:
-    """Start a gateway and give the arena on it; `Mesh.clean` takes the policies away."""
+def open_set_runner(mesh: Mesh) -> Iterator[SetRunner]:
+    """Start a gateway and give the runner on it; `Mesh.clean` takes the policies away."""
     with mesh.start_gateway(replace(EGRESS, proxy_config=QUIET)) as gateway:
-        yield Arena(mesh, gateway)
+        yield SetRunner(mesh, gateway)
