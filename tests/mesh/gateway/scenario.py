@@ -15,6 +15,19 @@ OTHER = "other"
 OTHER_EGRESS = replace(EGRESS, namespace="other-egress", proxy_config=PATIENT)
 """The pods of the EgressGateway `other`."""
 
+GATEWAY_STAGES = (
+    ("None", 443),
+    ("Managed", 80),
+    ("DryRun", 443),
+    ("Managed", 443),
+    ("Managed", 80),
+    ("Managed", 443),
+    ("DryRun", 443),
+    ("None", 443),
+)
+"""The authorization, and the port of the Service, of each stage: the port changes, or the
+authorization, or both."""
+
 
 @dataclass(frozen=True)
 class Hosts:
@@ -182,24 +195,31 @@ def build_first(mesh: Mesh) -> Scenario:
     return Scenario("first", hosts, stages)
 
 
-def build_gateway_scenario(mesh: Mesh, gateway: Gateway) -> Scenario:
-    """Change what GATEWAY_STAGES says of the EgressGateway `shared`, under a policy that stays."""
+def build_gateway_scenario(
+    mesh: Mesh, gateway: Gateway, stages: Sequence[tuple[str, int]] = GATEWAY_STAGES
+) -> Scenario:
+    """Change the EgressGateway `shared`, under a policy that stays."""
     hosts = add_hosts(mesh, "gateway")
     policy = build_gateway_policy("shop/gateway", *hosts.destinations)
     service = gateway.template.name
-    stages = tuple(
-        Stage(
-            (
-                build_egress_gateway(
-                    gateway, authorization=authorization, service={"name": service, "port": port}
+    return Scenario(
+        "gateway",
+        hosts,
+        tuple(
+            Stage(
+                (
+                    build_egress_gateway(
+                        gateway,
+                        authorization=authorization,
+                        service={"name": service, "port": port},
+                    ),
+                    policy,
                 ),
-                policy,
-            ),
-            _expect(hosts.calls, VIA_GATEWAY),
-        )
-        for authorization, port in GATEWAY_STAGES
+                _expect(hosts.calls, VIA_GATEWAY),
+            )
+            for authorization, port in stages
+        ),
     )
-    return Scenario("gateway", hosts, stages)
 
 
 def build_rest(mesh: Mesh) -> Scenario:
@@ -216,18 +236,6 @@ POLICY_SCENARIOS = {
     "company": build_company,
     "edit": build_edit,
 }
-GATEWAY_STAGES = (
-    ("None", 443),
-    ("Managed", 80),
-    ("Managed", 443),
-    ("Managed", 80),
-    ("DryRun", 443),
-    ("Managed", 443),
-    ("DryRun", 443),
-    ("None", 443),
-)
-"""The authorization, and the port of the Service, of each stage: the port changes, or the
-authorization, or both."""
 
 
 def _expect(calls: Sequence[str], verdict: Verdict) -> tuple[tuple[str, Verdict], ...]:

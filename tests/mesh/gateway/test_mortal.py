@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import pytest
 
 from mesh.gateway.mortal import MortalOperators
-from mesh.gateway.scenario import POLICY_SCENARIOS, Scenario, build_first, build_gateway_scenario
+from mesh.gateway.scenario import (
+    GATEWAY_STAGES,
+    POLICY_SCENARIOS,
+    Scenario,
+    build_first,
+    build_gateway_scenario,
+)
 from mesh.gateway.scenario_run import SETTLE_S, Gateways, begin, run_under_load
 from mesh.gateway.tenant import SHARED
 from mesh.traffic.operated_mesh import SETTINGS, OperatedMesh
@@ -40,7 +46,7 @@ def test_operators_end_while_policies_change(
 def test_operators_end_while_a_gateway_changes(
     slowly_operated: OperatedMesh, gateways: Gateways
 ) -> None:
-    scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED])
+    scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED], GATEWAY_STAGES[:3])
     run_with_deaths(slowly_operated, [scenario], gateways)
 
 
