@@ -52,7 +52,7 @@ PARTS ?= all
 
 test: tools check seeds ## The gate: checks, unit, cluster, mesh (about 12 minutes)
 	@$(PYTEST) -m "not mesh" -n 3
-	@$(PYTEST) -m mesh --tx '2*popen//python=$(SANDBOX)'
+	@$(PYTEST) -m mesh tests/mesh --tx '2*popen//python=$(SANDBOX)'
 
 test-long: tools seeds ## What is long by nature (PARTS="load kill", else all of it)
 	@$(PYTEST) --parts "$(PARTS)" --tx '3*popen//python=$(SANDBOX)'

@@ -1,8 +1,6 @@
 """Many sets of policies at once on one mesh, each about hosts of its own."""
 
 import itertools
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +32,7 @@ from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, QUIET, Gateway, build_secret
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
+from testbed.seed import SEED
 
 PAYLOADS = {
     "HTTP": Payload.HTTP,
@@ -41,8 +40,6 @@ PAYLOADS = {
     "GRPC": Payload.HTTP,
     "TLS": Payload.TLS,
 }
-SEED = os.environ.get("EGRESS_SEED") or secrets.token_hex(3)
-"""Another one each time, unless one is to be repeated."""
 SITES = 2
 """Hosts of a set."""
 WIDTH = 25

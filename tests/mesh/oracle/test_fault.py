@@ -6,10 +6,11 @@ import pytest
 
 from mesh.oracle.fault import FAULTS
 from mesh.oracle.planting import find_seeds
-from mesh.oracle.set_runner import SEED, open_set_runner
+from mesh.oracle.set_runner import open_set_runner
 from mesh.traffic.operated_mesh import SETTINGS, OperatedMesh
 from testbed.mesh import Mesh
 from testbed.operator import OperatorOption, start_operator
+from testbed.seed import SEED
 
 pytestmark = [pytest.mark.mesh, pytest.mark.long("fault")]
 

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from mesh.oracle.set_runner import SEED, Disagreement, list_sets, open_set_runner
+from mesh.oracle.set_runner import Disagreement, list_sets, open_set_runner
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
+from testbed.seed import SEED
 
 pytestmark = pytest.mark.mesh
 
