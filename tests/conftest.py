@@ -73,7 +73,8 @@ def _choose_parts(config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
             marker = item.get_closest_marker("long")
             parts = parse_parts(marker.args[0]) if marker else frozenset()
-            (kept if parts & wanted or parts == wanted else left).append(item)
+            is_wanted = bool(parts & wanted) if wanted else not parts
+            (kept if is_wanted else left).append(item)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     config.hook.pytest_deselected(items=left)

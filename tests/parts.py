@@ -1,7 +1,9 @@
-"""The parts of `make test-long`: what is long by nature, by name.
+"""The parts of `make test-long`: the long-running tests, by name.
 
-    python -m parts list                       every part, what it holds, and about how many minutes
-    python -m parts draw --seed 7 --minutes 8  names of parts that fit into the time, at random
+    PYTHONPATH=tests .venv/bin/python -m parts list
+        every part, what it holds, and about how many minutes
+    PYTHONPATH=tests .venv/bin/python -m parts draw --seed 7 --minutes 8
+        names of parts that fit into the time, at random
 
 A test belongs to a part by the marker `long("NAME")`. It runs only when its part is asked for, with
 `--parts NAME[,NAME]` or `--parts all`.
@@ -18,7 +20,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Part:
-    """One part. `minutes` is what it takes by itself on two cores, rounded up to a half."""
+    """One part. `minutes` is what it takes by itself on two cores, rounded up."""
 
     name: str
     holds: str

@@ -1,5 +1,8 @@
 """The parts of `make test-long` are chosen by name, or drawn into a budget of minutes."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from parts import PARTS, draw_parts, parse_parts
@@ -34,3 +37,9 @@ def test_every_part_is_drawn_within_a_few_seeds() -> None:
     seeds = [f"{seed}" for seed in range(40)]
     drawn = {name for seed in seeds for name in draw_parts(seed, SLICE_MINUTES)}
     assert drawn == NAMES
+
+
+def test_every_part_has_a_test() -> None:
+    files = Path(__file__).parent.rglob("test_*.py")
+    marked = {name for file in files for name in re.findall(r'long\("(\w+)"\)', file.read_text())}
+    assert marked == NAMES
