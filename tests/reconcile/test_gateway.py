@@ -1,5 +1,6 @@
 """Policies that go through a gateway, on the real API server."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
 from .gateway import ManagedGateway, managed_gateway
-from .tenant import COLLECTED_S, HTTP, TIMEOUT_S, TenantNamespace, build_policy, hosts
+from .tenant import COLLECTED_S, HTTP, POLICY, TIMEOUT_S, TenantNamespace, build_policy, hosts
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,32 @@ def test_a_gateway_without_pods_is_said_in_the_policy(
     tenant.wait_ready("web", ("False", "GatewayNotReady"))
     gateway.apply_endpoints("192.0.2.10")
     tenant.wait_ready("web")
+
+
+def test_a_policy_that_is_held_by_a_finalizer_does_not_stop_the_status_of_gateways(
+    tenant: TenantNamespace, gateway: ManagedGateway, operator: Operator
+) -> None:
+    """It names a gateway that is not there, so nothing was made for it and nothing is planned."""
+    policy = build_policy(tenant.namespace, "held", hosts("api.example.com", ports=[HTTP]))
+    policy["metadata"]["finalizers"] = ["example.com/held"]
+    policy["spec"]["gatewayRef"] = {"name": "nowhere"}
+    tenant.client.apply(policy)
+    tenant.wait_ready("held", ("False", "GatewayNotFound"))
+    assert tenant.objects() == []
+    try:
+        begin = time.time()
+        tenant.delete("held")
+        operator.wait_heard("egresspolicies", begin)
+        operator.wait_idle()
+        gateway.apply(authorization="None")
+        gateway.wait_condition("Isolated", "False", "NotEnforced")
+    finally:
+        tenant.client.merge_patch(policy, {"metadata": {"finalizers": None}})
+    wait_until(
+        lambda: tenant.client.find(*POLICY, "held", tenant.namespace) is None,
+        TIMEOUT_S,
+        "the policy goes",
+    )
 
 
 def test_drift_of_what_serves_a_tenant_is_one_write(

@@ -1,7 +1,7 @@
 """The status of one EgressGateway, written when it changed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 
@@ -38,15 +38,22 @@ class GatewayReporter:
         self._worker = worker
         self._transport = transport
         self._now = now
+        self._awaited: set[str] = set()
+
+    def hold(self, namespaces: Iterable[str]) -> None:
+        """Write nothing until each of these is released: at a start their hosts are not counted."""
+        self._awaited = set(namespaces)
+
+    def release(self, namespace: str) -> None:
+        """Do not wait for this namespace any more: it is planned, or cannot be planned."""
+        self._awaited.discard(namespace)
 
     async def report(self, name: str) -> None:
         """Write the status of a gateway if it changed. Raises ApiError.
 
-        Not before all policies that go through gateways are planned, as after a start: their hosts
-        are not counted yet. Each plan brings the gateways here again.
+        Does nothing while a namespace of `hold` is not released; the gateway must be added again.
         """
-        through = self._cluster.select_through_gateways()
-        if any(self._planner.get(namespace) is None for namespace in through):
+        if self._awaited:
             return
         record = self._cluster.gateways.get((CLUSTER, name))
         verdict = self._cluster.judge_gateways().get(name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from egress_operator.compiler.object import Desired, ObjectKey, Observed, is_host
 from egress_operator.compiler.plan import Plan
-from egress_operator.engine.queue import Queue
+from egress_operator.engine.queue import FailureHook, Queue
 from egress_operator.reconcile.cluster import Cluster
 
 REST_FACTOR = 4.0
@@ -43,6 +43,7 @@ class Planner:
         *,
         clock: Callable[[], float],
         on_change: Callable[[PlanChange], None],
+        on_failure: FailureHook[str],
     ) -> None:
         self._cluster = cluster
         self._plan = plan
@@ -52,7 +53,9 @@ class Planner:
         self._objects: dict[ObjectKey, Desired] = {}
         self._claimants: dict[str, dict[str, tuple[str, ...]]] = {}
         self._not_before: dict[str, float] = {}
-        self.queue = Queue[str](self._work, lane=lambda namespace: namespace, workers=1)
+        self.queue = Queue[str](
+            self._work, lane=lambda namespace: namespace, workers=1, on_failure=on_failure
+        )
 
     def mark(self, namespace: str, *, background: bool = False) -> None:
         """Something that the namespace's plan depends on has changed."""

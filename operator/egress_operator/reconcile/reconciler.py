@@ -84,6 +84,7 @@ class Reconciler:
             self._plan,
             clock=outside.clock,
             on_change=self._on_plan,
+            on_failure=self._on_plan_failure,
         )
         self._writer = Writer(outside.transport, self.cluster.objects, is_missing)
         self._worker = GroupWorker(
@@ -225,6 +226,7 @@ class Reconciler:
     def start(self) -> None:
         """Begin to plan and write; every cache holds a whole list now."""
         self._started = True
+        self._gateway_reporter.hold(self.cluster.select_through_gateways())
         for namespace in self._find_namespaces():
             self.planner.mark(namespace, background=True)
         self.planner.queue.start()
@@ -381,6 +383,7 @@ class Reconciler:
                 self.groups.add(key, background=change.first)
         for name in change.policies:
             self.reports.add((change.namespace, name), background=change.first)
+        self._gateway_reporter.release(change.namespace)
         self._report_gateways()
 
     def _find_denied(self, change: PlanChange) -> set[str]:
@@ -408,6 +411,11 @@ class Reconciler:
             self._report_gateways()
         for name in self.planner.find_claimants(key):
             self.reports.add((key[0], name))
+
+    def _on_plan_failure(self, namespace: str, error: Exception, wait: float) -> None:
+        self._gateway_reporter.release(namespace)
+        self._report_gateways()
+        _log_failure(error, wait, {"namespace": namespace})
 
     def _on_group_failure(self, key: GroupKey, error: Exception, wait: float) -> None:
         if _may_resume(error) or isinstance(error, MissingKindError):

@@ -1,0 +1,120 @@
+"""When the status of gateways is written after a start. No API server is needed."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from egress_operator.compiler.source import NamespaceInput, Settings
+from egress_operator.engine.resource import Resource
+from egress_operator.reconcile.listing import GATEWAYS
+from egress_operator.reconcile.reconciler import Outside, Reconciler
+
+pytestmark = pytest.mark.looptime
+
+NAMESPACES = ("held", "pay", "shop")
+"""Each with a policy that goes through the gateway; that of `held` is being deleted."""
+FAILURE = "the planner has a bug"
+
+
+class StatusCounter:
+    """Stands for everything outside, and counts the statuses of gateways that are written."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def patch(
+        self, resource: Resource, namespace: str, *_: object, **__: object
+    ) -> dict[str, Any]:
+        """Answer with the object; its status is never read."""
+        if resource != GATEWAYS:
+            return build_policy(namespace)
+        self.count += 1
+        return build_gateway()
+
+    def count_drift(self, *_: object) -> None:
+        """Count nothing."""
+
+    def count_reconcile(self, *_: object) -> None:
+        """Count nothing."""
+
+    def announce(self, *_: object) -> None:
+        """Drop it."""
+
+
+def build_gateway() -> dict[str, Any]:
+    spec = {
+        "namespace": "istio-egress",
+        "selector": {"istio": "egressgateway"},
+        "service": {"name": "istio-egressgateway", "port": 443},
+        "namespaces": {},
+        "authorization": "None",
+    }
+    return {"metadata": {"name": "shared", "uid": "g", "resourceVersion": "1"}, "spec": spec}
+
+
+def build_policy(namespace: str) -> dict[str, Any]:
+    metadata = {"namespace": namespace, "name": "web", "uid": namespace, "resourceVersion": "1"}
+    if namespace == "held":
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {"metadata": metadata, "spec": {"gatewayRef": {"name": "nowhere"}}}
+
+
+def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for several protocols
+    outside = Outside(
+        transport=counter,
+        meter=counter,
+        announcer=counter,
+        clock=asyncio.get_running_loop().time,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    reconciler = Reconciler(outside, settings=Settings())
+    reconciler.observe_gateway(build_gateway())
+    for namespace in NAMESPACES:
+        reconciler.observe_namespace(namespace, {})
+        reconciler.observe_policy(build_policy(namespace))
+    return reconciler
+
+
+async def test_gateways_are_not_reported_before_all_that_was_there_at_the_start_is_planned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counter = StatusCounter()
+    reconciler = build_reconciler(counter)
+    build = reconciler.cluster.build_input
+    written_before: list[int] = []
+
+    def build_and_note(namespace: str) -> NamespaceInput:
+        written_before.append(counter.count)
+        return build(namespace)
+
+    monkeypatch.setattr(reconciler.cluster, "build_input", build_and_note)
+    reconciler.start()
+    await asyncio.sleep(1)
+    await reconciler.stop(1)
+    assert written_before == [0] * len(NAMESPACES)
+    assert counter.count >= 1
+
+
+async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counter = StatusCounter()
+    reconciler = build_reconciler(counter)
+    build = reconciler.cluster.build_input
+
+    def build_or_fail(namespace: str) -> NamespaceInput:
+        if namespace == "pay":
+            raise RuntimeError(FAILURE)
+        return build(namespace)
+
+    monkeypatch.setattr(reconciler.cluster, "build_input", build_or_fail)
+    reconciler.start()
+    await asyncio.sleep(1)
+    await reconciler.stop(1)
+    assert counter.count >= 1
+    records = [record for record in caplog.records if FAILURE in record.getMessage()]
+    assert {record.levelno for record in records} == {logging.ERROR}
+    assert {record.__dict__["namespace"] for record in records} == {"pay"}
