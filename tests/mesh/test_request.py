@@ -26,8 +26,6 @@ from testbed.request import (
     judge,
 )
 
-pytestmark = pytest.mark.long("testbed")
-
 OWN, GATEWAY, STRANGER = "10.10.1.1", "10.10.1.9", "10.10.1.7"
 
 

@@ -5,13 +5,9 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from mesh.traffic.stream import Load, Pace
 from testbed.deadline import wait_until
 from testbed.request import DIRECT, Outcome
-
-pytestmark = pytest.mark.long("testbed")
 
 PACE = Pace(per_second=100, threads=4)
 STALL_S = 1.0

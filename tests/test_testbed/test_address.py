@@ -15,8 +15,6 @@ from testbed.address import (
     find_free_range,
 )
 
-pytestmark = pytest.mark.long("testbed")
-
 SERVICES = "10.96.0.0/16"
 NETWORKS = st.builds(
     lambda number, length: IPv4Network((number >> 32 - length << 32 - length, length)),

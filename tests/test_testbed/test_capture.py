@@ -10,8 +10,6 @@ from testbed.capture import PROXY_ID, build_capture_chain, build_zone_chains
 from testbed.expression import Expression, build_expressions
 from testbed.rule import DestinationNat, Family, Redirect, Rule, Verdict, Zone
 
-pytestmark = pytest.mark.long("testbed")
-
 
 def read_steps(expressions: list[Expression]) -> list[str]:
     """Name the steps of a rule as the kernel knows them, once encoded and decoded."""
