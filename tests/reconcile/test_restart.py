@@ -183,6 +183,15 @@ def test_deletions_that_the_watch_missed_are_found(
         assert operator.is_ready()
 
 
+def count_restarts(operator: Operator) -> float:
+    """Count the restarts of all watches."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in operator.metrics().splitlines()
+        if line.startswith("egress_operator_watch_restarts_total")
+    )
+
+
 def test_an_outage_of_the_api_server_is_survived(
     own_plane: ControlPlane, own_namespace: str
 ) -> None:
@@ -191,20 +200,11 @@ def test_an_outage_of_the_api_server_is_survived(
         tenant.apply("payments", hosts("a.example.com"))
         tenant.wait_ready("payments")
         own_plane.kill_apiserver()
-        restarts = "egress_operator_watch_restarts_total"
-        wait_until(
-            lambda: (
-                sum(
-                    float(line.rpartition(" ")[2])
-                    for line in operator.metrics().splitlines()
-                    if line.startswith(restarts)
-                )
-                > 2
-            ),
-            30,
-            "the watches try again",
-        )
-        own_plane.start_apiserver()
+        try:
+            wait_until(lambda: count_restarts(operator) > 2, 30, "the watches try again")
+        finally:
+            # Other tests use it too.
+            own_plane.start_apiserver()
         tenant.apply("payments", hosts("a.example.com", "b.example.com"))
         tenant.wait_ready("payments", timeout_s=30)
         tenant.wait_hosts("a.example.com", "b.example.com")
