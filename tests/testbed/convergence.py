@@ -12,6 +12,7 @@ import yaml
 
 from testbed.client import Client
 from testbed.deadline import wait_until
+from testbed.document import load_document
 from testbed.istiod import Istiod
 from testbed.ledger import CHILDREN, list_kinds
 
@@ -51,7 +52,7 @@ def set_outbound_mode(istiod: Istiod, mode: str) -> None:
     if mode not in MODES:
         raise ValueError(f"{mode!r} is no outbound mode; there are {', '.join(MODES)}")
     file = istiod.directory / "mesh.yaml"
-    config = yaml.safe_load(file.read_text())
+    config = load_document(file.read_text())
     config["outboundTrafficPolicy"] = {"mode": mode}
     file.write_text(yaml.safe_dump(config))
     # A restart shall keep it.

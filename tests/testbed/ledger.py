@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 from testbed.client import NOT_FOUND, TOO_MANY_REQUESTS, ApiError, Client, Object
 from testbed.deadline import wait_until
+from testbed.document import load_documents
 from testbed.workload import build_namespace
 
 TIMEOUT_S = 30.0
@@ -93,7 +92,7 @@ def load_objects(*items: Object | str | Path) -> list[Object]:
             found.append(item)
         else:
             text = item.read_text() if isinstance(item, Path) else item
-            found += [document for document in yaml.safe_load_all(text) if document]
+            found += [document for document in load_documents(text) if document]
     return found
 
 
