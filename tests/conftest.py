@@ -7,7 +7,6 @@ own.
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NoReturn
@@ -19,6 +18,7 @@ from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control
 from testbed.crd import load_all_crds
 from testbed.istiod import Istiod, start_istiod
 from testbed.program import MissingProgramError, find_program
+from testbed.workload import make_namespace
 
 CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
 FIRST = (
@@ -111,10 +111,7 @@ def istiod(control_plane: ControlPlane) -> Iterator[Istiod]:
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Make a fresh namespace; its deletion is asked for afterwards."""
-    name = f"t-{secrets.token_hex(5)}"
-    control_plane.admin.create(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    name = make_namespace(control_plane.admin)
     yield name
     control_plane.admin.delete("v1", "Namespace", name, missing_ok=True)
 

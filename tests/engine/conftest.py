@@ -14,6 +14,7 @@ from egress_operator.engine.timing import ReflectorTiming
 from engine.harness import FAST, Follower, Kind, Mirror, build_credentials, read_admin_token
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import FaultProxy
+from testbed.workload import make_namespace
 
 
 @pytest.fixture
@@ -37,9 +38,8 @@ def kind(installed_kind: Kind, control_plane: ControlPlane) -> Iterator[Kind]:
 
     It is emptied afterwards and stays: the deletion of a namespace asks for every kind there is.
     """
-    admin, name = control_plane.admin, f"t-{secrets.token_hex(5)}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    kind = Kind(installed_kind.resource, name)
+    admin = control_plane.admin
+    kind = Kind(installed_kind.resource, make_namespace(admin))
     yield kind
     kind.clear(admin)
 

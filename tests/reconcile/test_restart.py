@@ -1,6 +1,5 @@
 """The operator stops, is killed, comes back; the state of the cluster decides, not its memory."""
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +11,7 @@ from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, OperatorOption, start_operator
 from testbed.seed import SEED, build_rng
+from testbed.workload import make_namespace
 
 from .tenant import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, hosts
 
@@ -50,10 +50,9 @@ def own_plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips
 @pytest.fixture
 def own_namespace(own_plane: ControlPlane) -> Iterator[str]:
     """Make a namespace there; its deletion is asked for afterwards."""
-    name = f"t-{secrets.token_hex(5)}"
-    own_plane.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    name = make_namespace(own_plane.admin)
     yield name
-    own_plane.admin.delete("v1", "Namespace", name)
+    own_plane.admin.delete("v1", "Namespace", name, missing_ok=True)
 
 
 @pytest.mark.parametrize("command", list(Command))

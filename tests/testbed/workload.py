@@ -1,5 +1,6 @@
 """Workloads as the API server and istiod know them: objects that no kubelet would write here."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -99,6 +100,13 @@ def request_token(client: Client, workload: Workload) -> str:
 def build_namespace(name: str) -> Object:
     """Build a Namespace. Pure."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def make_namespace(client: Client) -> str:
+    """Make a namespace with a name of its own, and return the name."""
+    name = f"t-{secrets.token_hex(5)}"
+    client.create(build_namespace(name))
+    return name
 
 
 def build_pod(workload: Workload) -> Object:
