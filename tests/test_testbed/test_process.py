@@ -125,6 +125,33 @@ time.sleep(600)
     wait_until(lambda: mark.exists() and not doomed.exists(), TIMEOUT_S, "no cleaning up")
 
 
+def test_a_child_that_starts_while_its_parent_leaves_does_not_outlive_it(tmp_path: Path) -> None:
+    script = f"""
+import os, subprocess, threading, time
+from pathlib import Path
+from testbed import leash
+from testbed.process import start_process
+log = Path({str(tmp_path / "log")!r})
+start_process("first", ["sleep", "600"], log=log)
+started = threading.Event()
+class SlowPopen(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        print(self.pid, flush=True)
+        started.set()
+        time.sleep(0.5)
+subprocess.Popen = SlowPopen
+argv = ["sleep", "600"]
+threading.Thread(target=start_process, args=("second", argv), kwargs={{"log": log}}).start()
+started.wait()
+leash.leave(7)
+"""
+    parent = run_script(script)
+    told, _ = parent.communicate(timeout=TIMEOUT_S)
+    assert parent.returncode == 7
+    assert list(find_members(int(told))) == []
+
+
 def test_ports_are_free_and_never_the_same_twice() -> None:
     ports = [find_free_port() for _ in range(200)]
     assert len(set(ports)) == 200

@@ -4,14 +4,12 @@ import fcntl
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import leash
 from testbed.command import LOOK_S, watch
 from testbed.golang import Go
 from testbed.process import start_process
@@ -25,11 +23,12 @@ from testbed.program import (
     read_version,
 )
 from testbed.progress import Progress, Reporter, estimate_remaining
+from testbed.scratch import open_scratch
 
 BUILD_TIMEOUT_S = 3600.0
 TAIL_LINES = 8
 NICE = ("nice", "-n", "10")
-"""What runs meanwhile goes first."""
+"""Other programs have priority over a build."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,8 @@ def build_missing(owner: ProgramSet, go: Go, reporter: Reporter, schedule: Sched
     with _lock(owner, watcher):
         programs, files_missing = find_missing(owner)
         # In the target's directory, so that a rename puts each file there at once and whole.
-        with tempfile.TemporaryDirectory(dir=owner.directory, prefix=".build-") as scratch:
-            lead = leash.remove_on_death(Path(scratch))
-            workshop = _Workshop(owner, go, Path(scratch), watcher)
+        with open_scratch(".build-", owner.directory) as scratch:
+            workshop = _Workshop(owner, go, scratch, watcher)
             if programs:
                 workshop.build(programs)
             if files_missing:
@@ -87,7 +85,6 @@ def build_missing(owner: ProgramSet, go: Go, reporter: Reporter, schedule: Sched
             _check_pinned(owner, workshop.module)
             for file in workshop.output.iterdir():
                 file.replace(owner.directory / file.name)
-            leash.release(lead)
     return [program.name for program in programs]
 
 
@@ -99,15 +96,29 @@ class _Watcher:
         self.log = owner.directory / "build.log"
         self._owner = owner
         self._schedule = schedule
+        self._packages: set[bytes] = set()
+        self._offset = 0
         # An interrupted run has compiled these: Go's cache has them.
-        self._before = _count_packages(self.log)
+        self._before = self._count_packages()
 
     def look(self) -> None:
-        compiled = _count_packages(self.log)
+        compiled = self._count_packages()
         progress = compute_progress(
             self._owner, compiled, self._before, self._schedule, time.monotonic()
         )
         self.reporter.update(progress)
+
+    def _count_packages(self) -> int:
+        """Count the packages that `go build -v` has named, each once."""
+        if self.log.exists():
+            with self.log.open("rb") as file:
+                file.seek(self._offset)
+                text = file.read()
+            # The last line may not be complete.
+            whole = text[: text.rfind(b"\n") + 1]
+            self._offset += len(whole)
+            self._packages.update(re.findall(rb"^[^\s:]+$", whole, flags=re.MULTILINE))
+        return len(self._packages)
 
 
 class _Workshop:
@@ -177,12 +188,6 @@ def _check_pinned(owner: ProgramSet, module: Path) -> None:
                 f"tools/{owner.wrapper.name}/{name} does not pin everything: run there"
                 " `GOFLAGS=-mod=mod go list -deps PACKAGE` for each program and try again"
             )
-
-
-def _count_packages(log: Path) -> int:
-    """Count the packages that `go build -v` has named, each once."""
-    text = log.read_text(errors="replace") if log.exists() else ""
-    return len(set(re.findall(r"^[^\s:]+$", text, flags=re.MULTILINE)))
 
 
 @contextmanager

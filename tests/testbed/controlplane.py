@@ -240,7 +240,7 @@ def start_control_plane(option: ControlPlaneOption | None = None) -> ControlPlan
     """
     option = option or ControlPlaneOption()
     directory = Path(tempfile.mkdtemp(prefix="egress-operator-"))
-    lead = leash.remove_on_death(directory)
+    entry = leash.remove_on_death(directory)
     port = find_free_port()
     tokens = {user: secrets.token_urlsafe(24) for user in (*SUPERUSERS, *option.users)}
     url = f"https://{LOOPBACK}:{port}"
@@ -257,7 +257,7 @@ def start_control_plane(option: ControlPlaneOption | None = None) -> ControlPlan
         _port=port,
         _etcd_url=f"http://{LOOPBACK}:{find_free_port()}",
         _tokens=tokens,
-        _leash=lead,
+        _leash=entry,
     )
     plane.kubeconfig_for(ADMIN)
     try:

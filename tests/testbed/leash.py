@@ -24,6 +24,8 @@ from typing import NoReturn
 
 COMMAND_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 5.0
+"""How long the start of a child may hold up `leave`."""
 WAIT = "import os, sys; os.waitpid(int(sys.argv[1]), 0); os._exit(int(sys.argv[2]))"
 
 
@@ -56,6 +58,8 @@ class _Leash:
         """Wait for the helper's end in place of everything else, then exit."""
         if self._helper is None or self._owner != os.getpid():
             os._exit(code)
+        # A child that another thread starts right now must be on the list first.
+        starting.acquire(timeout=START_TIMEOUT_S)
         # A blocked signal stays blocked in the program that this becomes; a handler does not stay.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         words = [sys.executable, "-I", "-S", "-c", WAIT, str(self._helper.pid), str(code)]
@@ -83,6 +87,8 @@ class _Leash:
         return self._helper
 
 
+starting = threading.Lock()
+"""Held from the start of a child until it is on the list."""
 _LEASH = _Leash()
 atexit.register(_LEASH.end)
 
@@ -109,6 +115,11 @@ def leave(code: int) -> NoReturn:
     free for what the helper runs.
     """
     _LEASH.leave(code)
+
+
+def end() -> None:
+    """Let the helper clean up what is still on the list, and wait for it. Nothing may be added."""
+    _LEASH.end()
 
 
 def release(ident: int) -> None:

@@ -155,7 +155,7 @@ def start_process(
     `env` is the whole environment; None hands on ours. The child and its group are killed when
     this process dies. Raises ProcessError with the end of the log.
     """
-    with log.open("ab") as output, hold_signals():
+    with log.open("ab") as output, hold_signals(), leash.starting:
         try:
             child = subprocess.Popen(
                 [str(word) for word in argv],

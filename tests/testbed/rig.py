@@ -2,14 +2,13 @@
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed import leash, sweep
+from testbed import sweep
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import install_crds, load_all_crds
 from testbed.dns import NameServer
@@ -18,6 +17,7 @@ from testbed.member import Member
 from testbed.network import Network
 from testbed.outside import Outside
 from testbed.proxy import Credential, publish_programs
+from testbed.scratch import open_scratch
 from testbed.workload import (
     Role,
     Workload,
@@ -149,9 +149,7 @@ def _open_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def _make_directory(stack: ExitStack) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="egress-operator-mesh-"))
-    stack.callback(leash.release, leash.remove_on_death(directory))
-    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    directory = stack.enter_context(open_scratch("egress-operator-mesh-"))
     # The proxies run as another user.
     directory.chmod(0o755)
     return directory
