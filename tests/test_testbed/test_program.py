@@ -1,5 +1,8 @@
 """Where programs are looked for, in which order, and what is said when they are missing."""
 
+import os
+import pwd
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,7 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.delenv("SUDO_USER", raising=False)
 
 
 def test_a_missing_program_gets_one_line_with_the_cure() -> None:
@@ -53,6 +57,51 @@ def test_the_users_directory_wins_over_the_cache_and_that_over_the_path(
     assert find_program("kube-apiserver") == cached, "an empty directory changes nothing"
     chosen = write_program(tmp_path / "assets", "kube-apiserver", "Kubernetes v1.34.1")
     assert find_program("kube-apiserver") == chosen
+
+
+@pytest.fixture
+def cache_of_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be root by sudo, in a checkout and beside a cache of user `dev`."""
+    home = tmp_path / "home"
+    fields = ("dev", "x", os.getuid(), os.getgid(), "", str(home), "/bin/sh")
+    monkeypatch.setattr(pwd, "getpwnam", {"dev": pwd.struct_passwd(fields)}.__getitem__)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "dev")
+    checkout = tmp_path / "checkout"
+    shutil.copytree(program.ROOT / "tools", checkout / "tools")
+    monkeypatch.setattr(program, "ROOT", checkout)
+    return home / ".cache" / "egress-operator" / "tools"
+
+
+def test_under_sudo_what_the_caller_has_built_is_found(
+    tmp_path: Path, cache_of_caller: Path
+) -> None:
+    theirs = write_program(cache_of_caller / KUBE.directory.name, "kube-apiserver", "v1.36.4")
+    file = write_program(cache_of_caller / ISTIO_API.directory.name, "istio-crds.yaml", "")
+    assert find_program("kube-apiserver") == theirs
+    assert find_file("istio-crds.yaml") == file
+    own = write_program(KUBE.directory, "kube-apiserver", "v1.36.4")
+    assert own.is_relative_to(tmp_path / "cache"), "a build goes to root's own cache"
+    assert find_program("kube-apiserver") == own
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives files away, which takes root")
+@pytest.mark.parametrize("foreign", ["checkout", "home/.cache/egress-operator/tools"])
+def test_under_sudo_nothing_is_run_that_is_not_the_callers(
+    tmp_path: Path, cache_of_caller: Path, foreign: str
+) -> None:
+    write_program(cache_of_caller / KUBE.directory.name, "kube-apiserver", "v1.36.4")
+    os.chown(tmp_path / foreign, 12345, -1)
+    assert locate(KUBE, APISERVER) is None
+
+
+@pytest.mark.parametrize("name", ["", "nobody-of-that-name"])
+def test_without_a_caller_of_sudo_there_is_only_our_cache(
+    cache_of_caller: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_program(cache_of_caller / KUBE.directory.name, "kube-apiserver", "v1.36.4")
+    monkeypatch.setenv("SUDO_USER", name)
+    assert locate(KUBE, APISERVER) is None
 
 
 def test_the_users_directory_is_not_asked_for_istio(

@@ -4,7 +4,8 @@ Looked for in this order:
 1. the directory that KUBEBUILDER_ASSETS names (etcd, kube-apiserver, kube-controller-manager), in
    whatever version it holds, because the user chose it;
 2. the cache that `make tools` fills, see `build.py`;
-3. PATH, where the program's own `--version` has the pinned major and minor number.
+3. under sudo, the same cache of the user who called it, so that nothing is built twice;
+4. PATH, where the program's own `--version` has the pinned major and minor number.
 Envoy comes from the Python environment.
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -54,7 +56,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class ProgramSet:
-    """What is had from one wrapper module, a directory of `tools/` with go.mod and go.sum.
+    """What one wrapper module provides, a directory of `tools/` with go.mod and go.sum.
 
     Either programs, which are built, or data files, which only need a download. One module for all
     would not do: their Kubernetes versions clash.
@@ -83,6 +85,16 @@ class ProgramSet:
         The version of Go is in the key by the minimum, not by the one at hand: it makes no
         difference to a test, and a machine that has the programs needs no Go to find them.
         """
+        return cache_directory() / self._key
+
+    @property
+    def directory_of_caller(self) -> Path | None:
+        """The same in the cache of the user who called sudo; None where there is none to use."""
+        cache = find_cache_of_caller()
+        return cache / self._key if cache else None
+
+    @property
+    def _key(self) -> str:
         key = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             key.update((self.wrapper / name).read_bytes())
@@ -90,7 +102,7 @@ class ProgramSet:
         files = [(entry.module, entry.path) for entry in self.files]
         inputs = (GO_MINIMUM, GO_ENVIRONMENT, GO_FLAGS, self.link_flags, packages, files)
         key.update(repr((*inputs, platform.machine())).encode())
-        return cache_directory() / f"{self.name}-{key.hexdigest()[:16]}"
+        return f"{self.name}-{key.hexdigest()[:16]}"
 
 
 _VERSION = "k8s.io/component-base/version"
@@ -148,7 +160,7 @@ ISTIO = ProgramSet(
     build_s=360.0,
 )
 SETS = (ETCD, ISTIO_API, KUBE, ISTIO)
-"""In the order in which they are had: after `kube`, the API server and Istio's kinds are there."""
+"""In the order in which they are built: Istio's kinds before `kube`, the programs of Istio last."""
 ENVOY = "envoy"
 
 
@@ -158,13 +170,31 @@ class Location:
 
     path: Path
     source: str
-    """`KUBEBUILDER_ASSETS`, `cache`, `PATH` or `environment` (the Python one)."""
+    """`KUBEBUILDER_ASSETS`, `cache`, `SUDO_USER`, `PATH` or `environment` (the Python one)."""
 
 
 def cache_directory() -> Path:
     """Return the user's cache of tools, outside the repository."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "egress-operator" / "tools"
+
+
+def find_cache_of_caller() -> Path | None:
+    """Find the cache of the user who called sudo. Programs are run from there, never built.
+
+    Only where that user owns both the cache and this checkout: root then runs their code with or
+    without the cache, beginning with the Makefile, so their programs add no risk.
+    """
+    name = os.environ.get("SUDO_USER")
+    if not name or os.geteuid() != 0:
+        return None
+    try:
+        user = pwd.getpwnam(name)
+        cache = Path(user.pw_dir) / ".cache" / "egress-operator" / "tools"
+        owners = {path.stat().st_uid for path in (ROOT, cache)}
+    except (KeyError, OSError):
+        return None
+    return cache if owners == {user.pw_uid} else None
 
 
 def find_program(name: str) -> Path:
@@ -190,6 +220,9 @@ def locate(owner: ProgramSet, program: Program) -> Location | None:
         return Location(path, "KUBEBUILDER_ASSETS")
     if _is_executable(path := owner.directory / program.name):
         return Location(path, "cache")
+    of_caller = owner.directory_of_caller
+    if of_caller and _is_executable(path := of_caller / program.name):
+        return Location(path, "SUDO_USER")
     found = shutil.which(program.name)
     if found:
         version = read_version(Path(found), program)
@@ -200,8 +233,12 @@ def locate(owner: ProgramSet, program: Program) -> Location | None:
 
 def locate_file(owner: ProgramSet, entry: DataFile) -> Location | None:
     """Where a data file is found, or None."""
-    path = owner.directory / entry.name
-    return Location(path, "cache") if path.is_file() else None
+    if (path := owner.directory / entry.name).is_file():
+        return Location(path, "cache")
+    of_caller = owner.directory_of_caller
+    if of_caller and (path := of_caller / entry.name).is_file():
+        return Location(path, "SUDO_USER")
+    return None
 
 
 def locate_envoy() -> Location | None:
