@@ -241,4 +241,5 @@ def _explaining(what: str) -> Iterator[None]:
     except NetlinkError as error:
         raise NetworkError(f"{what}: {os.strerror(error.code)}") from error
     except OSError as error:
-        raise NetworkError(f"{what}: {error.strerror} ({error.filename})") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise NetworkError(f"{what}: {error.strerror}{where}") from error

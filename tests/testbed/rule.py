@@ -58,7 +58,7 @@ class Rule:
     user: int | None = None
     """Of the process that sends it. Packets of no process fit neither this nor `other_user`."""
     other_user: int | None = None
-    """Another one than this."""
+    """Any user but this one."""
     group: int | None = None
     established: bool = False
     """It belongs to a connection that has been answered, or tells of one."""
