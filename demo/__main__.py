@@ -1,23 +1,31 @@
 """`python -m demo [--once] [--all] [--verbose]`: play the demo, then stay until Ctrl-C."""
 
 import argparse
+import signal
 import sys
 
+from demo.output import OutputClosedError, close_output
 from demo.stop import Stop
 
 
 def main() -> int:
-    """Play the demo. 0: everything came out as it must; 1: something did not; 128 + a signal."""
+    """Play the demo. 0: everything came out as it must; 1: something did not; 128 + a signal.
+
+    SIGPIPE's when nobody reads the output any more, as after `make demo | head`.
+    """
     stop = Stop()
     stop.handle()
     try:
         return _play(stop)
-    except BaseException:
+    except BaseException as error:
         # Cleaning up may have raised something else.
-        if not stop.code:
-            raise
-        stop.tell()
-        return stop.code
+        if stop.code:
+            stop.finish()
+            return stop.code
+        if isinstance(error, OutputClosedError):
+            close_output()
+            return 128 + signal.SIGPIPE
+        raise
 
 
 def _play(stop: Stop) -> int:

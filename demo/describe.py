@@ -22,7 +22,7 @@ RESOLUTIONS = {
 }
 
 
-def describe_made(own: Sequence[Object], shared: Sequence[Object], *, verbose: bool) -> list[str]:
+def describe_items(own: Sequence[Object], shared: Sequence[Object], *, verbose: bool) -> list[str]:
     """Tell what the operator made of a policy: a line per object, or one line through a gateway.
 
     `own` belong to the policy; `shared` to all hosts of its namespace at its gateway.
@@ -44,7 +44,7 @@ def describe_made(own: Sequence[Object], shared: Sequence[Object], *, verbose: b
 def describe_count(own: Sequence[Object], shared: Sequence[Object]) -> str:
     """Tell in one line what the operator made of a policy."""
     if shared:
-        return describe_made(own, shared, verbose=False)[0]
+        return describe_items(own, shared, verbose=False)[0]
     kinds = Counter(item["kind"] for item in own)
     return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 

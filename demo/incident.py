@@ -6,9 +6,9 @@ import time
 
 from demo.act import MISTAKE, MISTAKE_FILE, NAMESPACE, REFUNDS, REFUNDS_HOST, RIVAL
 from demo.describe import describe_object, find_condition
+from demo.playground import POLICY, TIMEOUT_S, Playground
 from demo.scene import describe_status, format_time
 from demo.show import Show
-from demo.stage import POLICY, TIMEOUT_S, Stage
 from demo.traffic import NEIGHBOUR
 from testbed.client import ApiError
 from testbed.deadline import wait_until
@@ -21,21 +21,21 @@ LINT_TIMEOUT_S = 30.0
 FIRST, SECOND = SAMPLES[0], SAMPLES[1]
 
 
-def play_mistake(stage: Stage, show: Show) -> None:
+def play_mistake(playground: Playground, show: Show) -> None:
     """Apply a policy that is wrong, and check the same file without a cluster."""
     show.heading("A mistake: a timeout on a port where the proxy sees encrypted bytes only")
     show.code(MISTAKE.partition("spec:\n")[2])
     (policy,) = load_objects(MISTAKE)
     try:
-        stage.client.apply(policy)
+        playground.client.apply(policy)
     except ApiError as error:
         show.line("apply", f"refused: {error.message}")
     else:
         raise AssertionError("the API server must refuse the mistake")
-    (stage.plane.directory / MISTAKE_FILE).write_text(MISTAKE)
+    (playground.plane.directory / MISTAKE_FILE).write_text(MISTAKE)
     lint = subprocess.run(
         [sys.executable, "-m", "egress_operator.cli", "lint", MISTAKE_FILE],
-        cwd=stage.plane.directory,
+        cwd=playground.plane.directory,
         check=False,
         capture_output=True,
         text=True,
@@ -48,95 +48,95 @@ def play_mistake(stage: Stage, show: Show) -> None:
         show.line("", line)
 
 
-def play_conflict(stage: Stage, show: Show) -> None:
+def play_conflict(playground: Playground, show: Show) -> None:
     """Let a second policy want something else for a host that has a policy."""
     show.heading("A conflict: another policy wants a timeout of 30s for stock.example.com")
     start = time.monotonic()
-    policy = stage.wait(
-        stage.client.apply(load_objects(RIVAL)[0]),
+    policy = playground.wait(
+        playground.client.apply(load_objects(RIVAL)[0]),
         "is not Conflicted",
         lambda item: find_condition(item, "Ready").get("reason") == "Conflicted",
     )
     show.line("status", describe_status(policy, time.monotonic() - start))
     show.text("The older policy stays in force: nothing of it has changed.")
-    stage.client.delete(*POLICY, policy["metadata"]["name"], NAMESPACE)
+    playground.client.delete(*POLICY, policy["metadata"]["name"], NAMESPACE)
 
 
-def play_refusal(stage: Stage, show: Show) -> None:
+def play_refusal(playground: Playground, show: Show) -> None:
     """Call through the gateway from a pod that the policy does not name."""
-    traffic = stage.traffic
+    traffic = playground.traffic
     if traffic is None:
         return
     show.heading(f"The gateway refuses: only service account checkout may call {REFUNDS_HOST}")
     call = f"GET http://{REFUNDS_HOST}/"
-    policy, seconds = stage.apply(load_objects(REFUNDS)[0])
-    stage.tally.policies += 1
-    stage.tally.hosts.add(REFUNDS_HOST)
+    policy, seconds = playground.apply(load_objects(REFUNDS)[0])
+    playground.tally.policies += 1
+    playground.tally.hosts.add(REFUNDS_HOST)
     show.line("status", describe_status(policy, seconds))
     show.line("after", traffic.reach(call, by_gateway=True))
     show.line("other pod", traffic.refuse(NEIGHBOUR, call))
 
 
-def play_edit(stage: Stage, show: Show) -> None:
+def play_edit(playground: Playground, show: Show) -> None:
     """Edit an object by hand and see it repaired with one write."""
     show.heading("A change by hand: somebody opens an object of the operator to the whole mesh")
-    (child,), _ = stage.find_objects(FIRST.policy)
+    (child,), _ = playground.find_objects(FIRST.policy)
     name = child["metadata"]["name"]
     start = time.monotonic()
-    edited = stage.client.merge_patch(
+    edited = playground.client.merge_patch(
         child, {"spec": {"hosts": ["evil.example.com"], "exportTo": ["*"]}}
     )
     show.line("edited", f"ServiceEntry {name}: hosts evil.example.com, exportTo *")
     key = child["apiVersion"], child["kind"], name, NAMESPACE
     wait_until(
-        lambda: stage.client.get(*key)["spec"] == child["spec"],
+        lambda: playground.client.get(*key)["spec"] == child["spec"],
         TIMEOUT_S,
         f"ServiceEntry {name} is not repaired",
     )
     seconds = time.monotonic() - start
     time.sleep(QUIET_S)
-    repaired = stage.client.get(*key)
+    repaired = playground.client.get(*key)
     writes = repaired["metadata"]["generation"] - edited["metadata"]["generation"]
     if writes != 1:
         raise AssertionError(f"the repair must take one write, not {writes}")
-    stage.tally.repairs += 1
+    playground.tally.repairs += 1
     show.line(
         "repaired",
         f"{describe_object(repaired)}, exportTo . {format_time(seconds)}, with {writes} write",
     )
 
 
-def play_restart(stage: Stage, show: Show) -> None:
+def play_restart(playground: Playground, show: Show) -> None:
     """Stop the operator and start it again: nothing is written, and traffic goes on."""
     show.heading("The operator is stopped and started again")
-    before = stage.list_versions()
-    stage.operator.stop()
-    if stage.traffic is not None:
-        show.line("stopped", stage.traffic.reach(FIRST.calls[0]))
+    before = playground.list_versions()
+    playground.operator.stop()
+    if playground.traffic is not None:
+        show.line("stopped", playground.traffic.reach(FIRST.calls[0]))
     start = time.monotonic()
-    stage.start_operator()
+    playground.start_operator()
     seconds = time.monotonic() - start
     time.sleep(QUIET_S)
-    after = stage.list_versions()
+    after = playground.list_versions()
     if after != before:
         changed = len(dict(before.items() ^ after.items()))
         raise AssertionError(f"a restart must write nothing, but {changed} objects changed")
     show.line("started", f"ready after {seconds:.1f} s; it wrote none of {len(after)} objects")
 
 
-def play_deletion(stage: Stage, show: Show) -> None:
+def play_deletion(playground: Playground, show: Show) -> None:
     """Delete a policy and see everything go."""
     policy = SECOND.policy
     name = policy["metadata"]["name"]
     show.heading(f"Policy {name} is deleted")
     start = time.monotonic()
-    stage.client.delete(*POLICY, name, NAMESPACE)
+    playground.client.delete(*POLICY, name, NAMESPACE)
     wait_until(
-        lambda: not stage.find_objects(policy)[0],
+        lambda: not playground.find_objects(policy)[0],
         TIMEOUT_S,
         f"objects of {name} are still there",
     )
     taken = format_time(time.monotonic() - start)
     show.line("deleted", f"Kubernetes has removed its objects {taken}")
-    if stage.traffic is not None:
-        show.line("after", stage.traffic.block(SECOND.calls[0]))
+    if playground.traffic is not None:
+        show.line("after", playground.traffic.block(SECOND.calls[0]))

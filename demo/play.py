@@ -11,11 +11,11 @@ from demo.incident import (
     play_refusal,
     play_restart,
 )
-from demo.scene import play_act, play_gateway, play_in_short
+from demo.playground import Playground
+from demo.scene import play_act, play_briefly, play_gateway
 from demo.show import Show
-from demo.stage import Stage
 
-INCIDENTS: Sequence[Callable[[Stage, Show], None]] = (
+INCIDENTS: Sequence[Callable[[Playground, Show], None]] = (
     play_refusal,
     play_mistake,
     play_conflict,
@@ -25,20 +25,22 @@ INCIDENTS: Sequence[Callable[[Stage, Show], None]] = (
 )
 
 
-def play(stage: Stage, show: Show, *, everything: bool) -> None:
-    """Play all scenes on a stage. Raises AssertionError when something comes out otherwise."""
-    _play_acts(stage, show, DIRECT_ACTS, everything=everything)
-    play_gateway(stage, show)
-    _play_acts(stage, show, GATEWAY_ACTS, everything=everything)
+def play(playground: Playground, show: Show, *, everything: bool) -> None:
+    """Play all scenes. Raises AssertionError when something comes out otherwise."""
+    _play_acts(playground, show, DIRECT_ACTS, everything=everything)
+    play_gateway(playground, show)
+    _play_acts(playground, show, GATEWAY_ACTS, everything=everything)
     for play_incident in INCIDENTS:
-        play_incident(stage, show)
+        play_incident(playground, show)
 
 
-def _play_acts(stage: Stage, show: Show, acts: Sequence[Act], *, everything: bool) -> None:
+def _play_acts(
+    playground: Playground, show: Show, acts: Sequence[Act], *, everything: bool
+) -> None:
     in_full = [act for act in acts if act.text or everything]
     for act in in_full:
-        play_act(stage, show, act)
+        play_act(playground, show, act)
     if rest := [act for act in acts if act not in in_full]:
         show.heading(f"{len(rest)} more samples in short (make demo ALL=1 shows every step)")
     for act in rest:
-        play_in_short(stage, show, act)
+        play_briefly(playground, show, act)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demo.act import ACTS, GATEWAY_TEXT, GATEWAY_TITLE, NAMESPACE, Act
 from demo.describe import describe_object, find_own, find_shared, is_at_gateway
-from demo.show import Show
+from demo.show import INDENT, Show
 from demo.text import find_right_width, join_columns, wrap
 from egress_operator.cli.file import Reader
 from egress_operator.cli.outcome import build_outcome
@@ -17,7 +17,6 @@ from egress_operator.compiler.source import Settings
 from testbed.client import Object
 from testbed.sample import ALLOWED_CIDRS, GATEWAY_FILE
 
-INDENT = "   "
 SIDECAR = "for the sidecars of the namespace:"
 AT_GATEWAY = "for the gateway:"
 SHARED = "shared by all hosts that the namespace calls through the gateway:"

@@ -1,29 +1,34 @@
-"""The live part: building what is missing, then the stages, one or two."""
+"""The live part: building what is missing, then the scenes, once or twice."""
 
 import argparse
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from demo.ending import report_failure, show_summary, stay
+from demo.output import OutputClosedError
 from demo.play import play
+from demo.playground import open_playground
 from demo.show import Show
-from demo.stage import open_stage
 from demo.stop import Stop
 from testbed import network
 from testbed.build import BuildError, find_missing
 from testbed.client import ApiError, ConnectError
+from testbed.deadline import list_waits
 from testbed.golang import GoError
 from testbed.network import NetworkError
 from testbed.process import ProcessError
-from testbed.program import SETS, MissingProgramError, ProgramSet
+from testbed.program import ISTIO, SETS, MissingProgramError, ProgramSet
 from testbed.progress import Progress, ProgressLine
 from testbed.sweep import BusyError
-from testbed.tools import Build
+from testbed.tools import Build, StoppedError
 
-MESH_SET = "istio"
-"""The program set that only a mesh needs, and the last one that is built."""
-PLAIN_SETS = tuple(owner for owner in SETS if owner.name != MESH_SET)
+PLAIN_SETS = tuple(owner for owner in SETS if owner is not ISTIO)
+"""Without the one that only a mesh needs, which is built last."""
+SLOW_S = 20.0
+"""When the start is slow, so that it should say what it waits for."""
 FAILURES = (
     ApiError,
     AssertionError,
@@ -33,8 +38,9 @@ FAILURES = (
     GoError,
     MissingProgramError,
     NetworkError,
+    OSError,
     ProcessError,
-    TimeoutError,
+    StoppedError,
 )
 
 
@@ -62,24 +68,20 @@ def run(show: Show, options: argparse.Namespace, stop: Stop) -> int:
 def _run(show: Show, options: argparse.Namespace) -> int:
     lacks = network.find_missing()
     sets = PLAIN_SETS if lacks else SETS
-    is_complete = not any(_is_missing(owner) for owner in sets)
+    is_complete = not any(any(find_missing(owner)) for owner in sets)
+    needs_istio = any(find_missing(ISTIO))
     with Build() as build:
         build.start(sets)
         _wait(build, PLAIN_SETS, is_complete=is_complete)
         if lacks:
             return _play(show, options, lacks=f": {lacks[0]}", is_last=True)
-        if not is_complete and (code := _play(show, options, lacks=NOT_YET, is_last=False)):
+        if needs_istio and (code := _play(show, options, lacks=NOT_YET, is_last=False)):
             return code
         _wait(build, SETS, is_complete=is_complete)
     return _play(show, options, lacks="", is_last=True)
 
 
-def _is_missing(owner: ProgramSet) -> bool:
-    programs, files = find_missing(owner)
-    return bool(programs or files)
-
-
-class _Silence:
+class _SilentReporter:
     """A reporter for a build that has nothing to do."""
 
     def line(self, text: str) -> None:
@@ -94,7 +96,7 @@ def _wait(build: Build, sets: Sequence[ProgramSet], *, is_complete: bool) -> Non
     progress = ProgressLine(sys.stderr)
     try:
         for owner in sets:
-            build.wait(owner.name, _Silence() if is_complete else progress)
+            build.wait(owner.name, _SilentReporter() if is_complete else progress)
     finally:
         progress.close()
 
@@ -109,14 +111,34 @@ def _play(show: Show, options: argparse.Namespace, *, lacks: str, is_last: bool)
     parts = "an API server" if lacks else "an API server, istiod, Envoys"
     show.progress(f"starting {parts} and the operator (10 to 20 s)")
     start = time.monotonic()
-    with open_stage(with_mesh=not lacks) as stage:
+    with ExitStack() as stack:
+        with _explain_slow_start(show):
+            playground = stack.enter_context(open_playground(with_mesh=not lacks))
         try:
-            play(stage, show, everything=options.all)
+            play(playground, show, everything=options.all)
             if is_last:
-                show_summary(stage, show, time.monotonic() - start)
+                show_summary(playground, show, time.monotonic() - start)
         except FAILURES as error:
-            report_failure(show, error, stage)
+            report_failure(show, error, playground)
             return 1
         if is_last and not options.once:
-            stay(stage, show)
+            stay(playground, show)
     return 0
+
+
+@contextmanager
+def _explain_slow_start(show: Show) -> Iterator[None]:
+    """Tell, when the block is slow, what it still waits for."""
+
+    def explain() -> None:
+        waits = "; ".join(list_waits()) or "no program is waited for"
+        with suppress(OutputClosedError):
+            show.progress(f"still starting after {SLOW_S:g} s: {waits}")
+
+    timer = threading.Timer(SLOW_S, explain)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,24 +1,24 @@
 """The scenes of the samples: apply one, and show what becomes possible and what does not."""
 
 from demo.act import GATEWAY_TITLE, Act
-from demo.describe import describe_condition, describe_count, describe_made, find_condition
+from demo.describe import describe_condition, describe_count, describe_items, find_condition
+from demo.playground import Playground
 from demo.show import Show
-from demo.stage import Stage
 from demo.text import NO_BREAK
 from demo.traffic import CLIENT, NEIGHBOUR, STRANGER
 from testbed.client import Object
 from testbed.sample import GATEWAY_FILE
 
 
-def play_act(stage: Stage, show: Show, act: Act) -> None:
+def play_act(playground: Playground, show: Show, act: Act) -> None:
     """Show every step of a sample in a line: request, objects, status, request."""
-    sample, traffic = act.sample, stage.traffic
+    sample, traffic = act.sample, playground.traffic
     show.heading(f"{act.title}: samples/{sample.file}")
     if traffic is not None:
         for call in sample.calls:
             show.line("before", traffic.block(call))
-    policy, seconds = _apply(stage, act)
-    for text in describe_made(*stage.find_objects(policy), verbose=show.verbose):
+    policy, seconds = _apply(playground, act)
+    for text in describe_items(*playground.find_objects(policy), verbose=show.verbose):
         show.line("made", text)
     show.line("status", describe_status(policy, seconds))
     if traffic is None:
@@ -32,14 +32,14 @@ def play_act(stage: Stage, show: Show, act: Act) -> None:
     show.line("stranger", traffic.refuse(STRANGER, sample.calls[0]))
 
 
-def play_in_short(stage: Stage, show: Show, act: Act) -> None:
+def play_briefly(playground: Playground, show: Show, act: Act) -> None:
     """Play the same in two lines, or one where there is no traffic."""
-    sample, traffic = act.sample, stage.traffic
+    sample, traffic = act.sample, playground.traffic
     if traffic is not None:
         for call in sample.calls:
             traffic.block(call)
-    policy, seconds = _apply(stage, act)
-    made = describe_count(*stage.find_objects(policy))
+    policy, seconds = _apply(playground, act)
+    made = describe_count(*playground.find_objects(policy))
     show.line("made", f"{act.title}: {made} {format_time(seconds)}")
     if traffic is None:
         return
@@ -52,12 +52,12 @@ def play_in_short(stage: Stage, show: Show, act: Act) -> None:
     traffic.refuse(STRANGER, sample.calls[0])
 
 
-def _apply(stage: Stage, act: Act) -> tuple[Object, float]:
+def _apply(playground: Playground, act: Act) -> tuple[Object, float]:
     policy = act.sample.policy
-    stage.tally.policies += 1
+    playground.tally.policies += 1
     for destination in policy["spec"]["destinations"]:
-        stage.tally.hosts.update(destination["hosts"])
-    return stage.apply(policy)
+        playground.tally.hosts.update(destination["hosts"])
+    return playground.apply(policy)
 
 
 def format_time(seconds: float) -> str:
@@ -73,15 +73,15 @@ def describe_status(item: Object, seconds: float) -> str:
     return f"{describe_condition(shown)} {format_time(seconds)}"
 
 
-def play_gateway(stage: Stage, show: Show) -> None:
+def play_gateway(playground: Playground, show: Show) -> None:
     """Open the gateway that the samples after it go through."""
     show.heading(f"{GATEWAY_TITLE}: samples/{GATEWAY_FILE.name}")
-    gateway = stage.open_gateway()
-    wanted = ("Isolated",) if stage.mesh is None else ("Ready", "Isolated")
-    gateway = stage.wait_condition(gateway, *wanted)
+    gateway = playground.open_gateway()
+    wanted = ("Isolated",) if playground.mesh is None else ("Ready", "Isolated")
+    gateway = playground.wait_condition(gateway, *wanted)
     for type_ in ("Ready", "Isolated"):
         show.line("status", describe_condition(find_condition(gateway, type_)))
-    if stage.mesh is None:
+    if playground.mesh is None:
         show.text(
             "No gateway pod runs without a mesh, so neither the gateway nor a policy that uses it "
             "becomes Ready. Their objects are written all the same (Programmed=True)."

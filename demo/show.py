@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from demo.output import write
 from demo.text import WIDEST, wrap
 
 LABEL_WIDTH = 10
@@ -48,14 +49,16 @@ class Show:
     coloured: bool = field(default_factory=has_colour)
     beside: bool = field(default_factory=is_wide)
     """Whether policies and their objects may stand side by side."""
+    _has_output: bool = field(default=False, init=False)
 
     def progress(self, text: str) -> None:
         """Tell what is under way."""
-        print(f"demo: {text}", file=sys.stderr, flush=True)
+        write(sys.stderr, f"demo: {text}")
 
     def title(self, text: str) -> None:
         """Begin a part."""
-        self._print(["", self._style(BOLD, f"== {text} ".ljust(self.width, "=")), ""])
+        above = [""] if self._has_output else []
+        self._print([*above, self._style(BOLD, f"== {text} ".ljust(self.width, "=")), ""])
 
     def heading(self, text: str) -> None:
         """Begin a scene."""
@@ -93,4 +96,5 @@ class Show:
         return f"{style}{text}{PLAIN}" if self.coloured else text
 
     def _print(self, lines: Iterable[str]) -> None:
-        print("\n".join(lines), flush=True)
+        write(sys.stdout, "\n".join(lines))
+        self._has_output = True

@@ -1,9 +1,9 @@
 """The file by which `demo.call` finds a running demo, inside the demo's temporary directory."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,16 +35,19 @@ class State:
 
 def write_state(directory: Path, state: State) -> None:
     """Write it; it goes with the directory."""
-    (directory / FILE).write_text(json.dumps(asdict(state)))
+    # By a rename, so that nobody reads half of it.
+    draft = directory / f".{FILE}"
+    draft.write_text(json.dumps(asdict(state)))
+    draft.rename(directory / FILE)
 
 
 def find_state() -> State | None:
     """Find the demo of this user that runs, with a mesh if there are several; or None."""
-    found = [
-        _read(file)
-        for file in Path(tempfile.gettempdir()).glob(PATTERN)
-        if os.access(file, os.R_OK)
-    ]
+    found: list[State] = []
+    for file in Path(tempfile.gettempdir()).glob(PATTERN):
+        # Another user's, or gone since.
+        with suppress(OSError):
+            found.append(_read(file))
     alive = [state for state in found if Path(f"/proc/{state.pid}").exists()]
     return max(alive, key=lambda state: len(state.pods), default=None)
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +22,10 @@ class Stop:
     def __init__(self) -> None:
         self.code = 0
         """The exit code, 128 and the number of the signal; 0 before there is a request."""
+        self._timer = threading.Timer(LIMIT_S, self._give_up)
+        self._timer.daemon = True
+        self._telling = threading.Lock()
+        self._is_told = False
 
     def handle(self) -> None:
         """Set the handlers; a program that a script starts in the background ignores SIGINT."""
@@ -32,19 +37,31 @@ class Stop:
         for each in SIGNALS:
             signal.signal(each, lambda *_: None)
         self.code = 128 + number
-        timer = threading.Timer(LIMIT_S, self._give_up)
-        timer.daemon = True
-        timer.start()
+        self._timer.start()
         raise Stopped
 
     def _give_up(self) -> NoReturn:
         """Leave without waiting for the main thread."""
         from testbed import leash  # noqa: PLC0415 - the handlers are set before the rest is imported
 
-        self.tell()
+        self._tell("stopped; cleaning up")
         leash.leave(self.code)
 
-    def tell(self) -> None:
-        """Print the last line."""
-        sys.stderr.write("demo: stopped, nothing is left behind\n")
-        sys.stderr.flush()
+    def finish(self) -> None:
+        """Wait until nothing is left behind, and print the last line."""
+        from testbed import leash  # noqa: PLC0415 - same
+
+        self._timer.cancel()
+        leash.end()
+        self._tell("stopped, nothing is left behind")
+
+    def _tell(self, text: str) -> None:
+        """Print the last line, once."""
+        with self._telling:
+            if self._is_told:
+                return
+            self._is_told = True
+            # Perhaps nobody reads it any more.
+            with suppress(OSError):
+                sys.stderr.write(f"demo: {text}\n")
+                sys.stderr.flush()

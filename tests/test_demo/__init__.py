@@ -1,1 +1,1 @@
-"""The demo's own tests: what it prints and how it ends. The demo itself is run by the gate."""
+"""The demo's own tests: what it prints and how it ends. CI plays the demo itself."""

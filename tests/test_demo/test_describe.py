@@ -5,7 +5,7 @@ from demo.act import ACTS, NAMESPACE
 from demo.describe import (
     describe_conditions,
     describe_count,
-    describe_made,
+    describe_items,
     find_condition,
     find_own,
     find_shared,
@@ -53,7 +53,7 @@ def test_an_outcome(outcome: Outcome, words: str) -> None:
 
 def test_a_direct_policy_is_a_line_per_object() -> None:
     own, _ = compile_parts("http-timeout-retries.yaml")
-    assert describe_made(own, [], verbose=False) == [
+    assert describe_items(own, [], verbose=False) == [
         "ServiceEntry: stock.example.com, HTTP 80, resolved by DNS",
         "VirtualService: stock.example.com, timeout 3s, 2 retries of 1s each",
     ]
@@ -78,7 +78,7 @@ def test_a_direct_policy_is_a_line_per_object() -> None:
 )
 def test_a_policy_through_a_gateway_is_one_line(file: str, first: str) -> None:
     own, shared = compile_parts(file)
-    lines = describe_made(own, shared, verbose=False)
+    lines = describe_items(own, shared, verbose=False)
     assert lines == [
         first,
         "3 of them serve all hosts that the namespace calls through this gateway",
@@ -88,7 +88,7 @@ def test_a_policy_through_a_gateway_is_one_line(file: str, first: str) -> None:
 
 def test_every_object_has_its_name_when_asked_for() -> None:
     own, shared = compile_parts("restricted-service-account.yaml")
-    lines = describe_made(own, shared, verbose=True)
+    lines = describe_items(own, shared, verbose=True)
     names = [item["metadata"]["name"] for item in (*own, *shared)]
     assert len(lines) == len(names) == 10
     assert all(name in line for name, line in zip(names, lines, strict=True))

@@ -1,5 +1,6 @@
 """Polling with a deadline: the only way the testbed waits."""
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,6 +9,9 @@ T = TypeVar("T")
 
 INTERVAL_S = 0.02
 """First pause between two looks; it grows to ten times as much."""
+_IDS = itertools.count()
+_WAITS: dict[int, str] = {}
+"""What each `wait_until` waits for that has not come back."""
 
 
 class DeadlineError(AssertionError):
@@ -20,6 +24,20 @@ def wait_until(check: Callable[[], T | None], timeout_s: float, what: str) -> T:
     `what` finishes the sentence "timed out after N s: …". Exceptions of `check` pass through,
     except AssertionError: an assertion that does not hold yet is asked again, and shown at the end.
     """
+    ident = next(_IDS)
+    _WAITS[ident] = what
+    try:
+        return _poll(check, timeout_s, what)
+    finally:
+        del _WAITS[ident]
+
+
+def list_waits() -> list[str]:
+    """Return what is waited for right now in this process, each once."""
+    return list(dict.fromkeys(_WAITS.copy().values()))
+
+
+def _poll(check: Callable[[], T | None], timeout_s: float, what: str) -> T:
     deadline = time.monotonic() + timeout_s
     pause = INTERVAL_S
     while True:

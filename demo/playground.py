@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from demo.act import NAMESPACE, REFUNDS_HOST, SPARE_HOSTS
+from demo.act import NAMESPACE, REFUNDS_HOST, SPARE_HOSTS, load_gateway
 from demo.describe import describe_conditions, find_condition, find_own, find_shared
 from demo.tally import Tally
 from demo.traffic import Traffic
@@ -20,7 +20,7 @@ from testbed.ledger import CHILDREN, POLICIES, list_kinds, load_objects
 from testbed.mesh import Mesh, start_mesh
 from testbed.operator import Operator, OperatorOption, start_operator
 from testbed.rig import APP, BATCH, CHECKOUT, MeshOption
-from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, GATEWAY_FILE, HOSTS, SAMPLES
+from testbed.sample import ALLOWED_CIDRS, FIXED_ADDRESSES, HOSTS, SAMPLES
 from testbed.workload import build_namespace
 
 POLICY, GATEWAY = POLICIES
@@ -31,7 +31,7 @@ SETTINGS = {"EGRESS_ALLOWED_CIDRS": ALLOWED_CIDRS, "EGRESS_DNS_CAPTURE": "on"}
 
 
 @dataclass
-class Stage:
+class Playground:
     """A running API server with the operator; `mesh` is None where there is no traffic."""
 
     plane: ControlPlane
@@ -127,8 +127,7 @@ class Stage:
         self.client.merge_patch(build_namespace(NAMESPACE), {"metadata": {"labels": labels}})
         for policy in load_objects(ADMISSION_FILE):
             self.client.apply(policy)
-        (item,) = load_objects(GATEWAY_FILE)
-        return self.client.apply(item)
+        return self.client.apply(load_gateway())
 
     def start_operator(self) -> None:
         """Start another operator in the place of the stopped one."""
@@ -145,7 +144,7 @@ def _is_ours(item: Object) -> bool:
 
 
 @contextmanager
-def open_stage(*, with_mesh: bool) -> Iterator[Stage]:
+def open_playground(*, with_mesh: bool) -> Iterator[Playground]:
     """Start everything; end all of it, also after Ctrl-C."""
     # The garbage collector knows the kinds from its start: it looks for new ones every 30 s only.
     option = ControlPlaneOption(definitions=load_all_crds())
@@ -154,9 +153,9 @@ def open_stage(*, with_mesh: bool) -> Iterator[Stage]:
         plane = mesh.control_plane if mesh else stack.enter_context(start_control_plane(option))
         plane.admin.apply(build_namespace(NAMESPACE))
         operator = start_operator(plane, OperatorOption(settings=SETTINGS))
-        stage = Stage(plane, mesh, operator, logs=[operator.log])
-        stack.callback(stage.stop)
-        yield stage
+        playground = Playground(plane, mesh, operator, logs=[operator.log])
+        stack.callback(playground.stop)
+        yield playground
 
 
 def _start_mesh(option: ControlPlaneOption) -> Mesh:
