@@ -9,11 +9,11 @@ from egress_operator.api.policy import API_VERSION
 from testbed.client import ApiError, Client
 
 REFUSED = (400, 422)
-SPOKEN_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
+REPORTED_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
 """Rules that the schema or the server itself refuses, in its own words: the field is asserted.
 All others are CEL and name themselves."""
 
-WORDLESS = {"EG007"}
+REPORTED_WITHOUT_FIELD = {"EG007"}
 """The server cannot read a foreign kind or version at all, so it names no field of ours."""
 
 
@@ -46,8 +46,8 @@ def ask(client: Client, document: Document, resource: Resource | None = None) ->
 def assert_named(pair: Pair, verdict: Verdict) -> None:
     """Assert that the server refused the pair's invalid object, and named its rule or its field."""
     assert not verdict.accepted
-    if pair.code not in SPOKEN_BY_SERVER:
+    if pair.code not in REPORTED_BY_SERVER:
         assert set(re.findall(r"EG\d{3}(?=: )", verdict.message)) == {pair.code}, verdict.message
-    elif pair.code not in WORDLESS:
+    elif pair.code not in REPORTED_WITHOUT_FIELD:
         _, diagnostics = check(pair.invalid, pair.resource)
         assert diagnostics[0].path in verdict.message, verdict.message

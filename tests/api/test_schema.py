@@ -25,7 +25,7 @@ LARGEST = 100_000
 """Bytes. Client-side apply keeps a copy in an annotation, which may hold 262,144."""
 
 FORBIDDEN = {"$ref", "$defs", "anyOf", "const", "default", "propertyNames", "title"}
-SPOKEN_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
+REPORTED_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}
 
 VERSIONS = {
     resource.kind: crd["spec"]["versions"][0]
@@ -99,7 +99,7 @@ def test_every_shape_rule_beyond_the_schema_is_in_cel() -> None:
         for entry in schema.get("x-kubernetes-validations", ())
     ]
     shape = {code for code, rule in RULES.items() if rule.scope is Scope.SHAPE}
-    assert {message.partition(":")[0] for message in messages} == shape - SPOKEN_BY_SERVER
+    assert {message.partition(":")[0] for message in messages} == shape - REPORTED_BY_SERVER
     for message in messages:
         rule = RULES[message.partition(":")[0]]
         assert message == f"{rule.code}: {rule.title}; {rule.cure}"

@@ -12,7 +12,7 @@ from egress_operator.compiler.source import Settings
 
 PLACE = ("istio-egress", "egress")
 SERVICE = ServiceFacts((("istio", "shared"),), {443: 8443}, headless=False)
-FINE = Scenery({PLACE: SERVICE}, {PLACE: 1})
+READY = Scenery({PLACE: SERVICE}, {PLACE: 1})
 
 
 def read_gateway() -> Gateway:
@@ -44,7 +44,7 @@ def build_server(
 
 
 def test_a_gateway_with_a_service_and_a_ready_endpoint_is_ready() -> None:
-    assert find_unready(read_gateway(), FINE) == ""
+    assert find_unready(read_gateway(), READY) == ""
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_service_may_select_by_more_labels() -> None:
 
 
 def test_a_plain_server_on_the_port_is_a_rival() -> None:
-    message = find_unready(read_gateway(), replace(FINE, servers=(build_server(),)))
+    message = find_unready(read_gateway(), replace(READY, servers=(build_server(),)))
     assert message == (
         "Gateway istio-egress/plain has a server for HTTP on port 443, beside which Istio may "
         "leave out those of tenants: move it to another port"
@@ -103,13 +103,13 @@ def test_a_plain_server_on_the_port_is_a_rival() -> None:
 
 
 def test_a_plain_server_under_the_number_of_the_pods_is_one_too() -> None:
-    message = find_unready(read_gateway(), replace(FINE, servers=(build_server(number=8443),)))
+    message = find_unready(read_gateway(), replace(READY, servers=(build_server(number=8443),)))
     assert "on port 8443" in message
 
 
 def test_the_oldest_rival_is_named() -> None:
     servers = (build_server("young", created="2026-02-01T00:00:00Z"), build_server("old"))
-    assert "istio-egress/old " in find_unready(read_gateway(), replace(FINE, servers=servers))
+    assert "istio-egress/old " in find_unready(read_gateway(), replace(READY, servers=servers))
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_the_oldest_rival_is_named() -> None:
     ],
 )
 def test_other_servers_are_no_rivals(server: Observed) -> None:
-    assert find_unready(read_gateway(), replace(FINE, servers=(server,))) == ""
+    assert find_unready(read_gateway(), replace(READY, servers=(server,))) == ""

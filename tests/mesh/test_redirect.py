@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.usefixtures("machine"),
 ]
 
-LED = {
+EXPECTED_ENDS = {
     "an application calls outside": "captured on its way to 198.51.100.7 80",
     "an application calls outside by IPv6": "captured on its way to 2001:db8::7 80",
     "the proxy calls outside": "left",
@@ -43,7 +43,7 @@ def test_the_proxy_gets_what_others_send(taken: str, expected: str) -> None:
 
     (network,), ends, remains = told
     assert network == expected
-    assert dict(zip(CALLS, ends, strict=True)) == LED
+    assert dict(zip(CALLS, ends, strict=True)) == EXPECTED_ENDS
     assert remains == []
 
 

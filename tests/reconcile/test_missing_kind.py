@@ -20,7 +20,7 @@ from .tenant import ENTRY, HTTP, ROUTE, TenantNamespace, hosts
 
 STATUS = "patch egresspolicies/status"
 SHOP = "shop"
-Serve = Callable[..., None]
+ServeKinds = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips wit
 
 
 @pytest.fixture
-def serve(plane: ControlPlane) -> Serve:
+def serve(plane: ControlPlane) -> ServeKinds:
     """Have the API server serve these definitions, without any object, and none of the others."""
 
     def serve(*definitions: Object) -> None:
@@ -59,7 +59,7 @@ def count_missing(operator: Operator, crd: Object) -> float:
     )
 
 
-def test_policies_wait_for_istio_and_say_so(plane: ControlPlane, serve: Serve) -> None:
+def test_policies_wait_for_istio_and_say_so(plane: ControlPlane, serve: ServeKinds) -> None:
     serve(*load_our_crds())
     mark = plane.audit.position()
     istio = load_istio_crds(ENTRY[1], ROUTE[1])
@@ -121,7 +121,7 @@ def is_missing(tenant: TenantNamespace, name: str, host: str) -> bool:
 
 
 @pytest.fixture
-def tenant(plane: ControlPlane, serve: Serve) -> Iterator[TenantNamespace]:
+def tenant(plane: ControlPlane, serve: ServeKinds) -> Iterator[TenantNamespace]:
     """Give a namespace of a cluster that serves ServiceEntries and no VirtualServices."""
     serve(*load_our_crds(), *load_istio_crds(ENTRY[1]))
     with start_operator(plane, OperatorOption(settings={"EGRESS_RESYNC": "1"})) as operator:
@@ -159,7 +159,7 @@ def test_only_what_needs_a_virtual_service_waits_for_the_kind(tenant: TenantName
 
 @pytest.mark.timeout(300)
 def test_the_operator_waits_for_its_crd_and_survives_its_removal(
-    plane: ControlPlane, serve: Serve
+    plane: ControlPlane, serve: ServeKinds
 ) -> None:
     serve(*load_istio_crds(ENTRY[1], ROUTE[1]))
     with start_operator(plane, OperatorOption(wait=False)) as operator:

@@ -11,7 +11,7 @@ from egress_operator.status.progress import GroupProgress, GroupState
 
 NOW = "2026-11-21T12:00:00Z"
 LATER = "2026-11-21T13:00:00Z"
-FINE = {"hosts": ["api.example.com", "files.example.com"]}
+VALID = {"hosts": ["api.example.com", "files.example.com"]}
 INSIDE = {"hosts": ["orders.pay.svc"]}
 SHADOW = HandWritten("ServiceEntry", "legacy", "", ("api.example.com",))
 
@@ -22,7 +22,7 @@ def build_key(host: str, kind: Kind = Kind.SERVICE_ENTRY) -> ObjectKey:
 
 
 def judge(
-    destination: Mapping[str, Any] = FINE,
+    destination: Mapping[str, Any] = VALID,
     *,
     generation: int = 1,
     paused: bool = False,

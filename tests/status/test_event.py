@@ -3,14 +3,14 @@
 from egress_operator.status.event import diff_events
 from egress_operator.status.progress import GroupState
 from egress_operator.status.report import Status, compute_status
-from status.build import FINE, INSIDE, LATER, NOW, build_progress, judge
+from status.build import INSIDE, LATER, NOW, VALID, build_progress, judge
 
 
 def report(
     previous: Status | None = None, state: GroupState = GroupState.APPLIED, **fields: bool
 ) -> Status:
     inside = fields.pop("inside", False)
-    verdict = judge(INSIDE if inside else FINE, **fields)
+    verdict = judge(INSIDE if inside else VALID, **fields)
     return compute_status(
         verdict, build_progress(verdict, state), previous, LATER if previous else NOW
     )

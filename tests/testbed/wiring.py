@@ -20,11 +20,11 @@ NO_DUPLICATE_DETECTION = 0x02
 def wire(name: str, work: Callable[[IPRoute], None]) -> None:
     """Let a function work in the namespace `name`; raises OSError where there is none."""
 
-    def speak() -> None:
+    def work_with_channel() -> None:
         with IPRoute() as channel:
             work(channel)
 
-    netns.run_inside(name, speak)
+    netns.run_inside(name, work_with_channel)
 
 
 def add_pair(channel: IPRoute, name: str, peer: str, peer_netns: str) -> None:

@@ -35,7 +35,7 @@ UPGRADES = (
 
 
 class MortalOperators(Stoppable):
-    """One operator at a time; when it has ended, `tend` starts the next."""
+    """One operator at a time; when it has ended, `ensure_operator` starts the next."""
 
     def __init__(self, plane: ControlPlane, settings: Mapping[str, str]) -> None:
         self.count = 0
@@ -44,10 +44,10 @@ class MortalOperators(Stoppable):
         self._settings = settings
         self._operator: Operator | None = None
 
-    def tend(self) -> Operator | None:
+    def ensure_operator(self) -> Operator | None:
         """Start the next operator if there is none alive; return it when it is ready."""
         if self._operator is not None and not self._operator.process.is_alive:
-            self._bury(self._operator)
+            self._check_end(self._operator)
             self._operator = None
         if self._operator is None:
             self._operator = self._start()
@@ -73,7 +73,7 @@ class MortalOperators(Stoppable):
         )
         return start_operator(self._plane, option)
 
-    def _bury(self, operator: Operator) -> None:
+    def _check_end(self, operator: Operator) -> None:
         _, code = ENDS[self.count % len(ENDS)]
         check_end(operator, operator.stop(), code)
 

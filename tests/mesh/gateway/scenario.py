@@ -80,7 +80,7 @@ class Scenario:
     callers: tuple[str, ...] = (CHECKOUT, BATCH)
 
     @property
-    def is_round(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether it ends where it began."""
         return self.stages[0] == self.stages[-1]
 

@@ -16,7 +16,7 @@ from testbed.mesh import Mesh
 from testbed.operator import Idleness, Operator
 from testbed.request import DIRECT, VIA_GATEWAY
 
-FINE = frozenset({DIRECT, VIA_GATEWAY})
+SUCCESSFUL = frozenset({DIRECT, VIA_GATEWAY})
 SETTLE_S = 1.0
 """What the two cores of a small machine need until every proxy has a change."""
 PER_SECOND = 120
@@ -31,8 +31,8 @@ ENTERED_S = 2 * TIMEOUT_S
 
 Gateways = Mapping[str, Gateway]
 """By the names of their EgressGateways."""
-Tend = Callable[[], Operator | None]
-"""Looks after the operator; returns it when it is at work."""
+EnsureOperator = Callable[[], Operator | None]
+"""Starts an operator where none runs; returns it when it is ready."""
 Change = tuple[Stage | None, Stage]
 """The stage before, and the one that is entered."""
 
@@ -42,7 +42,7 @@ def wait_done(
     written: Iterable[Object],
     deleted: Iterable[Object] = (),
     *,
-    tend: Tend | None = None,
+    ensure_operator: EnsureOperator | None = None,
     within_s: float = ENTERED_S,
 ) -> None:
     """Wait until the operator is done with objects of ours, then for the proxies.
@@ -53,7 +53,7 @@ def wait_done(
     written, deleted, idleness = list(written), list(deleted), Idleness()
 
     def look() -> bool:
-        operator = tend() if tend else operated.operator
+        operator = ensure_operator() if ensure_operator else operated.operator
         if operator is None or not is_seen(operated, written, deleted):
             idleness.reset()
             return False
@@ -89,7 +89,7 @@ def begin(operated: OperatedMesh, *scenarios: Scenario) -> None:
 def enter_all(
     operated: OperatedMesh,
     changes: Sequence[Change],
-    tend: Tend | None = None,
+    ensure_operator: EnsureOperator | None = None,
     within_s: float = ENTERED_S,
 ) -> None:
     """Enter stages, all at once, and wait until that is done."""
@@ -99,7 +99,7 @@ def enter_all(
         operated,
         [item for _, stage in changes for item in stage.objects],
         [item for before, stage in changes for item in list_gone(before, stage)],
-        tend=tend,
+        ensure_operator=ensure_operator,
         within_s=within_s,
     )
 
@@ -112,7 +112,7 @@ def load_on(mesh: Mesh, scenarios: Sequence[Scenario], least_s: float = 0.0) -> 
         for workload in scenario.callers:
             calls.setdefault(workload, []).extend(scenario.hosts.calls)
     end = time.monotonic() + least_s
-    with Load(mesh, calls, fine=FINE, pace=Pace(PER_SECOND, HANDS)) as load:
+    with Load(mesh, calls, fine=SUCCESSFUL, pace=Pace(PER_SECOND, HANDS)) as load:
         load.wait(BETWEEN)
         yield load
         mesh.settle()
@@ -128,7 +128,7 @@ def run_under_load(
     gateways: Gateways,
     *,
     least_s: float = 0.0,
-    tend: Tend | None = None,
+    ensure_operator: EnsureOperator | None = None,
     within_s: float = ENTERED_S,
 ) -> None:
     """Enter the other stages under load, those of all scenarios together.
@@ -141,11 +141,11 @@ def run_under_load(
         while True:
             for number in range(max(map(len, paths))):
                 changes = [path[number] for path in paths if number < len(path)]
-                enter_all(operated, changes, tend, within_s)
+                enter_all(operated, changes, ensure_operator, within_s)
                 for _, stage in changes:
                     check(operated, stage, gateways)
                 load.wait(BETWEEN)
-            if time.monotonic() > end or not all(scenario.is_round for scenario in scenarios):
+            if time.monotonic() > end or not all(scenario.is_repeatable for scenario in scenarios):
                 break
 
 

@@ -34,24 +34,24 @@ from testbed.workload import Workload
 pytestmark = pytest.mark.mesh
 
 DRAIN_S = 1.0
-HASTY = {"drainDuration": f"{DRAIN_S:g}s"}
+SHORT_DRAIN = {"drainDuration": f"{DRAIN_S:g}s"}
 DRAINED_S = DRAIN_S + 1.0
 """When all is ended that shall end: no sign tells it."""
-KEEPER = Workload("shop", "keeper", service_account="keeper", proxy_config=HASTY)
+KEEPER = Workload("shop", "keeper", service_account="keeper", proxy_config=SHORT_DRAIN)
 
 
 @pytest.fixture(scope="module")
 def gateway(mesh: Mesh) -> Iterator[Gateway]:
     """Give a gateway that ends connections soon, and a workload whose sidecar does."""
     mesh.add(KEEPER)
-    with mesh.start_gateway(replace(EGRESS, proxy_config=HASTY)) as gateway:
+    with mesh.start_gateway(replace(EGRESS, proxy_config=SHORT_DRAIN)) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
 def other(mesh: Mesh) -> Iterator[Gateway]:
     """Give a second one."""
-    with mesh.start_gateway(replace(OTHER_EGRESS, proxy_config=HASTY)) as gateway:
+    with mesh.start_gateway(replace(OTHER_EGRESS, proxy_config=SHORT_DRAIN)) as gateway:
         yield gateway
 
 

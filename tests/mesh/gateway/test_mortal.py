@@ -31,7 +31,13 @@ def run_with_deaths(
     begin(operated, *scenarios)
     with operated.without_operator():
         with MortalOperators(operated.mesh.control_plane, SETTINGS) as operators:
-            run_under_load(operated, scenarios, gateways, tend=operators.tend, within_s=ENTERED_S)
+            run_under_load(
+                operated,
+                scenarios,
+                gateways,
+                ensure_operator=operators.ensure_operator,
+                within_s=ENTERED_S,
+            )
         assert operators.count > sum(len(scenario.stages) for scenario in scenarios)
         operated.start_operator(EGRESS_SETTLE=str(SETTLE_S))
 
