@@ -41,6 +41,15 @@ def test_a_demo_that_was_killed_does_not_count(
     assert "no demo of yours is running" in capsys.readouterr().err
 
 
+def test_a_demo_that_cannot_be_read_is_passed_over(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_state(directory, State(os.getpid(), {}, []))
+    (directory.with_name("egress-operator-other") / state.FILE).mkdir(parents=True)
+    assert run(monkeypatch, "shop/checkout") == 2
+    assert "has no mesh" in capsys.readouterr().err
+
+
 def test_a_demo_without_a_mesh(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.deadline import DeadlineError, wait_until
+from testbed.deadline import DeadlineError, list_waits, wait_until
 from testbed.port import find_free_port, is_open
 from testbed.process import ProcessError, find_members, hold_signals, start_process
 
@@ -156,6 +156,13 @@ def test_ports_are_free_and_never_the_same_twice() -> None:
     ports = [find_free_port() for _ in range(200)]
     assert len(set(ports)) == 200
     assert not any(is_open(port) for port in ports[:5])
+
+
+def test_what_is_waited_for_is_known_meanwhile() -> None:
+    assert wait_until(list_waits, TIMEOUT_S, "it is not ready") == ["it is not ready"]
+    with pytest.raises(DeadlineError):
+        wait_until(lambda: False, 0, "it never comes")
+    assert list_waits() == []
 
 
 def test_a_deadline_shows_the_last_failed_assertion() -> None:
