@@ -8,9 +8,10 @@ from egress_operator.compiler.source import GatewaySource, NamespaceInput, Polic
 from mesh.gateway.tenant import SHARED, TENANTS
 from mesh.oracle.fault import find_planted, spoil
 from testbed.client import Object
+from testbed.sample import ALLOWED_CIDRS
 
 CREATED = "2026-01-01T00:00:00Z"
-SETTINGS = Settings(allowed_cidrs=("198.51.100.0/24",), dns_capture=True)
+SETTINGS = Settings(allowed_cidrs=(ALLOWED_CIDRS,), dns_capture=True)
 
 
 def find_seeds(

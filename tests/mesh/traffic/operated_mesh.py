@@ -26,8 +26,9 @@ from testbed.deadline import wait_until
 from testbed.ledger import load_objects
 from testbed.mesh import Mesh
 from testbed.operator import Operator, OperatorOption, start_operator
+from testbed.sample import ALLOWED_CIDRS
 
-SETTINGS = {"EGRESS_ALLOWED_CIDRS": "198.51.100.0/24", "EGRESS_DNS_CAPTURE": "on"}
+SETTINGS = {"EGRESS_ALLOWED_CIDRS": ALLOWED_CIDRS, "EGRESS_DNS_CAPTURE": "on"}
 TIMEOUT_S = 20.0
 COLLECTED_S = 45.0
 """The garbage collector learns of kinds that are new to it every 30 s."""
