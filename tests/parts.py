@@ -28,7 +28,7 @@ class Part:
 
 
 PARTS = (
-    Part("load", "changes under load of 30 s and more", 4),
+    Part("load", "changes under load of 30 s and more", 6),
     Part("mortal", "operators that end while policies change under load", 5),
     Part("oracle", "hundreds of random policy sets against the independent judge of traffic", 5),
     Part("fault", "planted faults, which the independent judge must find", 4),

@@ -23,23 +23,26 @@ pytestmark = [
 ]
 
 
-def test_policies_change(slowly_operated: OperatedMesh, gateways: Gateways, least_s: float) -> None:
-    scenarios = [build(slowly_operated.mesh) for build in POLICY_SCENARIOS.values()]
-    run(slowly_operated, scenarios, gateways, least_s=least_s)
+@pytest.mark.parametrize("name", POLICY_SCENARIOS)
+def test_a_policy_changes(
+    slowly_operated: OperatedMesh, gateways: Gateways, name: str, least_s: float
+) -> None:
+    scenario = POLICY_SCENARIOS[name](slowly_operated.mesh)
+    run(slowly_operated, scenario, gateways, least_s=least_s)
 
 
 def test_a_gateway_changes(
     slowly_operated: OperatedMesh, gateways: Gateways, least_s: float
 ) -> None:
     scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED])
-    run(slowly_operated, [scenario], gateways, least_s=least_s)
+    run(slowly_operated, scenario, gateways, least_s=least_s)
 
 
 def test_the_first_policy_in_a_mesh_that_lets_unknown_hosts_through(
     slowly_operated: OperatedMesh, mesh: Mesh, gateways: Gateways, least_s: float
 ) -> None:
     with mesh.outbound_mode(ALLOW_ANY):
-        run(slowly_operated, [build_first(mesh)], gateways, least_s=least_s)
+        run(slowly_operated, build_first(mesh), gateways, least_s=least_s)
 
 
 def test_pods_of_the_gateway_come_and_go(
