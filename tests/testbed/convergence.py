@@ -17,6 +17,16 @@ from testbed.istiod import Istiod
 from testbed.ledger import CHILDREN, list_kinds
 
 TIMEOUT_S = 30.0
+SURROUNDINGS = (
+    ("v1", "Namespace"),
+    ("v1", "Pod"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
+)
+"""Other kinds that istiod makes config of. It does not show which of these objects it has."""
+ON_ITS_WAY_S = 0.3
+"""How long a change of one of these may be on its way to istiod."""
 QUIET_S = 0.12
 """istiod waits 50 ms after an event for another one before it pushes, and shows nothing meanwhile.
 A pause well above that, in which it counts nothing, is how to know that no push is to come."""
@@ -30,8 +40,19 @@ MODES = ("REGISTRY_ONLY", "ALLOW_ANY")
 """In the order of the enum; istiod leaves the first one out when it shows its config."""
 
 
-def wait_settled(istiod: Istiod, client: Client) -> None:
-    """Wait until istiod knows every Istio object and all proxies have acknowledged all it sent."""
+Versions = frozenset[tuple[str, str]]
+"""Of objects: (uid, resourceVersion)."""
+
+
+def wait_settled(istiod: Istiod, client: Client, seen: Versions) -> Versions:
+    """Wait until istiod knows every Istio object and all proxies have acknowledged all it sent.
+
+    Of other kinds, take the versions of the last call and return those of this one: only when they
+    differ is there something that may be on its way.
+    """
+    versions = _list_versions(client)
+    if versions != seen:
+        time.sleep(ON_ITS_WAY_S)
     wait_until(
         lambda: _find_known(istiod) == _find_written(client),
         TIMEOUT_S,
@@ -42,6 +63,7 @@ def wait_settled(istiod: Istiod, client: Client) -> None:
         TIMEOUT_S,
         "a proxy has not acknowledged",
     )
+    return versions
 
 
 def set_outbound_mode(istiod: Istiod, mode: str) -> None:
@@ -81,6 +103,13 @@ def _find_written(client: Client) -> set[tuple[str, int]]:
         (item["metadata"]["uid"], item["metadata"]["generation"])
         for item in list_kinds(client, CHILDREN)
     }
+
+
+def _list_versions(client: Client) -> Versions:
+    return frozenset(
+        (item["metadata"]["uid"], item["metadata"]["resourceVersion"])
+        for item in list_kinds(client, SURROUNDINGS)
+    )
 
 
 def _stays_quiet(istiod: Istiod) -> bool:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from testbed import network
 from testbed.caller import Order
 from testbed.client import Object
-from testbed.convergence import set_outbound_mode, wait_settled
+from testbed.convergence import Versions, set_outbound_mode, wait_settled
 from testbed.expectation import build_expectation, wait_for
 from testbed.gateway import EGRESS, Gateway
 from testbed.istiod import Rejections
@@ -51,6 +51,7 @@ class Mesh(Stoppable):
         self._stack = stack
         self._ledger = Ledger(rig.control_plane.admin)
         self._rejections = Rejections()
+        self._versions = Versions()
 
     @property
     def gateway_addresses(self) -> frozenset[str]:
@@ -116,7 +117,8 @@ class Mesh(Stoppable):
 
     def settle(self) -> None:
         """Wait until every proxy has all that was written: do it before `expect`ing no change."""
-        wait_settled(self.istiod, self.control_plane.admin)
+        admin = self.control_plane.admin
+        self._versions = wait_settled(self.istiod, admin, self._versions)
 
     @contextmanager
     def outbound_mode(self, mode: str) -> Iterator[None]:
