@@ -18,7 +18,7 @@ from mesh.traffic.operated_mesh import SETTINGS, OperatedMesh
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 
-pytestmark = [pytest.mark.mesh, pytest.mark.long("mortal"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(600)]
 
 ENTERED_S = 180.0
 """How long a change may take, with operators that end again and again."""
@@ -42,6 +42,7 @@ def run_with_deaths(
         operated.start_operator(EGRESS_SETTLE=str(SETTLE_S))
 
 
+@pytest.mark.long("mortal")
 def test_operators_end_while_policies_change(
     slowly_operated: OperatedMesh, gateways: Gateways
 ) -> None:
@@ -56,6 +57,7 @@ def test_operators_end_while_a_gateway_changes(
     run_with_deaths(slowly_operated, [scenario], gateways)
 
 
+@pytest.mark.long("mortal")
 def test_operators_end_while_the_first_policy_comes(
     slowly_operated: OperatedMesh, mesh: Mesh, gateways: Gateways
 ) -> None:
