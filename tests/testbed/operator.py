@@ -91,7 +91,10 @@ class Operator(Stoppable):
         return 0.0
 
     def wait_heard(self, resource: str, since: float) -> None:
-        """Wait until its watch of a resource (a plural) has heard something since a Unix time."""
+        """Wait until its watch of a resource (a plural) has heard something since a Unix time.
+
+        That is likely to be what was just written, but may be a bookmark or somebody else's write.
+        """
         line = f'{PREFIX}watch_last_event_timestamp_seconds{{resource="{resource}"}}'
         wait_until(
             lambda: self.metric(line) > since,
