@@ -185,6 +185,8 @@ FAULTS: Mapping[str, Fault] = {
         forget_account,
     )
 }
+FAR_REACHING = ("lose_addresses",)
+"""Those that spoil what other sets do: a TCP host without addresses takes the port of all."""
 
 
 def _find_tls(kind: Kind, spec: Spec) -> list[Spec]:

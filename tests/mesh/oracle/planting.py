@@ -12,21 +12,30 @@ from testbed.sample import ALLOWED_CIDRS
 
 CREATED = "2026-01-01T00:00:00Z"
 SETTINGS = Settings(allowed_cidrs=(ALLOWED_CIDRS,), dns_capture=True)
+SEARCHED = 2000
+"""Sets in a row that a fault may leave as they are."""
 
 
 def find_seeds(
     seed: str, draw: Callable[[str], list[Object]], gateways: Iterable[Object]
 ) -> Iterator[str]:
-    """Give the seeds, one after the other, whose sets are changed by the fault for their hosts."""
+    """Give the seeds, one after the other, whose sets are changed by the fault for their hosts.
+
+    Raises AssertionError with `seed`, which shall name the fault, when no more are found.
+    """
     sources = tuple(
         GatewaySource(item["metadata"]["name"], item["metadata"]["name"], 1, CREATED, item["spec"])
         for item in gateways
     )
+    left = SEARCHED
     for number in count():
         name = f"{seed}-{number}"
         policies = draw(name)
         if any(is_spoiled(namespace, policies, sources) for namespace in TENANTS):
+            left = SEARCHED
             yield name
+        left -= 1
+        assert left > 0, f"{seed}: the fault changes none of {SEARCHED} sets in a row"
 
 
 def is_spoiled(

@@ -296,6 +296,11 @@ def list_sets(first: int, count: int) -> list[dict[int, str]]:
     return [dict(enumerate(names[start : start + WIDTH])) for start in range(0, count, WIDTH)]
 
 
+def assert_agreed(found: list[Disagreement]) -> None:
+    """Fail with every disagreement."""
+    assert not found, "\n\n".join(str(item) for item in found)
+
+
 @contextmanager
 def open_set_runner(mesh: Mesh) -> Iterator[SetRunner]:
     """Start a gateway and give the runner on it; `Mesh.clean` takes the policies away."""

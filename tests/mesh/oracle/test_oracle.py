@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mesh.oracle.set_runner import Disagreement, list_sets, open_set_runner
+from mesh.oracle.set_runner import assert_agreed, list_sets, open_set_runner
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 from testbed.seed import SEED
@@ -34,7 +34,3 @@ def test_the_mesh_does_what_the_policies_say(mesh: Mesh, count: int, open_count:
             for sets in list_sets(count, open_count):
                 assert_agreed(runner.play(sets))
         mesh.clean()
-
-
-def assert_agreed(found: list[Disagreement]) -> None:
-    assert not found, "\n\n".join(str(item) for item in found)
