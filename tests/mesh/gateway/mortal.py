@@ -24,7 +24,7 @@ from testbed.stoppable import Stoppable
 VERBS = frozenset({"create", "patch", "delete"})
 ENDS = (("SIGKILL", -signal.SIGKILL), ("SIGTERM", 0))
 """What ends them in turn, with the code: a kill, and the end that a Deployment gives them."""
-WRITES = (1, 2, 4, 8, 16)
+WRITES = (1, 2, 3, 5, 8)
 """After how many writes, in turn."""
 UPGRADES = (
     {"EGRESS_SETTLE": "1"},
