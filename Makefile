@@ -13,33 +13,42 @@ export PYTHONPATH := tests
 # Compiled once for all workers, and never beside the sources; uv compiles nothing at install.
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 unexport PYTHONDONTWRITEBYTECODE
+# With sudo none at all: the user could not delete it.
+ifdef SUDO_USER
+export PYTHONDONTWRITEBYTECODE := 1
+endif
 
 help: ## Show this list
+	@echo "Start with: make demo"
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(ENV): requirements/dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "egress-operator needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Use: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "egress-operator needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing). Use: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "egress-operator needs Python's venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "environment: creating $(VENV) from requirements/dev.lock (hashes checked)"
+	@echo "environment: creating $(VENV) from requirements/dev.lock, hashes checked (10 to 40 s)"
 	@# pip installs uv alone, uv the rest in a fraction of pip's time. pip remains for machines where
 	@# only pip's configuration names the package index.
+	@# The temporary directory goes with the environment, whenever somebody ends this.
 	@start=$$SECONDS; \
+	mkdir -p $(VENV)/tmp && export TMPDIR=$(abspath $(VENV))/tmp; \
 	pip="$(BIN)/python -m pip install --quiet --disable-pip-version-check"; \
-	uv="$(BIN)/uv pip install --quiet --python $(BIN)/python"; \
+	uv="$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python"; \
 	$(PYTHON) -m venv $(VENV) && \
 	$$pip --no-compile --require-hashes -r <(awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements/dev.lock) && \
-	{ $$uv --require-hashes -r requirements/dev.lock || $$pip --require-hashes -r requirements/dev.lock; } && \
+	{ $$uv --require-hashes -r requirements/dev.lock || { \
+	  echo "environment: uv cannot reach the package index; pip tries, which takes about two minutes" >&2; \
+	  $$pip --require-hashes -r requirements/dev.lock; }; } && \
 	$$uv --no-deps --no-build-isolation -e . && \
-	touch $@ && echo "environment: ready after $$((SECONDS - start)) s"
+	rm -rf $(VENV)/tmp && touch $@ && echo "environment: ready after $$((SECONDS - start)) s"
 
 env: $(ENV) ## Create the Python environment from the lock
 
 tools: $(ENV) ## Find or build etcd, kube-apiserver, istiod and the rest (15 minutes the first time)
 	@$(BIN)/python -m testbed.tools
 
-demo: $(ENV) ## Show the main job (ONCE=1: end by itself; ALL=1: every sample in full; VERBOSE=1: names)
+demo: $(ENV) ## Play the demo (ONCE=1: end by itself; ALL=1: every sample in full; VERBOSE=1: every object with its name)
 	@$(BIN)/python -m demo $(if $(ONCE),--once) $(if $(ALL),--all) $(if $(VERBOSE),--verbose)
 
 # Another order of the tests and other random policies each time: a failure may hang on either.
@@ -49,7 +58,7 @@ PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(EGRESS_SEED) --hypothesis-
 # Three workers on two cores, because they wait now and then.
 PLAIN := -m "not mesh" -n 3
 # Each worker has a network of its own, and a mesh in it.
-MESH := -m mesh tests/mesh --tx '2*popen//python=$(BIN)/python -I -S tests/testbed/sandbox.py $(BIN)/python'
+MESH := -m mesh tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B tests/testbed/sandbox.py $(BIN)/python'
 PARTS ?= all
 
 test: tools check seed ## The gate: checks, unit, cluster, mesh (about 12 minutes)

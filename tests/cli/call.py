@@ -22,7 +22,8 @@ REFUSED = POLICY.replace("api.stripe.com", "API.stripe.com")
 
 def build_environment(**extra: str) -> dict[str, str]:
     """Build the environment of a call: nothing that colours or configures but what is given."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT / "operator")} | extra
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-SANDBOX = (sys.executable, "-I", "-S", TESTS / "testbed/sandbox.py")
+SANDBOX = (sys.executable, "-I", "-S", "-B", TESTS / "testbed/sandbox.py")
 TIMEOUT_S = 60
 
 

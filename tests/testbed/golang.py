@@ -20,7 +20,7 @@ LOCK = ROOT / "requirements" / "go.lock"
 SYSTEM_GO = Path("/usr/local/go/bin/go")
 TIMEOUT_S = 600.0
 INSTALLERS = (
-    ("uv", "pip", "install", "--quiet"),
+    ("uv", "pip", "install", "--quiet", "--system-certs"),
     ("pip", "install", "--quiet", "--disable-pip-version-check"),
 )
 

@@ -32,7 +32,7 @@ class Netns:
     def command(self, *argv: str | Path, user: int | None = None) -> list[str]:
         """Build the words of a command inside, as `user` with the group of the same id."""
         return [
-            *(sys.executable, "-I", "-S", str(LAUNCHER), str(NETNS_DIR / self.name)),
+            *(sys.executable, "-I", "-S", "-B", str(LAUNCHER), str(NETNS_DIR / self.name)),
             "-" if user is None else str(user),
             *(f"{source}:{target}" for target, source in self.files.items()),
             *("--", *(str(word) for word in argv)),

@@ -85,7 +85,7 @@ class Network:
         self._lock.acquire()
         try:
             sweep.sweep()
-            self._leash = leash.run_on_death([sys.executable, "-I", "-S", sweep.__file__])
+            self._leash = leash.run_on_death([sys.executable, "-I", "-S", "-B", sweep.__file__])
             with _explaining("the bridge"):
                 self.addresses = choose_range()
                 self._build_hub()

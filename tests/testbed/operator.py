@@ -210,6 +210,8 @@ def start_operator(plane: ControlPlane, option: OperatorOption | None = None) ->
     directory = Path(tempfile.mkdtemp(prefix="operator-", dir=plane.directory))
     metrics_port, health_port = find_free_port(), find_free_port()
     environment = {
+        # Else its bytecode would lie beside the sources.
+        **{name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ},
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
         "PYTHONPATH": os.pathsep.join([str(SOURCE), *([str(TESTS)] if option.program else [])]),
