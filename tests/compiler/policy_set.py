@@ -6,7 +6,7 @@ from typing import Any
 
 from compiler.fake_cluster import FakeCluster, build_policy
 from egress_operator.compiler.gateway import judge_gateways
-from egress_operator.compiler.gateway_plan import find_access, plan_gateways
+from egress_operator.compiler.gateway_plan import find_access, is_relied_on, plan_gateways
 from egress_operator.compiler.object import GATEWAY_KIND, Owner
 from egress_operator.compiler.plan import Plan, plan_namespace
 from egress_operator.compiler.source import (
@@ -88,9 +88,7 @@ class PolicySet:
         ]
         verdicts = judge_gateways(self.gateways, self.settings)
         observed = cluster.observe()
-        access = {
-            verdict.gateway.label: find_access(verdict.gateway, observed)
-            for verdict in verdicts.values()
-            if verdict.gateway is not None
-        }
-        return [*plans, plan_gateways(verdicts, access)]
+        gateways = [item.gateway for item in verdicts.values() if item.gateway is not None]
+        access = {gateway.label: find_access(gateway, observed) for gateway in gateways}
+        relied_on = frozenset(item.owner for item in gateways if is_relied_on(item, observed))
+        return [*plans, plan_gateways(verdicts, access, relied_on)]

@@ -369,7 +369,6 @@ def test_a_gateway_that_moves_leaves_a_paused_policy_where_it_is() -> None:
     assert before <= set(checker.cluster.objects)
 
 
-@pytest.mark.xfail(reason="what allows everything in the old namespace goes too early")
 @pytest.mark.parametrize("service", [{}, {"service": {"name": "second", "port": 443}}])
 @pytest.mark.parametrize("old", ["DryRun", "None"])
 def test_a_tenant_on_hold_keeps_its_way_when_the_gateway_moves(
@@ -382,6 +381,16 @@ def test_a_tenant_on_hold_keeps_its_way_when_the_gateway_moves(
         build_policy_set(PAY, other, authorization=old),
         build_policy_set(refused, other, **service),
         build_policy_set(refused, other, namespace="egress-moved"),
+    )
+
+
+def test_a_gateway_that_comes_back_without_enforcement_denies_nobody_in_between() -> None:
+    """What denies at the place where it was meanwhile selects the same pods."""
+    paused = build_route("a", HTTP, gateway=SHARED, paused=True)
+    build_checker(
+        build_policy_set(SHOP),
+        build_policy_set(paused, service={"name": "second", "port": 443}),
+        build_policy_set(SHOP, authorization="None"),
     )
 
 

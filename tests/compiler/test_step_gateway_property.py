@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 
 FEW = settings(
     deadline=None,
-    # As long as test_a_tenant_on_hold_keeps_its_way_when_the_gateway_moves fails: fresh examples
-    # find that again now and then.
-    derandomize=True,
     max_examples=100,
+    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-MANY = settings(FEW, derandomize=False, max_examples=300, print_blob=True)
+MANY = settings(FEW, max_examples=300)
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},
     "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},

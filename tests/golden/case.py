@@ -177,7 +177,7 @@ def run_case(case: Case) -> Result:
         cluster.put(item)
     plans = {inputs.namespace: plan_namespace(inputs, memo) for inputs in build_inputs(case)}
     gateways = judge_gateways(map(build_gateway_source, case.gateways), case.settings)
-    cluster.converge(*plans.values(), plan_gateways(gateways, {}))
+    cluster.converge(*plans.values(), plan_gateways(gateways, {}, frozenset()))
     objects = [cluster.objects[item.key] for item in cluster.observe() if item.ours]
     for inputs in build_inputs(case):
         plan = plans[inputs.namespace]

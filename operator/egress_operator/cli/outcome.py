@@ -89,7 +89,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
             absent = [item for item in found if item.code == NOT_FOUND and not gateways]
             unchecked += len(absent)
             findings += [_build_finding(policy, item) for item in found if item not in absent]
-    plans.append(plan_gateways(verdicts, {}))
+    plans.append(plan_gateways(verdicts, {}, frozenset()))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),

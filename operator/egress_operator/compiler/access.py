@@ -57,12 +57,16 @@ def _compute_tenant_wait(scene: Scene, desired: Desired) -> float | None:
 def compute_access_wait(scene: Scene) -> float:
     """Return how long a gateway may still deny those whom nothing lets in; at most 0: no more.
 
-    A gateway that ceases to enforce allows everything before the first of its tenants changes.
+    A gateway that ceases to enforce allows everything before the first of its tenants changes. When
+    it comes back to where it was, what allows everything is not even there yet.
     """
     if is_host(scene.group.key):
         return 0.0
     gateways = [item for item in scene.around.outside if _is_enforced_by_gateway(item)]
-    if any(item.is_closed for item in gateways):
+    leaving = [slot for slot in scene.select(Kind.AUTHORIZATION_POLICY) if slot.prunable]
+    enforced = any(slot.observed is not None and not slot.observed.dry_run for slot in leaving)
+    missing = scene.group.objects and enforced and not gateways
+    if missing or any(item.is_closed for item in gateways):
         return scene.clock.settle
     return scene.clock.compute_wait(item.key for item in gateways)
 

@@ -56,21 +56,45 @@ def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKe
     Where nothing is to be enforced, all that was enforced there. Where it is, and was not, what
     serves tenants under their former names: nothing would let them in any more.
     """
-    former = [
+    former = _select_former(gateway, ours)
+    enforced = [item for item in former if _is_enforced(item)]
+    if gateway.authorization is not Authorization.MANAGED:
+        return frozenset(item.key for item in enforced)
+    if any(item.is_closed and not item.part for item in enforced):
+        return frozenset()
+    return _find_relying(former)
+
+
+def is_relied_on(gateway: Gateway, observed: Iterable[Observed]) -> bool:
+    """Whether what the gateway itself had at a former place may be all that lets a tenant in. Pure.
+
+    A tenant on hold stays there. Without it the tenant would be denied as soon as another one of
+    that place is let in by name. `observed`: what serves tenants of
+    gateways, wherever they are.
+    """
+    return bool(_find_relying(_select_former(gateway, (item for item in observed if item.ours))))
+
+
+def _select_former(gateway: Gateway, ours: Iterable[Observed]) -> list[Observed]:
+    """List what serves tenants, and lets in, at places where the gateway was before."""
+    return [
         item
         for item in ours
         if gateway.owner in item.owners
         and gateway.label not in {item.group, *item.refs}
         and (item.key.kind is Kind.AUTHORIZATION_POLICY or _is_tenant_server(item))
     ]
-    access = (item for item in former if item.key.kind is Kind.AUTHORIZATION_POLICY)
-    enforced = [item for item in access if not item.dry_run]
-    if gateway.authorization is not Authorization.MANAGED:
-        return frozenset(item.key for item in enforced)
-    if any(item.is_closed and not item.part for item in enforced):
-        return frozenset()
-    let_in = {item.part for item in enforced}
-    return frozenset(item.key for item in former if item.part and item.part not in let_in)
+
+
+def _find_relying(former: Iterable[Observed]) -> frozenset[ObjectKey]:
+    """Name what serves tenants whom no AuthorizationPolicy of their own lets in."""
+    items = [item for item in former if item.part]
+    let_in = {(item.part, item.group) for item in items if _is_enforced(item)}
+    return frozenset(item.key for item in items if (item.part, item.group) not in let_in)
+
+
+def _is_enforced(item: Observed) -> bool:
+    return item.key.kind is Kind.AUTHORIZATION_POLICY and not item.dry_run
 
 
 def _is_tenant_server(item: Observed) -> bool:
@@ -78,10 +102,13 @@ def _is_tenant_server(item: Observed) -> bool:
     return item.key.kind is Kind.GATEWAY and not is_host(item.group)
 
 
-def plan_gateways(verdicts: Mapping[str, GatewayVerdict], access: Access) -> Plan:
+def plan_gateways(
+    verdicts: Mapping[str, GatewayVerdict], access: Access, relied_on: frozenset[Owner]
+) -> Plan:
     """Make the plan of what no namespace decides. Pure.
 
-    What serves a gateway that is not accepted (any more) is neither changed nor pruned.
+    What serves a gateway that is not accepted (any more) is neither changed nor pruned; what one of
+    `relied_on` (`is_relied_on`) had at a former place is not pruned.
     """
     groups: dict[str, Group] = {}
     live: set[Owner] = set()
@@ -94,7 +121,7 @@ def plan_gateways(verdicts: Mapping[str, GatewayVerdict], access: Access) -> Pla
         if found or gateway.authorization is not Authorization.NONE:
             objects = (_build_baseline(gateway, found),)
             groups[gateway.label] = Group(CLUSTER, gateway.label, gateway.label, objects)
-    return Plan(CLUSTER, groups, {}, held=frozenset(), live=frozenset(live))
+    return Plan(CLUSTER, groups, {}, held=relied_on, live=frozenset(live))
 
 
 def _build_baseline(gateway: Gateway, access: frozenset[ObjectKey]) -> Desired:

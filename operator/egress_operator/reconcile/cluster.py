@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
-from egress_operator.compiler.gateway_plan import find_access, plan_gateways
+from egress_operator.compiler.gateway_plan import find_access, is_relied_on, plan_gateways
 from egress_operator.compiler.object import Kind, Owner
 from egress_operator.compiler.observed import build_hand_written
 from egress_operator.compiler.plan import Plan
@@ -80,11 +80,14 @@ class Cluster:
         verdicts = self.judge_gateways()
         tenants = tuple(self.objects.select_tenants())
         access = {}
+        relied_on = set()
         for verdict in verdicts.values():
             if (gateway := verdict.gateway) is not None:
                 there = self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
                 access[gateway.label] = find_access(gateway, chain(there, tenants))
-        return plan_gateways(verdicts, access)
+                if is_relied_on(gateway, tenants):
+                    relied_on.add(gateway.owner)
+        return plan_gateways(verdicts, access, frozenset(relied_on))
 
     def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
