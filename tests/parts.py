@@ -77,7 +77,10 @@ def main() -> int:
         lines = [f"{part.name:<10} {part.holds} (about {part.minutes:g} min)" for part in PARTS]
         sys.stdout.write("\n".join(lines) + "\n")
     else:
-        sys.stdout.write(",".join(draw_parts(options.seed, options.minutes)) + "\n")
+        drawn = draw_parts(options.seed, options.minutes)
+        if not drawn:
+            parser.error(f"no part fits into {options.minutes:g} minutes")
+        sys.stdout.write(",".join(drawn) + "\n")
     return 0
 
 
