@@ -15,6 +15,7 @@ from testbed.program import (
     KUBE,
     SETS,
     MissingProgramError,
+    cache_directory,
     find_file,
     find_program,
     locate,
@@ -57,6 +58,23 @@ def test_the_users_directory_wins_over_the_cache_and_that_over_the_path(
     assert find_program("kube-apiserver") == cached, "an empty directory changes nothing"
     chosen = write_program(tmp_path / "assets", "kube-apiserver", "Kubernetes v1.34.1")
     assert find_program("kube-apiserver") == chosen
+
+
+@pytest.mark.parametrize("value", ["", "cache", "./cache"])
+def test_a_cache_directory_that_is_not_absolute_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert cache_directory() == tmp_path / ".cache/egress-operator/tools"
+
+
+def test_an_empty_file_of_the_cache_is_missing() -> None:
+    for directory, name in ((ETCD.directory, "etcd"), (ISTIO_API.directory, "istio-crds.yaml")):
+        write_program(directory, name, "").write_text("")
+    for find, name in ((find_program, "etcd"), (find_file, "istio-crds.yaml")):
+        with pytest.raises(MissingProgramError, match=f"^{name} is not there"):
+            find(name)
 
 
 @pytest.fixture

@@ -215,6 +215,8 @@ class ControlPlane(Stoppable):
             [find_program(name), *flags],
             log=self.log_of(name),
             cwd=self.directory,
+            # No settings of the user: etcd takes any ETCD_... for its own.
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.directory)},
             ready=ready,
             timeout_s=READY_TIMEOUT_S,
         )

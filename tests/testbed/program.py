@@ -174,9 +174,14 @@ class Location:
 
 
 def cache_directory() -> Path:
-    """Return the user's cache of tools, outside the repository."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "egress-operator" / "tools"
+    """Return the user's cache of tools, outside the repository.
+
+    A relative XDG_CACHE_HOME does not count, as its specification says.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".cache"
+    return base / "egress-operator" / "tools"
 
 
 def find_cache_of_caller() -> Path | None:
@@ -233,10 +238,10 @@ def locate(owner: ProgramSet, program: Program) -> Location | None:
 
 def locate_file(owner: ProgramSet, entry: DataFile) -> Location | None:
     """Where a data file is found, or None."""
-    if (path := owner.directory / entry.name).is_file():
+    if _has_content(path := owner.directory / entry.name):
         return Location(path, "cache")
     of_caller = owner.directory_of_caller
-    if of_caller and (path := of_caller / entry.name).is_file():
+    if of_caller and _has_content(path := of_caller / entry.name):
         return Location(path, "SUDO_USER")
     return None
 
@@ -276,4 +281,9 @@ def _require(location: Location | None, name: str) -> Path:
 
 
 def _is_executable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    return _has_content(path) and os.access(path, os.X_OK)
+
+
+def _has_content(path: Path) -> bool:
+    """Whether it is a file that is not empty, as a loss of power may leave it."""
+    return path.is_file() and path.stat().st_size > 0
