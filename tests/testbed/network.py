@@ -5,10 +5,11 @@
                                                           └── ext 10.10.0.2: 198.51.100.0/24
 
 Where this machine has routes into 10.10.0.0/16, it is another range. The bridge is not in the
-host's namespace, so the host's packet filter never sees the traffic, and one link is all that the
-host gets. The addresses of the outside world are routed inside the workloads' namespaces only: on
-the host they could hide real ones. A workload may have an IPv6 address as well, and what is dialled
-by IPv6 then goes the same ways.
+host's namespace, so the host's packet filter never sees what workloads send to each other and to
+the outside, and one link is all that the host gets. DNS and istiod listen on the host's end of that
+link: a packet filter that drops what comes in there stops both. The addresses of the outside world
+are routed inside the workloads' namespaces only: on the host they could hide real ones. A workload
+may have an IPv6 address as well, and what is dialled by IPv6 then goes the same ways.
 """
 
 import itertools
