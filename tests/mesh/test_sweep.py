@@ -5,9 +5,11 @@ The programs run in a network and mount namespace of their own, beside the mesh 
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
+from testbed import sweep
 from testbed.sweep import BusyError, Lock, find_holder
 
 from .sandbox import run_in_sandbox
@@ -31,6 +33,46 @@ def test_the_next_start_removes_what_not_even_the_leash_could() -> None:
     assert {"egt-hub", "egt-shop-checkout", "egt-host"} < set(before)
     assert len([entry for entry in before if entry.startswith("process")]) == 2
     assert after == []
+
+
+NOT_OURS = """
+import json, os
+from pathlib import Path
+from testbed import linux, netns, sweep
+netns.NETNS_DIR.mkdir()
+path = netns.NETNS_DIR / "egt-mine"
+path.touch()
+linux.mount("/proc/self/ns/net", str(path), flags=linux.MS_BIND)
+print(json.dumps(sweep.sweep()))
+print(json.dumps([name for name in netns.find_names("") if netns.is_own(name)]))
+"""
+
+
+def test_what_is_bound_to_the_namespace_of_the_machine_stays() -> None:
+    found, names = run_in_sandbox(f"{sys.executable} -P -c '{NOT_OURS}'")
+
+    assert found == []
+    assert names == ["egt-mine"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        *("", "{", "[]", "{}", "null", "7", '{"owner": []}', '{"owner": 1, "processes": 1}'),
+        '{"owner": [1, 1], "processes": [null], "directories": []}',
+        '{"owner": ["a", 1], "processes": [], "directories": [1]}',
+    ],
+)
+def test_a_state_file_that_is_not_ours_is_removed(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(state)
+    monkeypatch.setattr(sweep, "STATE_FILE", file)
+
+    sweep.kill_recorded()
+
+    assert not file.exists()
 
 
 def test_a_second_mesh_is_told_who_has_the_first() -> None:

@@ -70,6 +70,14 @@ def find_names(prefix: str) -> list[str]:
     return sorted(path.name for path in NETNS_DIR.glob(f"{prefix}*"))
 
 
+def is_own(name: str) -> bool:
+    """Whether the namespace is the one in which this process runs."""
+    try:
+        return os.path.samestat((NETNS_DIR / name).stat(), Path("/proc/self/ns/net").stat())
+    except OSError:
+        return False
+
+
 def find_processes(name: str) -> list[int]:
     """List the ids of the processes inside; none when there is no such namespace."""
     found = []

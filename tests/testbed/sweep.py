@@ -83,7 +83,7 @@ def find_holder() -> int | None:
 
 def sweep() -> list[str]:
     """Kill and remove everything of ours in the network; needs the lock. Returns what it found."""
-    _kill_recorded()
+    kill_recorded()
     found = find_remains()
     for name in found:
         if name != HOST_LINK:
@@ -109,23 +109,28 @@ def record(directories: Iterable[Path]) -> None:
     STATE_FILE.write_text(json.dumps(state))
 
 
-def _kill_recorded() -> None:
-    try:
+def kill_recorded() -> None:
+    """End what `record` noted and a killed program left, and forget it. Never raises."""
+    # A file that says something else is not ours.
+    with suppress(OSError, ValueError, TypeError, LookupError):
         state = json.loads(STATE_FILE.read_text())
-    except (OSError, ValueError):
-        return
+        pid, start = state["owner"]
+        processes = [(int(pid), int(start)) for pid, start in state["processes"]]
+        directories = [Path(directory) for directory in state["directories"]]
+        # The same id with another start time is somebody else's process. As long as the owner
+        # lives, its children are its own business: not all of them belong to the mesh.
+        if _read_start(pid) != start:
+            _kill(processes)
+            for directory in directories:
+                shutil.rmtree(directory, ignore_errors=True)
     STATE_FILE.unlink(missing_ok=True)
-    # The same id with another start time is somebody else's process. As long as the owner lives,
-    # its children are its own business: not all of them belong to the mesh.
-    pid, start = state["owner"]
-    if _read_start(pid) == start:
-        return
-    for pid, start in state["processes"]:
+
+
+def _kill(groups: Iterable[tuple[int, int]]) -> None:
+    for pid, start in groups:
         if _read_start(pid) == start:
             with suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
-    for directory in state["directories"]:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _find_children() -> list[int]:
@@ -150,9 +155,13 @@ def _read_start(pid: int) -> int | None:
 
 
 def find_remains() -> list[str]:
-    """Names of our network namespaces and links that exist now."""
+    """Names of our network namespaces and links that exist now.
+
+    A name that somebody gave to the namespace in which this runs is not ours.
+    """
+    names = [name for name in netns.find_names(PREFIX) if not netns.is_own(name)]
     links = [name for _, name in socket.if_nameindex() if name == HOST_LINK]
-    return [*netns.find_names(PREFIX), *links]
+    return [*names, *links]
 
 
 def _remove_namespace(name: str) -> None:
