@@ -13,7 +13,8 @@ import pytest
 from testbed import netns
 from testbed.deadline import wait_until
 from testbed.netns import NETNS_DIR, Netns
-from testbed.network import ROOTS_DIR, find_missing
+from testbed.network import find_missing
+from testbed.system import RESOLVER, ROOTS_DIR
 
 from .sandbox import SANDBOX, TESTS
 
@@ -54,7 +55,7 @@ def inside(tmp_path: Path) -> Iterator[Netns]:
     roots.mkdir()
     (roots / "ca-certificates.crt").write_text("one root\n")
     made = Netns(
-        f"launch-{secrets.token_hex(3)}", "", {"/etc/resolv.conf": resolver, ROOTS_DIR: roots}
+        f"launch-{secrets.token_hex(3)}", "", {str(RESOLVER): resolver, str(ROOTS_DIR): roots}
     )
     netns.create(made.name)
     yield made

@@ -39,6 +39,7 @@ from testbed.capture import write_capture
 from testbed.link import delete_link
 from testbed.netns import Netns
 from testbed.sweep import HOST_LINK, PREFIX, RESOLVER_FILE
+from testbed.system import RESOLVER, ROOTS_DIR, find_missing_files
 from testbed.wiring import (
     LOOPBACK,
     add_address,
@@ -58,8 +59,6 @@ BRIDGE, HOST_PORT = "bridge", "host"
 OWN_LINK = "eth0"
 """The link of a workload."""
 PREFIX_LENGTH_V6 = 64
-ROOTS_DIR = "/etc/ssl/certs"
-"""Where programs look for `ca-certificates.crt`, the roots that the system trusts."""
 
 
 class NetworkError(RuntimeError):
@@ -113,7 +112,7 @@ class Network:
         run inside find in the system.
         """
         with _explaining(name):
-            made = self._connect(name, address, {} if roots is None else {ROOTS_DIR: roots})
+            made = self._connect(name, address, {} if roots is None else {str(ROOTS_DIR): roots})
             wire(made.name, lambda channel: add_default_route(channel, self.addresses.outside))
         return made
 
@@ -164,7 +163,7 @@ class Network:
 
         wire(HUB, connect)
         wire(full, give_address)
-        return Netns(full, address, {"/etc/resolv.conf": RESOLVER_FILE, **files})
+        return Netns(full, address, {str(RESOLVER): RESOLVER_FILE, **files})
 
     def _build_hub(self) -> None:
         netns.create(HUB)
@@ -211,7 +210,7 @@ def find_missing() -> list[str]:
             netns.run_in_thread(_try)
     except NetworkError as error:
         return [f"the mesh cannot have a network here: {error}"]
-    return []
+    return find_missing_files()
 
 
 def _try() -> None:

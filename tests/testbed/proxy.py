@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +45,10 @@ def publish_programs(directory: Path) -> None:
     directory.mkdir(parents=True)
     for name in PROGRAMS:
         original, public = find_program(name).resolve(), directory / name
-        try:
-            os.link(original, public)
-        except OSError:  # another file system
+        if original.stat().st_mode & stat.S_IXOTH:
+            with suppress(OSError):  # another file system
+                os.link(original, public)
+        if not public.exists():
             shutil.copyfile(original, public)
             public.chmod(0o755)
 

@@ -18,6 +18,7 @@ from testbed.network import Network
 from testbed.outside import Outside
 from testbed.proxy import Credential, publish_programs
 from testbed.scratch import open_scratch
+from testbed.system import choose_parent, open_to_all
 from testbed.workload import (
     Role,
     Workload,
@@ -149,8 +150,9 @@ def _open_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def _make_directory(stack: ExitStack) -> Path:
-    directory = stack.enter_context(open_scratch("egress-operator-mesh-"))
     # The proxies run as another user.
+    stack.enter_context(open_to_all())
+    directory = stack.enter_context(open_scratch("egress-operator-mesh-", choose_parent()))
     directory.chmod(0o755)
     return directory
 
