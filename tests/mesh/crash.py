@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from testbed import sweep
+from testbed import leash, sweep
 from testbed.network import Network
 from testbed.process import Process, start_process
 
@@ -32,7 +32,7 @@ class Trace:
 
     def find_left(self) -> list[str]:
         """List what is left of everything."""
-        paths = [Path(self.directory), sweep.STATE_FILE, sweep.RESOLVER_FILE]
+        paths = [Path(self.directory), sweep.RESOLVER_FILE]
         return [
             *sweep.find_remains(),
             *(str(path) for path in paths if path.exists()),
@@ -43,13 +43,13 @@ class Trace:
 def die(*, with_leash: bool) -> None:
     """Start everything, tell of it, and die."""
     directory = Path(tempfile.mkdtemp(prefix="egress-operator-crash-"))
+    leash.remove_on_death(directory)
     with Network() as network:
         inside = network.add("shop-checkout", network.addresses.workload(1))
         sleepers = [
             _start(inside.command("sleep", "600"), directory),
             _start(["sleep", "600"], directory),
         ]
-        sweep.record([directory])
         _tell(asdict(Trace([sleeper.pid for sleeper in sleepers], str(directory))))
         if with_leash:
             os.kill(_find_leash(), signal.SIGKILL)

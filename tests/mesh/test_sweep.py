@@ -5,11 +5,9 @@ The programs run in a network and mount namespace of their own, beside the mesh 
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
-from testbed import sweep
 from testbed.sweep import BusyError, Lock, find_holder
 
 from .sandbox import run_in_sandbox
@@ -53,26 +51,6 @@ def test_what_is_bound_to_the_namespace_of_the_machine_stays() -> None:
 
     assert found == []
     assert names == ["egt-mine"]
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        *("", "{", "[]", "{}", "null", "7", '{"owner": []}', '{"owner": 1, "processes": 1}'),
-        '{"owner": [1, 1], "processes": [null], "directories": []}',
-        '{"owner": ["a", 1], "processes": [], "directories": [1]}',
-    ],
-)
-def test_a_state_file_that_is_not_ours_is_removed(
-    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "state.json"
-    file.write_text(state)
-    monkeypatch.setattr(sweep, "STATE_FILE", file)
-
-    sweep.kill_recorded()
-
-    assert not file.exists()
 
 
 def test_a_second_mesh_is_told_who_has_the_first() -> None:

@@ -2,7 +2,8 @@
 
 One small helper process per test process reads lines from a pipe. When the pipe ends, for whatever
 reason, it kills the process groups, runs the commands and removes the directories still on its
-list. PR_SET_PDEATHSIG would not do: it follows the thread that started the child, is lost on a
+list. When the helper is killed too, the next one does it (`journal.py`), but for the commands.
+PR_SET_PDEATHSIG would not do: it follows the thread that started the child, is lost on a
 change of user, and does not reach grandchildren such as the Envoy of pilot-agent.
 
 This file is also the helper's program, so it imports the standard library only.
@@ -22,6 +23,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+# Run by its path and isolated, it finds only the standard library by itself.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from testbed.journal import append_line, apply_lines, create_journal, read_start, take_left
+
 COMMAND_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 5.0
@@ -37,6 +43,7 @@ class _Leash:
         self._ids = itertools.count(1)
         self._owner = 0
         self._helper: subprocess.Popen[bytes] | None = None
+        self._journal: Path | None = None
 
     def add(self, entry: dict[str, object]) -> int:
         ident = next(self._ids)
@@ -69,14 +76,18 @@ class _Leash:
         with self._lock:
             helper = self._start()
             assert helper.stdin is not None
-            helper.stdin.write(json.dumps(entry).encode() + b"\n")
+            line = json.dumps(entry)
+            append_line(self._journal, line)
+            helper.stdin.write(line.encode() + b"\n")
             helper.stdin.flush()
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._helper is None or self._owner != os.getpid():
+            self._journal = create_journal()
+            names = [] if self._journal is None else [str(self._journal)]
             # A session of its own: Ctrl-C and a kill of our group must not reach it.
             self._helper = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__],
+                [sys.executable, "-I", "-S", "-B", __file__, *names],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -95,7 +106,7 @@ atexit.register(_LEASH.end)
 
 def kill_on_death(group: int) -> int:
     """SIGKILL process group `group` when this process is gone. Returns an id for `release`."""
-    return _LEASH.add({"kill": group})
+    return _LEASH.add({"kill": group, "start": read_start(group)})
 
 
 def remove_on_death(directory: Path) -> int:
@@ -131,14 +142,10 @@ def main() -> None:
     """Read entries until the pipe ends, then clean up what is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    entries: dict[int, dict[str, object]] = {}
-    for line in sys.stdin:
-        entry = json.loads(line)
-        ident = entry.pop("id")
-        entries.pop(ident, None)
-        if entry:
-            entries[ident] = entry
-    _clean(list(entries.values()))
+    _clean(take_left())
+    _clean(apply_lines(sys.stdin))
+    for journal in sys.argv[1:]:
+        Path(journal).unlink(missing_ok=True)
 
 
 def _clean(entries: list[dict[str, object]]) -> None:

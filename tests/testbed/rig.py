@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed import sweep
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import install_crds, load_all_crds
 from testbed.dns import NameServer
@@ -134,7 +133,6 @@ def start_rig(option: MeshOption, stack: ExitStack) -> Rig:
         _wait(installs)
         istiod.register_webhook()
         _wait(starts)
-    sweep.record([directory, control_plane.directory])
     numbers = itertools.count(len(members) + 1)
     return Rig(control_plane, istiod, outside, names, mesh_network, directory, members, numbers)
 

@@ -7,15 +7,12 @@ This file is also a program, run by the leash when the test process was killed, 
 standard library only.
 """
 
-import json
 import os
-import shutil
 import signal
 import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +24,6 @@ from testbed import link, netns
 PREFIX = "egt-"
 """Beginning of the names of our network namespaces and of our one link in the host's."""
 HOST_LINK = f"{PREFIX}host"
-STATE_FILE = Path("/run/egress-operator-testbed.json")
 RESOLVER_FILE = Path("/run/egress-operator-testbed.resolv.conf")
 """What commands inside find as /etc/resolv.conf."""
 LOCK_ADDRESS = "\0egress-operator-testbed-mesh"
@@ -83,7 +79,6 @@ def find_holder() -> int | None:
 
 def sweep() -> list[str]:
     """Kill and remove everything of ours in the network; needs the lock. Returns what it found."""
-    kill_recorded()
     found = find_remains()
     for name in found:
         if name != HOST_LINK:
@@ -93,65 +88,6 @@ def sweep() -> list[str]:
         link.delete_link(HOST_LINK)
     RESOLVER_FILE.unlink(missing_ok=True)
     return found
-
-
-def record(directories: Iterable[Path]) -> None:
-    """Note the process groups of this process's children, and directories, for a later sweep.
-
-    Processes of the control plane live in the host's own network namespace; when the leash is
-    killed together with the test process, nothing else leads to them.
-    """
-    state = {
-        "owner": [os.getpid(), _read_start(os.getpid())],
-        "processes": [[pid, _read_start(pid)] for pid in _find_children()],
-        "directories": [str(directory) for directory in directories],
-    }
-    STATE_FILE.write_text(json.dumps(state))
-
-
-def kill_recorded() -> None:
-    """End what `record` noted and a killed program left, and forget it. Never raises."""
-    # A file that says something else is not ours.
-    with suppress(OSError, ValueError, TypeError, LookupError):
-        state = json.loads(STATE_FILE.read_text())
-        pid, start = state["owner"]
-        processes = [(int(pid), int(start)) for pid, start in state["processes"]]
-        directories = [Path(directory) for directory in state["directories"]]
-        # The same id with another start time is somebody else's process. As long as the owner
-        # lives, its children are its own business: not all of them belong to the mesh.
-        if _read_start(pid) != start:
-            _kill(processes)
-            for directory in directories:
-                shutil.rmtree(directory, ignore_errors=True)
-    STATE_FILE.unlink(missing_ok=True)
-
-
-def _kill(groups: Iterable[tuple[int, int]]) -> None:
-    for pid, start in groups:
-        if _read_start(pid) == start:
-            with suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
-
-
-def _find_children() -> list[int]:
-    """List children that lead a group of their own, but for the leash: it must outlive us."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[1:3]
-            if int(parent) == os.getpid() and group == entry.name:
-                command = (entry / "cmdline").read_bytes()
-                if b"leash" not in command:
-                    found.append(int(entry.name))
-    return found
-
-
-def _read_start(pid: int) -> int | None:
-    """Read when a process started, in ticks since boot; None when there is none."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return None
 
 
 def find_remains() -> list[str]:
