@@ -283,8 +283,8 @@ _COMBINATION: tuple[Rule, ...] = (
         "EG208",
         "HttpOnOpaquePort",
         "http needs ports whose protocol is HTTP, HTTP2 or GRPC",
-        "on other ports, and on TLS ports (the default is port 443, TLS), Istio sees only opaque "
-        "or encrypted bytes; use port 80 with protocol HTTP and call http://..., or remove http",
+        "on other ports, and on TLS ports (the default is port 443, TLS), Istio cannot read the "
+        "traffic; use port 80 with protocol HTTP and call http://..., or remove http",
     ),
     _shape(
         "EG209",
@@ -461,7 +461,7 @@ _CONFLICT: tuple[Rule, ...] = (
         "Conflicted",
         "an older policy of the namespace claims the host with other addresses, backends or "
         "location",
-        "make the two equal, or remove the host from one of the policies",
+        "make them equal, or remove the host from one of the policies",
     ),
     Rule(
         "EG102",
@@ -469,7 +469,7 @@ _CONFLICT: tuple[Rule, ...] = (
         Level.ERROR,
         "Conflicted",
         "an older policy of the namespace claims the port of the host with other settings",
-        "make the two equal, or remove the port from one of the policies",
+        "make them equal, or remove the port from one of the policies",
     ),
     Rule(
         "EG103",

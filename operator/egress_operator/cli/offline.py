@@ -44,9 +44,11 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
 
 def _write_notes(inventory: Inventory, outcome: Outcome) -> None:
     if outcome.unchecked:
+        verb = "was" if outcome.unchecked == 1 else "were"
         write_note(
-            f"note: the input has no EgressGateway, so nothing is made of "
-            f"{_count(outcome.unchecked, 'gatewayRef')}: give it with -f too"
+            "note: no EgressGateway among the files, so "
+            f"{_count(outcome.unchecked, 'gatewayRef')} {verb} neither checked nor "
+            "rendered; add the gateway's file with -f"
         )
     if inventory.ignored:
         write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")

@@ -151,10 +151,12 @@ class _Judge:
         number = claim.port.number
         host = self._hosts.get(claim.key)
         if host is not None and (field := _find_host_difference(host.settings, claim.settings)):
-            return _build_unequal_loss(claim, host, HOST_CONFLICT, claim.host, field)
+            return _build_difference_loss(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
         if port is not None and (field := _find_claim_difference(port, claim)):
-            return _build_unequal_loss(claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field)
+            return _build_difference_loss(
+                claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
+            )
         if claim.settings.addresses and (loss := self._admit_addresses(claim)):
             return loss
         self._hosts.setdefault(claim.key, claim)
@@ -191,13 +193,14 @@ class _Judge:
         return None
 
 
-def _build_unequal_loss(claim: Claim, winner: Claim, code: str, what: str, field: str) -> Loss:
+def _build_difference_loss(claim: Claim, winner: Claim, code: str, what: str, field: str) -> Loss:
+    difference = f"{what} with a different value of {field}: make them equal"
     if claim.owner == winner.owner:
-        message = f"this policy also claims {what} with unequal {field}: make the two equal"
+        message = f"this policy also claims {difference}"
     else:
         message = (
-            f"the older policy {winner.owner.name} claims {what} with unequal {field}: make the "
-            "two equal, or remove it from one of the policies"
+            f"the older policy {winner.owner.name} claims {difference}, or remove it from one of "
+            "the policies"
         )
     return Loss(claim, code, message)
 

@@ -132,8 +132,8 @@ def _judge_isolated(authorization: Authorization, facts: GatewayFacts) -> _Judge
     if facts.admission:
         return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission
     message = (
-        "the gateway lets each tenant reach only what is its own, and the admission policies let "
-        "nobody take another's names"
+        "each namespace reaches only its own hosts through the gateway, and the admission policies "
+        "stop it from using those of another"
     )
     return Truth.TRUE, GatewayReason.ISOLATED, message
 
