@@ -11,7 +11,8 @@ from demo.stop import Stop
 def main() -> int:
     """Play the demo. 0: everything came out as it must; 1: something did not; 128 + a signal.
 
-    SIGPIPE's when nobody reads the output any more, as after `make demo | head`.
+    Ctrl-C is the end that is meant, 0, while the demo stays up after its last scene. SIGPIPE's code
+    when nobody reads the output any more, as after `make demo | head`.
     """
     stop = Stop()
     stop.handle()
@@ -19,7 +20,7 @@ def main() -> int:
         return _play(stop)
     except BaseException as error:
         # Cleaning up may have raised something else.
-        if stop.code:
+        if stop.is_requested:
             stop.finish()
             return stop.code
         if isinstance(error, OutputClosedError):
@@ -31,14 +32,22 @@ def main() -> int:
 def _play(stop: Stop) -> int:
     """Show the first part before the second one is imported, which takes seconds the first time."""
     options = _read_options()
-    from demo.preview import play_preview  # noqa: PLC0415 - a signal may come while it is imported
+    from demo.machine import BusyError, find_lack  # noqa: PLC0415 - a signal may come while it is imported
+    from demo.preview import play_preview  # noqa: PLC0415 - same
     from demo.show import Show  # noqa: PLC0415 - same
 
     show = Show(verbose=options.verbose)
+    try:
+        lack = find_lack()
+    except BusyError as error:
+        show.failure(f"failed: {error}")
+        return 1
+    if lack:
+        show.progress(f"this run has no traffic: {lack}")
     play_preview(show, everything=options.all)
     from demo.run import run  # noqa: PLC0415 - same
 
-    return run(show, options, stop)
+    return run(show, options, stop, lack)
 
 
 def _read_options() -> argparse.Namespace:

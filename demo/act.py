@@ -46,12 +46,15 @@ _TITLES = {
     "http-through-gateway.yaml": ("HTTP, the gateway opens TLS", ""),
     "https-through-gateway.yaml": (
         "HTTPS through the gateway",
-        "The line gatewayRef sends traffic through the gateway. It stays encrypted all the way.",
+        (
+            "The line gatewayRef sends traffic through the gateway, where it stays encrypted. The "
+            "operator makes up an internal name of the host for the gateway; it is in no DNS."
+        ),
     ),
     "database-through-gateway.yaml": ("A database through the gateway", ""),
     "restricted-service-account.yaml": (
         "Only one service account",
-        "The gateway checks who calls, outside of any pod that the team controls.",
+        "The gateway itself checks the caller, so a team cannot bypass it from its own pods.",
     ),
 }
 ACTS = tuple(Act(sample, *_TITLES[sample.file]) for sample in SAMPLES)
@@ -81,6 +84,8 @@ spec:
     originateTLS: {{}}
 """
 """HTTP, so that a refusal of the gateway is an answer (403) and not a closed connection."""
+EVIL_HOST = "evil.example.com"
+"""An outside server to which an edit by hand opens the way."""
 MISTAKE_FILE = "mistake.yaml"
 MISTAKE = f"""\
 apiVersion: egress-operator.io/v1alpha1

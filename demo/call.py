@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from demo.outcome import describe_request
+from demo.outcome import describe_hint, describe_request
 from demo.state import find_state
 from testbed.request import REACHED, call, judge, send
 
@@ -42,6 +42,8 @@ def main() -> int:
         send(order, Path(pod.control)), frozenset(pod.addresses), frozenset(state.gateways)
     )
     print(describe_request(arguments.pod, arguments.request, outcome))
+    if hint := describe_hint(outcome):
+        print(hint)
     return 0 if outcome.verdict in REACHED else 1
 
 

@@ -11,8 +11,8 @@ from egress_operator.compiler.object import (
 )
 from testbed.client import Object
 
-_PRIVATE_NAME = r"[\w.*-]+\.(?:egress|direct)\.internal"
-_PRIVATE_NAMES = re.compile(f"{_PRIVATE_NAME}(?:, {_PRIVATE_NAME})*")
+_INTERNAL_NAME = r"[\w.*-]+\.(?:egress|direct)\.internal"
+_INTERNAL_NAMES = re.compile(f"{_INTERNAL_NAME}(?:, {_INTERNAL_NAME})*")
 """Names that the operator makes up; no DNS server knows them."""
 SERVICE_SUFFIX = ".svc.cluster.local"
 RESOLUTIONS = {
@@ -89,7 +89,7 @@ def shorten(host: str) -> str:
 
 def _hide(text: str) -> str:
     """Put words in the place of made-up names."""
-    return _PRIVATE_NAMES.sub("a private name", text)
+    return _INTERNAL_NAMES.sub("an internal name", text)
 
 
 def _describe_entry(spec: Object) -> list[str]:
@@ -143,7 +143,7 @@ def _describe_destination(spec: Object) -> list[str]:
     facts = [f"to {shorten(spec['host'])}"]
     for tls in _find_tls(spec):
         if tls["mode"] == "ISTIO_MUTUAL":
-            facts.append("mutual TLS of the mesh")
+            facts.append("the mesh's mutual TLS")
         elif tls["mode"] != "DISABLE":
             facts.append(f"TLS origination as {tls.get('sni', 'the called host')}")
     return facts

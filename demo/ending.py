@@ -2,74 +2,93 @@
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
-from demo.act import NAMESPACE, OWN, OWN_FILE, OWN_HOST, SPARE_HOSTS
+from demo.act import GATEWAY_ACTS, NAMESPACE, OWN, OWN_FILE, OWN_HOST, SPARE_HOSTS
 from demo.output import write
 from demo.playground import WORKLOADS, Playground
 from demo.show import INDENT, Show
 from demo.state import State, build_pod, write_state
 from demo.tally import build_summary
+from demo.text import NO_BREAK
 from demo.traffic import CLIENT
 from testbed.client import ApiError, ConnectError
 from testbed.member import APPLICATION
 
 TAIL_LINES = 12
 CALL = ".venv/bin/python -m demo.call"
+NEXT = (
+    "write a policy: docs/use/first-policy.md",
+    "install the operator: docs/operate/install.md",
+    "set up a gateway: docs/operate/gateways.md",
+)
+NOT_READY = (
+    f"{len(GATEWAY_ACTS)} of them are False, GatewayNotReady, as it must be: without a mesh no "
+    "gateway pod runs."
+)
+ANSWERING = (
+    f"These hosts answer: {', '.join(SPARE_HOSTS)}, and those of the samples. No others do: this "
+    "mesh has no way to the internet."
+)
 
 
 def show_summary(playground: Playground, show: Show, seconds: float) -> None:
     """Sum up what was seen, and tell where to go on."""
     show.title("Summary")
-    for label, text in build_summary(playground.tally, has_traffic=playground.mesh is not None):
+    has_traffic = playground.mesh is not None
+    for label, text in build_summary(playground.tally, has_traffic=has_traffic):
         show.line(label, text)
     show.line("took", f"{seconds:.0f} s")
-    show.line("next", "write a policy: docs/use/first-policy.md")
-    show.line("", "install the operator: docs/operate/install.md")
-    show.line("", "set up a gateway: docs/operate/gateways.md")
+    is_user = os.geteuid() != 0
+    steps = ["see real requests: sudo make demo"] if is_user and not has_traffic else []
+    for label, text in zip_longest(["next"], [*steps, *NEXT], fillvalue=""):
+        show.line(label, text)
+    show.line("result", "everything came out as it must")
 
 
-def stay(playground: Playground, show: Show) -> None:
-    """Wait for Ctrl-C, with the means to look around."""
+def show_means(playground: Playground, show: Show) -> None:
+    """Show how to look around and to try more, while the demo stays up."""
     directory = playground.plane.directory
     file = directory / OWN_FILE
     file.write_text(OWN)
     write_state(directory, _build_state(playground))
     show.title("It stays up until Ctrl-C; then nothing is left behind")
+    who = f"as root (sudo{NO_BREAK}-s)" if os.geteuid() == 0 else "as the same user"
     show.text(
-        "Paste these lines into another terminal, in this directory, as the same user. kubectl is "
+        f"Paste these lines into another terminal, in this directory, {who}. kubectl is "
         "not part of the demo; any recent version will do."
     )
+    has_mesh = playground.mesh is not None
     show.commands(
         "Look at the policies",
         f"export KUBECONFIG={playground.plane.admin_kubeconfig}",
         "kubectl get egresspolicies -A",
         f"kubectl -n {NAMESPACE} describe egresspolicy warehouse",
+        note="" if has_mesh else NOT_READY,
     )
-    answering = f"; hosts that answer: {', '.join(SPARE_HOSTS)}" if playground.mesh else ""
     show.commands(
-        f"Write a policy of your own{answering}",
-        f".venv/bin/egressctl lint {file}",
-        f".venv/bin/egressctl render {file}",
+        "Write a policy of your own",
+        f".venv/bin/egressctl lint -f {file}",
+        f".venv/bin/egressctl render -f {file}",
         f"kubectl apply -f {file}",
+        note=ANSWERING if has_mesh else "",
     )
-    if playground.mesh is not None:
+    if has_mesh:
         show.commands(
             f"Call from a pod: {', '.join(workload.key for workload in WORKLOADS)}",
             f'{CALL} {CLIENT} "GET https://{OWN_HOST}/"',
             f'{CALL} {CLIENT} "GET http://stock.example.com/"',
+            note="No containers run here, so `kubectl exec` does not work: call like this instead.",
         )
     show.commands(
         "Watch the operator",
         f"curl http://127.0.0.1:{playground.operator.metrics_port}/metrics",
         f"tail -f {playground.operator.log}",
     )
-    while True:
-        signal.pause()
 
 
 def _build_state(playground: Playground) -> State:
@@ -85,7 +104,7 @@ def _build_state(playground: Playground) -> State:
 
 def report_failure(show: Show, error: Exception, playground: Playground | None = None) -> None:
     """Tell what went wrong: the conditions that were waited for, and the operator's last words."""
-    show.progress(f"failed: {error}")
+    show.failure(f"failed: {error}")
     if playground is None:
         return
     with suppress(ApiError, ConnectError):

@@ -4,17 +4,18 @@ import subprocess
 import sys
 import time
 
-from demo.act import MISTAKE, MISTAKE_FILE, NAMESPACE, REFUNDS, REFUNDS_HOST, RIVAL
+from demo.act import ACTS, EVIL_HOST, MISTAKE, MISTAKE_FILE, NAMESPACE, REFUNDS, REFUNDS_HOST, RIVAL
 from demo.describe import describe_object, find_condition
 from demo.playground import POLICY, TIMEOUT_S, Playground
 from demo.scene import describe_status, format_time
 from demo.show import Show
-from demo.traffic import NEIGHBOUR
+from demo.traffic import NEIGHBOUR, STRANGER
 from testbed.client import ApiError
 from testbed.deadline import wait_until
 from testbed.ledger import load_objects
 from testbed.sample import SAMPLES
 
+MISTAKE_CODE = "EG208"
 QUIET_S = 1.0
 """How long nothing more may be written after a repair or a restart."""
 LINT_TIMEOUT_S = 30.0
@@ -23,18 +24,21 @@ FIRST, SECOND = SAMPLES[0], SAMPLES[1]
 
 def play_mistake(playground: Playground, show: Show) -> None:
     """Apply a policy that is wrong, and check the same file without a cluster."""
-    show.heading("A mistake: a timeout on a port where the proxy sees encrypted bytes only")
+    show.heading("A mistake: a timeout on a port where the proxy sees only encrypted bytes")
     show.code(MISTAKE.partition("spec:\n")[2])
     (policy,) = load_objects(MISTAKE)
     try:
         playground.client.apply(policy)
     except ApiError as error:
-        show.line("apply", f"refused: {error.message}")
+        where, code, _ = error.message.partition(MISTAKE_CODE)
+        if not code:
+            raise AssertionError(f"{MISTAKE_CODE} must refuse the mistake, not: {error}") from error
+        show.line("apply", f"refused: {where}{code}")
     else:
         raise AssertionError("the API server must refuse the mistake")
     (playground.plane.directory / MISTAKE_FILE).write_text(MISTAKE)
     lint = subprocess.run(
-        [sys.executable, "-m", "egress_operator.cli", "lint", MISTAKE_FILE],
+        [sys.executable, "-m", "egress_operator.cli", "lint", "-f", MISTAKE_FILE],
         cwd=playground.plane.directory,
         check=False,
         capture_output=True,
@@ -43,7 +47,7 @@ def play_mistake(playground: Playground, show: Show) -> None:
     )
     if lint.returncode != 1:
         raise AssertionError(f"egressctl lint must find the mistake: {lint.stderr}")
-    show.line("lint", f"egressctl lint {MISTAKE_FILE}, without a cluster:")
+    show.line("lint", f"egressctl lint -f {MISTAKE_FILE}, without a cluster:")
     for line in (lint.stdout + lint.stderr).splitlines():
         show.line("", line)
 
@@ -67,7 +71,7 @@ def play_refusal(playground: Playground, show: Show) -> None:
     traffic = playground.traffic
     if traffic is None:
         return
-    show.heading(f"The gateway refuses: only service account checkout may call {REFUNDS_HOST}")
+    show.heading(f"The gateway refuses: {REFUNDS_HOST} is for service account checkout only")
     call = f"GET http://{REFUNDS_HOST}/"
     policy, seconds = playground.apply(load_objects(REFUNDS)[0])
     playground.tally.policies += 1
@@ -84,9 +88,9 @@ def play_edit(playground: Playground, show: Show) -> None:
     name = child["metadata"]["name"]
     start = time.monotonic()
     edited = playground.client.merge_patch(
-        child, {"spec": {"hosts": ["evil.example.com"], "exportTo": ["*"]}}
+        child, {"spec": {"hosts": [EVIL_HOST], "exportTo": ["*"]}}
     )
-    show.line("edited", f"ServiceEntry {name}: hosts evil.example.com, exportTo *")
+    show.line("edited", f'ServiceEntry {name}: hosts {EVIL_HOST}, exportTo "*"')
     key = child["apiVersion"], child["kind"], name, NAMESPACE
     wait_until(
         lambda: playground.client.get(*key)["spec"] == child["spec"],
@@ -102,8 +106,15 @@ def play_edit(playground: Playground, show: Show) -> None:
     playground.tally.repairs += 1
     show.line(
         "repaired",
-        f"{describe_object(repaired)}, exportTo . {format_time(seconds)}, with {writes} write",
+        f'{describe_object(repaired)}, exportTo "." {format_time(seconds)}, with {writes} write',
     )
+    if playground.mesh is None or playground.traffic is None:
+        return
+    # The sidecars may have heard of the edit before the repair.
+    playground.mesh.settle()
+    for call in (f"GET https://{EVIL_HOST}/", FIRST.calls[0]):
+        show.line("stranger", playground.traffic.refuse(STRANGER, call))
+    show.line("after", playground.traffic.reach(FIRST.calls[0]))
 
 
 def play_restart(playground: Playground, show: Show) -> None:
@@ -121,14 +132,17 @@ def play_restart(playground: Playground, show: Show) -> None:
     if after != before:
         changed = len(dict(before.items() ^ after.items()))
         raise AssertionError(f"a restart must write nothing, but {changed} objects changed")
-    show.line("started", f"ready after {seconds:.1f} s; it wrote none of {len(after)} objects")
+    show.line(
+        "started", f"ready again after {seconds:.1f} s, without one write ({len(after)} objects)"
+    )
 
 
 def play_deletion(playground: Playground, show: Show) -> None:
     """Delete a policy and see everything go."""
     policy = SECOND.policy
     name = policy["metadata"]["name"]
-    show.heading(f"Policy {name} is deleted")
+    title = next(act.title for act in ACTS if act.sample == SECOND)
+    show.heading(f"Policy {name} ({title}, above) is deleted")
     start = time.monotonic()
     playground.client.delete(*POLICY, name, NAMESPACE)
     wait_until(
@@ -137,6 +151,7 @@ def play_deletion(playground: Playground, show: Show) -> None:
         f"objects of {name} are still there",
     )
     taken = format_time(time.monotonic() - start)
+    playground.tally.deleted += 1
     show.line("deleted", f"Kubernetes has removed its objects {taken}")
     if playground.traffic is not None:
         show.line("after", playground.traffic.block(SECOND.calls[0]))

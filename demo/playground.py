@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from demo.act import NAMESPACE, REFUNDS_HOST, SPARE_HOSTS, load_gateway
+from demo.act import EVIL_HOST, NAMESPACE, REFUNDS_HOST, SPARE_HOSTS, load_gateway
 from demo.describe import describe_conditions, find_condition, find_own, find_shared
 from demo.tally import Tally
 from demo.traffic import Traffic
@@ -159,7 +159,7 @@ def open_playground(*, with_mesh: bool) -> Iterator[Playground]:
 
 
 def _start_mesh(option: ControlPlaneOption) -> Mesh:
-    hosts = (*HOSTS, REFUNDS_HOST, *SPARE_HOSTS)
+    hosts = (*HOSTS, REFUNDS_HOST, *SPARE_HOSTS, EVIL_HOST)
     mesh = start_mesh(MeshOption(workloads=WORKLOADS, hosts=hosts, control_plane=option))
     for host, address in FIXED_ADDRESSES.items():
         mesh.outside.add(host, address=address)

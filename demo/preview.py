@@ -19,8 +19,9 @@ from testbed.sample import ALLOWED_CIDRS, GATEWAY_FILE
 
 SIDECAR = "for the sidecars of the namespace:"
 AT_GATEWAY = "for the gateway:"
+HEADS = "The policy:", "The operator writes:"
 SHARED = "shared by all hosts that the namespace calls through the gateway:"
-SHARED_ABOVE = "and the {} shared objects that stand above"
+SHARED_ABOVE = "plus the {} shared objects listed above"
 SETTINGS = Settings(allowed_cidrs=(ALLOWED_CIDRS,), dns_capture=True)
 
 
@@ -43,7 +44,7 @@ def play_preview(show: Show, *, everything: bool) -> None:
         show.heading(f"{act.title}: samples/{act.sample.file}")
         if act.text:
             show.text(act.text)
-        show.block(build_preview(act, layout, is_first=is_first))
+        show.block(build_preview(act, layout, is_first=is_first, is_headed=act is shown[0]))
         is_first = is_first and not act.sample.is_for_gateway
 
 
@@ -56,15 +57,18 @@ class Layout:
     """Whether the objects stand beside the policy where there is room, else below it."""
 
 
-def build_preview(act: Act, layout: Layout, *, is_first: bool = True) -> list[str]:
+def build_preview(
+    act: Act, layout: Layout, *, is_first: bool = True, is_headed: bool = False
+) -> list[str]:
     """Show a sample's policy, and what it becomes.
 
-    What all hosts at a gateway share is described for the first one only.
+    What all hosts at a gateway share is described for the first one only. Columns that are headed
+    have a line above them that tells what each shows.
     """
     items = compile_sample(act.sample.path)
     shared = find_shared(items, NAMESPACE)
     lines = partial(_describe, find_own(items, act.sample.policy), shared, in_full=is_first)
-    return _show(act.sample.path, lines, layout)
+    return _show(act.sample.path, lines, layout, HEADS if is_headed else None)
 
 
 def build_gateway_preview(layout: Layout) -> list[str]:
@@ -73,12 +77,20 @@ def build_gateway_preview(layout: Layout) -> list[str]:
     return _show(GATEWAY_FILE, lines, layout)
 
 
-def _show(path: Path, describe: Callable[[int], list[str]], layout: Layout) -> list[str]:
+def _show(
+    path: Path,
+    describe: Callable[[int], list[str]],
+    layout: Layout,
+    heads: tuple[str, str] | None = None,
+) -> list[str]:
     left = _read_policy(path)
     inner = layout.width - len(INDENT)
     right_width = find_right_width(left, inner) if layout.beside else 0
     if right_width:
-        lines = join_columns(left, describe(right_width))
+        right = describe(right_width)
+        if heads:
+            left, right = [heads[0], *left], [heads[1], *right]
+        lines = join_columns(left, right)
     else:
         becomes = ["becomes", *(f"  {line}" for line in describe(inner - 2))]
         lines = [*left, *becomes]

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from demo.ending import report_failure, show_summary, stay
+from demo.ending import report_failure, show_means, show_summary
 from demo.output import OutputClosedError
 from demo.play import play
 from demo.playground import open_playground
 from demo.show import Show
 from demo.stop import Stop
-from testbed import network
 from testbed.build import BuildError, find_missing
 from testbed.client import ApiError, ConnectError
 from testbed.deadline import list_waits
@@ -45,40 +44,43 @@ FAILURES = (
 
 
 TRAFFIC = (
-    "A real API server, istiod and Envoy sidecars run on this machine. The mesh blocks every "
+    "A real API server, istiod and Envoy sidecars will run on this machine. The mesh blocks every "
     "outside host that no policy names (REGISTRY_ONLY). shop/checkout calls; shop/batch is another "
-    "pod of its namespace, pay/app a pod of another team. The outside servers tell from "
-    "which address a request came."
+    "pod of its namespace, pay/app a pod of another team. Each outside server reports the address "
+    "that a call came from: the pod's own when it came direct, the gateway's when it came via "
+    "gateway. The first call of each kind shows it."
 )
-NO_TRAFFIC = "A real API server runs on this machine, with the operator. There are no requests"
-NOT_YET = " yet: istiod is still being built. They are made in the second part"
+NO_TRAFFIC = "A real API server will run on this machine, with the operator, but without traffic"
+NOT_YET = "istiod is still being built. The second part has traffic"
 
 
-def run(show: Show, options: argparse.Namespace, stop: Stop) -> int:
-    """Play the live part and return the exit code. What a stop leads to is raised."""
+def run(show: Show, options: argparse.Namespace, stop: Stop, lack: str) -> int:
+    """Play the live part and return the exit code. What a stop leads to is raised.
+
+    `lack` tells why there can be no mesh here; "" when there can.
+    """
     try:
-        return _run(show, options)
+        return _run(show, options, stop, lack)
     except FAILURES as error:
-        if stop.code:
+        if stop.is_requested:
             raise
         report_failure(show, error)
         return 1
 
 
-def _run(show: Show, options: argparse.Namespace) -> int:
-    lacks = network.find_missing()
-    sets = PLAIN_SETS if lacks else SETS
+def _run(show: Show, options: argparse.Namespace, stop: Stop, lack: str) -> int:
+    sets = PLAIN_SETS if lack else SETS
     is_complete = not any(any(find_missing(owner)) for owner in sets)
     needs_istio = any(find_missing(ISTIO))
     with Build() as build:
         build.start(sets)
         _wait(build, PLAIN_SETS, is_complete=is_complete)
-        if lacks:
-            return _play(show, options, lacks=f": {lacks[0]}", is_last=True)
-        if needs_istio and (code := _play(show, options, lacks=NOT_YET, is_last=False)):
+        if lack:
+            return _play(show, options, stop, lack)
+        if needs_istio and (code := _play(show, options, None, NOT_YET)):
             return code
         _wait(build, SETS, is_complete=is_complete)
-    return _play(show, options, lacks="", is_last=True)
+    return _play(show, options, stop, lack)
 
 
 class _SilentReporter:
@@ -101,28 +103,26 @@ def _wait(build: Build, sets: Sequence[ProgramSet], *, is_complete: bool) -> Non
         progress.close()
 
 
-def _play(show: Show, options: argparse.Namespace, *, lacks: str, is_last: bool) -> int:
-    """Play the live part, without traffic when there is something that a mesh `lacks`.
-
-    `lacks` ends the sentence NO_TRAFFIC.
-    """
-    show.title("Live, without traffic" if lacks else "Live")
-    show.text(f"{NO_TRAFFIC}{lacks}." if lacks else TRAFFIC)
-    parts = "an API server" if lacks else "an API server, istiod, Envoys"
+def _play(show: Show, options: argparse.Namespace, stop: Stop | None, lack: str) -> int:
+    """Play the live part, without traffic when there is a `lack`; the last time with a `stop`."""
+    show.title("Live, without traffic" if lack else "Live")
+    show.text(f"{NO_TRAFFIC}: {lack}." if lack else TRAFFIC)
+    parts = "an API server" if lack else "an API server, istiod, Envoys"
     show.progress(f"starting {parts} and the operator (10 to 20 s)")
     start = time.monotonic()
     with ExitStack() as stack:
         with _explain_slow_start(show):
-            playground = stack.enter_context(open_playground(with_mesh=not lacks))
+            playground = stack.enter_context(open_playground(with_mesh=not lack))
         try:
             play(playground, show, everything=options.all)
-            if is_last:
+            if stop:
                 show_summary(playground, show, time.monotonic() - start)
         except FAILURES as error:
             report_failure(show, error, playground)
             return 1
-        if is_last and not options.once:
-            stay(playground, show)
+        if stop and not options.once:
+            show_means(playground, show)
+            stop.stay()
     return 0
 
 

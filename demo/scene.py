@@ -40,7 +40,8 @@ def play_briefly(playground: Playground, show: Show, act: Act) -> None:
             traffic.block(call)
     policy, seconds = _apply(playground, act)
     made = describe_count(*playground.find_objects(policy))
-    show.line("made", f"{act.title}: {made} {format_time(seconds)}")
+    name = policy["metadata"]["name"]
+    show.line("made", f"{act.title} ({name}): {made} {format_time(seconds)}")
     if traffic is None:
         return
     reached = [
@@ -76,13 +77,13 @@ def describe_status(item: Object, seconds: float) -> str:
 def play_gateway(playground: Playground, show: Show) -> None:
     """Open the gateway that the samples after it go through."""
     show.heading(f"{GATEWAY_TITLE}: samples/{GATEWAY_FILE.name}")
-    gateway = playground.open_gateway()
-    wanted = ("Isolated",) if playground.mesh is None else ("Ready", "Isolated")
-    gateway = playground.wait_condition(gateway, *wanted)
-    for type_ in ("Ready", "Isolated"):
-        show.line("status", describe_condition(find_condition(gateway, type_)))
     if playground.mesh is None:
         show.text(
             "No gateway pod runs without a mesh, so neither the gateway nor a policy that uses it "
             "becomes Ready. Their objects are written all the same (Programmed=True)."
         )
+    gateway = playground.open_gateway()
+    wanted = ("Isolated",) if playground.mesh is None else ("Ready", "Isolated")
+    gateway = playground.wait_condition(gateway, *wanted)
+    for type_ in ("Ready", "Isolated"):
+        show.line("status", describe_condition(find_condition(gateway, type_)))

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from demo.output import write
 from demo.text import WIDEST, wrap
@@ -16,9 +17,12 @@ WIDE = 96
 """Columns of a terminal from which on policies and objects stand side by side."""
 INDENT = "   "
 BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
+YELLOW = "\033[33m"
+"""For a refusal that is meant; red is for what goes wrong."""
 _COLOURS = (
-    (re.compile(r"\b(?:blocked|denied|Ready=False|Accepted=False)\b"), RED),
+    (re.compile(r"\b(?:blocked|denied|Ready=False|Accepted=False)\b"), YELLOW),
     (re.compile(r"\b(?:direct|via gateway|Ready=True|Programmed=True)\b"), GREEN),
+    (re.compile(r"\beverything came out as it must\b"), GREEN),
 )
 
 
@@ -32,11 +36,9 @@ def is_wide() -> bool:
     return sys.stdout.isatty() and find_width() >= WIDE
 
 
-def has_colour() -> bool:
-    """Whether standard output is a terminal that shows colours, and nobody objects."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
+def has_colour(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that shows colours, and nobody objects."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Show:
     verbose: bool = False
     """Whether to show every object with its name."""
     width: int = field(default_factory=find_width)
-    coloured: bool = field(default_factory=has_colour)
+    coloured: bool = field(default_factory=lambda: has_colour(sys.stdout))
     beside: bool = field(default_factory=is_wide)
     """Whether policies and their objects may stand side by side."""
     _has_output: bool = field(default=False, init=False)
@@ -54,6 +56,11 @@ class Show:
     def progress(self, text: str) -> None:
         """Tell what is under way."""
         write(sys.stderr, f"demo: {text}")
+
+    def failure(self, text: str) -> None:
+        """Tell what went wrong."""
+        line = f"demo: {text}"
+        write(sys.stderr, f"{RED}{line}{PLAIN}" if has_colour(sys.stderr) else line)
 
     def title(self, text: str) -> None:
         """Begin a part."""
@@ -86,11 +93,11 @@ class Show:
             lines[0] = self._style(DIM, first) + lines[0].removeprefix(first)
         self._print(lines)
 
-    def commands(self, text: str, *lines: str) -> None:
-        """Print lines to paste, whole, below what they are for."""
-        self._print(
-            ["", f"{INDENT}{self._style(BOLD, text)}", *(f"{INDENT * 2}{x}" for x in lines)]
-        )
+    def commands(self, text: str, *lines: str, note: str = "") -> None:
+        """Print lines to paste, whole, below what they are for and a note."""
+        heading = f"{INDENT}{self._style(BOLD, text)}"
+        notes = wrap(note, self.width, INDENT) if note else []
+        self._print(["", heading, *notes, *(f"{INDENT * 2}{line}" for line in lines)])
 
     def _style(self, style: str, text: str) -> str:
         return f"{style}{text}{PLAIN}" if self.coloured else text

@@ -20,8 +20,10 @@ class Stop:
     """The request to end. Raises Stopped in the main thread, once."""
 
     def __init__(self) -> None:
+        self.is_requested = False
         self.code = 0
-        """The exit code, 128 and the number of the signal; 0 before there is a request."""
+        """The exit code: 128 and the number of the signal, or 0 for the end that is meant."""
+        self._is_staying = False
         self._timer = threading.Timer(LIMIT_S, self._give_up)
         self._timer.daemon = True
         self._telling = threading.Lock()
@@ -32,11 +34,18 @@ class Stop:
         for number in SIGNALS:
             signal.signal(number, self._stop)
 
+    def stay(self) -> NoReturn:
+        """Wait for Ctrl-C, which is the end that is meant from now on."""
+        self._is_staying = True
+        while True:
+            signal.pause()
+
     def _stop(self, number: int, _frame: FrameType | None) -> NoReturn:
         # A second signal must not interrupt the cleaning up.
         for each in SIGNALS:
             signal.signal(each, lambda *_: None)
-        self.code = 128 + number
+        self.is_requested = True
+        self.code = 0 if self._is_staying and number == signal.SIGINT else 128 + number
         self._timer.start()
         raise Stopped
 
@@ -48,12 +57,12 @@ class Stop:
         leash.leave(self.code)
 
     def finish(self) -> None:
-        """Wait until nothing is left behind, and print the last line."""
+        """Wait until no process and no temporary file is left, and print the last line."""
         from testbed import leash  # noqa: PLC0415 - same
 
         self._timer.cancel()
         leash.end()
-        self._tell("stopped, nothing is left behind")
+        self._tell("stopped; no process is left, what was built stays in ~/.cache")
 
     def _tell(self, text: str) -> None:
         """Print the last line, once."""

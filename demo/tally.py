@@ -8,6 +8,8 @@ class Tally:
     """Counts of what was seen. Each request of a workload counts once."""
 
     policies: int = 0
+    deleted: int = 0
+    """How many of them were deleted again."""
     hosts: set[str] = field(default_factory=set)
     blocked: int = 0
     """Requests that were blocked before there was a policy."""
@@ -16,11 +18,15 @@ class Tally:
     refused: int = 0
     """Requests of others, or to other hosts, that stayed blocked."""
     repairs: int = 0
+    peers: set[str] = field(default_factory=set)
+    """Addresses that were shown as those of a call: once each is enough."""
 
 
 def build_summary(tally: Tally, *, has_traffic: bool) -> list[tuple[str, str]]:
     """Build the lines of the last screen, as (label, text). Pure."""
-    lines = [("policies", f"{tally.policies} applied, for {len(tally.hosts)} outside hosts")]
+    deleted = f" ({tally.deleted} deleted again)" if tally.deleted else ""
+    applied = f"{tally.policies} applied{deleted}, for {len(tally.hosts)} outside hosts"
+    lines = [("policies", applied)]
     if has_traffic:
         lines += [
             ("before", f"all {tally.blocked} requests were blocked"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from demo.outcome import describe_request
 from demo.tally import Tally
+from demo.text import NO_BREAK
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT, REACHED, VIA_GATEWAY
 from testbed.rig import APP, BATCH, CHECKOUT
@@ -35,7 +36,8 @@ class Traffic:
         server = "" if sample is not None and sample.servers else None
         outcome = self.mesh.expect(CLIENT, call, verdict, server=server)
         self.tally.reached += 1
-        return describe_request(CLIENT, call, outcome)
+        text = describe_request(CLIENT, call, outcome, has_peer=self._is_new(outcome.peer))
+        return text.replace("from ", f"from{NO_BREAK}")
 
     def refuse(self, workload: str, call: str) -> str:
         """Make a request that must not reach a server."""
@@ -44,3 +46,9 @@ class Traffic:
             raise AssertionError(f"{workload}: {call} must be refused, but: {outcome}")
         self.tally.refused += 1
         return describe_request(workload, call, outcome)
+
+    def _is_new(self, peer: str) -> bool:
+        """Whether no line has shown this address yet; from now on one has."""
+        is_new = peer not in self.tally.peers
+        self.tally.peers.add(peer)
+        return is_new

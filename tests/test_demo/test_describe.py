@@ -10,12 +10,12 @@ from demo.describe import (
     find_own,
     find_shared,
 )
-from demo.outcome import describe_outcome
+from demo.outcome import describe_hint, describe_outcome
 from demo.preview import compile_sample
 
 from testbed.client import Object
 from testbed.origin import Answer
-from testbed.request import BLOCKED, DENIED_403, DIRECT, VIA_GATEWAY, Outcome
+from testbed.request import BLOCKED, DENIED_403, DIRECT, UNRESOLVED, VIA_GATEWAY, Outcome
 
 CALL = "GET http://stock.example.com/"
 SAMPLES = {act.sample.file: act.sample for act in ACTS}
@@ -40,7 +40,7 @@ def answer(server: str) -> Answer:
         ),
         (
             Outcome(VIA_GATEWAY, None, answer("replica.example.com")),
-            "answered via gateway (by replica.example.com, from 10.10.1.1)",
+            "via gateway (by replica.example.com, from 10.10.1.1)",
         ),
         (Outcome(BLOCKED, 502), "blocked (502)"),
         (Outcome(BLOCKED), "blocked"),
@@ -49,6 +49,18 @@ def answer(server: str) -> Answer:
 )
 def test_an_outcome(outcome: Outcome, words: str) -> None:
     assert describe_outcome(CALL, outcome) == words
+
+
+def test_an_outcome_without_the_address_that_was_seen() -> None:
+    direct = Outcome(DIRECT, 200, answer("stock.example.com"))
+    assert describe_outcome(CALL, direct, has_peer=False) == "200 direct"
+    other = Outcome(VIA_GATEWAY, None, answer("replica.example.com"))
+    assert describe_outcome(CALL, other, has_peer=False) == "via gateway (by replica.example.com)"
+
+
+def test_a_name_without_an_address_has_a_hint() -> None:
+    assert "api.example.com, files.example.com" in describe_hint(Outcome(UNRESOLVED))
+    assert describe_hint(Outcome(BLOCKED)) == ""
 
 
 def test_a_direct_policy_is_a_line_per_object() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import linux
 from testbed.deadline import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +23,15 @@ env) echo go1.26.6;;
 *) echo $$ > {directory}/pid; sleep 600 & wait;;
 esac
 """
-STOPPED = "demo: stopped, nothing is left behind"
+STOPPED = "demo: stopped; no process is left, what was built stays in ~/.cache"
+NO_TRAFFIC = "demo: this run has no traffic: "
 FIRST_LINE = "== What a policy becomes ="
 FAILING = """
 import sys
 import demo.__main__ as program
 from demo import playground as setting, run
 from demo.act import RIVAL
+from testbed import network
 from testbed.ledger import load_objects
 
 def fail(playground, show, *, everything):
@@ -37,8 +40,19 @@ def fail(playground, show, *, everything):
     setting.TIMEOUT_S = 1.0
     playground.wait(policy, "is not as it must be", lambda item: False)
 
-run.network.find_missing = lambda: ["no network in this test"]
+network.find_missing = lambda: ["no network in this test"]
 run.play = fail
+sys.exit(program.main())
+"""
+
+
+BUSY = """
+import sys
+import demo.__main__ as program
+from testbed.sweep import Lock
+
+lock = Lock()
+lock.acquire()
 sys.exit(program.main())
 """
 
@@ -58,13 +72,30 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def leave_network() -> None:
+    """Take a network of its own, where no mesh is up; only root can."""
+    if os.geteuid() == 0:
+        linux.unshare(linux.CLONE_NEWNET)
+
+
 @contextmanager
-def run_demo(environment: Mapping[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python program, by default the demo, in the repository."""
+def run_demo(
+    environment: Mapping[str, str], *words: str, leaves: bool = True
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python program, by default the demo, in the repository.
+
+    It leaves the network of the machine, unless it has an API server, which needs the loopback.
+    """
     argv = [sys.executable, *(words or ("-m", "demo", "--once"))]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        argv, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+        argv,
+        cwd=ROOT,
+        env=environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=leave_network if leaves else None,  # noqa: PLW1509 - there are no threads here
     ) as program:
         try:
             yield program
@@ -75,6 +106,11 @@ def run_demo(environment: Mapping[str, str], *words: str) -> Iterator[subprocess
 def read_first_line(program: subprocess.Popen[str]) -> str:
     assert program.stdout is not None
     return program.stdout.readline()
+
+
+def read_words(errors: str) -> list[str]:
+    """Return the lines of the demo itself."""
+    return [line for line in errors.splitlines() if "demo:" in line]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -92,11 +128,23 @@ def test_a_signal_ends_it_with_one_line(
     assert program.returncode == 128 + number
     # Above it are the lines of the build, if one has begun.
     assert errors.splitlines()[-1] == STOPPED
-    assert errors.count("demo:") == 1
+    assert [line for line in read_words(errors) if not line.startswith(NO_TRAFFIC)] == [STOPPED]
     assert "Traceback" not in errors
     if builds:
         assert not Path(f"/proc/{file.read_text().strip()}").exists()
     assert not list(tmp_path.glob("egress-operator-*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root there is no mesh at all")
+def test_another_mesh_is_reported_before_anything_is_shown(environment: dict[str, str]) -> None:
+    with run_demo(environment, "-c", BUSY) as program:
+        shown, errors = program.communicate(timeout=TIMEOUT_S)
+    assert program.returncode == 1
+    assert shown == ""
+    assert errors.startswith(
+        f"demo: failed: another mesh is up on this machine, held by process {program.pid}"
+    )
+    assert len(errors.splitlines()) == 1
 
 
 def test_it_ends_quietly_when_nobody_reads_on(environment: dict[str, str]) -> None:
@@ -114,7 +162,7 @@ def test_it_ends_quietly_when_nobody_reads_on(environment: dict[str, str]) -> No
 @pytest.mark.usefixtures("programs")
 def test_a_scene_that_comes_out_otherwise_fails_and_tells_the_conditions(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(tmp_path)}
-    with run_demo(environment, "-c", FAILING, "--once") as program:
+    with run_demo(environment, "-c", FAILING, "--once", leaves=False) as program:
         _, errors = program.communicate(timeout=4 * TIMEOUT_S)
     assert program.returncode == 1, errors
     assert "demo: failed: timed out after 1 s: EgressPolicy rival is not as it must be" in errors

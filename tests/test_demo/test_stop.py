@@ -10,6 +10,7 @@ import pytest
 
 from testbed.deadline import wait_until
 
+ENDED = "stopped; no process is left, what was built stays in ~/.cache"
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, time
@@ -22,6 +23,8 @@ try:
     with start_process("child", ["sleep", "600"], log=Path(sys.argv[1])) as child:
         Path(sys.argv[2]).write_text(str(child.pid))
         try:
+            if sys.argv[4:]:
+                stop.stay()
             time.sleep(600)
         finally:
             time.sleep(float(sys.argv[3]))
@@ -38,12 +41,15 @@ def ignore_interrupts() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("cleaning_s", [0, 600], ids=["clean", "stuck"])
+@pytest.mark.parametrize("stays", [False, True], ids=["plays", "stays"])
 def test_a_signal_ends_it_and_its_children(
-    number: signal.Signals, cleaning_s: int, tmp_path: Path
+    number: signal.Signals, cleaning_s: int, tmp_path: Path, *, stays: bool
 ) -> None:
+    # While it stays up after the last scene, Ctrl-C is the end that is meant.
+    code = 0 if stays and number == signal.SIGINT else 128 + number
     told = tmp_path / "pid"
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, tmp_path / "log", told, str(cleaning_s)],
+        [sys.executable, "-c", PROGRAM, tmp_path / "log", told, str(cleaning_s), *["stay"] * stays],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         stderr=subprocess.PIPE,
@@ -53,8 +59,8 @@ def test_a_signal_ends_it_and_its_children(
         child = int(told.read_text())
         program.send_signal(number)
         program.send_signal(number)
-        assert program.wait(20) == 128 + number
+        assert program.wait(20) == code
         assert program.stderr is not None
-        last = "stopped; cleaning up" if cleaning_s else "stopped, nothing is left behind"
+        last = "stopped; cleaning up" if cleaning_s else ENDED
         assert program.stderr.read().decode() == f"demo: {last}\n"
     wait_until(lambda: not Path(f"/proc/{child}").exists(), 10, "the child is gone")

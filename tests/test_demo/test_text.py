@@ -28,9 +28,10 @@ def test_a_column_that_is_too_narrow_is_none() -> None:
 
 def test_the_summary_counts_requests_only_where_there_were_some() -> None:
     tally = Tally(policies=2, hosts={"a", "b", "c"}, blocked=3, reached=4, refused=5, repairs=1)
+    tally.deleted = 1
     lines = dict(build_summary(tally, has_traffic=True))
     assert lines == {
-        "policies": "2 applied, for 3 outside hosts",
+        "policies": "2 applied (1 deleted again), for 3 outside hosts",
         "before": "all 3 requests were blocked",
         "after": "all 4 requests reached their server",
         "others": "all 5 requests to other hosts, or of other pods, stayed blocked",

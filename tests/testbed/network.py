@@ -203,7 +203,7 @@ def find_missing() -> list[str]:
     if sys.platform != "linux":
         return ["the mesh needs Linux: network namespaces carry its workloads"]
     if os.geteuid() != 0:
-        return ["the mesh needs root, to make network namespaces: run `sudo make demo`"]
+        return ["network namespaces need root; `sudo make demo` adds a mesh and real requests"]
     try:
         choose_range()
         with _explaining("the kernel refuses a namespace with a bridge and packet rules"):
