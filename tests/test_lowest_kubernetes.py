@@ -53,6 +53,13 @@ def test_it_takes_and_obeys_the_admission_policies(plane: ControlPlane) -> None:
             place = next(iter(PLACES[version, kind].values()))
             words = find_refusal(plane.admin, build_object(version, kind, place(TENANT)))
             assert f"'{RESERVED}'" in words, kind
-    plane.admin.create(build_gateway("Managed"))
-    wait_until(lambda: find_refusal(plane.admin, EXPORTED), TIMEOUT_S, "the gateway has no effect")
-    assert f"'{EXPORTS}'" in find_refusal(plane.admin, EXPORTED)
+    gateway = plane.admin.create(build_gateway("Managed"))
+    try:
+        wait_until(
+            lambda: find_refusal(plane.admin, EXPORTED), TIMEOUT_S, "the gateway has no effect"
+        )
+        assert f"'{EXPORTS}'" in find_refusal(plane.admin, EXPORTED)
+    finally:
+        # One of the corpus has its name.
+        name = gateway["metadata"]["name"]
+        plane.admin.delete(gateway["apiVersion"], gateway["kind"], name)
