@@ -9,7 +9,7 @@ from demo.stop import Stop
 
 
 def main() -> int:
-    """Play the demo. 0: everything came out as it must; 1: something did not; 128 + a signal.
+    """Play the demo. 0: everything came out as expected; 1: something did not; 128 + a signal.
 
     Ctrl-C is the end that is meant, 0, while the demo stays up after its last scene. SIGPIPE's code
     when nobody reads the output any more, as after `make demo | head`.

@@ -47,7 +47,7 @@ def show_summary(playground: Playground, show: Show, seconds: float) -> None:
     steps = ["see real requests: sudo make demo"] if is_user and not has_traffic else []
     for label, text in zip_longest(["next"], [*steps, *NEXT], fillvalue=""):
         show.line(label, text)
-    show.line("result", "everything came out as it must")
+    show.line("result", "everything came out as expected")
 
 
 def show_means(playground: Playground, show: Show) -> None:

@@ -22,7 +22,7 @@ YELLOW = "\033[33m"
 _COLOURS = (
     (re.compile(r"\b(?:blocked|denied|Ready=False|Accepted=False)\b"), YELLOW),
     (re.compile(r"\b(?:direct|via gateway|Ready=True|Programmed=True)\b"), GREEN),
-    (re.compile(r"\beverything came out as it must\b"), GREEN),
+    (re.compile(r"\beverything came out as expected\b"), GREEN),
 )
 
 

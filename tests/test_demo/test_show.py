@@ -8,7 +8,7 @@ EXPECTED = (
     ("shop/batch GET http://refunds.example.com/ denied (403)", "denied", YELLOW),
     ("Ready=False (Conflicted), the older policy", "Ready=False", YELLOW),
     ("shop/checkout GET http://stock.example.com/ 200 direct", "direct", GREEN),
-    ("everything came out as it must", "everything came out as it must", GREEN),
+    ("everything came out as expected", "everything came out as expected", GREEN),
 )
 
 
