@@ -12,6 +12,9 @@ from testbed.program import find_file
 GROUP_VERSION = "apiextensions.k8s.io/v1"
 KIND = "CustomResourceDefinition"
 TIMEOUT_S = 30.0
+REMOVED_TIMEOUT_S = 90.0
+"""An object that was written while the API server deleted all of them keeps it waiting for a minute
+before it deletes again (crd_finalizer.go of the apiextensions-apiserver)."""
 ASKED = "testbed/asked-again"
 """An annotation of a definition that is not removed at the first go."""
 OURS = Path(__file__).resolve().parents[2] / "crds"
@@ -62,7 +65,7 @@ def wait_removed(client: Client, names: Iterable[str]) -> None:
     look at once.
     """
     for name in names:
-        wait_until(partial(_is_gone, client, name), TIMEOUT_S, f"{name} is not gone")
+        wait_until(partial(_is_gone, client, name), REMOVED_TIMEOUT_S, f"{name} is not gone")
 
 
 def _is_served(client: Client, name: str) -> bool:
