@@ -68,9 +68,9 @@ def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKe
 def is_relied_on(gateway: Gateway, observed: Iterable[Observed]) -> bool:
     """Whether what the gateway itself had at a former place may be all that lets a tenant in. Pure.
 
-    A tenant on hold stays there. Without it the tenant would be denied as soon as another one of
-    that place is let in by name. `observed`: what serves tenants of
-    gateways, wherever they are.
+    The route of a tenant on hold still leads there. If the gateway's own AuthorizationPolicy went,
+    those of the other tenants of that place would deny that tenant. `observed`: what serves tenants
+    of gateways, in all namespaces.
     """
     return bool(_find_relying(_select_former(gateway, (item for item in observed if item.ours))))
 

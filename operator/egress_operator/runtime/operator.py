@@ -250,10 +250,10 @@ class Operator:
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._read_mesh(transport, reconciler)
-        if not self.settings.namespaces:
+        await sweeper.sync()
+        if not self.settings.namespaces and any(True for _ in reconciler.cluster.gateways):
             # Before the first statuses: they would report that isolation is lost.
             await self._read_admission(transport, reconciler)
-        await sweeper.sync()
         reconciler.start()
         logger.info("ready: every cache is synced")
         self._spawn("sweeper", sweeper.run())
