@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from egress_operator.compiler.object import MANAGED_BY, MANAGED_BY_LABEL
 from egress_operator.compiler.plan import Memo, Plan, plan_namespace
@@ -50,6 +51,16 @@ class Evidence:
         for key, item in self.objects.items():
             if key.kind in CHILDREN and key not in self.squatters and is_labelled(item):
                 yield key, item
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The uids of the policies on hold.
+
+        What they own stays as it is, also with the reference to another owner that is gone, when
+        the garbage collector did not see it go. It goes with its last owner.
+        """
+        namespaces = {key.namespace for key in self.objects}
+        return frozenset(owner.uid for name in namespaces for owner in self.plan(name).held)
 
     def plan(self, namespace: str, memo: Memo | None = None) -> Plan:
         """Compile the policies of a namespace as they are now."""

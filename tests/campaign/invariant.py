@@ -39,11 +39,12 @@ def check_record(evidence: Evidence) -> Iterator[str]:
 
 
 def check_orphan(evidence: Evidence) -> Iterator[str]:
-    """L2: no object with our label has an owner that is gone."""
+    """L2: no object with our label has an owner that is gone, unless it is on hold."""
     there = {item["metadata"]["uid"] for item in evidence.select(POLICY)} | evidence.owners
     for key, item in evidence.objects.items():
-        if key.kind in CHILDREN and is_labelled(item):
-            for uid in sorted(read_owners(item) - there):
+        owners = read_owners(item)
+        if key.kind in CHILDREN and is_labelled(item) and owners.isdisjoint(evidence.held):
+            for uid in sorted(owners - there):
                 yield f"{key} has the owner {uid}, which is gone"
 
 
@@ -197,7 +198,8 @@ def check_deletion(evidence: Evidence) -> Iterator[str]:
         if change.key.kind == POLICY and change.after is None and change.before is not None
     }
     for key, item in evidence.select_ours():
-        for uid in sorted(read_owners(item) & dead.keys()):
+        owners = read_owners(item)
+        for uid in sorted(owners & dead.keys()) if owners.isdisjoint(evidence.held) else ():
             owner = dead[uid]
             successor = ", which was made anew" if owner in alive else ""
             yield f"{key} is left of the deleted {owner}{successor}"

@@ -274,6 +274,22 @@ def test_garbage_collection_is_excused_in_any_order() -> None:
     assert story.judge() == []
 
 
+def test_an_object_on_hold_may_name_an_owner_that_is_gone() -> None:
+    """The garbage collector did not see it go, and the operator leaves objects on hold alone."""
+    story = build_story()
+    policy = story.apply("q", 80, 8080)
+    for kind in (ENTRY, ROUTE):
+        item = copy.deepcopy(story.objects[find_child(story, kind)])
+        item["metadata"]["ownerReferences"].append(
+            {"kind": POLICY, "name": "q", "uid": policy["metadata"]["uid"]}
+        )
+        story.put(item)
+    story.remove(P_KEY)
+    assert {"L2", "L7"} <= set(story.judge())
+    story.apply("q", 80, host=f"db.{NAMESPACE}")
+    assert {"L2", "L7"}.isdisjoint(story.judge())
+
+
 def test_a_squatter_is_judged_by_what_was_placed() -> None:
     story = build_story()
     place_squatter(story)

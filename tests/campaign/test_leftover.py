@@ -7,6 +7,7 @@ import pytest
 from reconcile.tenant import HTTP, TenantNamespace, hosts
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import load_istio_crds, load_our_crds
+from testbed.deadline import wait_until
 from testbed.operator import start_operator
 
 from .collector import wait_for_collector
@@ -50,3 +51,28 @@ def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane) -> N
         tenant.delete("other")
         tenant.wait_hosts("new.example.com", timeout_s=DELETED_S)
         assert tenant.writes(mark) == LEFT
+
+
+@pytest.mark.timeout(300)
+def test_an_object_goes_with_its_last_owner_also_when_another_owner_went_unseen(
+    plane: ControlPlane,
+) -> None:
+    """An object on hold keeps the owner reference that the garbage collector did not take off."""
+    with start_operator(plane) as operator:
+        tenant = TenantNamespace(plane, "default", operator.user)
+        for name in ("renewed", "held"):
+            tenant.apply(name, hosts("shared.example.com", **TIMED))
+            tenant.wait_ready(name)
+        wait_for_collector(tenant)
+        tenant.apply("held", hosts("shared.example.com", "db.default", **TIMED))
+        wait_until(
+            lambda: tenant.condition("held", "Accepted")["status"] == "False", 30, "it is on hold"
+        )
+        with plane.suspend_controller_manager():
+            plane.restart_apiserver()
+            tenant.delete("renewed")
+            tenant.apply("renewed", hosts("new.example.com", **TIMED))
+            tenant.wait_ready("renewed", timeout_s=60)
+        tenant.wait_hosts("new.example.com", "shared.example.com")
+        tenant.delete("held")
+        tenant.wait_hosts("new.example.com", timeout_s=DELETED_S)

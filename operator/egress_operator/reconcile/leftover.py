@@ -4,7 +4,7 @@ It does so for good when a policy is deleted and another one made under its name
 collector's watch is interrupted, as by a restart of the API server. Its informer then reports one
 policy that has changed, so it never looks at what the first one owned
 (kubernetes/pkg/controller/garbagecollector/graph_builder.go). A host would stay allowed by nobody's
-policy.
+policy. An object that a policy on hold owns too is no leftover: it goes with its last owner.
 """
 
 import logging
