@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.complete
 PYTHON ?= python3
-export PYTHONPATH := tests
+export PYTHONPATH := .:tests
 # Compiled once for all workers, and never beside the sources; uv compiles nothing at install.
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,7 +58,7 @@ PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(EGRESS_SEED) --hypothesis-
 # Three workers on two cores, because they wait now and then.
 PLAIN := -m "not mesh" -n 3
 # Each worker has a network of its own, and a mesh in it.
-MESH := -m mesh tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B tests/testbed/sandbox.py $(BIN)/python'
+MESH := -m mesh tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
 CHOSEN := $(or $(strip $(PARTS)),all)
 
 test: tools check seed ## The gate: checks, unit, cluster, mesh (about 12 minutes)
@@ -82,12 +82,12 @@ check: $(ENV) ## Format, lint, types, layers, generated files
 	@report=$$($(BIN)/lint-imports 2>&1) && echo "layers: fine" || { echo "$$report"; exit 1; }
 	@$(BIN)/python -m egress_operator.api.generate --check
 	@$(BIN)/python -m egress_operator.cli.reference --check
-	@$(BIN)/python -m delivery.generate --check && echo "generated files: fine"
+	@$(BIN)/python -m tools.generate --check && echo "generated files: fine"
 
 gen: $(ENV) ## Write the generated files: CRDs, schemas, deploy manifests, reference pages
 	@$(BIN)/python -m egress_operator.api.generate
 	@$(BIN)/python -m egress_operator.cli.reference
-	@$(BIN)/python -m delivery.generate
+	@$(BIN)/python -m tools.generate
 
 lock: $(ENV) ## Renew the locked requirements
 	@for set in run "dev --group dev"; do set -- $$set; name=$$1; shift; \

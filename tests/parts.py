@@ -1,8 +1,8 @@
 """The parts of `make test-long`: the long-running tests, by name.
 
-    PYTHONPATH=tests .venv/bin/python -m parts list
+    PYTHONPATH=.:tests .venv/bin/python -m parts list
         every part, what it holds, and about how many minutes
-    PYTHONPATH=tests .venv/bin/python -m parts draw --seed 7 --minutes 8
+    PYTHONPATH=.:tests .venv/bin/python -m parts draw --seed 7 --minutes 8
         names of parts that fit into the time, at random
 
 A test belongs to a part by the marker `long("NAME")`. It runs only when its part is asked for, with

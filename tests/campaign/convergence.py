@@ -12,7 +12,7 @@ from egress_operator.compiler.object import (
 )
 from egress_operator.compiler.plan import Plan
 from egress_operator.compiler.verdict import ClaimState, Verdict
-from egress_operator.status.lint import lint_status
+from status.lint import lint_status
 from testbed.client import Object, read_owners
 
 from .evidence import Evidence, find_condition, is_labelled

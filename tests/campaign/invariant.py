@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from egress_operator.compiler.object import Desired, Kind
-from egress_operator.status.lint import lint_status
+from status.lint import lint_status
 from testbed.client import Object, read_owners
 
 from .convergence import check_convergence, read_destinations, to_key

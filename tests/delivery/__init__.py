@@ -1,4 +1,4 @@
-"""What is handed out: chart, manifests, image, lock files; how they are made, and their tests.
+"""What is handed out: chart, manifests, image, lock files (made by `tools/`).
 
 Not named `packaging`: this directory is on the import path, and pytest needs the library.
 """

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from delivery.generate import ROOT, build_files, find_stale, main
-from delivery.manifest import build_deploy
 from testbed.chart import render_chart
 from testbed.document import load_document, load_documents
+from tools.generate import ROOT, build_files, find_stale, main
+from tools.manifest import build_deploy
 
 Object = dict[str, Any]
 DEPLOY = ROOT / "deploy"
@@ -29,9 +29,9 @@ def _identity(item: Object) -> tuple[str, str, str]:
 
 def test_nothing_is_stale() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "delivery.generate", "--check"],
+        [sys.executable, "-m", "tools.generate", "--check"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "operator:tests"},
+        env={**os.environ, "PYTHONPATH": "operator:."},
         capture_output=True,
         text=True,
         timeout=60,

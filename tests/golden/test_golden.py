@@ -30,8 +30,8 @@ from egress_operator.diagnostic import RULES, Scope
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
 from egress_operator.status.gateway import GatewayType
-from egress_operator.status.lint import lint_status
 from golden.case import OUTPUTS, ROOT, Result, build_inputs, find_cases, read_case, run_case
+from status.lint import lint_status
 from testbed.document import load_document
 
 CASES = find_cases()

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-SANDBOX = (sys.executable, "-I", "-S", "-B", TESTS / "testbed/sandbox.py")
+ROOT = Path(__file__).parents[2]
+SANDBOX = (sys.executable, "-I", "-S", "-B", ROOT / "testbed/sandbox.py")
 TIMEOUT_S = 60
 
 
@@ -19,7 +19,7 @@ def run_in_sandbox(script: str) -> list[list[str]]:
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -16,7 +16,7 @@ from testbed.netns import NETNS_DIR, Netns
 from testbed.network import find_missing
 from testbed.system import RESOLVER, ROOTS_DIR
 
-from .sandbox import SANDBOX, TESTS
+from .sandbox import ROOT, SANDBOX
 
 pytestmark = [
     pytest.mark.mesh,
@@ -175,7 +175,7 @@ def test_in_the_sandbox_a_resolver_that_is_a_link_may_be_mounted_over(tmp_path: 
     (tmp_path / "resolv.conf").symlink_to("/run/some-resolver/resolv.conf")
     command = [*map(str, SANDBOX), "stat", "-L", "-c", "%F", "/etc/resolv.conf"]
 
-    done = run([sys.executable, "-P", "-c", OTHER_ETC, str(tmp_path), *command], PYTHONPATH=TESTS)
+    done = run([sys.executable, "-P", "-c", OTHER_ETC, str(tmp_path), *command], PYTHONPATH=ROOT)
 
     assert done.stdout == "regular empty file\n"
 
@@ -192,7 +192,7 @@ def test_where_namespaces_are_forbidden_the_sandbox_runs_the_command_as_it_is() 
 def test_the_words_of_a_kernel_that_refuses_are_told(capability: int) -> None:
     words = [sys.executable, "-c", WITHOUT, str(capability), sys.executable, "-P", "-c", MISSING]
 
-    done = run(words, PYTHONPATH=TESTS)
+    done = run(words, PYTHONPATH=ROOT)
 
     (line,) = done.stdout.splitlines()
     assert line.startswith("the mesh cannot have a network here")

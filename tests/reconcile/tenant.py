@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from egress_operator.reconcile.report import PROGRESS_AFTER_S
-from egress_operator.status.lint import lint_status
+from status.lint import lint_status
 from testbed.audit import Record
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane

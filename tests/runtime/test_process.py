@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from egress_operator.status.lint import lint_status
+from status.lint import lint_status
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.identity import apply_identity

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from egress_operator.status.lint import lint_status
 from egress_operator.status.progress import GroupState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, NOW, build_progress, judge
+from status.lint import lint_status
 
 Change = Callable[[Status], object]
 

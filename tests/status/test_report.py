@@ -10,11 +10,11 @@ from egress_operator.api.state import EgressPolicyStatus
 from egress_operator.compiler.plan import Verdict
 from egress_operator.compiler.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
-from egress_operator.status.lint import lint_status
 from egress_operator.status.patch import build_status_patch
 from egress_operator.status.progress import GroupProgress, GroupState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, LATER, NOW, build_key, build_progress, judge
+from status.lint import lint_status
 
 
 def find(status: Status, type_: str) -> dict[str, Any]:

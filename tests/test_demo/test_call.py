@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from demo import call, state
 from demo.state import State, write_state
 

@@ -1,6 +1,7 @@
 """Objects, requests and conditions in words."""
 
 import pytest
+
 from demo.act import ACTS, NAMESPACE
 from demo.describe import (
     describe_conditions,
@@ -12,7 +13,6 @@ from demo.describe import (
 )
 from demo.outcome import describe_hint, describe_outcome
 from demo.preview import compile_sample
-
 from testbed.client import Object
 from testbed.origin import Answer
 from testbed.request import BLOCKED, DENIED_403, DIRECT, UNRESOLVED, VIA_GATEWAY, Outcome

@@ -68,7 +68,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "HOME": str(tmp_path),
         "TMPDIR": str(tmp_path),
         "PATH": f"{go.parent}:/usr/bin:/bin",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "PYTHONPATH": str(ROOT),
     }
 
 
@@ -161,7 +161,7 @@ def test_it_ends_quietly_when_nobody_reads_on(environment: dict[str, str]) -> No
 
 @pytest.mark.usefixtures("programs")
 def test_a_scene_that_comes_out_otherwise_fails_and_tells_the_conditions(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     with run_demo(environment, "-c", FAILING, "--once", leaves=False) as program:
         _, errors = program.communicate(timeout=4 * TIMEOUT_S)
     assert program.returncode == 1, errors

@@ -6,6 +6,7 @@ To take over a change that is meant: delete the text file and run the test, whic
 from pathlib import Path
 
 import pytest
+
 from demo.preview import play_preview
 from demo.show import Show
 

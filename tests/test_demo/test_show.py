@@ -1,6 +1,7 @@
 """Colours: red is for what goes wrong, and no scene prints that."""
 
 import pytest
+
 from demo.show import GREEN, PLAIN, RED, YELLOW, Show
 
 EXPECTED = (

@@ -51,7 +51,7 @@ def test_a_signal_ends_it_and_its_children(
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path / "log", told, str(cleaning_s), *["stay"] * stays],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         preexec_fn=ignore_interrupts,  # noqa: PLW1509 - there are no threads here
     ) as program:

@@ -256,7 +256,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(machine: Path) -> None:
     environment = {
         **os.environ,
         "PATH": f"{machine}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     command = [sys.executable, "-m", "testbed.tools"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as run:

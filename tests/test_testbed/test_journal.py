@@ -16,7 +16,7 @@ from testbed.journal import append_line, create_journal, read_start, take_left
 from testbed.process import find_members
 
 TIMEOUT_S = 20
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DIE = """
 import os, signal
 from testbed import leash
@@ -61,7 +61,7 @@ def write_left(temporary: Path, owner: int, *lines: object) -> Path:
 
 
 def test_processes_and_directories_are_cleaned_up_by_the_next_start(temporary: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(temporary)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
 
     def run(script: str) -> str:
         return subprocess.run(

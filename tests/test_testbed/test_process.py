@@ -192,7 +192,7 @@ def start_with_id(pid: int) -> subprocess.Popen[bytes]:
 
 def run_script(script: str) -> subprocess.Popen[str]:
     """Start a Python program that can import the testbed."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 
 from egress_operator.compiler.name import build_group_name
-from egress_operator.status.lint import lint_status
 from mesh.traffic.policy import (
     ENTRY,
     NAMESPACE,
@@ -20,6 +19,7 @@ from mesh.traffic.policy import (
     join_name,
     split_name,
 )
+from status.lint import lint_status
 from testbed.audit import Record
 from testbed.client import Object
 from testbed.deadline import wait_until

@@ -6,7 +6,7 @@ from pathlib import Path
 from testbed.client import Object
 from testbed.ledger import load_objects
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "samples"
+DIRECTORY = Path(__file__).resolve().parents[1] / "samples"
 
 FIXED_ADDRESSES = {
     "ledger.db.example.com": "198.51.100.54",

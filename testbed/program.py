@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 VERSION_TIMEOUT_S = 20.0
 GO_MINIMUM = (1, 26)
 """The oldest Go that builds all of it: what the modules' own `go` lines ask for."""

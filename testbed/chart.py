@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).parents[2] / "charts" / "egress-operator"
+CHART = Path(__file__).parents[1] / "charts" / "egress-operator"
 RELEASE = "egress-operator"
 NAMESPACE = "egress-system"
 TIMEOUT_S = 60

@@ -20,8 +20,8 @@ from testbed.port import LOOPBACK, find_free_port
 from testbed.process import Process, start_process
 from testbed.stoppable import Stoppable
 
-TESTS = Path(__file__).resolve().parents[1]
-SOURCE = TESTS.parent / "operator"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "operator"
 NAMESPACE = "egress-system"
 ACCOUNT = "egress-operator"
 READY_TIMEOUT_S = 30.0
@@ -209,12 +209,13 @@ def start_operator(plane: ControlPlane, option: OperatorOption | None = None) ->
     kubeconfig = plane.kubeconfig_for_service_account(identity.namespace, identity.name)
     directory = Path(tempfile.mkdtemp(prefix="operator-", dir=plane.directory))
     metrics_port, health_port = find_free_port(), find_free_port()
+    path = [SOURCE, *([ROOT, ROOT / "tests"] if option.program else [])]
     environment = {
         # Else its bytecode would lie beside the sources.
         **{name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ},
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
-        "PYTHONPATH": os.pathsep.join([str(SOURCE), *([str(TESTS)] if option.program else [])]),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
         "PYTHONWARNINGS": "default",
         "EGRESS_KUBECONFIG": str(kubeconfig),
         "EGRESS_BIND": LOOPBACK,

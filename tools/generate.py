@@ -1,4 +1,4 @@
-"""Writes what is made from the chart, crds/ and the lock: `python -m delivery.generate [--check]`.
+"""Writes what is made from the chart, crds/ and the lock: `python -m tools.generate [--check]`.
 
 With `--check` nothing is written: stale files are named and the exit code is 1.
 """
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
-from delivery.lock import build_lock
-from delivery.manifest import build_deploy
-from delivery.reference import build_reference, parse_values
 from testbed.chart import CHART, operator_roles, render_chart
+from tools.chart_reference import build_reference, parse_values
+from tools.lock import build_lock
+from tools.manifest import build_deploy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _COPIES = CHART / "files" / "crds"
 
 
@@ -45,13 +45,13 @@ def find_stale(files: Mapping[Path, str]) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Exit code: 0 done or nothing stale, 1 stale files, 2 unknown argument."""
     if arguments not in ([], ["--check"]):
-        print("usage: python -m delivery.generate [--check]", file=sys.stderr)  # noqa: T201
+        print("usage: python -m tools.generate [--check]", file=sys.stderr)
         return 2
     files = build_files()
     stale = find_stale(files)
     if arguments:
         for path in stale:
-            print(f"{path.relative_to(ROOT)}: stale; run `make gen`", file=sys.stderr)  # noqa: T201
+            print(f"{path.relative_to(ROOT)}: stale; run `make gen`", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         if path in files:

@@ -17,7 +17,7 @@ REMOVED_TIMEOUT_S = 90.0
 before it deletes again (crd_finalizer.go of the apiextensions-apiserver)."""
 ASKED = "testbed/asked-again"
 """An annotation of a definition that is not removed at the first go."""
-OURS = Path(__file__).resolve().parents[2] / "crds"
+OURS = Path(__file__).resolve().parents[1] / "crds"
 
 
 def load_all_crds() -> list[Object]:

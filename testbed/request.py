@@ -32,7 +32,7 @@ SCHEMES = {
 }
 GRPC_SCHEMES = frozenset({"grpc", "grpcs"})
 METHODS = {"ws": "GET", "wss": "GET", "grpc": "Say", "grpcs": "Say"}
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 PROXY_NAME = "envoy"
 """What a proxy writes into the header `server` of an answer of its own."""
 
@@ -191,7 +191,7 @@ def start_caller(
         f"application of {name}",
         argv,
         log=directory / "log",
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         ready=lambda: _is_listening(control),
     )
 
