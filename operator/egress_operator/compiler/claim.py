@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
+from egress_operator.compiler.difference import find_difference
 from egress_operator.compiler.intent import (
     EVERYONE,
     FromIntent,
     HostIntent,
-    HttpIntent,
     Intent,
     PortIntent,
-    RetryIntent,
     TlsIntent,
 )
 from egress_operator.compiler.name import build_synthetic_host
@@ -150,7 +149,7 @@ class _Judge:
         """Take the claim, or say why it is lost."""
         number = claim.port.number
         host = self._hosts.get(claim.key)
-        if host is not None and (field := _find_host_difference(host.settings, claim.settings)):
+        if host is not None and (field := find_difference(host.settings, claim.settings)):
             return _build_difference_loss(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
         if port is not None and (field := _find_claim_difference(port, claim)):
@@ -222,22 +221,11 @@ def _build_address_loss(place: _Place, other: _Place) -> Loss:
     )
 
 
-def _find_host_difference(one: HostIntent, other: HostIntent) -> str:
-    """Name the first field that differs, empty for equal settings."""
-    if one is other or one == other:
-        return ""
-    fields = {
-        "addresses": one.addresses != other.addresses,
-        "backends": one.endpoints != other.endpoints,
-    }
-    return next((name for name, differs in fields.items() if differs), "location")
-
-
 def _find_claim_difference(one: Claim, other: Claim) -> str:
     """Name the first field that differs for one port of a host, empty for equal settings."""
     if one.gateway != other.gateway:
         return "gatewayRef"
-    return _find_port_difference(one.port, other.port) or (
+    return find_difference(one.port, other.port) or (
         "" if _unite(one.source, other.source) else "from"
     )
 
@@ -270,28 +258,3 @@ def _unite(one: FromIntent, other: FromIntent) -> bool:
     if not one.accounts and not other.accounts:
         return True
     return bool(one.accounts and other.accounts) and one.workloads == other.workloads
-
-
-def _find_port_difference(one: PortIntent, other: PortIntent) -> str:
-    """Name the first field that differs, empty for equal settings."""
-    if one is other or one == other:
-        return ""
-    left, right = one.http or HttpIntent("", None), other.http or HttpIntent("", None)
-    fields = {
-        "protocol": one.protocol != other.protocol,
-        "targetPort": one.target != other.target,
-        "originateTLS": one.tls != other.tls,
-        "http.timeout": left.timeout != right.timeout,
-    }
-    return next(
-        (name for name, differs in fields.items() if differs),
-        _find_retry_difference(left.retries, right.retries),
-    )
-
-
-def _find_retry_difference(one: RetryIntent | None, other: RetryIntent | None) -> str:
-    if one is None or other is None or one.attempts != other.attempts:
-        return "http.retries.attempts"
-    if one.per_try_timeout != other.per_try_timeout:
-        return "http.retries.perTryTimeout"
-    return "http.retries.conditions" if one.conditions != other.conditions else "http.retries.codes"

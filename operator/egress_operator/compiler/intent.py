@@ -16,6 +16,7 @@ from egress_operator.api.http import Http, Retries
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
+from egress_operator.compiler.difference import API
 from egress_operator.compiler.object import Owner
 from egress_operator.compiler.selector import Requirement, Selector
 from egress_operator.compiler.source import GatewaySource, PolicySource
@@ -42,8 +43,8 @@ class RetryIntent:
 class HttpIntent:
     """What the proxy does with the requests of a port. An empty `timeout` means none."""
 
-    timeout: str
-    retries: RetryIntent | None
+    timeout: str = ""
+    retries: RetryIntent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,13 @@ class TlsIntent:
 
     server_name: str
     """Sent as SNI."""
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(metadata={API: "subjectAltNames"})
     """The server's certificate must hold one of them. Sorted."""
-    ca: str = ""
+    ca: str = field(default="", metadata={API: ""})
     """Name of the tenant's Secret, through a gateway; else a path in the proxy's container."""
-    certificate: str = ""
+    certificate: str = field(default="", metadata={API: ""})
     """The same, of the client certificate."""
-    key: str = ""
+    key: str = field(default="", metadata={API: ""})
     """A path; empty through a gateway, where the Secret has it."""
 
 
@@ -69,9 +70,9 @@ class PortIntent:
     number: int
     protocol: str
     """As Istio spells it; HTTPS is TLS."""
-    target: int
+    target: int = field(metadata={API: "targetPort"})
     http: HttpIntent | None
-    tls: TlsIntent | None = None
+    tls: TlsIntent | None = field(default=None, metadata={API: "originateTLS"})
 
     @property
     def is_http(self) -> bool:
@@ -112,7 +113,7 @@ class HostIntent:
 
     addresses: tuple[str, ...]
     """What clients dial, sorted."""
-    endpoints: tuple[EndpointIntent, ...]
+    endpoints: tuple[EndpointIntent, ...] = field(metadata={API: "backends"})
     """Of the backends, in their order; empty: the host's own DNS name or its addresses."""
     location: str
     """`External` or `Internal`."""

@@ -1,0 +1,124 @@
+"""Each difference between two settings is named by its own field of the API, future ones too."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, make_dataclass, replace
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from pydantic import BaseModel
+
+from egress_operator.api.destination import Destination
+from egress_operator.api.port import Port
+from egress_operator.compiler.difference import find_difference
+from egress_operator.compiler.intent import (
+    HostIntent,
+    HttpIntent,
+    PortIntent,
+    RetryIntent,
+    TlsIntent,
+)
+
+PORT = PortIntent(
+    443,
+    "TLS",
+    443,
+    HttpIntent("1s", RetryIntent(1, "1s", ("5xx",), (503,))),
+    TlsIntent("a.example.com", ("a.example.com",)),
+)
+HOST = HostIntent(("203.0.113.1",), (), "External")
+SETTINGS = (HOST, PORT)
+
+Settings = Any
+"""A dataclass of settings."""
+
+
+def change(value: object) -> object:
+    """Return a value of the same type that is not equal."""
+    match value:
+        case int():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case _:
+            return (*value, "x") if isinstance(value, tuple) else None
+
+
+def list_changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """List each leaf, and the settings with that leaf changed alone."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            for name, other in list_changes(value):
+                yield f"{field.name}.{name}", replace(settings, **{field.name: other})
+        elif field.compare:
+            yield field.name, replace(settings, **{field.name: change(value)})
+
+
+CHANGES = [(settings, *item) for settings in SETTINGS for item in list_changes(settings)]
+
+
+def is_field(path: str) -> bool:
+    """Whether the API has this path in a destination or a port."""
+    return any(_reaches(model, path.split(".")) for model in (Destination, Port))
+
+
+def _reaches(model: type[BaseModel], names: list[str]) -> bool:
+    by_alias = {field.alias or name: name for name, field in model.model_fields.items()}
+    if names[0] not in by_alias:
+        return False
+    if len(names) == 1:
+        return True
+    hint = get_type_hints(model)[by_alias[names[0]]]
+    inner = [arg for arg in get_args(hint) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+    return any(_reaches(child, names[1:]) for child in inner)
+
+
+@pytest.mark.parametrize(
+    ("settings", "leaf", "other"), CHANGES, ids=[f"{type(s).__name__}-{n}" for s, n, _ in CHANGES]
+)
+def test_a_difference_is_named_by_a_field_of_the_api(
+    settings: Settings, leaf: str, other: Settings
+) -> None:
+    path = find_difference(settings, other)
+    assert is_field(path), f"{leaf} is reported as {path}"
+    assert find_difference(other, settings) == path
+
+
+def test_only_the_certificates_share_a_path() -> None:
+    """Their path depends on the gateway: a Secret or a file."""
+    paths = [find_difference(settings, other) for settings, _, other in CHANGES]
+    named = [path for path in paths if path != "originateTLS"]
+    assert len(named) == len(set(named)) == len(paths) - 3
+
+
+def extend(settings: Settings, value: int) -> Settings:
+    """Return a copy of the settings whose class has one more field."""
+    own = type(settings)
+    longer = make_dataclass(own.__name__, [("brand_new", int, 0)], bases=(own,), frozen=True)
+    kept = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return longer(**kept, brand_new=value)
+
+
+@pytest.mark.parametrize("settings", [HOST, PORT, PORT.http, PORT.tls])
+def test_a_future_field_is_named(settings: Settings) -> None:
+    assert find_difference(extend(settings, 1), extend(settings, 1)) == ""
+    one = extend(settings, 1)
+    assert find_difference(one, replace(one, brand_new=2)) == "brandNew"
+
+
+def test_a_future_field_of_http_is_named_with_its_parents() -> None:
+    http = extend(HttpIntent(), 1)
+    one, other = (replace(PORT, http=replace(http, brand_new=value)) for value in (1, 2))
+    assert find_difference(one, other) == "http.brandNew"
+    retries = extend(RetryIntent(1, "", (), ()), 1)
+    one, other = (
+        replace(PORT, http=HttpIntent(retries=replace(retries, brand_new=value)))
+        for value in (1, 2)
+    )
+    assert find_difference(one, other) == "http.retries.brandNew"
+
+
+def test_what_is_left_out_is_like_its_defaults() -> None:
+    assert find_difference(PORT, replace(PORT, http=None)) == "http.timeout"
+    assert find_difference(PORT, replace(PORT, http=HttpIntent("1s"))) == "http.retries"
+    assert find_difference(PORT, replace(PORT, tls=None)) == "originateTLS"
