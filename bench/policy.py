@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import PLURALS, Owner
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.object import PLURALS, Owner
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource
 
 Object = dict[str, Any]
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from egress_operator.compiler.object import (
+from egress_operator.istio.object import (
     GATEWAY_ANNOTATION,
     HOST_ANNOTATION,
     NAMESPACE_ANNOTATION,

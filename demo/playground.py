@@ -10,7 +10,7 @@ from demo.act import EVIL_HOST, NAMESPACE, REFUNDS_HOST, SPARE_HOSTS, load_gatew
 from demo.describe import describe_conditions, find_condition, find_own, find_shared
 from demo.tally import Tally
 from demo.traffic import Traffic
-from egress_operator.compiler.object import MANAGED_BY, MANAGED_BY_LABEL
+from egress_operator.istio.object import MANAGED_BY, MANAGED_BY_LABEL
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_all_crds

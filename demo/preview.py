@@ -13,7 +13,7 @@ from demo.text import find_right_width, join_columns, wrap
 from egress_operator.cli.file import Reader
 from egress_operator.cli.outcome import build_outcome
 from egress_operator.cli.resource import build_inventory
-from egress_operator.compiler.source import Settings
+from egress_operator.plan.source import Settings
 from testbed.client import Object
 from testbed.sample import ALLOWED_CIDRS, GATEWAY_FILE
 

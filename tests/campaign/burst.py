@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import HOST_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
+from egress_operator.istio.name import build_group_name
+from egress_operator.istio.object import HOST_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
 from testbed.client import ApiError, Client, Object
 
 from .evidence import API_VERSIONS, is_labelled

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from egress_operator.compiler.object import (
+from egress_operator.istio.object import (
     HOST_ANNOTATION,
     POLICIES_ANNOTATION,
     Desired,
     Kind,
     ObjectKey,
 )
-from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.verdict import ClaimState, Verdict
+from egress_operator.plan.plan import Plan
+from egress_operator.plan.verdict import ClaimState, Verdict
 from status.lint import lint_status
 from testbed.client import Object, read_owners
 

@@ -5,9 +5,9 @@ An operator that sees several changes together needs fewer, so this is an upper 
 
 from collections.abc import Iterator
 
-from egress_operator.compiler.object import Desired, Kind, ObjectKey
-from egress_operator.compiler.plan import Memo, Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput
+from egress_operator.istio.object import Desired, Kind, ObjectKey
+from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.source import NamespaceInput
 from testbed.client import Object
 
 from .evidence import Evidence

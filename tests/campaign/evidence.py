@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from egress_operator.compiler.object import MANAGED_BY, MANAGED_BY_LABEL
-from egress_operator.compiler.plan import Memo, Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
+from egress_operator.istio.object import MANAGED_BY, MANAGED_BY_LABEL
+from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from testbed.audit import Record
 from testbed.client import Object
 from testbed.controlplane import ControlPlane

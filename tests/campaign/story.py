@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource
 from egress_operator.status.progress import GroupProgress, GroupState
 from egress_operator.status.report import compute_status
 from testbed.audit import Record

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.object import HOST_ANNOTATION, POLICIES_ANNOTATION
+from egress_operator.istio.object import HOST_ANNOTATION, POLICIES_ANNOTATION
 from reconcile.tenant import ENTRY, ROUTE, TenantNamespace
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane

@@ -7,8 +7,8 @@ import pytest
 
 from egress_operator.cli.main import run
 from egress_operator.cli.option import COMPILE_OPTIONS
-from egress_operator.compiler.name import is_our_name
-from egress_operator.compiler.reference import NOT_READY
+from egress_operator.istio.name import is_our_name
+from egress_operator.plan.reference import NOT_READY
 from testbed.document import load_documents
 
 GOLDEN = Path(__file__).parents[1] / "golden"

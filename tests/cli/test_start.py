@@ -9,7 +9,7 @@ import pytest
 from cli.call import POLICY, TIME_LIMIT_S, build_environment
 
 OPERATOR = {"kopf", "kubernetes", "aiohttp", "prometheus_client", "pythonjsonlogger", "asyncio"}
-LIGHT = OPERATOR | {"pydantic", "yaml", "egress_operator.compiler.plan"}
+LIGHT = OPERATOR | {"pydantic", "yaml", "egress_operator.plan.plan"}
 JUDGE = OPERATOR | {"importlib.metadata"}
 """pydantic would look for plugins with it."""
 CODE = """

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from compiler.fake_cluster import AP, EPSILON
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import PolicySet
-from egress_operator.compiler.group import Group
-from egress_operator.compiler.object import Observed
-from egress_operator.compiler.write import Step, Write
+from egress_operator.istio.group import Group
+from egress_operator.istio.object import Observed
+from egress_operator.rollout.write import Step, Write
 
 
 def list_steps(checker: InvariantChecker) -> list[Step]:

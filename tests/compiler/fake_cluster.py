@@ -11,15 +11,15 @@ from typing import Any
 
 from jsonpatch import apply_patch
 
-from egress_operator.compiler.group import Group, build_empty_group, is_member, list_keys
-from egress_operator.compiler.manifest import build_json_patch, build_manifest
-from egress_operator.compiler.object import Kind, ObjectKey, Observed, Owner, is_host
-from egress_operator.compiler.observed import read_observed
-from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.scene import Clock, Surroundings, find_references
-from egress_operator.compiler.source import PolicySource
-from egress_operator.compiler.step import next_step
-from egress_operator.compiler.write import Create, Delete, Replace, Step, Write
+from egress_operator.istio.group import Group, build_empty_group, is_member, list_keys
+from egress_operator.istio.manifest import build_json_patch, build_manifest
+from egress_operator.istio.object import Kind, ObjectKey, Observed, Owner, is_host
+from egress_operator.istio.observed import read_observed
+from egress_operator.plan.plan import Plan
+from egress_operator.plan.source import PolicySource
+from egress_operator.rollout.scene import Clock, Surroundings, find_references
+from egress_operator.rollout.step import next_step
+from egress_operator.rollout.write import Create, Delete, Replace, Step, Write
 
 CREATED = "2026-11-21T12:00:00Z"
 SETTLE = 2.0

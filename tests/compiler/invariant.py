@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from compiler.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
 from compiler.policy_set import PolicySet
 from compiler.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
-from egress_operator.compiler.object import ObjectKey, Owner
-from egress_operator.compiler.observed import read_observed
-from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.write import Delete, Write
+from egress_operator.istio.object import ObjectKey, Owner
+from egress_operator.istio.observed import read_observed
+from egress_operator.plan.plan import Plan
+from egress_operator.rollout.write import Delete, Write
 
 NEVER = float("-inf")
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.fake_cluster import FakeCluster, build_policy
-from egress_operator.compiler.gateway import judge_gateways
-from egress_operator.compiler.gateway_plan import find_access, is_relied_on, plan_gateways
-from egress_operator.compiler.object import GATEWAY_KIND, Owner
-from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import (
+from egress_operator.istio.object import GATEWAY_KIND, Owner
+from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
+from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
     PolicySource,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
-from egress_operator.compiler.object import MESH, Kind, ObjectKey, Observed, Owner
+from egress_operator.istio.object import MESH, Kind, ObjectKey, Observed, Owner
 
 
 def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from egress_operator.api.destination import Destination
 from egress_operator.api.port import Port
-from egress_operator.compiler.difference import find_difference
-from egress_operator.compiler.intent import (
+from egress_operator.istio.difference import find_difference
+from egress_operator.istio.traffic import (
     HostIntent,
     HttpIntent,
     PortIntent,

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress_operator.compiler.name import (
+from egress_operator.istio.name import (
     build_behind_name,
     build_gateway_label,
     build_group_name,

@@ -8,11 +8,11 @@ import pytest
 from jsonpatch import JsonPatchTestFailed, apply_patch
 
 from compiler.fake_cluster import build_policy
-from egress_operator.compiler.manifest import build_json_patch, build_manifest, is_as_desired
-from egress_operator.compiler.object import Desired, Kind, Owner, Port, digest_spec
-from egress_operator.compiler.observed import build_hand_written, read_observed
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import NamespaceInput, Settings
+from egress_operator.istio.manifest import build_json_patch, build_manifest, is_as_desired
+from egress_operator.istio.object import Desired, Kind, Owner, Port, digest_spec
+from egress_operator.istio.observed import read_observed
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import NamespaceInput, Settings, build_hand_written
 
 HTTP = {
     "hosts": ["api.example.com"],

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.fake_cluster import build_policy
-from egress_operator.compiler.object import Owner
-from egress_operator.compiler.plan import ClaimState, Memo, Plan, plan_namespace
-from egress_operator.compiler.source import HandWritten, NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.verdict import build_findings
+from egress_operator.istio.object import Owner
+from egress_operator.plan.plan import ClaimState, Memo, Plan, plan_namespace
+from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
+from egress_operator.plan.verdict import build_findings
 
 UNTIMED = settings(deadline=None, max_examples=60)
 HOSTS = ("a.example.com", "b.example.com", "c.pay")

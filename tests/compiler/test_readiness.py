@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from compiler.policy_set import build_gateway
-from egress_operator.compiler.gateway import Gateway, judge_gateways
-from egress_operator.compiler.object import Kind, ObjectKey, Observed, Port
-from egress_operator.compiler.readiness import Scenery, ServiceFacts, find_unready
-from egress_operator.compiler.source import Settings
+from egress_operator.istio.object import Kind, ObjectKey, Observed, Port
+from egress_operator.plan.gateway import Gateway, judge_gateways
+from egress_operator.plan.readiness import Scenery, ServiceFacts, find_unready
+from egress_operator.plan.source import Settings
 
 PLACE = ("istio-egress", "egress")
 SERVICE = ServiceFacts((("istio", "shared"),), {443: 8443}, headless=False)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from compiler.policy_set import build_gateway, build_route
-from egress_operator.compiler.gateway import judge_gateways
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.reference import build_neighbourhood
-from egress_operator.compiler.source import (
+from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.reference import build_neighbourhood
+from egress_operator.plan.source import (
     GatewaySource,
     HandWritten,
     NamespaceInput,

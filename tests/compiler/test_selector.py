@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from egress_operator.compiler.selector import Requirement, Selector
+from egress_operator.plan.selector import Requirement, Selector
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, name_writes
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import ALLOCATE_LABEL, Kind, ObjectKey, Owner
-from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.write import Create, Replace
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.object import ALLOCATE_LABEL, Kind, ObjectKey, Owner
+from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
+from egress_operator.rollout.write import Create, Replace
 
 HOST = "api.example.com"
 TLS = {"hosts": [HOST]}

@@ -9,9 +9,9 @@ from compiler.convergence import converge, list_steps
 from compiler.fake_cluster import AP, DR, GW, SE, SETTLE, VS, FakeCluster, name_writes
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import HOST, OTHER, SHARED, PolicySet, build_gateway, build_route
-from egress_operator.compiler.object import GATEWAY_KIND, Kind, Owner
-from egress_operator.compiler.source import GatewayObjects, GatewaySource, PolicySource, Settings
-from egress_operator.compiler.write import Create, Replace, Write
+from egress_operator.istio.object import GATEWAY_KIND, Kind, Owner
+from egress_operator.plan.source import GatewayObjects, GatewaySource, PolicySource, Settings
+from egress_operator.rollout.write import Create, Replace, Write
 
 HTTP = {"number": 80, "protocol": "HTTP"}
 SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}

@@ -14,8 +14,8 @@ from compiler.convergence import converge, list_steps
 from compiler.fake_cluster import SETTLE, FakeCluster
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.source import (
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.plan.source import (
     GatewayObjects,
     GatewaySource,
     PolicySource,
@@ -23,8 +23,8 @@ from egress_operator.compiler.source import (
 )
 
 if TYPE_CHECKING:
-    from egress_operator.compiler.object import Owner
-    from egress_operator.compiler.plan import Plan
+    from egress_operator.istio.object import Owner
+    from egress_operator.plan.plan import Plan
 
 FEW = settings(
     deadline=None,

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import Owner
-from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.write import Delete, Write
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.object import Owner
+from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
+from egress_operator.rollout.write import Delete, Write
 
 UNTIMED = settings(deadline=None)
 HOST = "api.example.com"

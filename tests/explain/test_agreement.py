@@ -2,12 +2,12 @@
 
 import pytest
 
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource
-from egress_operator.compiler.verdict import ClaimState
 from egress_operator.explain.explain import find_hold
 from egress_operator.explain.want import decide
 from egress_operator.explain.world import read_world
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource
+from egress_operator.plan.verdict import ClaimState
 from mesh.gateway.tenant import SHARED, TENANTS
 from mesh.oracle.draw import CLOSED, DOWN, Site, draw_policies
 from testbed.client import Object

@@ -9,13 +9,19 @@ import yaml
 from pydantic import TypeAdapter
 
 from compiler.fake_cluster import FakeCluster
-from egress_operator.compiler.gateway import judge_gateways
-from egress_operator.compiler.gateway_plan import plan_gateways
-from egress_operator.compiler.object import Kind
-from egress_operator.compiler.observed import build_hand_written, read_observed
-from egress_operator.compiler.plan import Memo, Plan, Verdict, plan_namespace
-from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.verdict import build_findings
+from egress_operator.istio.object import Kind
+from egress_operator.istio.observed import read_observed
+from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.gateway_plan import plan_gateways
+from egress_operator.plan.plan import Memo, Plan, Verdict, plan_namespace
+from egress_operator.plan.source import (
+    GatewaySource,
+    NamespaceInput,
+    PolicySource,
+    Settings,
+    build_hand_written,
+)
+from egress_operator.plan.verdict import build_findings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
 from egress_operator.status.report import compute_status

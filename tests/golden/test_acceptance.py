@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.object import GATEWAY_ANNOTATION, HOST_ANNOTATION, digest_spec
-from egress_operator.compiler.observed import read_observed
+from egress_operator.istio.object import GATEWAY_ANNOTATION, HOST_ANNOTATION, digest_spec
+from egress_operator.istio.observed import read_observed
 from golden.case import find_cases, read_case, run_case
 from testbed.client import ApiError
 from testbed.controlplane import ControlPlane

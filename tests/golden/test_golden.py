@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.name import build_group_name, is_our_name
-from egress_operator.compiler.object import (
+from egress_operator.diagnostic import RULES, Scope
+from egress_operator.istio.name import build_group_name, is_our_name
+from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
     GATEWAY_ANNOTATION,
@@ -25,8 +26,7 @@ from egress_operator.compiler.object import (
     find_api_version,
     is_closed,
 )
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.diagnostic import RULES, Scope
+from egress_operator.plan.plan import plan_namespace
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
 from egress_operator.status.gateway import GatewayType

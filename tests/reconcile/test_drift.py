@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import ALLOCATE_LABEL
+from egress_operator.istio.name import build_group_name
+from egress_operator.istio.object import ALLOCATE_LABEL
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.source import NamespaceInput, Settings
 from egress_operator.engine.resource import Resource
+from egress_operator.plan.source import NamespaceInput, Settings
 from egress_operator.reconcile.listing import GATEWAYS
 from egress_operator.reconcile.reconciler import Outside, Reconciler
 

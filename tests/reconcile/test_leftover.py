@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import Owner
-from egress_operator.compiler.source import Settings
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import load_credentials
+from egress_operator.istio.name import build_group_name
+from egress_operator.istio.object import Owner
+from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.objects import EVERYWHERE

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from egress_operator.compiler.manifest import build_json_patch, build_manifest
-from egress_operator.compiler.object import Desired, Kind, ObjectKey, Owner, digest_spec
+from egress_operator.istio.manifest import build_json_patch, build_manifest
+from egress_operator.istio.object import Desired, Kind, ObjectKey, Owner, digest_spec
 from egress_operator.status.patch import build_status_patch
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from egress_operator.compiler.source import PolicySource
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject
+from egress_operator.plan.source import PolicySource
 from egress_operator.runtime.announcer import (
     BURST,
     NOTE_LIMIT,

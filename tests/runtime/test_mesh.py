@@ -2,7 +2,7 @@
 
 import pytest
 
-from egress_operator.compiler.source import OutboundMode
+from egress_operator.plan.source import OutboundMode
 from egress_operator.runtime.mesh import Mesh, build_compiler_settings, parse_mesh
 from egress_operator.runtime.settings import Settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from egress_operator.compiler.name import build_group_name
+from egress_operator.istio.name import build_group_name
 from egress_operator.runtime.permission import PERMISSIONS
 from reconcile.gateway import ManagedGateway, managed_gateway
 from reconcile.tenant import HTTP, build_policy, hosts

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler.fake_cluster import build_policy
-from egress_operator.compiler.object import Kind, ObjectKey
-from egress_operator.compiler.plan import Verdict, plan_namespace
-from egress_operator.compiler.source import HandWritten, NamespaceInput
+from egress_operator.istio.object import Kind, ObjectKey
+from egress_operator.plan.plan import Verdict, plan_namespace
+from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.status.progress import GroupProgress, GroupState
 
 NOW = "2026-11-21T12:00:00Z"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from egress_operator.compiler.reference import HOLDING, NOT_ALLOWED, NOT_READY
 from egress_operator.diagnostic import RULES
+from egress_operator.plan.reference import HOLDING, NOT_ALLOWED, NOT_READY
 from egress_operator.status.condition import (
     ALWAYS,
     MESSAGE_BYTES,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from compiler.policy_set import build_gateway
-from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
-from egress_operator.compiler.object import Kind, ObjectKey
-from egress_operator.compiler.source import Settings
+from egress_operator.istio.object import Kind, ObjectKey
+from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.source import Settings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.api.state import EgressPolicyStatus
-from egress_operator.compiler.plan import Verdict
-from egress_operator.compiler.source import OutboundMode
+from egress_operator.plan.plan import Verdict
+from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
 from egress_operator.status.patch import build_status_patch
 from egress_operator.status.progress import GroupProgress, GroupState

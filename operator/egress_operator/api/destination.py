@@ -26,7 +26,7 @@ MOST_OF_EACH = 16
 """Bound of hosts, ports and addresses: it keeps the CEL rules within the API server's budget."""
 
 DEFAULT_PORTS = (Port.model_construct(number=TLS_PORT, protocol=Protocol.TLS),)
-"""What a destination without ports means. The CRD holds no default: the compiler resolves it."""
+"""What a destination without ports means. The CRD holds no default: the plan resolves it."""
 
 DEFAULT_ORIGINATE_PORTS = (
     Port.model_construct(number=HTTP_PORT, protocol=Protocol.HTTP, target_port=TLS_PORT),

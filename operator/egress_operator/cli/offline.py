@@ -11,8 +11,8 @@ from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settin
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
 from egress_operator.cli.resource import Inventory, build_inventory
-from egress_operator.compiler.source import GatewayObjects
-from egress_operator.compiler.source import Settings as CompileSettings
+from egress_operator.plan.source import GatewayObjects
+from egress_operator.plan.source import Settings as CompileSettings
 
 
 def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) -> Outcome:

@@ -1,4 +1,4 @@
-"""What the compiler makes of the input, offline: objects, and findings with their places."""
+"""What a plan makes of the input, offline: objects, and findings with their places."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,16 @@ from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
 from egress_operator.cli.finding import Finding, Level
 from egress_operator.cli.resource import Gateway, Inventory, Policy
-from egress_operator.compiler.gateway import judge_gateways
-from egress_operator.compiler.gateway_plan import plan_gateways
-from egress_operator.compiler.manifest import build_manifest
-from egress_operator.compiler.object import Kind
-from egress_operator.compiler.plan import Plan, plan_namespace
-from egress_operator.compiler.reference import NOT_FOUND
-from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
-from egress_operator.compiler.verdict import build_findings
 from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.object import Kind
+from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.gateway_plan import plan_gateways
+from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.reference import NOT_FOUND
+from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from egress_operator.plan.verdict import build_findings
 
 PAUSED_ANNOTATION = "egress-operator.io/paused"
 NOT_CREATED = "9999-12-31T23:59:59Z"

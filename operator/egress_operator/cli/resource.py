@@ -14,15 +14,15 @@ from egress_operator.cli.finding import (
     build_file_finding,
     quote,
 )
-from egress_operator.compiler.object import (
+from egress_operator.istio.object import (
     GATEWAY_KIND,
     POLICY_API_VERSION,
     POLICY_KIND,
     Kind,
     find_api_version,
 )
-from egress_operator.compiler.observed import build_hand_written, read_observed
-from egress_operator.compiler.source import HandWritten
+from egress_operator.istio.observed import read_observed
+from egress_operator.plan.source import HandWritten, build_hand_written
 
 _GROUP = POLICY_API_VERSION.partition("/")[0]
 _OUR_KINDS = (POLICY_KIND, GATEWAY_KIND)

@@ -1,5 +1,5 @@
 """What becomes of a call, told from the policies alone.
 
 It says what the language means and knows nothing of how that is brought about: it imports nothing
-of `compiler`, so that the two can be held against each other, on paper and by traffic.
+of `plan`, so that the two can be held against each other, on paper and by traffic.
 """

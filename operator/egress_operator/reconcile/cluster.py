@@ -6,13 +6,18 @@ Only this memory is read to decide. It is filled by watches and by the answers t
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from egress_operator.compiler.gateway import GatewayVerdict, judge_gateways
-from egress_operator.compiler.gateway_plan import find_access, is_relied_on, plan_gateways
-from egress_operator.compiler.object import Kind, Owner
-from egress_operator.compiler.observed import build_hand_written
-from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.readiness import Scenery, find_unready
-from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from egress_operator.istio.object import Kind, Owner
+from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
+from egress_operator.plan.plan import Plan
+from egress_operator.plan.readiness import Scenery, find_unready
+from egress_operator.plan.source import (
+    GatewaySource,
+    NamespaceInput,
+    PolicySource,
+    Settings,
+    build_hand_written,
+)
 from egress_operator.reconcile.objects import ObjectCache, ObjectChangeHook
 from egress_operator.reconcile.policy import (
     RecordCache,

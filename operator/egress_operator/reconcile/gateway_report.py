@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 
-from egress_operator.compiler.gateway import GatewayVerdict
-from egress_operator.compiler.gateway_plan import CLUSTER
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
+from egress_operator.plan.gateway import GatewayVerdict
+from egress_operator.plan.gateway_plan import CLUSTER
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import GroupWorker
 from egress_operator.reconcile.listing import GATEWAYS

@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from egress_operator.compiler.gateway_plan import CLUSTER
-from egress_operator.compiler.group import Group, build_empty_group, list_keys
-from egress_operator.compiler.object import POLICY_KIND, ObjectKey, Observed, is_host
-from egress_operator.compiler.plan import Plan
-from egress_operator.compiler.scene import Clock, Surroundings, find_references
-from egress_operator.compiler.step import next_step
-from egress_operator.compiler.write import Delete, Step, Write
 from egress_operator.engine.failure import ApiError
+from egress_operator.istio.group import Group, build_empty_group, list_keys
+from egress_operator.istio.object import POLICY_KIND, ObjectKey, Observed, is_host
+from egress_operator.plan.gateway_plan import CLUSTER
+from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
 from egress_operator.reconcile.meter import Meter
 from egress_operator.reconcile.planner import GroupKey, Planner
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
+from egress_operator.rollout.scene import Clock, Surroundings, find_references
+from egress_operator.rollout.step import next_step
+from egress_operator.rollout.write import Delete, Step, Write
 
 DRIFT_BURST = 20.0
 DRIFT_RATE = 1 / 3

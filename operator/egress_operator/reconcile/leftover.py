@@ -10,9 +10,9 @@ policy. An object that a policy on hold owns too is no leftover: it goes with it
 import logging
 from collections.abc import Iterable, Mapping
 
-from egress_operator.compiler.gateway_plan import CLUSTER
-from egress_operator.compiler.object import POLICY_KIND, Observed, Owner
 from egress_operator.engine.transport import Transport
+from egress_operator.istio.object import POLICY_KIND, Observed, Owner
+from egress_operator.plan.gateway_plan import CLUSTER
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.listing import GATEWAYS, POLICIES, list_entries
 from egress_operator.reconcile.planner import GroupKey

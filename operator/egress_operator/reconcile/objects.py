@@ -5,11 +5,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from egress_operator.compiler.name import build_group_name
-from egress_operator.compiler.object import Kind, ObjectKey, Observed, is_host
-from egress_operator.compiler.observed import read_observed
 from egress_operator.engine.cache import Cache
 from egress_operator.engine.transport import JsonObject
+from egress_operator.istio.name import build_group_name
+from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
+from egress_operator.istio.observed import read_observed
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
 """(key, old, new): a change that no own write made. None: absent."""

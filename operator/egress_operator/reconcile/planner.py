@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from egress_operator.compiler.object import Desired, ObjectKey, Observed, is_host
-from egress_operator.compiler.plan import Plan
 from egress_operator.engine.queue import FailureHook, Queue
+from egress_operator.istio.object import Desired, ObjectKey, Observed, is_host
+from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
 
 REST_FACTOR = 4.0

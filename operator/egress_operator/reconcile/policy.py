@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from egress_operator.compiler.source import GatewaySource, PolicySource
+from egress_operator.plan.source import GatewaySource, PolicySource
 from egress_operator.reconcile.listing import Listing
 
 PolicyKey = tuple[str, str]

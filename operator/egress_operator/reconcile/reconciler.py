@@ -11,15 +11,14 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from egress_operator.compiler.gateway_plan import CLUSTER
-from egress_operator.compiler.manifest import is_as_desired
-from egress_operator.compiler.object import Kind, ObjectKey, Observed, is_host
-from egress_operator.compiler.plan import Memo, Plan, plan_namespace
-from egress_operator.compiler.source import Settings
-from egress_operator.compiler.write import Delete, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.transport import Transport
+from egress_operator.istio.manifest import is_as_desired
+from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
+from egress_operator.plan.gateway_plan import CLUSTER
+from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
 from egress_operator.reconcile.gateway_report import GatewayReporter
@@ -31,6 +30,7 @@ from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
 from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord, Record, S
 from egress_operator.reconcile.report import Announcer, Reporter
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
+from egress_operator.rollout.write import Delete, Write
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Protocol
 
-from egress_operator.compiler.source import PolicySource
-from egress_operator.compiler.verdict import Verdict
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
+from egress_operator.plan.source import PolicySource
+from egress_operator.plan.verdict import Verdict
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import GroupWorker, Outcome
 from egress_operator.reconcile.listing import POLICIES

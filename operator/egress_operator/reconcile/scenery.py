@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from egress_operator.compiler.readiness import Place, ServiceFacts
 from egress_operator.engine.transport import JsonObject
+from egress_operator.plan.readiness import Place, ServiceFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 

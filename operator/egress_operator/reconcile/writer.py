@@ -8,13 +8,13 @@ the measurements are in docs/design/writes.md.
 from collections.abc import Callable
 from http import HTTPStatus
 
-from egress_operator.compiler.manifest import build_json_patch, build_manifest
-from egress_operator.compiler.object import PLURALS, Kind, ObjectKey, Observed, find_api_version
-from egress_operator.compiler.write import Create, Delete, Replace, Write
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
+from egress_operator.istio.manifest import build_json_patch, build_manifest
+from egress_operator.istio.object import PLURALS, Kind, ObjectKey, Observed, find_api_version
 from egress_operator.reconcile.objects import ObjectCache
+from egress_operator.rollout.write import Create, Delete, Replace, Write
 
 RESOURCES = {
     kind: Resource(group, version, plural)

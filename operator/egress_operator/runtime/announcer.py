@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from egress_operator.compiler.object import MANAGED_BY, POLICY_API_VERSION, POLICY_KIND
-from egress_operator.compiler.source import PolicySource
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
+from egress_operator.istio.object import MANAGED_BY, POLICY_API_VERSION, POLICY_KIND
+from egress_operator.plan.source import PolicySource
 from egress_operator.status.event import Event
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from egress_operator.compiler.source import GatewayObjects, OutboundMode
-from egress_operator.compiler.source import Settings as CompilerSettings
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
+from egress_operator.plan.source import GatewayObjects, OutboundMode
+from egress_operator.plan.source import Settings as CompilerSettings
 from egress_operator.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,6 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
-from egress_operator.compiler.object import Kind
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import NamespaceInput, PolicySource
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials, load_credentials
 from egress_operator.engine.failure import ApiError
@@ -22,6 +19,9 @@ from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.istio.object import Kind
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import NamespaceInput, PolicySource
 from egress_operator.reconcile.listing import GATEWAYS, POLICIES
 from egress_operator.reconcile.objects import EVERYWHERE, list_kinds
 from egress_operator.reconcile.reconciler import Outside, Reconciler

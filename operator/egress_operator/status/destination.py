@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from egress_operator.compiler.verdict import ClaimState, ClaimVerdict
 from egress_operator.diagnostic import RULES
+from egress_operator.plan.verdict import ClaimState, ClaimVerdict
 from egress_operator.status.condition import trim_message
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
 

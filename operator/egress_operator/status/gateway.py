@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from egress_operator.compiler.gateway import Authorization, GatewayVerdict
 from egress_operator.diagnostic import RULES
+from egress_operator.plan.gateway import Authorization, GatewayVerdict
 from egress_operator.status.condition import (
     Condition,
     Truth,

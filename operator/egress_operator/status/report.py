@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from egress_operator.compiler.object import Kind
-from egress_operator.compiler.reference import NOT_READY
-from egress_operator.compiler.source import OutboundMode
-from egress_operator.compiler.verdict import Verdict
 from egress_operator.diagnostic import RULES, Diagnostic
+from egress_operator.istio.object import Kind
+from egress_operator.plan.reference import NOT_READY
+from egress_operator.plan.source import OutboundMode
+from egress_operator.plan.verdict import Verdict
 from egress_operator.status.condition import (
     ALWAYS,
     Condition,

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from egress_operator.compiler.name import build_group_name
+from egress_operator.istio.name import build_group_name
 from testbed.client import Object
 from testbed.gateway import EGRESS
 from testbed.workload import Workload

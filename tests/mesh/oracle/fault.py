@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from egress_operator.cli.main import main
-from egress_operator.compiler.group import Group
-from egress_operator.compiler.object import MESH, Desired, Kind, digest_spec, is_closed
-from egress_operator.compiler.plan import Memo, Plan, plan_namespace
-from egress_operator.compiler.source import NamespaceInput
+from egress_operator.istio.group import Group
+from egress_operator.istio.object import MESH, Desired, Kind, digest_spec, is_closed
+from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import reconciler
 
 SET_HOST = re.compile(r"\.set-(\d+)\.example$")

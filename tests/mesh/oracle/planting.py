@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
-from egress_operator.compiler.plan import plan_namespace
-from egress_operator.compiler.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from mesh.gateway.tenant import SHARED, TENANTS
 from mesh.oracle.fault import find_planted, spoil
 from testbed.client import Object

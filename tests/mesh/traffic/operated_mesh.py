@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from egress_operator.compiler.name import build_group_name
+from egress_operator.istio.name import build_group_name
 from mesh.traffic.policy import (
     ENTRY,
     NAMESPACE,

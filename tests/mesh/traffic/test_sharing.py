@@ -2,7 +2,7 @@
 
 import pytest
 
-from egress_operator.compiler.name import build_group_name
+from egress_operator.istio.name import build_group_name
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import (
     CHECKOUT,

@@ -24,7 +24,7 @@ def command(form: str) -> None:
         write_data(f"egressctl {__version__}\n")
         return
     from egress_operator.cli.text import format_json  # noqa: PLC0415  lazy: yaml
-    from egress_operator.compiler.object import POLICY_API_VERSION  # noqa: PLC0415  lazy: orjson
+    from egress_operator.istio.object import POLICY_API_VERSION  # noqa: PLC0415  lazy: orjson
 
     record = {
         "version": __version__,

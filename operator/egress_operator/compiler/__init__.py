@@ -1,1 +1,0 @@
-"""EgressPolicies in, Istio objects and verdicts out. Pure: no clock, no client, no randomness."""

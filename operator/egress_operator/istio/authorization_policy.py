@@ -1,0 +1,51 @@
+"""AuthorizationPolicies on a gateway: nothing comes in but what one of them allows.
+
+The server name that a client sends tells the tenant, and holds for HTTP and opaque payloads alike;
+its certificate says who it is.
+"""
+
+from typing import Any
+
+from egress_operator.istio.traffic import Labels
+
+OPEN_RULES: list[dict[str, Any]] = [{}]
+"""One rule without conditions allows everything; no rule at all, nothing."""
+
+
+def build_baseline_spec(selector: Labels) -> dict[str, Any]:
+    """Return the spec that allows nothing, so that what no other one allows is denied."""
+    return _build_spec(selector, [])
+
+
+def open_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with one rule that allows everything."""
+    return {**spec, "rules": OPEN_RULES}
+
+
+def build_tenant_access_spec(selector: Labels, namespace: str, domain: str) -> dict[str, Any]:
+    """Return the spec that lets workloads of a namespace come under its domain."""
+    source = {"namespaces": [namespace]}
+    return _build_spec(selector, [_build_rule(source, [domain, f"*.{domain}"])])
+
+
+def build_restricted_access_spec(
+    selector: Labels, namespace: str, host: str, accounts: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the spec that lets service accounts of a namespace come under one name."""
+    source = {"principals": [f"*/ns/{namespace}/sa/{account}" for account in accounts]}
+    return _build_spec(selector, [_build_rule(source, [host])])
+
+
+def _build_rule(source: dict[str, list[str]], names: list[str]) -> dict[str, Any]:
+    return {
+        "from": [{"source": source}],
+        "when": [{"key": "connection.sni", "values": names}],
+    }
+
+
+def _build_spec(selector: Labels, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "action": "ALLOW",
+        "selector": {"matchLabels": dict(selector)},
+    }
+    return {**spec, "rules": rules} if rules else spec

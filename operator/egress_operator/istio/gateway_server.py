@@ -1,0 +1,32 @@
+"""Objects of kind Gateway: the servers by which a tenant comes into a gateway."""
+
+from typing import Any
+
+from egress_operator.istio.traffic import Labels
+
+Place = tuple[Labels, int]
+"""The labels of a gateway's pods, and the port of its Service."""
+
+
+def build_tenant_server_spec(place: Place, namespace: str, domain: str) -> dict[str, Any]:
+    """Return the spec of the server for all HTTP of a tenant: one filter chain, one pool.
+
+    The namespace before the hosts keeps VirtualServices of other namespaces away from it.
+    """
+    return _build_spec(place, "HTTPS", [f"{namespace}/{domain}", f"{namespace}/*.{domain}"])
+
+
+def build_host_server_spec(
+    place: Place, namespace: str, host: str, *, is_http: bool
+) -> dict[str, Any]:
+    """Return the spec of the server for one synthetic name alone."""
+    return _build_spec(place, "HTTPS" if is_http else "TLS", [f"{namespace}/{host}"])
+
+
+def _build_spec(place: Place, protocol: str, hosts: list[str]) -> dict[str, Any]:
+    selector, number = place
+    port = {"number": number, "name": f"{protocol.lower()}-{number}", "protocol": protocol}
+    return {
+        "selector": dict(selector),
+        "servers": [{"port": port, "hosts": hosts, "tls": {"mode": "ISTIO_MUTUAL"}}],
+    }

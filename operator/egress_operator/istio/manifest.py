@@ -1,0 +1,131 @@
+"""Istio objects as we send them: manifests and patches of what is desired."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from egress_operator.istio.object import (
+    ALLOCATE_LABEL,
+    DRY_RUN_ANNOTATION,
+    GATEWAY_ANNOTATION,
+    HOST_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_ANNOTATION,
+    POLICIES_ANNOTATION,
+    POLICY_API_VERSION,
+    POLICY_KIND,
+    Desired,
+    Observed,
+    Owner,
+    find_api_version,
+    is_host,
+)
+
+
+def build_policies_annotation(owners: Iterable[Owner]) -> str:
+    """Return the names of the policies among the owners, sorted, by comma."""
+    return ",".join(sorted({owner.name for owner in owners if owner.kind == POLICY_KIND}))
+
+
+def build_owner_references(owners: Iterable[Owner]) -> list[dict[str, str]]:
+    """Return the ownerReferences, sorted by name.
+
+    No `controller` (there may be several owners) and no `blockOwnerDeletion` (nothing that we write
+    may hold up the deletion of a user's object).
+    """
+    return [
+        {
+            "apiVersion": POLICY_API_VERSION,
+            "kind": owner.kind,
+            "name": owner.name,
+            "uid": owner.uid,
+        }
+        for owner in sorted(owners)
+    ]
+
+
+def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner]) -> bool:
+    """Whether all that we own of an object of ours is as it should be with these owners. Pure."""
+    listed = frozenset(owners)
+    return (
+        observed.spec_digest == desired.spec_digest
+        and observed.owners == listed
+        and observed.group == desired.group
+        and observed.policies == _build_policies(desired, listed)
+        and observed.allocate == desired.allocate
+        and observed.dry_run == desired.dry_run
+        and observed.tenant == desired.tenant
+    )
+
+
+def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
+    """Return the whole object for a POST, or for showing it. No label of a policy is copied."""
+    listed = tuple(owners)
+    return {
+        "apiVersion": find_api_version(desired.key.kind),
+        "kind": str(desired.key.kind),
+        "metadata": {
+            "name": desired.key.name,
+            "namespace": desired.key.namespace,
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, **_build_allocate_label(desired)},
+            "annotations": _build_annotations(desired, listed),
+            "ownerReferences": build_owner_references(listed),
+        },
+        "spec": dict(desired.spec),
+    }
+
+
+def build_json_patch(desired: Desired, owners: Iterable[Owner], uid: str) -> list[dict[str, Any]]:
+    """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
+
+    Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
+    and a later Apply of the same manager does not take such fields away. `add` sets a member
+    whether it is there or not; its parent is there, because only our objects are replaced.
+    """
+    listed = tuple(owners)
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "add", "path": "/spec", "value": dict(desired.spec)},
+        *(
+            {"op": "add", "path": _pointer("labels", label), "value": value}
+            for label, value in _build_allocate_label(desired).items()
+        ),
+        *(
+            {"op": "add", "path": _pointer("annotations", annotation), "value": value}
+            for annotation, value in _build_annotations(desired, listed).items()
+        ),
+        {
+            "op": "add",
+            "path": "/metadata/ownerReferences",
+            "value": build_owner_references(listed),
+        },
+    ]
+
+
+def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, str]:
+    if is_host(desired.group):
+        annotations = {
+            HOST_ANNOTATION: desired.group,
+            POLICIES_ANNOTATION: _build_policies(desired, owners),
+        }
+    else:
+        annotations = {GATEWAY_ANNOTATION: desired.group}
+    if desired.tenant:
+        annotations[NAMESPACE_ANNOTATION] = desired.tenant
+    if desired.dry_run is not None:
+        annotations[DRY_RUN_ANNOTATION] = str(desired.dry_run).lower()
+    return annotations
+
+
+def _build_policies(desired: Desired, owners: Iterable[Owner]) -> str:
+    return build_policies_annotation(owners) if is_host(desired.group) else ""
+
+
+def _build_allocate_label(desired: Desired) -> dict[str, str]:
+    if desired.allocate is None:
+        return {}
+    return {ALLOCATE_LABEL: str(desired.allocate).lower()}
+
+
+def _pointer(member: str, key: str) -> str:
+    return f"/metadata/{member}/" + key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,218 @@
+"""Istio objects as a plan wants them and as the API server has them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+NETWORKING = "networking.istio.io/v1"
+SECURITY = "security.istio.io/v1"
+POLICY_GROUP = "egress-operator.io"
+POLICY_API_VERSION = f"{POLICY_GROUP}/v1alpha1"
+POLICY_KIND = "EgressPolicy"
+GATEWAY_KIND = "EgressGateway"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "egress-operator"
+HOST_ANNOTATION = f"{POLICY_GROUP}/host"
+POLICIES_ANNOTATION = f"{POLICY_GROUP}/policies"
+GATEWAY_ANNOTATION = f"{POLICY_GROUP}/gateway"
+"""The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself."""
+NAMESPACE_ANNOTATION = f"{POLICY_GROUP}/namespace"
+"""The tenant, on objects that stand in the namespace of its gateway."""
+DRY_RUN_ANNOTATION = "istio.io/dry-run"
+"""Istio's own, on AuthorizationPolicies: `true` only counts what would be denied."""
+ALLOCATE_LABEL = "networking.istio.io/enable-autoallocate-ip"
+"""Istio's own, on ServiceEntries: whether istiod allocates an address that the host's name resolves
+to where proxies resolve names."""
+
+MESH = "mesh"
+"""What VirtualServices call all sidecars."""
+
+Spec = Mapping[str, Any]
+
+_DIGEST_SIZE = 16
+
+
+class Kind(StrEnum):
+    """The Istio kinds that we write, in the order in which a new host needs them."""
+
+    SERVICE_ENTRY = "ServiceEntry"
+    DESTINATION_RULE = "DestinationRule"
+    GATEWAY = "Gateway"
+    AUTHORIZATION_POLICY = "AuthorizationPolicy"
+    VIRTUAL_SERVICE = "VirtualService"
+
+
+PLURALS: Mapping[Kind, str] = {
+    Kind.SERVICE_ENTRY: "serviceentries",
+    Kind.DESTINATION_RULE: "destinationrules",
+    Kind.GATEWAY: "gateways",
+    Kind.AUTHORIZATION_POLICY: "authorizationpolicies",
+    Kind.VIRTUAL_SERVICE: "virtualservices",
+}
+
+
+def is_host(group: str) -> bool:
+    """Whether the key of a group is a host; else it is the label of a gateway."""
+    return "." in group
+
+
+def find_api_version(kind: Kind) -> str:
+    """Return the group and version that a kind is served in."""
+    return SECURITY if kind is Kind.AUTHORIZATION_POLICY else NETWORKING
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectKey:
+    """Identity of a namespaced Istio object."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """`ServiceEntry shop/api-example-com-h1234567`, as messages name it."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port of a ServiceEntry as it stands there. `target` 0: the same number."""
+
+    number: int
+    protocol: str
+    name: str
+    target: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Owner:
+    """An EgressPolicy that claims the object, or the EgressGateway that it serves."""
+
+    name: str
+    uid: str
+    kind: str = POLICY_KIND
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """An object that should be there.
+
+    `owners` are the policies that claim it; owners on hold are known only when it is written, so
+    `build_manifest(desired, owners)` makes the manifest.
+    """
+
+    key: ObjectKey
+    group: str
+    """The key of the group: its host; or the label of its gateway, which holds no dot."""
+    owners: tuple[Owner, ...]
+    """Sorted; written as ownerReferences and, by name, as the policies annotation."""
+    spec: Spec = field(compare=False, hash=False)
+    spec_digest: bytes = b""
+    """`digest_spec(spec)`: comparable with `Observed.spec_digest`."""
+    ports: tuple[Port, ...] = ()
+    """What a ServiceEntry offers, sorted."""
+    needs: frozenset[int] = frozenset()
+    """The ports of its own host that a VirtualService routes to."""
+    refs: frozenset[str] = frozenset()
+    """What else a VirtualService needs; what a DestinationRule or Gateway offers."""
+    allocate: bool | None = None
+    """Whether istiod must allocate an address to a ServiceEntry; None for other kinds. One that
+    may have an address already keeps it."""
+    dry_run: bool | None = None
+    """Whether an AuthorizationPolicy only counts; None for other kinds."""
+    tenant: str = ""
+    """The namespace that it serves, when it stands in another one."""
+    after: frozenset[ObjectKey] = frozenset()
+    """Objects of other groups that must be there, and have settled, first."""
+    before: Spec | None = field(default=None, compare=False, hash=False)
+    """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
+    endpoints: the one with endpoints. Of a gateway's AuthorizationPolicy: one that allows all."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is a ServiceEntry that leads nowhere by itself."""
+        return self.key.kind is Kind.SERVICE_ENTRY and is_closed(self.spec)
+
+    @property
+    def part(self) -> str:
+        """The namespace whose plan decides on it; empty for what serves a gateway as a whole."""
+        return _find_part(self.key, self.tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the cache keeps of an object of the API server: facts and a hash, not the object."""
+
+    key: ObjectKey
+    uid: str
+    created: str
+    ours: bool
+    """A name of our form, our label, our annotation of host or gateway, and ownerReferences that
+    are of our kinds or empty."""
+    group: str
+    """The host annotation, or that of the gateway; empty when not ours."""
+    policies: str
+    """The policies annotation, empty when not ours."""
+    hosts: tuple[str, ...]
+    """spec.hosts, of a DestinationRule spec.host, in lower case."""
+    owners: frozenset[Owner]
+    """Empty when not ours."""
+    spec_digest: bytes
+    ports: tuple[Port, ...] = ()
+    """Of a ServiceEntry, and of the servers of a Gateway."""
+    needs: frozenset[int] = frozenset()
+    refs: frozenset[str] = frozenset()
+    allocate: bool | None = None
+    """As a ServiceEntry's label says; None when it says neither, and for other kinds."""
+    dry_run: bool | None = None
+    """As an AuthorizationPolicy's annotation says; None when it says neither."""
+    tenant: str = ""
+    """As the annotation says."""
+    export_to: tuple[str, ...] = ()
+    """Of a DestinationRule."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Of a Gateway, sorted."""
+    is_closed: bool = False
+    """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
+
+    @property
+    def part(self) -> str:
+        """As of `Desired`; of what is not ours, its own namespace."""
+        return _find_part(self.key, self.tenant) if self.ours else self.key.namespace
+
+
+def _find_part(key: ObjectKey, tenant: str) -> str:
+    access = key.kind is Kind.AUTHORIZATION_POLICY
+    return tenant if access else tenant or key.namespace
+
+
+def is_closed(spec: Mapping[str, Any]) -> bool:
+    """Whether the ServiceEntry with this spec leads nowhere by itself."""
+    return spec.get("resolution") == "STATIC" and not (
+        spec.get("endpoints") or spec.get("workloadSelector")
+    )
+
+
+def digest_spec(spec: Mapping[str, Any]) -> bytes:
+    """16 bytes that are equal for equal specs, whatever the order of their keys."""
+    text = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=_DIGEST_SIZE).digest()
+
+
+def replace_spec(desired: Desired, spec: Spec) -> Desired:
+    """Return the same object with another spec."""
+    return replace(desired, spec=spec, spec_digest=digest_spec(spec))
+
+
+def build_gateway_ref(key: ObjectKey) -> str:
+    """Return the Gateway as VirtualServices name it."""
+    return f"{key.namespace}/{key.name}"
+
+
+def build_subset_ref(host: str, subset: str) -> str:
+    """Return one name for a subset of a host."""
+    return f"{host}#{subset}"

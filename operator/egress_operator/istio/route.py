@@ -1,0 +1,83 @@
+"""The way of each port of a host: the values that routes, and what they lead to, are built of."""
+
+from dataclasses import dataclass
+
+from egress_operator.istio.traffic import FromIntent, PortIntent
+
+PRIVATE_PORT = 443
+"""Where a raw port is served under its private name, as TLS: under its own number every proxy of
+the namespace would wait for the first bytes of what other hosts speak there."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHop:
+    """The way to a gateway, as the routes of one namespace see it."""
+
+    label: str
+    """Of the gateway; the subset of its Service that all HTTP of the namespace uses."""
+    host: str
+    """The full name of its Service."""
+    port: int
+    """Of its Service."""
+    export: str
+    """The entry of `exportTo` that shows an object of the namespace to the gateway alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One port of a host that is reached under a synthetic name."""
+
+    namespace: str
+    """Of the policy."""
+    port: PortIntent
+    hop: GatewayHop | None
+    """The gateway in between; None: directly, by the client's own sidecar."""
+    sources: tuple[FromIntent, ...]
+    """Who may use it; none: everyone in the namespace."""
+    name: str
+    """Of the objects behind it, unique in the mesh: the first label of `host`."""
+    host: str
+    """The synthetic name."""
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The service accounts that may use it; none: all."""
+        return next((source.accounts for source in self.sources if source.accounts), ())
+
+    @property
+    def has_server(self) -> bool:
+        """Whether the gateway has a server for this name alone."""
+        return self.hop is not None and (not self.port.is_http or bool(self.accounts))
+
+    @property
+    def export(self) -> str:
+        """The entry of `exportTo` that shows what is behind to those who dial, and to no other."""
+        return "." if self.hop is None else self.hop.export
+
+    @property
+    def number(self) -> int:
+        """The port under the synthetic name."""
+        if self.hop is None and not self.port.is_http and self.port.protocol != "TLS":
+            return PRIVATE_PORT
+        return self.port.number
+
+    @property
+    def protocol(self) -> str:
+        """The protocol under the synthetic name.
+
+        For what is no HTTP it is TLS, because then no proxy opens a port for it; all that matters
+        to those who dial is where it leads.
+        """
+        return self.port.protocol if self.port.is_http else "TLS"
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoutes:
+    """All ports of a host."""
+
+    ports: tuple[PortIntent, ...]
+    """By number."""
+    routes: tuple[Route, ...]
+    """By number; a port without one goes as `is_open` says: openly, or not at all."""
+    is_open: bool
+    """Every port goes directly and for everyone."""

@@ -1,0 +1,158 @@
+"""The ServiceEntry of a host: it makes the name known to the sidecars of the policy's namespace."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from egress_operator.istio.object import Desired, Port, replace_spec
+from egress_operator.istio.route import Route
+from egress_operator.istio.traffic import (
+    EXTERNAL,
+    HTTP_LIKE,
+    OPAQUE_TLS,
+    EndpointIntent,
+    HostIntent,
+    PortIntent,
+)
+
+AS_DIALLED_PROTOCOL = "TCP"
+
+
+def build_ports(ports: Iterable[PortIntent], *, as_dialled: bool) -> tuple[Port, ...]:
+    """Return the ports as they stand in the ServiceEntry, by number; names are unique and stable.
+
+    `as_dialled`: the destination has no name. Then TLS is written as TCP: for a TLS port with a
+    CIDR Istio matches the SNI with the ServiceEntry's host (pilot/pkg/networking/core/tls.go,
+    buildSidecarOutboundTLSFilterChainOpts), which no client sends when the host is synthetic.
+    """
+    return tuple(
+        build_port(
+            port.number,
+            AS_DIALLED_PROTOCOL if as_dialled else port.protocol,
+            0 if port.target == port.number else port.target,
+        )
+        for port in sorted(ports, key=lambda port: port.number)
+    )
+
+
+def build_port(number: int, protocol: str, target: int) -> Port:
+    """Return a port with the name that we give, such as `tls-443`. `target` 0: the same number."""
+    return Port(number, protocol, f"{protocol.lower()}-{number}", target)
+
+
+def build_port_list(ports: Iterable[Port]) -> list[dict[str, Any]]:
+    """Return the ports as `spec.ports`, by number."""
+    return [_build_port_entry(port) for port in sorted(ports)]
+
+
+def build_service_entry_spec(
+    host: str, settings: HostIntent, ports: tuple[Port, ...], *, as_dialled: bool
+) -> dict[str, Any]:
+    """Return the spec. `exportTo` is always there: Istio's default is the whole mesh."""
+    spec: dict[str, Any] = {"exportTo": ["."], "hosts": [host]}
+    if settings.addresses:
+        spec["addresses"] = list(settings.addresses)
+    spec["location"] = build_location(settings)
+    spec["ports"] = build_port_list(ports)
+    if as_dialled:
+        spec["resolution"] = "NONE"
+        return spec
+    endpoints = _find_endpoints(settings)
+    if not endpoints:
+        spec["resolution"] = "DNS"
+        return spec
+    return spec | _build_resolution(endpoints)
+
+
+def close_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of a ServiceEntry without endpoints, which leads nowhere by itself.
+
+    The sidecars know the host and its ports, and resolve nothing. Without a route the answer is
+    503 or a reset, also in a mesh that lets unknown hosts through.
+    """
+    kept = {name: value for name, value in spec.items() if name != "endpoints"}
+    return {**kept, "resolution": "STATIC"}
+
+
+def build_behind_spec(host: str, settings: HostIntent, route: Route) -> dict[str, Any]:
+    """Return the spec of the ServiceEntry of a synthetic name: where the host really is.
+
+    It is shown to those alone who dial: the gateway's namespace, or, when the sidecar dials, the
+    policy's own.
+    """
+    target = 0 if route.port.target == route.number else route.port.target
+    port = build_port(route.number, route.protocol, target)
+    return {
+        "exportTo": [route.export],
+        "hosts": [route.host],
+        "location": build_location(settings),
+        "ports": build_port_list((port,)),
+    } | _build_resolution(_find_endpoints(settings) or (EndpointIntent(host),))
+
+
+def build_location(settings: HostIntent) -> str:
+    """Return the location as Istio spells it."""
+    return "MESH_EXTERNAL" if settings.location == EXTERNAL else "MESH_INTERNAL"
+
+
+def _find_endpoints(settings: HostIntent) -> tuple[EndpointIntent, ...]:
+    return settings.endpoints or tuple(EndpointIntent(address) for address in settings.addresses)
+
+
+def _build_resolution(endpoints: tuple[EndpointIntent, ...]) -> dict[str, Any]:
+    fixed = all(_is_ip(endpoint.address) for endpoint in endpoints)
+    return {
+        "resolution": "STATIC" if fixed else "DNS",
+        "endpoints": [_build_endpoint(endpoint) for endpoint in endpoints],
+    }
+
+
+def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
+    """Whether a ServiceEntry with this spec and these ports needs an address that istiod allocates.
+
+    It does when a port is told apart by address alone and there is none, and when the host has
+    endpoints, because then its name need not be in any name server. Everywhere else an allocated
+    address would only take the host's other ports away: the name resolves to it in proxies that
+    resolve names, and nobody listens there on a port that the ServiceEntry does not have
+    (pilot/pkg/networking/serviceentry/ip_autoallocation.go, pkg/dns/server/name_table.go).
+    """
+    if "addresses" in spec:
+        return False
+    by_name = {*HTTP_LIKE, OPAQUE_TLS}
+    return "endpoints" in spec or any(port.protocol not in by_name for port in ports)
+
+
+def replace_ports(desired: Desired, ports: Iterable[Port]) -> Desired:
+    """Return the same ServiceEntry with other ports; an address that it has or needs is kept."""
+    listed = tuple(sorted(ports))
+    spec = {**desired.spec, "ports": build_port_list(listed)}
+    return replace(
+        replace_spec(desired, spec),
+        ports=listed,
+        allocate=desired.allocate or needs_address(spec, listed),
+    )
+
+
+def _build_port_entry(port: Port) -> dict[str, Any]:
+    entry: dict[str, Any] = {"number": port.number, "protocol": port.protocol, "name": port.name}
+    if port.target:
+        entry["targetPort"] = port.target
+    return entry
+
+
+def _build_endpoint(endpoint: EndpointIntent) -> dict[str, Any]:
+    entry = {"address": endpoint.address}
+    if endpoint.locality:
+        entry["locality"] = endpoint.locality
+    if endpoint.service_account:
+        entry["serviceAccount"] = endpoint.service_account
+    return entry
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ip_address(address)
+    except ValueError:
+        return False
+    return True

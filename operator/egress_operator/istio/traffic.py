@@ -1,0 +1,99 @@
+"""What is asked of a host and its ports: the values that the specs are built of."""
+
+from dataclasses import dataclass, field
+
+from egress_operator.istio.difference import API
+
+EXTERNAL = "External"
+HTTP_LIKE = frozenset({"HTTP", "HTTP2", "GRPC"})
+OPAQUE_TLS = "TLS"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIntent:
+    """Retries of an HTTP port. `attempts` 0 turns them off; an empty text means Istio's default."""
+
+    attempts: int
+    per_try_timeout: str
+    conditions: tuple[str, ...]
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpIntent:
+    """What the proxy does with the requests of a port. An empty `timeout` means none."""
+
+    timeout: str = ""
+    retries: RetryIntent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIntent:
+    """TLS that the mesh opens. Empty texts: the system's roots, no client certificate."""
+
+    server_name: str
+    """Sent as SNI."""
+    names: tuple[str, ...] = field(metadata={API: "subjectAltNames"})
+    """The server's certificate must hold one of them. Sorted."""
+    ca: str = field(default="", metadata={API: ""})
+    """Name of the tenant's Secret, through a gateway; else a path in the proxy's container."""
+    certificate: str = field(default="", metadata={API: ""})
+    """The same, of the client certificate."""
+    key: str = field(default="", metadata={API: ""})
+    """A path; empty through a gateway, where the Secret has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortIntent:
+    """What a policy asks for one port of a host. `target` is the destination's own port."""
+
+    number: int
+    protocol: str
+    """As Istio spells it; HTTPS is TLS."""
+    target: int = field(metadata={API: "targetPort"})
+    http: HttpIntent | None
+    tls: TlsIntent | None = field(default=None, metadata={API: "originateTLS"})
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the proxy sees requests."""
+        return self.protocol in HTTP_LIKE
+
+
+Labels = tuple[tuple[str, str], ...]
+"""Labels that a workload must have, sorted."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FromIntent:
+    """Who in the namespace may call. Empty: whoever. Both must hold."""
+
+    workloads: Labels = ()
+    accounts: tuple[str, ...] = ()
+    """Names of service accounts, sorted."""
+
+
+EVERYONE = FromIntent()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointIntent:
+    """Where a host really is: an IP address or a name."""
+
+    address: str
+    locality: str = ""
+    service_account: str = ""
+    path: str = field(default="", compare=False)
+    """Its place in the destination, such as `backends[0].endpoints[1]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostIntent:
+    """What a policy asks for a host as a whole, for all of its ports."""
+
+    addresses: tuple[str, ...]
+    """What clients dial, sorted."""
+    endpoints: tuple[EndpointIntent, ...] = field(metadata={API: "backends"})
+    """Of the backends, in their order; empty: the host's own DNS name or its addresses."""
+    location: str
+    """`External` or `Internal`."""

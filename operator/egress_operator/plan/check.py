@@ -1,0 +1,188 @@
+"""What only the operator's settings and the cluster's namespaces can tell about a policy.
+
+A policy passes through every check of the list; each is pure and reports all that it finds.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from egress_operator.diagnostic import Diagnostic
+from egress_operator.istio.name import DIRECT_DOMAIN
+from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
+from egress_operator.plan.intent import DestinationIntent, Intent
+from egress_operator.plan.network import (
+    Network,
+    is_public,
+    is_within,
+    overlaps,
+    parse_networks,
+)
+from egress_operator.plan.source import Settings
+
+CLUSTER_NAME = "EG050"
+SYNTHETIC_NAME = "EG051"
+NAMESPACE_NAME = "EG052"
+PRIVATE_ADDRESS = "EG053"
+CLUSTER_ADDRESS = "EG054"
+ADDRESS_NEEDED = "EG055"
+
+_SERVICE_SUFFIX = "svc"
+_TWO = 2
+_ALWAYS = "default"
+_ALWAYS_PREFIXES = ("kube-", "istio-")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the checks compare a policy with."""
+
+    cluster_domain: str
+    synthetic_domains: tuple[str, ...]
+    namespaces: frozenset[str]
+    allowed: tuple[Network, ...]
+    cluster: tuple[Network, ...]
+    dns_capture: bool
+
+
+def build_surroundings(settings: Settings, namespaces: frozenset[str]) -> Surroundings:
+    """Prepare what the checks need. Raises `ValueError` for a setting that is no CIDR."""
+    return Surroundings(
+        cluster_domain=settings.cluster_domain.lower().strip("."),
+        synthetic_domains=tuple(sorted({*settings.synthetic_domains, DIRECT_DOMAIN})),
+        namespaces=namespaces,
+        allowed=parse_networks(settings.allowed_cidrs),
+        cluster=parse_networks(settings.cluster_cidrs),
+        dns_capture=settings.dns_capture,
+    )
+
+
+def check_intent(intent: Intent, surroundings: Surroundings) -> tuple[Diagnostic, ...]:
+    """Everything that the surroundings forbid in a policy, sorted. Pure."""
+    return tuple(
+        sorted(
+            diagnostic
+            for destination in intent.destinations
+            for check in _CHECKS
+            for diagnostic in check(destination, surroundings)
+        )
+    )
+
+
+Check = Callable[[DestinationIntent, Surroundings], Iterator[Diagnostic]]
+
+
+def _check_names(
+    destination: DestinationIntent, surroundings: Surroundings
+) -> Iterator[Diagnostic]:
+    for path, name in _list_names(destination):
+        if (found := _find_inside(name, surroundings)) is not None:
+            code, message = found
+            yield Diagnostic(code, path, message)
+
+
+def _check_addresses(
+    destination: DestinationIntent, surroundings: Surroundings
+) -> Iterator[Diagnostic]:
+    for path, text, network in _list_addresses(destination):
+        inside = next((own for own in surroundings.cluster if overlaps(network, own)), None)
+        if inside is not None:
+            yield Diagnostic(
+                CLUSTER_ADDRESS,
+                path,
+                f"{text} is inside the cluster ({inside} is a range of its pods or services): no "
+                "policy is needed to reach it, remove it",
+            )
+        elif not is_public(network) and not any(
+            is_within(network, allowed) for allowed in surroundings.allowed
+        ):
+            yield Diagnostic(
+                PRIVATE_ADDRESS,
+                path,
+                f"{text} is not a public address: ask the platform team to add its range to the "
+                "setting allowed-cidrs, or use a public address",
+            )
+
+
+def _check_listener(
+    destination: DestinationIntent, surroundings: Surroundings
+) -> Iterator[Diagnostic]:
+    """Return a TCP port without an address would catch every destination on that port."""
+    if surroundings.dns_capture or destination.settings.addresses or not destination.hosts:
+        return
+    for port in destination.ports:
+        if port.protocol not in HTTP_LIKE and port.protocol != OPAQUE_TLS:
+            yield Diagnostic(
+                ADDRESS_NEEDED,
+                f"spec.destinations[{destination.index}].ports",
+                f"port {port.number} is {port.protocol}, and the proxy cannot tell "
+                f"{destination.hosts[0]} from other hosts on that port: write addresses with the "
+                "IPs that clients dial; or, if the client speaks TLS from the first byte (MongoDB "
+                "Atlas, Kafka, Redis over TLS; not PostgreSQL, MySQL or SMTP on 587), write "
+                "protocol: TLS; or ask the platform team for proxies that resolve names through "
+                "Istio (setting dns-capture)",
+            )
+
+
+_CHECKS: tuple[Check, ...] = (_check_names, _check_addresses, _check_listener)
+
+
+def _list_names(destination: DestinationIntent) -> Iterator[tuple[str, str]]:
+    path = f"spec.destinations[{destination.index}]"
+    for index, host in enumerate(destination.hosts):
+        yield f"{path}.hosts[{index}]", host
+    for endpoint in destination.settings.endpoints:
+        if _parse_ip(endpoint.address) is None:
+            yield f"{path}.{endpoint.path}.address", endpoint.address
+    if destination.tls is not None:
+        if destination.tls.server_name:
+            yield f"{path}.originateTLS.serverName", destination.tls.server_name
+        for name in destination.tls.names:
+            yield f"{path}.originateTLS.subjectAltNames", name
+
+
+def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, Network]]:
+    path = f"spec.destinations[{destination.index}]"
+    for index, address in enumerate(destination.addresses):
+        yield f"{path}.addresses[{index}]", address, ip_network(address)
+    for endpoint in destination.settings.endpoints:
+        network = _parse_ip(endpoint.address)
+        if network is not None:
+            yield f"{path}.{endpoint.path}.address", endpoint.address, network
+
+
+def _find_inside(name: str, surroundings: Surroundings) -> tuple[str, str] | None:
+    """Return the rule that a name inside the cluster breaks, and what to say."""
+    labels = name.split(".")
+    domain = surroundings.cluster_domain
+    if _is_under(name, domain) or labels[-1] == _SERVICE_SUFFIX:
+        return CLUSTER_NAME, (
+            f"{name} is a name inside the cluster: no policy is needed to reach it, remove it"
+        )
+    synthetic = next((own for own in surroundings.synthetic_domains if _is_under(name, own)), "")
+    if synthetic:
+        return SYNTHETIC_NAME, (
+            f"{name} is under {synthetic}, which the operator uses itself: name the outside host"
+        )
+    if len(labels) == _TWO and _is_namespace(labels[-1], surroundings.namespaces):
+        return NAMESPACE_NAME, (
+            f"{name} is completed inside the cluster to {name}.svc.{domain}, because {labels[-1]} "
+            "is a namespace: for that Service no policy is needed; an outside host needs a longer "
+            f"name, such as www.{name}"
+        )
+    return None
+
+
+def _is_under(name: str, domain: str) -> bool:
+    return name == domain or name.endswith(f".{domain}")
+
+
+def _is_namespace(label: str, namespaces: frozenset[str]) -> bool:
+    return label == _ALWAYS or label.startswith(_ALWAYS_PREFIXES) or label in namespaces
+
+
+def _parse_ip(text: str) -> Network | None:
+    try:
+        return ip_network(ip_address(text))
+    except ValueError:
+        return None

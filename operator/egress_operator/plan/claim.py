@@ -1,0 +1,260 @@
+"""Claims of policies on (host, port), and which of them hold.
+
+Policies of one namespace that ask for the same with equal settings share the objects; with unequal
+settings the older one wins. Istio itself would merge them, or drop one in silence.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from egress_operator.istio.difference import find_difference
+from egress_operator.istio.name import build_synthetic_host
+from egress_operator.istio.object import Owner
+from egress_operator.istio.traffic import (
+    EVERYONE,
+    FromIntent,
+    HostIntent,
+    PortIntent,
+    TlsIntent,
+)
+from egress_operator.plan.intent import Intent
+from egress_operator.plan.network import Network, overlaps
+
+HOST_CONFLICT = "EG101"
+PORT_CONFLICT = "EG102"
+ADDRESS_CONFLICT = "EG103"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A policy asks for one (host, port). Compared by identity: made once for each generation."""
+
+    owner: Owner
+    destination: str
+    path: str
+    key: str
+    """The group: the host, or the synthetic name of an address without a host."""
+    host: str
+    """As the user wrote it: the host, or the address."""
+    settings: HostIntent
+    port: PortIntent
+    as_dialled: bool
+    """No host: the address is reached as it was dialled."""
+    gateway: str = ""
+    """The EgressGateway; empty: direct."""
+    source: FromIntent = EVERYONE
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A claim that does not hold: the rule, and who holds it instead and what differs."""
+
+    claim: Claim
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The claims on one host after judgement, each list oldest first."""
+
+    won: tuple[Claim, ...]
+    """All claims that hold; equal ones of several policies on a port are all among them."""
+    lost: tuple[Loss, ...]
+
+
+def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
+    """Everything that a policy asks for, in its own order."""
+    claims: list[Claim] = []
+    for destination in intent.destinations:
+        path = f"spec.destinations[{destination.index}]"
+        named = bool(destination.hosts)
+        field = "hosts" if named else "addresses"
+        hosts = destination.hosts if named else destination.settings.addresses
+        for index, host in enumerate(hosts):
+            settings = destination.settings
+            if not named:
+                settings = HostIntent((host,), (), settings.location)
+            claims += [
+                Claim(
+                    owner=intent.owner,
+                    destination=destination.name,
+                    path=f"{path}.{field}[{index}]",
+                    key=host if named else build_synthetic_host(host, namespace),
+                    host=host,
+                    settings=settings,
+                    port=_resolve_tls(port, destination.tls, host),
+                    as_dialled=not named,
+                    gateway=intent.gateway,
+                    source=intent.source,
+                )
+                for port in destination.ports
+            ]
+    return tuple(claims)
+
+
+def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortIntent:
+    """Name the server: one that was given, else the host; and what its certificate must hold."""
+    if tls is None:
+        return port
+    name = tls.server_name or host
+    return replace(port, tls=replace(tls, server_name=name, names=tls.names or (name,)))
+
+
+def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
+    """Decide which claims hold, by host. Pure.
+
+    `claims` come oldest policy first, and hold every claim on each host that they name, and every
+    host with addresses when they name one (`is_coupled`): addresses are claimed across hosts.
+    """
+    judge_one = _Judge()
+    won: dict[str, list[Claim]] = {}
+    lost: dict[str, list[Loss]] = {}
+    for claim in claims:
+        kept, dropped = won.setdefault(claim.key, []), lost.setdefault(claim.key, [])
+        loss = judge_one.admit(claim)
+        if loss is None:
+            kept.append(claim)
+        else:
+            dropped.append(loss)
+    return {key: Verdicts(tuple(won[key]), tuple(lost[key])) for key in won}
+
+
+def is_coupled(claim: Claim) -> bool:
+    """Whether the claim must be judged together with those on other hosts."""
+    return bool(claim.settings.addresses)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """An address of a claim."""
+
+    network: Network
+    text: str
+    claim: Claim
+
+
+class _Judge:
+    """First come, first served, over (host), (host, port) and (address, port)."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Claim] = {}
+        self._ports: dict[tuple[str, int], Claim] = {}
+        self._addresses: dict[tuple[str, int], _Place] = {}
+        self._places: dict[int, list[_Place]] = {}
+        self._wide: dict[int, list[_Place]] = {}
+
+    def admit(self, claim: Claim) -> Loss | None:
+        """Take the claim, or say why it is lost."""
+        number = claim.port.number
+        host = self._hosts.get(claim.key)
+        if host is not None and (field := find_difference(host.settings, claim.settings)):
+            return _build_difference_loss(claim, host, HOST_CONFLICT, claim.host, field)
+        port = self._ports.get((claim.key, number))
+        if port is not None and (field := _find_claim_difference(port, claim)):
+            return _build_difference_loss(
+                claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
+            )
+        if claim.settings.addresses and (loss := self._admit_addresses(claim)):
+            return loss
+        self._hosts.setdefault(claim.key, claim)
+        self._ports.setdefault((claim.key, number), claim)
+        return None
+
+    def _admit_addresses(self, claim: Claim) -> Loss | None:
+        number = claim.port.number
+        places = [_Place(ip_network(text), text, claim) for text in claim.settings.addresses]
+        for place in places:
+            other = self._find_holder(place, number)
+            if other is not None:
+                return _build_address_loss(place, other)
+        for place in places:
+            if self._addresses.setdefault((place.text, number), place) is place:
+                self._places.setdefault(number, []).append(place)
+                if place.network.num_addresses > 1:
+                    self._wide.setdefault(number, []).append(place)
+        return None
+
+    def _find_holder(self, place: _Place, number: int) -> _Place | None:
+        """Find another host's claim on an address that overlaps.
+
+        Single addresses meet only ranges, or their equals, which are found at once.
+        """
+        key = place.claim.key
+        holder = self._addresses.get((place.text, number))
+        if holder is not None:
+            return None if holder.claim.key == key else holder
+        among = self._places if place.network.num_addresses > 1 else self._wide
+        for other in among.get(number, ()):
+            if other.claim.key != key and overlaps(place.network, other.network):
+                return other
+        return None
+
+
+def _build_difference_loss(claim: Claim, winner: Claim, code: str, what: str, field: str) -> Loss:
+    difference = f"{what} with a different value of {field}: make them equal"
+    if claim.owner == winner.owner:
+        message = f"this policy also claims {difference}"
+    else:
+        message = (
+            f"the older policy {winner.owner.name} claims {difference}, or remove it from one of "
+            "the policies"
+        )
+    return Loss(claim, code, message)
+
+
+def _build_address_loss(place: _Place, other: _Place) -> Loss:
+    claim, winner = place.claim, other.claim
+    who = (
+        "this policy also claims"
+        if claim.owner == winner.owner
+        else f"the older policy {winner.owner.name} claims"
+    )
+    subject = place.text if claim.as_dialled else f"{claim.host}: {place.text}"
+    whom = "" if winner.as_dialled else f" for {winner.host}"
+    return Loss(
+        claim,
+        ADDRESS_CONFLICT,
+        f"{subject} on port {claim.port.number} is taken, because {who} {other.text}{whom}: give "
+        "each host addresses of its own, or remove one",
+    )
+
+
+def _find_claim_difference(one: Claim, other: Claim) -> str:
+    """Name the first field that differs for one port of a host, empty for equal settings."""
+    if one.gateway != other.gateway:
+        return "gatewayRef"
+    return find_difference(one.port, other.port) or (
+        "" if _unite(one.source, other.source) else "from"
+    )
+
+
+def unite_sources(claims: Iterable[Claim]) -> tuple[FromIntent, ...]:
+    """Who may use a port that these claims won: each of the result may; none: everyone.
+
+    All that have no service accounts stand as they are; those that have some have equal workloads
+    (else a claim would have lost), and become one.
+    """
+    sources = {claim.source for claim in claims}
+    if EVERYONE in sources:
+        return ()
+    plain = sorted(source for source in sources if not source.accounts)
+    accounts = {account for source in sources for account in source.accounts}
+    if not accounts:
+        return tuple(plain)
+    workloads = next(source.workloads for source in sources if source.accounts)
+    return (FromIntent(workloads, tuple(sorted(accounts))),)
+
+
+def _unite(one: FromIntent, other: FromIntent) -> bool:
+    """Whether exactly those whom one of the two allows can be let through by one set of objects.
+
+    Labels are checked by the client's sidecar and accounts by the gateway, each against a list:
+    when both lists grow, somebody with labels of the one and an account of the other gets through.
+    """
+    if EVERYONE in {one, other}:
+        return True
+    if not one.accounts and not other.accounts:
+        return True
+    return bool(one.accounts and other.accounts) and one.workloads == other.workloads

@@ -1,0 +1,144 @@
+"""EgressGateways as the plans of namespaces see them: where each one is and whom it lets in."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from egress_operator.diagnostic import Diagnostic
+from egress_operator.istio.gateway_server import Place
+from egress_operator.istio.name import build_gateway_label, build_name
+from egress_operator.istio.object import GATEWAY_KIND, Kind, ObjectKey, Owner
+from egress_operator.plan.intent import GatewayIntent, parse_gateway
+from egress_operator.plan.source import GatewaySource, Settings
+from egress_operator.plan.verdict import has_error
+
+ROOT_NAMESPACE = "EG060"
+SAME_PODS = "EG110"
+
+
+class Authorization(StrEnum):
+    """What the gateway checks of those who come to it."""
+
+    MANAGED = "Managed"
+    DRY_RUN = "DryRun"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An accepted EgressGateway."""
+
+    name: str
+    owner: Owner
+    label: str
+    """`build_gateway_label`: of its name and place."""
+    host: str
+    """The full name of its Service."""
+    intent: GatewayIntent
+
+    @property
+    def namespace(self) -> str:
+        """Where its pods run."""
+        return self.intent.namespace
+
+    @property
+    def authorization(self) -> Authorization:
+        """What it checks of those who come."""
+        return Authorization(self.intent.authorization)
+
+    @property
+    def place(self) -> Place:
+        """Its pods and port, as its servers name them."""
+        return self.intent.selector, self.intent.port
+
+    @property
+    def baseline_key(self) -> ObjectKey:
+        """Where its own AuthorizationPolicy stands."""
+        return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, self.label)
+
+    def find_access_key(self, namespace: str) -> ObjectKey:
+        """Return where the AuthorizationPolicy that lets a namespace in stands."""
+        name = build_name(f"{namespace}.{self.label}")
+        return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, name)
+
+    def is_open_to(self, labels: Mapping[str, str] | None) -> bool:
+        """Whether a namespace with these labels may use it; with None they are not known."""
+        tenants = self.intent.tenants
+        return tenants is not None and (labels is None or tenants.matches(labels))
+
+    def build_export(self, namespace: str) -> str:
+        """Return the entry of `exportTo` that shows it an object of this namespace.
+
+        Istio refuses the name of the object's own namespace beside or in place of `.`
+        (pkg/config/validation, validateExportTo).
+        """
+        return "." if namespace == self.namespace else self.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayVerdict:
+    """What is to be said of one EgressGateway by its own text and that of the others."""
+
+    source: GatewaySource
+    diagnostics: tuple[Diagnostic, ...]
+    """Errors first; with one the gateway is not accepted."""
+    gateway: Gateway | None
+    """None when it is not accepted."""
+
+
+def judge_gateways(
+    sources: Iterable[GatewaySource], settings: Settings
+) -> dict[str, GatewayVerdict]:
+    """Judge all EgressGateways, by name: the oldest with given pods is accepted. Pure."""
+    verdicts: dict[str, GatewayVerdict] = {}
+    accepted: list[Gateway] = []
+    for source in sorted(sources, key=lambda source: (source.created, source.name)):
+        intent, diagnostics = parse_gateway(source)
+        if intent is not None:
+            diagnostics = (*diagnostics, *_check(intent, settings, accepted))
+        gateway = None
+        if intent is not None and not has_error(diagnostics):
+            gateway = _build_gateway(source, intent, settings)
+            accepted.append(gateway)
+        verdicts[source.name] = GatewayVerdict(source, diagnostics, gateway)
+    return verdicts
+
+
+def _check(
+    intent: GatewayIntent, settings: Settings, older: Iterable[Gateway]
+) -> Iterable[Diagnostic]:
+    if intent.namespace == settings.root_namespace:
+        yield Diagnostic(
+            ROOT_NAMESPACE,
+            "spec.namespace",
+            f"{intent.namespace} is the mesh's root namespace, where an AuthorizationPolicy "
+            "selects pods of every namespace: run the gateway in a namespace of its own",
+        )
+    for other in older:
+        if other.namespace == intent.namespace and _may_share_pods(other.intent, intent):
+            yield Diagnostic(
+                SAME_PODS,
+                "spec.selector",
+                f"the older EgressGateway {other.name} may select the same pods of "
+                f"{intent.namespace}: remove one, or give one label two values",
+            )
+
+
+def _may_share_pods(one: GatewayIntent, other: GatewayIntent) -> bool:
+    """Whether a pod can have all labels of both: no label is asked for with two values."""
+    first, second = dict(one.selector), dict(other.selector)
+    return all(second.get(key, value) == value for key, value in first.items())
+
+
+def _build_gateway(source: GatewaySource, intent: GatewayIntent, settings: Settings) -> Gateway:
+    host = f"{intent.service}.{intent.namespace}.svc.{settings.cluster_domain}"
+    selector = ",".join(f"{key}={value}" for key, value in intent.selector)
+    return Gateway(
+        name=source.name,
+        owner=Owner(source.name, source.uid, GATEWAY_KIND),
+        label=build_gateway_label(
+            source.name, intent.namespace, selector, intent.service, str(intent.port)
+        ),
+        host=host,
+        intent=intent,
+    )

@@ -1,0 +1,199 @@
+"""`compile_host`: the objects of one host, and what becomes of each claim on it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from egress_operator.istio import destination_rule, service_entry, virtual_service
+from egress_operator.istio.authorization_policy import build_restricted_access_spec
+from egress_operator.istio.gateway_server import build_host_server_spec
+from egress_operator.istio.group import Group
+from egress_operator.istio.name import build_group_name
+from egress_operator.istio.object import (
+    Desired,
+    Kind,
+    ObjectKey,
+    Owner,
+    Spec,
+    build_gateway_ref,
+    digest_spec,
+)
+from egress_operator.istio.route import HostRoutes, Route
+from egress_operator.istio.traffic import HostIntent
+from egress_operator.plan.claim import Claim, Verdicts
+from egress_operator.plan.gateway import Authorization
+from egress_operator.plan.route import Tenants, resolve_routes
+from egress_operator.plan.tenant import Tenant
+from egress_operator.plan.verdict import ClaimState, ClaimVerdict, build_claim_row
+
+_ORDER = {kind: index for index, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledHost:
+    """One host of a namespace."""
+
+    group: Group | None
+    """None when no claim on it holds."""
+    claims: Mapping[str, tuple[ClaimVerdict, ...]]
+    """By policy name: the fate of its claims on this host, by port."""
+    tenants: tuple[Tenant, ...] = ()
+    """The tenants whose objects it needs."""
+
+
+def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants) -> CompiledHost:
+    """Make the objects of one host from the judged claims on it. Pure.
+
+    Every policy that claims the host owns its objects, also one that lost: when the winner goes,
+    the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
+    a claim names.
+    """
+    rows: dict[str, list[ClaimVerdict]] = {}
+    for claim in verdicts.won:
+        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, tenants))
+    for loss in verdicts.lost:
+        row = build_claim_row(
+            loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
+        )
+        rows.setdefault(loss.claim.owner.name, []).append(row)
+    claims = {name: tuple(found) for name, found in rows.items()}
+    if not verdicts.won:
+        return CompiledHost(None, claims)
+    owners = {claim.owner for claim in verdicts.won}
+    owners |= {loss.claim.owner for loss in verdicts.lost}
+    routes = resolve_routes(namespace, build_group_name(key), verdicts.won, tenants)
+    used = _select_tenants(verdicts.won, tenants)
+    builder = _Builder(namespace, key, tuple(sorted(owners)), verdicts.won[0], routes, used)
+    return CompiledHost(builder.build(), claims, tuple(used.values()))
+
+
+def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:
+    """Return the namespace at each gateway that the claims use, by the gateway's label."""
+    found = (tenants[claim.gateway] for claim in won if claim.gateway)
+    return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
+
+
+def _build_won_row(claim: Claim, tenants: Tenants) -> ClaimVerdict:
+    withdrawn = bool(claim.gateway) and tenants[claim.gateway] is None
+    return build_claim_row(claim, ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Builds the objects of one host."""
+
+    namespace: str
+    key: str
+    owners: tuple[Owner, ...]
+    first: Claim
+    routes: HostRoutes
+    tenants: Mapping[str, Tenant]
+    """By the label of the gateway."""
+
+    @property
+    def name(self) -> str:
+        return build_group_name(self.key)
+
+    @property
+    def settings(self) -> HostIntent:
+        return self.first.settings
+
+    def build(self) -> Group:
+        """Build the group, its objects in the order of `Kind`."""
+        objects = [self._build_entry(), *self._build_rule(), *self._build_route()]
+        for route in self.routes.routes:
+            objects += self._build_behind(route)
+        ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
+        closed = not self.routes.is_open
+        missing = closed and len(self.routes.routes) < len(self.routes.ports)
+        return Group(self.namespace, self.key, self.name, tuple(ordered), is_closing=missing)
+
+    def _build_entry(self) -> Desired:
+        as_dialled = self.first.as_dialled
+        ports = service_entry.build_ports(self.routes.ports, as_dialled=as_dialled)
+        spec = service_entry.build_service_entry_spec(
+            self.key, self.settings, ports, as_dialled=as_dialled
+        )
+        before: Spec | None = None
+        allocate = service_entry.needs_address(spec, ports)
+        if not self.routes.is_open:
+            before, spec = spec, service_entry.close_spec(spec)
+        return Desired(
+            ObjectKey(Kind.SERVICE_ENTRY, self.namespace, self.name),
+            self.key,
+            self.owners,
+            spec,
+            digest_spec(spec),
+            ports=ports,
+            allocate=allocate,
+            before=before,
+        )
+
+    def _build_rule(self) -> Iterator[Desired]:
+        if self.routes.is_open:
+            spec = destination_rule.build_open_spec(self.key, self.routes.ports)
+            if spec is not None:
+                yield self._build(Kind.DESTINATION_RULE, self.name, spec)
+
+    def _build_route(self) -> Iterator[Desired]:
+        spec = virtual_service.build_mesh_spec(self.key, self.routes)
+        if spec is not None:
+            yield Desired(
+                ObjectKey(Kind.VIRTUAL_SERVICE, self.namespace, self.name),
+                self.key,
+                self.owners,
+                spec,
+                digest_spec(spec),
+                needs=virtual_service.build_needs(self.routes),
+                refs=virtual_service.build_mesh_refs(self.routes),
+                after=frozenset(
+                    key for route in self.routes.routes for key in self._list_prerequisites(route)
+                ),
+            )
+
+    def _build_behind(self, route: Route) -> Iterator[Desired]:
+        """Build what one synthetic name needs."""
+        entry = service_entry.build_behind_spec(self.key, self.settings, route)
+        yield self._build(Kind.SERVICE_ENTRY, route.name, entry, allocate=False)
+        rule = destination_rule.build_behind_spec(route)
+        if rule is not None:
+            yield self._build(Kind.DESTINATION_RULE, route.name, rule)
+        if route.hop is None:
+            spec = virtual_service.build_closing_spec(self.key, route)
+            yield self._build(Kind.VIRTUAL_SERVICE, route.name, spec)
+            return
+        tenant = self.tenants[route.hop.label]
+        server = tenant.server_key
+        if route.has_server:
+            server = tenant.find_server_key(route.name)
+            yield from self._build_server(route, tenant, server)
+        spec = virtual_service.build_gateway_spec(self.key, route, build_gateway_ref(server))
+        yield self._build(Kind.VIRTUAL_SERVICE, route.name, spec)
+
+    def _build_server(self, route: Route, tenant: Tenant, server: ObjectKey) -> Iterator[Desired]:
+        """Build a way of its own into the gateway, and for service accounts the permission."""
+        spec = build_host_server_spec(
+            tenant.gateway.place, self.namespace, route.host, is_http=route.port.is_http
+        )
+        yield tenant.build_server(self.key, server, spec, self.owners)
+        subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}-c")
+        yield tenant.build_subset(self.key, subset, route.name, route.host, self.owners)
+        if route.accounts:
+            access = build_restricted_access_spec(
+                tenant.gateway.intent.selector, self.namespace, route.host, route.accounts
+            )
+            yield tenant.build_access(self.key, tenant.find_access_key(route.name), access)
+
+    def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
+        key = ObjectKey(kind, self.namespace, name)
+        return Desired(key, self.key, self.owners, spec, digest_spec(spec), allocate=allocate)
+
+    def _list_prerequisites(self, route: Route) -> Iterator[ObjectKey]:
+        """List the tenant's objects that must be there before clients are led to the gateway."""
+        if route.hop is None:
+            return
+        tenant = self.tenants[route.hop.label]
+        if not route.has_server:
+            yield tenant.server_key
+            yield tenant.subset_key
+        if not route.accounts and tenant.gateway.authorization is not Authorization.NONE:
+            yield tenant.access_key

@@ -1,0 +1,183 @@
+"""What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from egress_operator.istio.object import Owner
+from egress_operator.plan.check import Surroundings, build_surroundings, check_intent
+from egress_operator.plan.claim import Claim, Verdicts, build_claims, is_coupled
+from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.host import CompiledHost
+from egress_operator.plan.intent import Intent, parse_intent
+from egress_operator.plan.reference import (
+    HOLDING,
+    Neighbourhood,
+    build_neighbourhood,
+    find_reference_problem,
+)
+from egress_operator.plan.route import Tenants
+from egress_operator.plan.source import (
+    GatewaySource,
+    NamespaceInput,
+    PolicySource,
+    Settings,
+)
+from egress_operator.plan.verdict import ClaimVerdict, Verdict, build_idle_rows, has_error
+
+if TYPE_CHECKING:
+    from egress_operator.diagnostic import Diagnostic
+
+
+class PolicyMemo:
+    """One generation of a policy: read once, checked once for each state of the surroundings."""
+
+    __slots__ = (
+        "_around",
+        "_shape",
+        "_surroundings",
+        "claims",
+        "coupled",
+        "diagnostics",
+        "gateway",
+        "intent",
+        "is_live",
+        "live_claims",
+        "live_keys",
+        "owner",
+        "reference",
+        "source",
+        "verdict",
+        "verdict_hosts",
+        "verdict_shadows",
+    )
+
+    def __init__(self, source: PolicySource) -> None:
+        self.source = source
+        self.owner = Owner(source.name, source.uid)
+        self.intent: Intent | None
+        self.intent, self._shape = parse_intent(source)
+        self.claims: tuple[Claim, ...] = (
+            () if self.intent is None else build_claims(self.intent, source.namespace)
+        )
+        self.gateway = "" if self.intent is None else self.intent.gateway
+        self.reference: Diagnostic | None = None
+        self._surroundings: Surroundings | None = None
+        self._around: Neighbourhood | None = None
+        self.verdict: Verdict | None = None
+        self.verdict_hosts: list[CompiledHost] = []
+        self.verdict_shadows: tuple[str, ...] = ()
+
+    def check(self, surroundings: Surroundings, around: Neighbourhood) -> None:
+        """Judge the policy by what surrounds it, if that is not what it was the last time."""
+        if self._surroundings is surroundings and (self._around is around or not self.gateway):
+            return
+        self._surroundings, self._around = surroundings, around
+        found = () if self.intent is None else check_intent(self.intent, surroundings)
+        self.diagnostics = (*self._shape, *found)
+        if self.intent is not None:
+            self.reference = find_reference_problem(self.intent, around)
+        held = self.reference is not None and self.reference.code in HOLDING
+        self.is_live = not (self.source.paused or has_error(self.diagnostics) or held)
+        self.live_claims = self.claims if self.is_live else ()
+        self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
+        self.coupled = frozenset(claim.key for claim in self.live_claims if is_coupled(claim))
+        self.verdict = None
+
+    def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimVerdict, ...]:
+        """Return the fate of each claim; `hosts` are those of `live_keys`."""
+        if not self.is_live:
+            return build_idle_rows(self.source, self.claims)
+        name = self.source.name
+        return tuple(row for host in hosts for row in host.claims[name])
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemo:
+    """One host, and all that it was compiled from."""
+
+    claims: list[Claim]
+    """Oldest first."""
+    tenants: Tenants
+    compiled: CompiledHost
+
+
+NOBODY: Tenants = {}
+
+
+@dataclass(slots=True)
+class NamespaceMemo:
+    """What is remembered of one namespace."""
+
+    surroundings: Surroundings
+    around: Neighbourhood
+    policies: dict[str, PolicyMemo] = field(default_factory=dict)
+    hosts: dict[str, HostMemo] = field(default_factory=dict)
+    """By group key."""
+    coupled_claims: list[Claim] = field(default_factory=list)
+    coupled_tenants: Tenants = field(default_factory=dict)
+    coupled_hosts: dict[str, tuple[Verdicts, CompiledHost]] = field(default_factory=dict)
+    """The same for hosts that are judged together."""
+
+    def read_policies(self, inputs: NamespaceInput) -> list[PolicyMemo]:
+        """Return the policies, oldest first; only new generations are read."""
+        known = self.policies
+        fresh: dict[str, PolicyMemo] = {}
+        for source in sorted(inputs.policies, key=_age):
+            policy = known.get(source.name)
+            if policy is None or (policy.source is not source and policy.source != source):
+                policy = PolicyMemo(source)
+            policy.check(self.surroundings, self.around)
+            fresh[source.name] = policy
+        self.policies = fresh
+        return list(fresh.values())
+
+    def find_tenants(self, claims: Iterable[Claim]) -> Tenants:
+        """Return the namespace at every gateway that one of the claims names."""
+        names = {claim.gateway for claim in claims if claim.gateway}
+        return {name: self.around.tenants[name] for name in sorted(names)} if names else NOBODY
+
+
+class Memo:
+    """The memory for all namespaces of one operator."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._namespaces: frozenset[str] = frozenset()
+        self._surroundings: Surroundings | None = None
+        self._parts: dict[str, NamespaceMemo] = {}
+        self._gateways: tuple[tuple[GatewaySource, ...], Settings] | None = None
+        self._verdicts: dict[str, GatewayVerdict] = {}
+
+    def open(self, inputs: NamespaceInput) -> NamespaceMemo:
+        """Return the part of a namespace, with the surroundings of `inputs`."""
+        surroundings = self._read_surroundings(inputs.settings, inputs.namespaces)
+        around = build_neighbourhood(inputs, self._judge_gateways(inputs))
+        if not inputs.policies:
+            self._parts.pop(inputs.namespace, None)
+            return NamespaceMemo(surroundings, around)
+        part = self._parts.setdefault(inputs.namespace, NamespaceMemo(surroundings, around))
+        part.surroundings = surroundings
+        if part.around != around:
+            part.around = around
+        return part
+
+    def _judge_gateways(self, inputs: NamespaceInput) -> dict[str, GatewayVerdict]:
+        seen = (inputs.gateways, inputs.settings)
+        if self._gateways != seen:
+            self._gateways, self._verdicts = seen, judge_gateways(*seen)
+        return self._verdicts
+
+    def _read_surroundings(self, settings: Settings, namespaces: frozenset[str]) -> Surroundings:
+        if (
+            self._surroundings is None
+            or settings != self._settings
+            or (namespaces is not self._namespaces and namespaces != self._namespaces)
+        ):
+            self._surroundings = build_surroundings(settings, namespaces)
+            self._settings, self._namespaces = settings, namespaces
+        return self._surroundings
+
+
+def _age(source: PolicySource) -> tuple[str, str]:
+    return source.created, source.name

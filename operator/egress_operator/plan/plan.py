@@ -1,0 +1,176 @@
+"""`plan_namespace`: the policies of a namespace in, the objects of each host and verdicts out."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from egress_operator.istio.group import Group
+from egress_operator.istio.object import Owner
+from egress_operator.plan.claim import Claim, judge
+from egress_operator.plan.host import CompiledHost, compile_host
+from egress_operator.plan.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
+from egress_operator.plan.reference import Neighbourhood
+from egress_operator.plan.shadow import find_shadows
+from egress_operator.plan.source import NamespaceInput
+from egress_operator.plan.tenant import Tenant, build_tenant_group
+from egress_operator.plan.verdict import ClaimState, ClaimVerdict, Verdict, build_verdict
+
+__all__ = [
+    "ClaimState",
+    "ClaimVerdict",
+    "Group",
+    "Memo",
+    "Plan",
+    "Verdict",
+    "plan_namespace",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole of what a namespace should hold."""
+
+    namespace: str
+    groups: dict[str, Group]
+    verdicts: dict[str, Verdict]
+    """By policy name."""
+    held: frozenset[Owner]
+    """Policies that exist but may not change anything (not accepted, or paused): what they own is
+    neither changed nor pruned, unless another policy claims it; they stay co-owners."""
+    live: frozenset[Owner]
+    """Policies that may change things: what they alone own and no longer claim is pruned. And
+    EgressGateways that are accepted."""
+    gateway_hosts: Mapping[str, int] = field(default_factory=dict)
+    """How many hosts go through a gateway, by its label."""
+
+
+def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
+    """Compile all policies of one namespace. Pure but for `memo`, which never changes the result.
+
+    With the same `memo` (one for all namespaces) a repeated call reads no unchanged policy and
+    compiles no unchanged host again; unchanged groups and verdicts are the identical values of the
+    call before. The order of the policies takes no part. Policies are identified by
+    (uid, generation). Raises `ValueError` for a setting that is no CIDR, never for a policy.
+    """
+    part = (Memo() if memo is None else memo).open(inputs)
+    policies = part.read_policies(inputs)
+    hosts = _compile_hosts(inputs.namespace, policies, part)
+    tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
+    shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
+    return Plan(
+        namespace=inputs.namespace,
+        groups={
+            key: compiled.group for key, compiled in hosts.items() if compiled.group is not None
+        }
+        | _build_tenant_groups(inputs.namespace, tenants, policies, part.around),
+        verdicts={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
+        held=frozenset(policy.owner for policy in policies if not policy.is_live),
+        live=frozenset(policy.owner for policy in policies if policy.is_live)
+        | _find_gateway_owners(part.around),
+        gateway_hosts=Counter(
+            tenant.gateway.label for host in hosts.values() for tenant in host.tenants
+        ),
+    )
+
+
+def _find_gateway_owners(around: Neighbourhood) -> frozenset[Owner]:
+    return frozenset(
+        verdict.gateway.owner for verdict in around.verdicts.values() if verdict.gateway
+    )
+
+
+def _build_tenant_groups(
+    namespace: str,
+    tenants: Mapping[str, Tenant],
+    policies: list[PolicyMemo],
+    around: Neighbourhood,
+) -> dict[str, Group]:
+    """Return the groups of gateways: those that hosts need, and those that are withdrawn."""
+    groups = {label: build_tenant_group(tenant) for label, tenant in tenants.items()}
+    for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
+        gateway = around.verdicts[name].gateway
+        if gateway is not None and around.tenants[name] is None:
+            groups[gateway.label] = Group(namespace, gateway.label, gateway.label, is_closing=True)
+    return groups
+
+
+def _compile_hosts(
+    namespace: str, policies: list[PolicyMemo], part: NamespaceMemo
+) -> dict[str, CompiledHost]:
+    """Judge and compile every host; one whose claims are those of the last call is not made again.
+
+    Hosts with addresses are judged together, because addresses are claimed across hosts.
+    """
+    claims: dict[str, list[Claim]] = {}
+    coupled: set[str] = set()
+    for policy in policies:
+        for claim in policy.live_claims:
+            found = claims.get(claim.key)
+            if found is None:
+                claims[claim.key] = [claim]
+            else:
+                found.append(claim)
+        coupled.update(policy.coupled)
+    known, part.hosts = part.hosts, {}
+    hosts: dict[str, CompiledHost] = {}
+    for key, own in claims.items():
+        if key in coupled:
+            continue
+        tenants = part.find_tenants(own)
+        entry = known.get(key)
+        if entry is None or entry.claims != own or entry.tenants != tenants:
+            compiled = compile_host(namespace, key, judge(own)[key], tenants)
+            entry = HostMemo(own, tenants, compiled)
+        part.hosts[key] = entry
+        hosts[key] = entry.compiled
+    hosts.update(_compile_coupled(namespace, policies, coupled, part))
+    return hosts
+
+
+def _compile_coupled(
+    namespace: str, policies: list[PolicyMemo], coupled: set[str], part: NamespaceMemo
+) -> dict[str, CompiledHost]:
+    """Return the same for the hosts of `coupled`, whose claims are judged together."""
+    together = [
+        claim
+        for policy in policies
+        if coupled and not coupled.isdisjoint(policy.live_keys)
+        for claim in policy.live_claims
+        if claim.key in coupled
+    ]
+    tenants = part.find_tenants(together)
+    if part.coupled_claims != together or part.coupled_tenants != tenants:
+        known, part.coupled_hosts = part.coupled_hosts, {}
+        kept = part.coupled_tenants == tenants
+        part.coupled_claims, part.coupled_tenants = together, tenants
+        for key, verdicts in judge(together).items():
+            entry = known.get(key) if kept else None
+            if entry is None or entry[0] != verdicts:
+                entry = (verdicts, compile_host(namespace, key, verdicts, tenants))
+            part.coupled_hosts[key] = entry
+    return {key: entry[1] for key, entry in part.coupled_hosts.items()}
+
+
+def _find_verdict(
+    policy: PolicyMemo, hosts: Mapping[str, CompiledHost], shadows: Mapping[str, tuple[str, ...]]
+) -> Verdict:
+    """Return the verdict on a policy: that of the last call if nothing it depends on changed."""
+    own = [hosts[key] for key in policy.live_keys]
+    seen = (
+        tuple(sentence for key in policy.live_keys for sentence in shadows.get(key, ()))
+        if shadows
+        else ()
+    )
+    before = policy.verdict
+    if before is not None and policy.verdict_hosts == own and policy.verdict_shadows == seen:
+        return before
+    verdict = build_verdict(
+        policy.source,
+        policy.diagnostics,
+        policy.build_rows(own),
+        reference=policy.reference,
+        tenants={tenant.gateway.label for host in own for tenant in host.tenants},
+        shadowed=seen,
+    )
+    policy.verdict, policy.verdict_hosts, policy.verdict_shadows = verdict, own, seen
+    return verdict

@@ -1,0 +1,80 @@
+"""Whether a gateway can carry traffic: its Service, its pods, and who else listens on them."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from egress_operator.istio.object import Kind, Observed
+from egress_operator.plan.gateway import Gateway
+
+_TLS_PROTOCOLS = frozenset({"HTTPS", "TLS"})
+
+Place = tuple[str, str]
+"""(namespace, name) of a Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What counts of a Service."""
+
+    selector: tuple[tuple[str, str], ...]
+    ports: Mapping[int, int]
+    """By number: the port of the pods, 0 where it is told by name."""
+    headless: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What is there around the gateways, as far as it is watched."""
+
+    services: Mapping[Place, ServiceFacts] = field(default_factory=dict)
+    endpoints: Mapping[Place, int] = field(default_factory=dict)
+    """Endpoints of a Service that are ready."""
+    servers: tuple[Observed, ...] = ()
+    """Objects of kind Gateway that are not ours."""
+
+
+def find_unready(gateway: Gateway, scenery: Scenery) -> str:
+    """Say why a gateway cannot carry traffic, in one line; empty when it can. Pure."""
+    intent = gateway.intent
+    name = f"Service {intent.namespace}/{intent.service}"
+    service = scenery.services.get((intent.namespace, intent.service))
+    if service is None:
+        return f"there is no {name}"
+    if service.headless:
+        return f"{name} is headless, so Istio has no address for it: give it a cluster IP"
+    if intent.port not in service.ports:
+        there = ", ".join(str(port) for port in sorted(service.ports)) or "none"
+        return f"{name} has no port {intent.port}; there are: {there}"
+    if not _agree(service.selector, intent.selector):
+        return f"{name} selects other pods than spec.selector"
+    if not scenery.endpoints.get((intent.namespace, intent.service)):
+        return f"{name} has no ready endpoint"
+    return _find_rival(gateway, {intent.port, service.ports[intent.port]}, scenery.servers)
+
+
+def _agree(
+    one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]], *, shared: int = 1
+) -> bool:
+    """Whether two selectors have a label in common, and none with different values."""
+    first, second = dict(one), dict(other)
+    common = first.keys() & second.keys()
+    return len(common) >= shared and all(first[key] == second[key] for key in common)
+
+
+def _find_rival(gateway: Gateway, numbers: Collection[int], servers: Iterable[Observed]) -> str:
+    """Return the plain server on the gateway's port for which Istio may leave ours out.
+
+    Of a plain one and one with TLS on one port only that of the older object is served
+    (pilot/pkg/model/gateway.go, MergeGateways). A server may go by the number of the Service or by
+    that of the pods: both mean the same port.
+    """
+    for item in sorted(servers, key=lambda item: (item.created, item.key)):
+        if item.key.kind is not Kind.GATEWAY or not _agree(item.selector, gateway.intent.selector):
+            continue
+        for port in item.ports:
+            if port.number in numbers and port.protocol not in _TLS_PROTOCOLS:
+                return (
+                    f"{item.key} has a server for {port.protocol} on port {port.number}, beside "
+                    "which Istio may leave out those of tenants: move it to another port"
+                )
+    return ""

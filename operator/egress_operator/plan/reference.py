@@ -1,0 +1,109 @@
+"""The gateway that a policy names: whether it is there, accepted, and open to the namespace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from egress_operator.diagnostic import Diagnostic
+from egress_operator.istio.object import Kind
+from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
+from egress_operator.plan.intent import Intent
+from egress_operator.plan.source import GatewayObjects, HandWritten, NamespaceInput
+from egress_operator.plan.tenant import Tenant
+
+NOT_FOUND = "EG111"
+NOT_ACCEPTED = "EG112"
+NOT_ENFORCED = "EG113"
+NOT_ALLOWED = "EG114"
+NOT_READY = "EG115"
+
+HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED})
+"""What the author, or the platform team, has to mend: until then nothing is changed."""
+
+_DEFAULT_EXPORT = (".",)
+_PATH = "spec.gatewayRef.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """All gateways as one namespace sees them."""
+
+    verdicts: Mapping[str, GatewayVerdict]
+    tenants: Mapping[str, Tenant | None]
+    """By the name of each accepted gateway; None: it is not open to the namespace."""
+    unready: Mapping[str, str]
+
+
+def build_neighbourhood(
+    inputs: NamespaceInput, verdicts: Mapping[str, GatewayVerdict]
+) -> Neighbourhood:
+    """Look at the gateways from one namespace. Pure."""
+    tenants: dict[str, Tenant | None] = {}
+    for name, verdict in verdicts.items():
+        gateway = verdict.gateway
+        if gateway is None:
+            continue
+        tenants[name] = None
+        if gateway.is_open_to(inputs.labels):
+            tenants[name] = Tenant(
+                namespace=inputs.namespace,
+                gateway=gateway,
+                export_to=_find_export(inputs.hand_written, gateway.host),
+                is_scoped=inputs.settings.gateway_objects is GatewayObjects.GATEWAY_NAMESPACE,
+            )
+    return Neighbourhood(verdicts, tenants, inputs.unready)
+
+
+def find_reference_problem(intent: Intent, around: Neighbourhood) -> Diagnostic | None:
+    """Tell what is wrong with the gateway that a policy names; None for nothing. Pure."""
+    name = intent.gateway
+    if not name:
+        return None
+    verdict = around.verdicts.get(name)
+    if verdict is None:
+        there = ", ".join(sorted(around.verdicts)) or "none"
+        return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; there are: {there}")
+    if verdict.gateway is None:
+        return Diagnostic(
+            NOT_ACCEPTED,
+            _PATH,
+            f"EgressGateway {name} is not accepted: ask the platform team to mend it, its status "
+            "says what is wrong",
+        )
+    return _find_use_problem(intent, verdict.gateway, around)
+
+
+def _find_use_problem(intent: Intent, gateway: Gateway, around: Neighbourhood) -> Diagnostic | None:
+    """Tell what keeps the policy from using a gateway that is accepted."""
+    name, authorization = gateway.name, gateway.authorization
+    if intent.source.accounts and authorization is not Authorization.MANAGED:
+        return Diagnostic(
+            NOT_ENFORCED,
+            "spec.from.serviceAccounts",
+            f"EgressGateway {name} has authorization {authorization} and does not check service "
+            "accounts: ask the platform team for Managed, or remove serviceAccounts",
+        )
+    if around.tenants[name] is None:
+        return Diagnostic(
+            NOT_ALLOWED,
+            _PATH,
+            f"EgressGateway {name} is not open to this namespace, so nothing gets out: ask the "
+            "platform team to select the namespace in its spec.namespaces",
+        )
+    if reason := around.unready.get(name):
+        return Diagnostic(
+            NOT_READY, _PATH, f"EgressGateway {name} cannot carry traffic now: {reason}"
+        )
+    return None
+
+
+def _find_export(hand_written: tuple[HandWritten, ...], host: str) -> tuple[str, ...]:
+    """Return the `exportTo` of the oldest DestinationRule by hand for a gateway's Service.
+
+    It is empty where that one has none: to Istio this is not the same as `*`.
+    """
+    rules = sorted(
+        (item.created, item.name, item.export_to)
+        for item in hand_written
+        if item.kind == Kind.DESTINATION_RULE and host in item.hosts
+    )
+    return rules[0][2] if rules else _DEFAULT_EXPORT

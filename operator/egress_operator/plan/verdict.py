@@ -1,0 +1,145 @@
+"""What the plan says of a policy and of each thing that it asked for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from egress_operator.diagnostic import RULES, Diagnostic, Level
+from egress_operator.plan.claim import Claim
+from egress_operator.plan.source import PolicySource
+
+SHADOWED = "EG105"
+
+DIRECT = "Direct"
+"""The route of a destination that the sidecar reaches itself."""
+THROUGH_GATEWAY = "Gateway"
+"""The route of one that is reached through the policy's gateway."""
+
+
+class ClaimState(StrEnum):
+    """What became of one (host, port) that a policy asked for."""
+
+    CLAIMED = "Claimed"
+    CONFLICTED = "Conflicted"
+    """An older policy claims it with other settings."""
+    REFUSED = "Refused"
+    """The policy is not accepted."""
+    PAUSED = "Paused"
+    CLOSED = "Closed"
+    """Its gateway is not open to the namespace: claimed, and nothing gets out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimVerdict:
+    """One row of `status.destinations`. `message` is empty for a plain claim."""
+
+    destination: str
+    """The destination's name, empty when it has none."""
+    host: str
+    """The host, or the address of a destination without hosts."""
+    port: int
+    route: str
+    """`Direct` or `Gateway`."""
+    state: ClaimState
+    message: str = ""
+    """For a conflict: the winner and the first field that differs."""
+    code: str = ""
+    """The rule that a conflict breaks."""
+    path: str = ""
+    """The field of the host or address."""
+    group: str = ""
+    """The key of the group that carries the claim; empty when it is not claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the plan says of one policy, before anything is written."""
+
+    policy: str
+    uid: str
+    generation: int
+    accepted: bool
+    paused: bool
+    diagnostics: tuple[Diagnostic, ...]
+    """Errors first (then `accepted` is False), then warnings; sorted."""
+    claims: tuple[ClaimVerdict, ...]
+    """Sorted by (host, port)."""
+    groups: tuple[str, ...]
+    """Keys of the groups whose objects this policy needs, sorted."""
+    reference: Diagnostic | None = None
+    """What is wrong with the gateway that the policy names."""
+    shadowed: tuple[str, ...] = ()
+    """Sentences that name hand-written objects for the same host, sorted."""
+
+
+def build_verdict(
+    source: PolicySource,
+    diagnostics: tuple[Diagnostic, ...],
+    rows: Iterable[ClaimVerdict],
+    *,
+    reference: Diagnostic | None,
+    tenants: Iterable[str],
+    shadowed: Iterable[str],
+) -> Verdict:
+    """Put together what the plan says of a policy. Pure.
+
+    `tenants`: keys of the groups of gateways that its hosts need.
+    """
+    claims = tuple(sorted(rows, key=_row_order))
+    return Verdict(
+        policy=source.name,
+        uid=source.uid,
+        generation=source.generation,
+        accepted=not has_error(diagnostics),
+        paused=source.paused,
+        diagnostics=tuple(sorted(diagnostics, key=_severity)),
+        claims=claims,
+        groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants})),
+        reference=reference,
+        shadowed=tuple(sorted(set(shadowed))),
+    )
+
+
+def build_claim_row(
+    claim: Claim, state: ClaimState, *, message: str = "", code: str = ""
+) -> ClaimVerdict:
+    """Return the row of one claim."""
+    return ClaimVerdict(
+        destination=claim.destination,
+        host=claim.host,
+        port=claim.port.number,
+        route=THROUGH_GATEWAY if claim.gateway else DIRECT,
+        state=state,
+        message=message,
+        code=code,
+        path=claim.path,
+        group=claim.key if state in {ClaimState.CLAIMED, ClaimState.CLOSED} else "",
+    )
+
+
+def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[ClaimVerdict, ...]:
+    """Return the rows of a policy that may not go on: nothing is claimed."""
+    state = ClaimState.PAUSED if source.paused else ClaimState.REFUSED
+    return tuple(build_claim_row(claim, state) for claim in claims)
+
+
+def build_findings(verdict: Verdict) -> tuple[Diagnostic, ...]:
+    """Everything to say about a policy, conflicts and shadows too, as a linter shows it."""
+    conflicts = [Diagnostic(row.code, row.path, row.message) for row in verdict.claims if row.code]
+    shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in verdict.shadowed]
+    references = [verdict.reference] if verdict.reference else []
+    found = {*verdict.diagnostics, *references, *conflicts, *shadows}
+    return tuple(sorted(found, key=_severity))
+
+
+def has_error(diagnostics: Iterable[Diagnostic]) -> bool:
+    """Whether one of them keeps the policy from being accepted."""
+    return any(RULES[diagnostic.code].level is Level.ERROR for diagnostic in diagnostics)
+
+
+def _severity(diagnostic: Diagnostic) -> tuple[bool, Diagnostic]:
+    return RULES[diagnostic.code].level is not Level.ERROR, diagnostic
+
+
+def _row_order(row: ClaimVerdict) -> tuple[str, int, str]:
+    return row.host, row.port, row.path

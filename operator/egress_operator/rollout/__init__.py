@@ -1,0 +1,1 @@
+"""In which order objects are written: the next safe writes. Pure; knows nothing of plans."""

@@ -1,0 +1,62 @@
+"""Writes, and a step: those that may be sent together."""
+
+from dataclasses import dataclass
+
+from egress_operator.istio.object import Desired, ObjectKey, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """POST. `owners` are the final ownerReferences."""
+
+    desired: Desired
+    owners: tuple[Owner, ...]
+
+    @property
+    def key(self) -> ObjectKey:
+        """What it is about."""
+        return self.desired.key
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Set everything that we own of the object `uid` to `desired` with these owners."""
+
+    desired: Desired
+    owners: tuple[Owner, ...]
+    uid: str
+
+    @property
+    def key(self) -> ObjectKey:
+        """What it is about."""
+        return self.desired.key
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the object `key` if it still has this uid."""
+
+    key: ObjectKey
+    uid: str
+
+
+Write = Create | Replace | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next: send, wait, or nothing.
+
+    `writes` may be sent together. When all are acknowledged, ask again; with no writes, ask again
+    after `wait` seconds, or not at all when it is None: then all is as desired but for `squatted`.
+    """
+
+    writes: tuple[Write, ...] = ()
+    wait: float | None = None
+    squatted: tuple[ObjectKey, ...] = ()
+    """Desired objects whose name somebody else's object has."""
+
+
+def build_step(*writes: Write | None, wait: float | None = None) -> Step:
+    """Return the step with those writes that there are."""
+    return Step(tuple(write for write in writes if write is not None), wait)
