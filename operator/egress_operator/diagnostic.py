@@ -14,6 +14,8 @@ class Scope(StrEnum):
 
     SHAPE = "Shape"
     """The CRD (schema and CEL) and Python, with the same verdict."""
+    EDIT = "Edit"
+    """The CRD alone, when an object is edited: it takes the object as it was before."""
     SETTINGS = "Settings"
     """Python alone: it takes the operator's settings. `Accepted=False`."""
     CLUSTER = "Cluster"
@@ -498,6 +500,15 @@ _CONFLICT: tuple[Rule, ...] = (
 )
 
 _GATEWAY: tuple[Rule, ...] = (
+    Rule(
+        "EG070",
+        Scope.EDIT,
+        Level.ERROR,
+        "Invalid",
+        "authorization changes together with namespace, selector or service",
+        "edit authorization alone, and the place of the gateway once it is Ready again, so that no "
+        "request is denied in between",
+    ),
     Rule(
         "EG060",
         Scope.SETTINGS,

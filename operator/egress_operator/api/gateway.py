@@ -8,7 +8,7 @@ from pydantic import Field
 from egress_operator.api.label import Labels
 from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, NotNull, build_not_empty_check
+from egress_operator.api.rule import Check, Finding, NotNull, build_not_empty_check
 from egress_operator.api.scalar import Label, ObjectName, PortNumber
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.traffic import ConnectionPool, OutlierDetection
@@ -70,6 +70,20 @@ class GatewayTraffic(Model):
     )
 
 
+def _find_nothing(_: object) -> tuple[Finding, ...]:
+    """Find nothing: only the API server has the object as it was before the edit."""
+    return ()
+
+
+SEPARATE_EDITS = Check(
+    "EG070",
+    # `namespace` is a reserved word of CEL.
+    "self.authorization == oldSelf.authorization || (self.__namespace__ == oldSelf.__namespace__ "
+    "&& self.selector == oldSelf.selector && self.service == oldSelf.service)",
+    _find_nothing,
+)
+
+
 class EgressGatewaySpec(Model):
     """Where the gateway is and who may use it."""
 
@@ -119,6 +133,7 @@ class EgressGatewaySpec(Model):
     ] = None
 
     height: ClassVar[int] = 4
+    checks: ClassVar[tuple[Check, ...]] = (SEPARATE_EDITS,)
 
 
 class ClusterMeta(ObjectMeta):

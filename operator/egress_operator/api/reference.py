@@ -11,6 +11,7 @@ _NOTE = "<!-- Written by `make gen`. -->"
 
 _SCOPES = {
     Scope.SHAPE: "Judged alike by the API server (the CRD: schema and CEL) and `egressctl lint`.",
+    Scope.EDIT: "Judged by the API server when an object is edited, by what it was before.",
     Scope.SETTINGS: "Judged by the operator and by `egressctl lint`: it takes the operator's "
     "settings. The policy gets `Accepted=False`.",
     Scope.CLUSTER: "Judged by the operator: it takes other objects of the cluster.",
