@@ -69,10 +69,11 @@ async def follow(transport: HttpTransport) -> AsyncIterator[Callable[..., Follow
     def start(kind: Kind, timing: ReflectorTiming = FAST, **options: object) -> Follower:
         mirror, restarts = Mirror(), list[RestartReason]()
         options.setdefault("namespace", kind.namespace)
+        sink = options.pop("sink", mirror)
         reflector = Reflector(
             transport,
             kind.resource,
-            mirror,
+            sink,  # type: ignore[arg-type]  # passed through
             timing=timing,
             on_restart=lambda _, reason: restarts.append(reason),
             **options,  # type: ignore[arg-type]  # passed through

@@ -120,6 +120,57 @@ def test_late_echoes_of_a_dropped_object_do_not_revive_it(scene: Scene) -> None:
     assert not scene.changes
 
 
+def test_what_an_answer_did_not_find_is_brought_back_by_a_later_event(scene: Scene) -> None:
+    """The answer was wrong: an object that is gone has no events but its deletion."""
+    assert scene.cache.miss(KEY, "u1")
+    assert not scene.cache.observe(KEY, "u1", "5", "u1@5")
+    assert scene.cache.get(KEY) is None
+    assert scene.cache.observe(KEY, "u1", "11", "edited")
+    assert scene.cache.get(KEY) == "edited"
+    assert scene.changes == [(KEY, None, "edited")]
+
+
+def test_what_a_list_did_not_show_is_not_brought_back_by_events_from_before(scene: Scene) -> None:
+    assert scene.cache.miss(KEY, "u1", "20")
+    assert not scene.cache.observe(KEY, "u1", "12", "before")
+    assert not scene.cache.observe_delete(KEY, "u1", "15")
+    assert scene.cache.get(KEY) is None
+    assert not scene.changes
+
+
+def test_what_is_made_again_after_a_list_is_seen(scene: Scene) -> None:
+    assert scene.cache.miss(KEY, "u1", "20")
+    assert not scene.cache.observe(KEY, "u1", "12", "before")
+    assert scene.cache.observe(KEY, "u2", "15", "second")
+    # The deletion of the first one does not concern it, however late it comes.
+    assert not scene.cache.observe_delete(KEY, "u1", "14")
+    assert scene.cache.get(KEY) == "second"
+
+
+def test_what_is_newer_than_a_list_stays(scene: Scene) -> None:
+    scene.cache.observe(KEY, "u1", "30", "newer")
+    assert not scene.cache.miss(KEY, "u1", "20")
+    assert scene.cache.get(KEY) == "newer"
+
+
+def test_what_an_answer_did_not_find_is_brought_back_by_a_list(scene: Scene) -> None:
+    assert scene.cache.miss(KEY, "u1")
+    scene.cache.begin_replace()
+    assert scene.cache.observe(KEY, "u1", "5", "u1@5")
+    scene.cache.finish_replace("20")
+    assert scene.changes == [(KEY, None, "u1@5")]
+
+
+def test_what_is_held_already_need_not_be_read(scene: Scene) -> None:
+    assert scene.cache.touch(KEY, "u1", "5")
+    assert not scene.cache.touch(KEY, "u1", "6")
+    assert not scene.cache.touch(KEY, "u2", "5")
+    scene.cache.begin_replace()
+    assert scene.cache.touch(KEY, "u1", "5")
+    scene.cache.finish_replace("20")
+    assert scene.cache.get(KEY) == "u1@5"
+
+
 def test_drop_of_another_incarnation_does_nothing(scene: Scene) -> None:
     assert not scene.cache.drop(KEY, "u0")
     assert scene.cache.get(KEY) == "u1@5"

@@ -54,7 +54,9 @@ async def test_the_life_of_an_object(kind: Kind, transport: HttpTransport) -> No
     assert [read_identity(item) for item in listed["items"]] == [(name, uid)]
     assert merged["metadata"]["managedFields"][0]["manager"] == "test"
     assert await transport.delete(resource, namespace, name, uid=uid) is None
-    assert (await fail(transport.delete(resource, namespace, name))).status == 404
+    absent = await fail(transport.delete(resource, namespace, name))
+    assert absent.status == 404
+    assert absent.denies(resource, name)
     assert (await fail(transport.get(resource, namespace, name))).status == 404
 
 

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from egress_operator.engine.cache import Cache
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.pulse import Pulse
+from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
+from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from engine.harness import FAST, Follower, Kind, eventually
 from testbed.controlplane import ControlPlane
@@ -173,6 +177,81 @@ async def test_a_version_that_stays_garbled_is_given_up(
     await eventually(lambda: follower.mirror.lists >= 2, "it lists again")
     proxy.clear()
     await follower.sees("a")
+
+
+async def test_what_somebody_else_has_seen_and_the_watch_lost_is_listed(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    """The bell: a version that must come, and does not."""
+    # A watch that says nothing at all, not even that it ends.
+    proxy.inject(Silence(), Call.WATCH)
+    follower = follow(kind, replace(FAST, inactivity=3600, lost=0.5))
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    created = control_plane.admin.create(kind.build("a"))
+    await asyncio.sleep(1)
+    assert follower.mirror.names() == set()
+    follower.reflector.poke(created["metadata"]["resourceVersion"])
+    await follower.sees("a")
+    assert follower.restarts == [RestartReason.LOST]
+
+
+async def test_what_the_watch_brings_is_not_listed_though_somebody_else_saw_it_first(
+    kind: Kind, control_plane: ControlPlane, follow: Follow
+) -> None:
+    follower = follow(kind, replace(FAST, inactivity=3600, lost=0.5))
+    await asyncio.wait_for(follower.reflector.synced.wait(), 10)
+    for name in "abc":
+        created = control_plane.admin.create(kind.build(name))
+        follower.reflector.poke(created["metadata"]["resourceVersion"])
+        await asyncio.sleep(0.3)
+    await asyncio.sleep(1)
+    assert follower.mirror.names() == set("abc")
+    assert (follower.mirror.lists, follower.restarts) == (1, [])
+
+
+async def test_what_a_watch_lost_is_noticed_by_the_next_list(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    """An edit, a deletion and a new object that no event ever tells of."""
+    admin = control_plane.admin
+    for name in "ab":
+        admin.create(kind.build(name))
+    proxy.inject(Silence(), Call.WATCH)
+    follower = follow(kind, ReflectorTiming(watch=2, relist=1))
+    await follower.sees(*"ab")
+    admin.merge_patch(kind.build("a"), {"spec": {"size": 2}})
+    kind.delete(admin, "b")
+    admin.create(kind.build("c"))
+    await follower.sees(*"ac")
+    assert follower.mirror.objects[kind.namespace, "a"]["spec"] == {"size": 2}
+    assert follower.restarts == []
+
+
+async def test_an_object_that_cannot_be_read_holds_up_no_other(
+    kind: Kind, control_plane: ControlPlane, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin, cache = control_plane.admin, Cache[str, int](lambda _: "")
+    unreadable = list[Resource]()
+    sink = CacheSink(
+        kind.resource,
+        cache,
+        lambda obj: str(obj["metadata"]["name"]),
+        lambda obj: int(obj.get("spec", {}).get("size", 0)),
+        on_unreadable=unreadable.append,
+    )
+    admin.create(kind.build("bad", size="large"))
+    admin.create(kind.build("good", size=1))
+    follower = follow(kind, ReflectorTiming(watch=2, relist=1), sink=sink)
+    await eventually(lambda: dict(cache.select("")) == {"bad": 0, "good": 1}, "both are there")
+    admin.merge_patch(kind.build("bad"), {"spec": {"size": "huge"}})
+    admin.merge_patch(kind.build("good"), {"spec": {"size": 2}})
+    await eventually(lambda: dict(cache.select("")) == {"bad": 0, "good": 2}, "the other goes on")
+    admin.merge_patch(kind.build("bad"), {"spec": {"size": 3}})
+    await eventually(lambda: cache.get("bad") == 3, "it is read as soon as it can be")
+    assert unreadable == [kind.resource]
+    (line,) = [record for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert f"{kind.namespace}/bad" in line.getMessage()
+    assert follower.restarts == []
 
 
 async def test_replayed_events_do_no_harm(

@@ -9,6 +9,7 @@ import pytest_asyncio
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.faultproxy import (
+    Answer,
     BreakOff,
     Call,
     Delay,
@@ -113,6 +114,24 @@ async def test_a_failed_write_is_made_up_for(
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=30)
     assert proxy.hit[call] >= 1
     await asyncio.to_thread(tenant.wait_hosts, "a.example.com", "b.example.com")
+
+
+NOT_HERE = Answer(404, b"<html>not here</html>", "text/html")
+
+
+async def test_a_404_that_does_not_name_the_object_is_not_believed(
+    control_plane: ControlPlane, namespace: str, proxy: FaultProxy, behind_proxy: Operator
+) -> None:
+    """A proxy on the way says so: the object is there, and no event will ever tell of it."""
+    tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
+    proxy.inject(NOT_HERE, Call.PATCH)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=30)
+    assert proxy.hit[Call.PATCH] == 1
+    proxy.inject(NOT_HERE, Call.DELETE)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(tenant.wait_hosts, "a.example.com", timeout_s=30)
+    assert proxy.hit[Call.DELETE] == 1
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import NamespaceInput, Settings
-from egress_operator.reconcile.listing import GATEWAYS
 from egress_operator.reconcile.reconciler import Outside, Reconciler
+from egress_operator.reconcile.resource import GATEWAYS
 
 pytestmark = pytest.mark.looptime
 
@@ -35,6 +35,9 @@ class StatusCounter:
         return build_gateway()
 
     def count_drift(self, *_: object) -> None:
+        """Count nothing."""
+
+    def count_unreadable(self, *_: object) -> None:
         """Count nothing."""
 
     def count_reconcile(self, *_: object) -> None:

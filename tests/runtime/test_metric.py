@@ -26,6 +26,7 @@ NAMES = {
     "writes": {"kind", "verb", "code"},
     "drift_corrections": {"kind"},
     "watch_restarts": {"resource", "reason"},
+    "unreadable_objects": {"resource"},
     "watch_last_event_timestamp_seconds": {"resource"},
     "build_info": {"version"},
 }

@@ -77,7 +77,13 @@ def build_error(status: int, headers: Mapping[str, str], body: bytes, secret: st
             retry_after = min(float(wish), RETRY_AFTER_MAX)
     reason = cut_message(str(answer.get("reason") or ""), secret)[:64] or _get_phrase(status)
     message = cut_message(str(answer.get("message") or ""), secret)
-    return ApiError(status, reason, message, retry_after)
+    return ApiError(status, reason, message, retry_after, _read_subject(details))
+
+
+def _read_subject(details: Mapping[str, Any]) -> str:
+    plural, group, name = (str(details.get(word) or "") for word in ("kind", "group", "name"))
+    label = f"{plural}.{group}" if group else plural
+    return f"{label}/{name}" if plural and name else ""
 
 
 def _get_phrase(status: int) -> str:

@@ -52,8 +52,9 @@ class Cache(Generic[K, V]):
         self._seen = 0
         self._round = 0
         self._replacing = False
-        self._dropped: set[str] = set()
-        """uids that we deleted and whose DELETED event is still to come."""
+        self._dropped: dict[str, float] = {}
+        """uids that are known to be gone and whose DELETED event is still to come, each with the
+        version up to which an event of it is late."""
 
     def get(self, key: K) -> V | None:
         """Return the value, None when absent."""
@@ -75,10 +76,11 @@ class Cache(Generic[K, V]):
 
     def observe(self, key: K, uid: str, resource_version: str, value: V) -> bool:
         """Take an object from a list or watch. False: it is no news, and was ignored."""
-        if uid in self._dropped:
-            return False
         entry = self._find(key)
         version = self._read_version(resource_version)
+        if version <= self._dropped.get(uid, -1):
+            return False
+        self._dropped.pop(uid, None)
         if entry is not None and self._is_stale(entry, uid, version):
             if entry.uid == uid and entry.version == version:
                 entry.round = self._round
@@ -92,7 +94,7 @@ class Cache(Generic[K, V]):
     def observe_delete(self, key: K, uid: str, resource_version: str) -> bool:
         """Take a DELETED event of the watch. False: this incarnation is not here (any more)."""
         self.advance(resource_version)
-        self._dropped.discard(uid)
+        self._dropped.pop(uid, None)
         entry = self._find(key)
         if entry is None or entry.uid != uid:
             return False
@@ -118,15 +120,40 @@ class Cache(Generic[K, V]):
         self._put(key, _Entry(uid, version, value, mark))
         return True
 
+    def touch(self, key: K, uid: str, resource_version: str) -> bool:
+        """Tell whether exactly this is held: then it need not be read, nor observed."""
+        entry = self._find(key)
+        if entry is None or (entry.uid, entry.version) != (uid, parse_version(resource_version)):
+            return False
+        entry.round = self._round
+        return True
+
     def drop(self, key: K, uid: str) -> bool:
-        """Remove after an own DELETE was answered. Late echoes of `uid` do not bring it back.
+        """Remove after an own DELETE was carried out. Late echoes of `uid` do not bring it back.
 
         False: the cache did not hold this incarnation.
         """
+        return self._drop(key, uid, float("inf"))
+
+    def miss(self, key: K, uid: str, resource_version: str = "") -> bool:
+        """Remove what an answer says is not there. A later event of `uid` proves it wrong.
+
+        `resource_version` is that of the answer, if it has one; else an event is later that is
+        newer than what is held. False: the cache holds another incarnation, or something newer.
+        """
+        entry = self._find(key)
+        if entry is None:
+            return False
+        version = parse_version(resource_version)
+        if version is not None and version < entry.version:
+            return False
+        return self._drop(key, uid, entry.version if version is None else version)
+
+    def _drop(self, key: K, uid: str, late: float) -> bool:
         entry = self._find(key)
         if entry is None or entry.uid != uid:
             return False
-        self._dropped.add(uid)
+        self._dropped[uid] = late
         self._remove(key)
         return True
 

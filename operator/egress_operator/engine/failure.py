@@ -7,6 +7,8 @@ Exception
 
 from http import HTTPStatus
 
+from egress_operator.engine.resource import Resource
+
 
 class CredentialError(Exception):
     """There is no usable way to log in. The message says what is missing, where, and the cure."""
@@ -19,22 +21,36 @@ class ApiError(Exception):
     `Timeout` or `Undecodable`, and a write may or may not have happened). `reason` is the API
     server's word (`AlreadyExists`, `Conflict`, `Invalid`, …) or the HTTP phrase. `message` has at
     most 256 characters, printable, on one line, never a token or a body that we sent.
-    `retry_after` is in seconds, None when the server gave no usable one.
+    `retry_after` is in seconds, None when the server gave no usable one. `subject` is the object
+    that the API server names in its answer, as `plural.group/name`; empty when it names none.
     """
 
     def __init__(
-        self, status: int, reason: str, message: str = "", retry_after: float | None = None
+        self,
+        status: int,
+        reason: str,
+        message: str = "",
+        retry_after: float | None = None,
+        subject: str = "",
     ) -> None:
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
-        super().__init__(status, reason, message, retry_after)
+        self.subject = subject
+        super().__init__(status, reason, message, retry_after, subject)
 
     def __str__(self) -> str:
         """`409 AlreadyExists: …`."""
         head = f"{self.status} {self.reason}" if self.status else self.reason
         return f"{head}: {self.message}" if self.message else head
+
+    def denies(self, resource: Resource, name: str) -> bool:
+        """Whether the API server says that this very object is not there.
+
+        A 404 of a proxy, or of an API server that does not serve the kind, names no object.
+        """
+        return self.status == HTTPStatus.NOT_FOUND and self.subject == f"{resource.label}/{name}"
 
     @property
     def is_failed_test(self) -> bool:

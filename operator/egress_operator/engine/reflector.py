@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import NoReturn
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.hearsay import Hearsay
 from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import (
@@ -34,8 +35,10 @@ _SHORT = 1.0
 class Reflector:
     """Lists, then watches, for ever: `run` ends only by cancellation.
 
-    While a call fails the sink keeps what it has. Waits between tries end early when another
-    reflector of the same `pulse` succeeds again, and by `poke`.
+    Every list makes the sink hold what it shows and nothing else, whatever was known before: what
+    a watch has lost, and what a restored etcd has taken back, is seen at the next list at the
+    latest. While a call fails the sink keeps what it has. Waits between tries end early when
+    another reflector of the same `pulse` succeeds again, and by `poke`.
     """
 
     def __init__(
@@ -71,6 +74,10 @@ class Reflector:
         """Watch from here; empty: list first."""
         self._highest = 0
         """The newest version seen, to notice that it goes back."""
+        self._hearsay = Hearsay()
+        self._listed_at = 0.0
+        self._limit: asyncio.Timeout | None = None
+        """How long the watch may wait for the next event."""
         self._probe = False
         self._failures = 0
 
@@ -86,9 +93,19 @@ class Reflector:
                 self.state = ReflectorState.RETRYING
                 await asyncio.sleep(self._timing.retry_max)
 
-    def poke(self) -> None:
-        """End the present wait, whatever it is for (say its CRD has appeared)."""
+    def poke(self, resource_version: str = "") -> None:
+        """End the present pause, whatever it is for (say its CRD has appeared).
+
+        With the version of an event that somebody else has seen: expect it, and list when the watch
+        does not bring it in time.
+        """
         self._wake.set()
+        version = parse_version(resource_version) or 0
+        if version > self._highest:
+            now = asyncio.get_running_loop().time()
+            self._hearsay.note(version, now)
+            if self._limit is not None and not self._limit.expired():
+                self._limit.reschedule(self._compute_limit(now))
 
     async def _step(self) -> None:
         try:
@@ -100,7 +117,8 @@ class Reflector:
 
     async def _mirror(self) -> None:
         """Do the one thing that is next; return when it ended in order."""
-        if not self._version:
+        now = asyncio.get_running_loop().time()
+        if not self._version or now - self._listed_at >= self._timing.relist:
             await self._list()
         elif self._probe:
             await self._compare()
@@ -127,6 +145,8 @@ class Reflector:
         if number is not None and number < self._highest:
             self._tell(RestartReason.ROLLBACK)
         self._highest = number or 0
+        self._hearsay.clear()
+        self._listed_at = asyncio.get_running_loop().time()
         self._sink.finish(version)
         self._version, self._probe = version, False
         self.synced.set()
@@ -168,12 +188,25 @@ class Reflector:
             raise Restart(RestartReason.CLOSED, "the watch ended at once")
 
     async def _next_event(self, events: AsyncIterator[JsonObject]) -> JsonObject | None:
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timing.inactivity):
+            async with asyncio.timeout_at(self._compute_limit(loop.time())) as self._limit:
                 return await anext(events, None)
         except TimeoutError as error:
+            awaited = self._hearsay.find_oldest(self._highest)
+            if awaited is not None and loop.time() - awaited[1] >= self._timing.lost:
+                text = f"version {awaited[0]} has not come after {self._timing.lost:g} s"
+                raise Restart(RestartReason.LOST, text) from error
             text = f"no event for {self._timing.inactivity:g} s"
             raise Restart(RestartReason.INACTIVE, text) from error
+        finally:
+            self._limit = None
+
+    def _compute_limit(self, now: float) -> float:
+        """Return the loop time until which the next event must have come."""
+        limit = now + self._timing.inactivity
+        awaited = self._hearsay.find_oldest(self._highest)
+        return limit if awaited is None else min(limit, awaited[1] + self._timing.lost)
 
     def _take(self, event: JsonObject) -> None:
         kind, obj = event["type"], event["object"]

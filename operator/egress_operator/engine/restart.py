@@ -16,6 +16,8 @@ class RestartReason(StrEnum):
     """410: the version, or the token of the next page, is too old."""
     ROLLBACK = "rollback"
     """The resource version went back: etcd was restored."""
+    LOST = "lost"
+    """Somebody else has seen an event that the watch does not bring."""
     CONNECTION = "connection"
     TIMEOUT = "timeout"
     INACTIVE = "inactive"
@@ -71,6 +73,7 @@ class Restart(Exception):  # noqa: N818 - control flow within the reflector, not
         return self.reason in {
             RestartReason.EXPIRED,
             RestartReason.ROLLBACK,
+            RestartReason.LOST,
             RestartReason.MISSING,
         }
 

@@ -26,6 +26,10 @@ class ReflectorTiming:
     """Objects per page of a list."""
     watch: int = 300
     """How long a watch is asked to last; up to a fifth more by chance, so that they spread."""
+    relist: float = 300.0
+    """A watch that ends after this long is followed by a list, which shows what it has lost."""
+    lost: float = 5.0
+    """What somebody else has seen, and the watch does not bring for this long, it has lost."""
     inactivity: float = 90.0
     """A watch without any event is cut after this. The API server sends a bookmark each minute."""
     retry_min: float = 0.2

@@ -13,7 +13,8 @@ from collections import defaultdict
 
 from egress_operator.engine.transport import Transport
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.listing import GATEWAYS, POLICIES, list_entries
+from egress_operator.reconcile.listing import list_entries
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 
 
 class Confirmation:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
@@ -11,8 +10,8 @@ from egress_operator.plan.gateway import GatewayVerdict
 from egress_operator.plan.gateway_plan import CLUSTER
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import GroupWorker
-from egress_operator.reconcile.listing import GATEWAYS
 from egress_operator.reconcile.planner import Planner
+from egress_operator.reconcile.resource import GATEWAYS
 from egress_operator.status.condition import read_conditions
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.patch import build_status_patch
@@ -75,7 +74,7 @@ class GatewayReporter:
             )
         except ApiError as error:
             # Deleted, or made anew under the same name: its own event brings what is to be done.
-            if error.status == HTTPStatus.NOT_FOUND or error.is_failed_test:
+            if error.denies(GATEWAYS, name) or error.is_failed_test:
                 return
             raise
         self._cluster.gateways.store_status(answer)

@@ -14,8 +14,9 @@ from egress_operator.engine.transport import Transport
 from egress_operator.istio.object import POLICY_KIND, Observed, Owner
 from egress_operator.plan.gateway_plan import CLUSTER
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.listing import GATEWAYS, POLICIES, list_entries
+from egress_operator.reconcile.listing import list_entries
 from egress_operator.reconcile.planner import GroupKey
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
 
-POLICIES = Resource("egress-operator.io", "v1alpha1", "egresspolicies")
-GATEWAYS = Resource("egress-operator.io", "v1alpha1", "egressgateways")
-
 
 @dataclass(frozen=True, slots=True)
 class Listing:

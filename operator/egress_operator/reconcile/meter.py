@@ -9,5 +9,8 @@ class Meter(Protocol):
     def count_drift(self, kind: str) -> None:
         """Count one object that was put right although no policy had changed."""
 
+    def count_unreadable(self, resource: str) -> None:
+        """Count one object of a resource (its plural) that cannot be read."""
+
     def count_reconcile(self, result: str, seconds: float) -> None:
         """Count one attempt at a host; `result` is settled, waiting, blocked or error."""

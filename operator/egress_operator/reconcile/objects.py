@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from egress_operator.engine.cache import Cache
+from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
 from egress_operator.istio.name import build_group_name
 from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
 from egress_operator.istio.observed import read_observed
+from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
 """(key, old, new): a change that no own write made. None: absent."""
@@ -207,17 +209,37 @@ class ObjectCache:
         return observed
 
     def drop(self, key: ObjectKey, uid: str) -> None:
-        """Forget an object that an own request found or made absent."""
+        """Forget an object that an own request has deleted."""
         before = self.get(key)
         if self._caches[self._place(key)].drop(key, uid):
             self._index.note(before, None)
 
+    def miss(self, key: ObjectKey, uid: str) -> None:
+        """Forget an object that an own request did not find; a later event may bring it back."""
+        before = self.get(key)
+        if self._caches[self._place(key)].miss(key, uid):
+            self._index.note(before, None)
+
     def build_sink(
-        self, kind: Kind, scope: str, on_finish: Callable[[Kind, str], None]
-    ) -> "ObjectSink":
+        self,
+        kind: Kind,
+        scope: str,
+        *,
+        on_unreadable: UnreadableHook,
+        on_finish: Callable[[str], None],
+    ) -> CacheSink[ObjectKey, Observed]:
         """Make the sink of the reflector of one kind in one scope."""
-        return ObjectSink(
-            self._caches[kind, scope], self._pool, lambda version: on_finish(kind, version)
+
+        def read_key(obj: JsonObject) -> ObjectKey:
+            return ObjectKey(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+        return CacheSink(
+            RESOURCES[kind],
+            self._caches[kind, scope],
+            read_key,
+            self._pool.read,
+            on_unreadable=on_unreadable,
+            on_finish=on_finish,
         )
 
     def count(self) -> Mapping[Kind, int]:
@@ -240,39 +262,3 @@ class ObjectCache:
 
     def _find(self, key: ObjectKey) -> Cache[ObjectKey, Observed] | None:
         return self._caches.get(self._place(key))
-
-
-class ObjectSink:
-    """Turns what a reflector sees into facts and hashes. Implements `engine.reflector.Sink`."""
-
-    def __init__(
-        self, cache: Cache[ObjectKey, Observed], pool: _Pool, on_finish: Callable[[str], None]
-    ) -> None:
-        self._cache = cache
-        self._pool = pool
-        self._on_finish = on_finish
-
-    def begin(self) -> None:
-        """Start of a list."""
-        self._cache.begin_replace()
-
-    def upsert(self, obj: JsonObject) -> None:
-        """Take over an object that is there."""
-        observed = self._pool.read(obj)
-        self._cache.observe(
-            observed.key, observed.uid, obj["metadata"]["resourceVersion"], observed
-        )
-
-    def delete(self, obj: JsonObject) -> None:
-        """Forget an object that is gone."""
-        observed = read_observed(obj)
-        self._cache.observe_delete(observed.key, observed.uid, obj["metadata"]["resourceVersion"])
-
-    def advance(self, resource_version: str) -> None:
-        """Note how far the watch has come."""
-        self._cache.advance(resource_version)
-
-    def finish(self, resource_version: str) -> None:
-        """Drop what the list did not show."""
-        self._cache.finish_replace(resource_version)
-        self._on_finish(resource_version)

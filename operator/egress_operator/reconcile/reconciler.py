@@ -13,6 +13,8 @@ from typing import Any
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue, QueueLoad
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.sink import Sink
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
@@ -25,7 +27,7 @@ from egress_operator.reconcile.gateway_report import GatewayReporter
 from egress_operator.reconcile.group import GroupWorker, Hooks
 from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.meter import Meter
-from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS, ObjectSink
+from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS
 from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
 from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord, Record, S
 from egress_operator.reconcile.report import Announcer, Reporter
@@ -64,6 +66,7 @@ class Reconciler:
         is_missing: Callable[[Kind], bool] = lambda _: False,
     ) -> None:
         self._clock = outside.clock
+        self._meter = outside.meter
         self._settle = settings.settle
         self._started = False
         self._stalled: set[GroupKey] = set()
@@ -217,9 +220,11 @@ class Reconciler:
             for namespace in self._find_namespaces():
                 self.planner.mark(namespace, background=True)
 
-    def build_sink(self, kind: Kind, scope: str) -> ObjectSink:
+    def build_sink(self, kind: Kind, scope: str) -> Sink:
         """Make the sink for the reflector of one kind in one scope."""
-        return self.cluster.objects.build_sink(kind, scope, self._on_list)
+        return self.cluster.objects.build_sink(
+            kind, scope, on_unreadable=self._on_unreadable, on_finish=self._on_list
+        )
 
     # What is done.
 
@@ -363,9 +368,11 @@ class Reconciler:
             self.cluster.refresh_unready()
             self._mark_gateways()
 
-    def _on_list(self, kind: Kind, version: str) -> None:
-        """Look at everything again when a kind is served again."""
-        del kind
+    def _on_unreadable(self, resource: Resource) -> None:
+        self._meter.count_unreadable(resource.plural)
+
+    def _on_list(self, version: str) -> None:
+        """Look again at what waits for a kind when a list has come in: the kind is served."""
         if self._started and version:
             for key in list(self._stalled):
                 self._stalled.discard(key)

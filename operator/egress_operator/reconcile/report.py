@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Protocol
 
 from egress_operator.engine.failure import ApiError
@@ -13,9 +12,9 @@ from egress_operator.plan.source import PolicySource
 from egress_operator.plan.verdict import Verdict
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import GroupWorker, Outcome
-from egress_operator.reconcile.listing import POLICIES
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import PolicyKey, PolicyRecord
+from egress_operator.reconcile.resource import POLICIES
 from egress_operator.status.condition import Conditions, Type, read_conditions
 from egress_operator.status.event import WARNING, Event, diff_events
 from egress_operator.status.patch import build_status_patch
@@ -160,7 +159,7 @@ class Reporter:
             )
         except ApiError as error:
             # Deleted, or made anew under the same name: its own event brings what is to be done.
-            if error.status == HTTPStatus.NOT_FOUND or error.is_failed_test:
+            if error.denies(POLICIES, key[1]) or error.is_failed_test:
                 return
             raise
         self._cluster.policies.store_status(answer)

@@ -9,19 +9,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
 from egress_operator.istio.manifest import build_json_patch, build_manifest
-from egress_operator.istio.object import PLURALS, Kind, ObjectKey, Observed, find_api_version
+from egress_operator.istio.object import Kind, ObjectKey, Observed, find_api_version
 from egress_operator.reconcile.objects import ObjectCache
+from egress_operator.reconcile.resource import RESOURCES
 from egress_operator.rollout.write import Create, Delete, Replace, Write
-
-RESOURCES = {
-    kind: Resource(group, version, plural)
-    for kind, plural in PLURALS.items()
-    for group, _, version in (find_api_version(kind).partition("/"),)
-}
-"""Where each kind is served."""
 
 PERMANENT = frozenset(
     {
@@ -125,8 +118,8 @@ class Writer:
                 RESOURCES[key.kind], key.namespace, key.name, patch, patch_type=PatchType.JSON
             )
         except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                self._objects.drop(key, write.uid)
+            if error.denies(RESOURCES[key.kind], key.name):
+                self._objects.miss(key, write.uid)
                 return
             if error.is_failed_test:
                 raise StaleError(key) from error
@@ -140,12 +133,13 @@ class Writer:
                 RESOURCES[key.kind], key.namespace, key.name, uid=write.uid
             )
         except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                answer = None
-            elif error.status == HTTPStatus.CONFLICT:
+            if error.denies(RESOURCES[key.kind], key.name):
+                self._answers.pop(key, None)
+                self._objects.miss(key, write.uid)
+                return
+            if error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
-            else:
-                raise _judge(key, error) from error
+            raise _judge(key, error) from error
         self._answers.pop(key, None)
         if answer is None:
             self._objects.drop(key, write.uid)

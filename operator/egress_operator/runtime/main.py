@@ -13,7 +13,7 @@ import threading
 from enum import Enum, auto
 
 from egress_operator import __version__
-from egress_operator.reconcile.listing import POLICIES
+from egress_operator.reconcile.resource import POLICIES
 from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.server import find_unusable

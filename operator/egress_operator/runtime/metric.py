@@ -61,6 +61,13 @@ class Metric:
             namespace=PREFIX,
             registry=self.registry,
         )
+        self._unreadable = Counter(
+            "unreadable_objects",
+            "Objects that the operator could not read; each counts as one that says nothing.",
+            ["resource"],
+            namespace=PREFIX,
+            registry=self.registry,
+        )
         self._scrape = _Scrape()
         self.registry.register(self._scrape)
         Gauge(
@@ -83,6 +90,10 @@ class Metric:
         """Count one attempt at a host."""
         self._reconciles.labels(result).inc()
         self._duration.observe(seconds)
+
+    def count_unreadable(self, resource: str) -> None:
+        """Count one object that cannot be read."""
+        self._unreadable.labels(resource).inc()
 
     def count_watch_restart(self, resource: str, reason: str) -> None:
         """Count one watch that began again."""

@@ -22,10 +22,9 @@ from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.istio.object import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
-from egress_operator.reconcile.listing import GATEWAYS, POLICIES
 from egress_operator.reconcile.objects import EVERYWHERE, list_kinds
 from egress_operator.reconcile.reconciler import Outside, Reconciler
-from egress_operator.reconcile.writer import RESOURCES
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
 from egress_operator.runtime.announcer import EventAnnouncer
 from egress_operator.runtime.heartbeat import Heartbeat

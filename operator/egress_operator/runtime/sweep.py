@@ -14,9 +14,10 @@ from typing import Any
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
-from egress_operator.reconcile.listing import GATEWAYS, POLICIES, Listing, list_entries
+from egress_operator.reconcile.listing import Listing, list_entries
 from egress_operator.reconcile.policy import RecordCache
 from egress_operator.reconcile.reconciler import Reconciler
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 
 logger = logging.getLogger(__name__)
 
