@@ -497,6 +497,14 @@ _CONFLICT: tuple[Rule, ...] = (
         "a hand-written Istio object names the same host",
         "remove it, or the host from the policy",
     ),
+    Rule(
+        "EG106",
+        Scope.CLUSTER,
+        Level.WARNING,
+        "RestrictionLifted",
+        "one policy restricts a host to some workloads, and another one opens it to all",
+        "give both policies a from, or remove the host from the open one",
+    ),
 )
 
 _GATEWAY: tuple[Rule, ...] = (

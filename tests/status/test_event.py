@@ -1,5 +1,7 @@
 """Events: on transitions, and on nothing else."""
 
+from dataclasses import replace
+
 from egress_operator.status.event import diff_events
 from egress_operator.status.progress import GroupState
 from egress_operator.status.report import Status, compute_status
@@ -60,3 +62,20 @@ def test_the_message_is_that_of_the_condition() -> None:
     ((_, _, message),) = diff_events(None, refused)
     stalled = next(item for item in refused["conditions"] if item["type"] == "Stalled")
     assert message == stalled["message"]
+
+
+def test_each_change_of_a_lifted_restriction_is_an_event() -> None:
+    def tell(previous: Status, *sentences: str) -> Status:
+        verdict = replace(judge(), lifted=sentences)
+        return compute_status(verdict, build_progress(verdict), previous, LATER)
+
+    applied = report()
+    lifted = tell(applied, "policy a opens it")
+    assert name(applied, lifted) == [("Warning", "RestrictionLifted")]
+    assert name(lifted, tell(lifted, "policy a opens it")) == []
+    both = tell(lifted, "policy a opens it", "policy b opens it")
+    assert name(lifted, both) == [("Warning", "RestrictionLifted")]
+    restored = tell(both)
+    assert diff_events(both, restored) == [
+        ("Normal", "RestrictionLifted", "no longer: policy a opens it. policy b opens it")
+    ]

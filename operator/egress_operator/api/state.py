@@ -28,8 +28,8 @@ class Condition(Model):
         Field(
             max_length=316,
             description="Which aspect: of a policy Accepted, ResolvedRefs, Programmed, Ready; "
-            "Reconciling, Stalled, Paused and Shadowed stand here only while they are true; of a "
-            "gateway Accepted, Ready, Isolated.",
+            "Reconciling, Stalled, Paused, Shadowed and RestrictionLifted stand here only while "
+            "they are true; of a gateway Accepted, Ready, Isolated.",
             examples=["Ready"],
         ),
     ]

@@ -247,6 +247,35 @@ def unite_sources(claims: Iterable[Claim]) -> tuple[FromIntent, ...]:
     return (FromIntent(workloads, tuple(sorted(accounts))),)
 
 
+def find_lifted(claims: Iterable[Claim]) -> dict[str, tuple[str, ...]]:
+    """Find restrictions to some workloads that another policy lifts. Pure.
+
+    `claims`: those that hold on one host. By policy name, for both policies: sentences that name
+    the other one, sorted.
+    """
+    ports: dict[int, list[Claim]] = {}
+    for claim in claims:
+        ports.setdefault(claim.port.number, []).append(claim)
+    found: dict[str, set[str]] = {}
+    for own in ports.values():
+        opened = [claim for claim in own if claim.source == EVERYONE]
+        for limited in own if opened else ():
+            if limited.source == EVERYONE:
+                continue
+            what, name = f"{limited.host}:{limited.port.number}", limited.owner.name
+            other = opened[0].owner.name
+            found.setdefault(name, set()).add(
+                f"policy {other} opens {what} to every workload of the namespace, because it has "
+                "no from"
+            )
+            for claim in opened:
+                found.setdefault(claim.owner.name, set()).add(
+                    f"this policy has no from, so it opens {what} to every workload of the "
+                    f"namespace, although policy {name} restricts it"
+                )
+    return {name: tuple(sorted(sentences)) for name, sentences in found.items()}
+
+
 def _unite(one: FromIntent, other: FromIntent) -> bool:
     """Whether exactly those whom one of the two allows can be let through by one set of objects.
 

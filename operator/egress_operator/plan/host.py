@@ -1,7 +1,7 @@
 """`compile_host`: the objects of one host, and what becomes of each claim on it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from egress_operator.istio import destination_rule, service_entry, virtual_service
 from egress_operator.istio.authorization_policy import build_restricted_access_spec
@@ -19,7 +19,7 @@ from egress_operator.istio.object import (
 )
 from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.traffic import HostIntent
-from egress_operator.plan.claim import Claim, Verdicts
+from egress_operator.plan.claim import Claim, Verdicts, find_lifted
 from egress_operator.plan.gateway import Authorization
 from egress_operator.plan.route import Tenants, resolve_routes
 from egress_operator.plan.tenant import Tenant
@@ -38,6 +38,8 @@ class CompiledHost:
     """By policy name: the fate of its claims on this host, by port."""
     tenants: tuple[Tenant, ...] = ()
     """The tenants whose objects it needs."""
+    lifted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`find_lifted` of its claims."""
 
 
 def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants) -> CompiledHost:
@@ -63,7 +65,7 @@ def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants)
     routes = resolve_routes(namespace, build_group_name(key), verdicts.won, tenants)
     used = _select_tenants(verdicts.won, tenants)
     builder = _Builder(namespace, key, tuple(sorted(owners)), verdicts.won[0], routes, used)
-    return CompiledHost(builder.build(), claims, tuple(used.values()))
+    return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(verdicts.won))
 
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:

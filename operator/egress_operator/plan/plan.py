@@ -171,6 +171,7 @@ def _find_verdict(
         reference=policy.reference,
         tenants={tenant.gateway.label for host in own for tenant in host.tenants},
         shadowed=seen,
+        lifted=(line for host in own for line in host.lifted.get(policy.source.name, ())),
     )
     policy.verdict, policy.verdict_hosts, policy.verdict_shadows = verdict, own, seen
     return verdict

@@ -9,6 +9,7 @@ from egress_operator.plan.claim import Claim
 from egress_operator.plan.source import PolicySource
 
 SHADOWED = "EG105"
+LIFTED = "EG106"
 
 DIRECT = "Direct"
 """The route of a destination that the sidecar reaches itself."""
@@ -70,6 +71,9 @@ class Verdict:
     """What is wrong with the gateway that the policy names."""
     shadowed: tuple[str, ...] = ()
     """Sentences that name hand-written objects for the same host, sorted."""
+    lifted: tuple[str, ...] = ()
+    """Sentences that name policies of which one restricts a host and the other one lifts that,
+    sorted."""
 
 
 def build_verdict(
@@ -80,6 +84,7 @@ def build_verdict(
     reference: Diagnostic | None,
     tenants: Iterable[str],
     shadowed: Iterable[str],
+    lifted: Iterable[str] = (),
 ) -> Verdict:
     """Put together what the plan says of a policy. Pure.
 
@@ -97,6 +102,7 @@ def build_verdict(
         groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants})),
         reference=reference,
         shadowed=tuple(sorted(set(shadowed))),
+        lifted=tuple(sorted(set(lifted))),
     )
 
 
@@ -124,11 +130,12 @@ def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[Clai
 
 
 def build_findings(verdict: Verdict) -> tuple[Diagnostic, ...]:
-    """Everything to say about a policy, conflicts and shadows too, as a linter shows it."""
+    """Return all findings about a policy, conflicts with others too, as a linter shows them."""
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in verdict.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in verdict.shadowed]
+    lifted = [Diagnostic(LIFTED, "spec.from", sentence) for sentence in verdict.lifted]
     references = [verdict.reference] if verdict.reference else []
-    found = {*verdict.diagnostics, *references, *conflicts, *shadows}
+    found = {*verdict.diagnostics, *references, *conflicts, *shadows, *lifted}
     return tuple(sorted(found, key=_severity))
 
 

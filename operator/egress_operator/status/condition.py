@@ -19,6 +19,7 @@ class Type(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     SHADOWED = "Shadowed"
+    RESTRICTION_LIFTED = "RestrictionLifted"
     PAUSED = "Paused"
 
 
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     CONFLICTED = "Conflicted"
     NOT_ACCEPTED = "NotAccepted"
     SHADOWED = "Shadowed"
+    RESTRICTION_LIFTED = "RestrictionLifted"
     PAUSED = "Paused"
 
 

@@ -16,7 +16,8 @@ def diff_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[E
     """List the events between two statuses, in the order of the conditions. Pure.
 
     One when Ready becomes True, one when Stalled or its reason is new, one when the policy gets
-    shadowed or paused. Being applied is no event: it would be written for every change.
+    shadowed or paused, one when RestrictionLifted comes, names other policies, or goes. Being
+    applied is no event: it would be written for every change.
     """
     before, after = read_conditions(old), read_conditions(new)
     events: list[Event] = []
@@ -26,9 +27,19 @@ def diff_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[E
         events.append(_build_event(WARNING, after[Type.STALLED]))
     if _begins(Type.SHADOWED, before, after):
         events.append(_build_event(WARNING, after[Type.SHADOWED]))
+    events += _diff_lifted(before, after)
     if _begins(Type.PAUSED, before, after):
         events.append(_build_event(NORMAL, after[Type.PAUSED]))
     return events
+
+
+def _diff_lifted(before: Conditions, after: Conditions) -> list[Event]:
+    old, new = (found.get(Type.RESTRICTION_LIFTED, {}) for found in (before, after))
+    if old.get("message") == new.get("message"):
+        return []
+    if not new:
+        return [(NORMAL, old["reason"], "no longer: " + old["message"])]
+    return [_build_event(WARNING, new)]
 
 
 def _begins(type_: Type, before: Conditions, after: Conditions) -> bool:

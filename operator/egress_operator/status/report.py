@@ -9,6 +9,7 @@
 | gateway without pods | True | True | True | False/reason | Stalled |
 | part conflicted or squatted | True | True | False/Conflicted | False/Conflicted | Stalled |
 | beside a hand-written object | as above | | | | Shadowed |
+| beside an open policy, or a restricted one | as above | | | | RestrictionLifted |
 | paused | last | last | last | last | Paused |
 """
 
@@ -127,7 +128,7 @@ def _judge_accepted(
             accepted,
             *(Condition(type_, Truth.FALSE, reason, message, generation) for type_ in unresolved),
             Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
-            *_judge_shadows(verdict),
+            *_judge_company(verdict),
         ]
     resolved = Condition(
         Type.RESOLVED_REFS,
@@ -140,7 +141,7 @@ def _judge_accepted(
         accepted,
         resolved,
         *_judge_progress(verdict, rows, groups, outbound),
-        *_judge_shadows(verdict),
+        *_judge_company(verdict),
     ]
 
 
@@ -250,11 +251,17 @@ def _build_paused(
     return status
 
 
-def _judge_shadows(verdict: Verdict) -> list[Condition]:
-    if not verdict.shadowed:
-        return []
-    message = _join(verdict.shadowed)
-    return [Condition(Type.SHADOWED, Truth.TRUE, Reason.SHADOWED, message, verdict.generation)]
+def _judge_company(verdict: Verdict) -> list[Condition]:
+    """Return the conditions about what others write for the same hosts."""
+    found = (
+        (Type.SHADOWED, Reason.SHADOWED, verdict.shadowed),
+        (Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, verdict.lifted),
+    )
+    return [
+        Condition(type_, Truth.TRUE, reason, _join(sentences), verdict.generation)
+        for type_, reason, sentences in found
+        if sentences
+    ]
 
 
 def _explain_accepted(verdict: Verdict) -> str:
