@@ -77,7 +77,7 @@ def test_every_builder_has_a_frozen_name() -> None:
 def test_name_is_a_dns_label_and_a_string_in_yaml(host: str) -> None:
     name = build_name(host)
     assert LABEL.fullmatch(name)
-    assert len(name) <= 49
+    assert len(name) <= 40
     assert is_our_name(name)
     assert yaml.safe_load(name) == name
 
@@ -93,7 +93,14 @@ def test_synthetic_host_leads_back_to_the_name(host: str, namespace: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["api-example-com", "api-example-com-d0c43d3", "api-example-com-hd0c43d", "h0123456"]
+    "name",
+    [
+        "api-example-com",
+        "api-example-com-d0c43d3b0a3e1f26",
+        "api-example-com-hd0c43d3",
+        "api-example-com-hd0c43d3b0a3e1f2",
+        "h0123456789abcdef",
+    ],
 )
 def test_other_names_are_not_ours(name: str) -> None:
     assert not is_our_name(name)
@@ -102,11 +109,28 @@ def test_other_names_are_not_ours(name: str) -> None:
 @pytest.mark.parametrize(
     ("host", "label"),
     [
-        ("shared-h1234567.shop.egress.internal", "shared-h1234567"),
-        ("*.shared-h1234567.shop.egress.internal", "shared-h1234567"),
-        ("x-80-1234567.shared-h1234567.shop.egress.internal", "shared-h1234567"),
-        ("x-80-1234567.shared-h1234567.shop.restricted.egress.internal", "shared-h1234567"),
-        ("x-80-1234567.shop.direct.internal", ""),
+        ("shared-h0123456789abcdef.shop.egress.internal", "shared-h0123456789abcdef"),
+        ("*.shared-h0123456789abcdef.shop.egress.internal", "shared-h0123456789abcdef"),
+        (
+            "x-80-0123456789abcdef.shared-h0123456789abcdef.shop.egress.internal",
+            "shared-h0123456789abcdef",
+        ),
+        (
+            "x-80-0123456789abcdef.shared-h0123456789abcdef.shop.restricted.egress.internal",
+            "shared-h0123456789abcdef",
+        ),
+        ("shared-h0123456789abcdef.restricted.egress.internal", "shared-h0123456789abcdef"),
+        ("*.shared-h0123456789abcdef.restricted.egress.internal", "shared-h0123456789abcdef"),
+        (
+            "x-80-0123456789abcdef.shared-h0123456789abcdef.restricted.egress.internal",
+            "shared-h0123456789abcdef",
+        ),
+        (
+            "x-80-1.shared-h0123456789abcdef.restricted.restricted.egress.internal",
+            "shared-h0123456789abcdef",
+        ),
+        ("shop.egress.internal", ""),
+        ("x-80-0123456789abcdef.shop.direct.internal", ""),
         ("api.example.com", ""),
     ],
 )

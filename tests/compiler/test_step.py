@@ -265,7 +265,9 @@ def test_a_copy_under_another_name_is_left_alone() -> None:
     plan = build_plan(build_policy("a", TLS))
     cluster = build_cluster(plan)
     (entry,) = list(cluster.objects.values())
-    cluster.put({**entry, "metadata": {**entry["metadata"], "name": "copy-h0123456", "uid": "u-2"}})
+    cluster.put(
+        {**entry, "metadata": {**entry["metadata"], "name": "copy-h0123456789abcdef", "uid": "u-2"}}
+    )
     assert cluster.converge(plan) == []
 
 

@@ -9,8 +9,8 @@ Place = Callable[[str], Object]
 
 NAMESPACE = "pay"
 GATEWAY_SERVICE = "istio-egressgateway.istio-egress.svc.cluster.local"
-TENANT = "shared-h5d0e771.shop.egress.internal"
-BEHIND = "api-example-com-h1f3a9c2-443-09bc41e"
+TENANT = "shared-h5d0e771a0b1c2d3e.shop.egress.internal"
+BEHIND = "api-example-com-h1f3a9c2d4b5e6f70-443-09bc41e2f3a4b5c6"
 ISTIO = "networking.istio.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 
@@ -34,7 +34,7 @@ EXACT = (
     f"{BEHIND}.{TENANT}:80",
     f"{BEHIND}.{TENANT}.:80",
     f"{BEHIND.upper()}.{TENANT}",
-    f"{BEHIND}.shared-h5d0e771.shop.restricted.egress.internal",
+    f"{BEHIND}.shared-h5d0e771a0b1c2d3e.shop.restricted.egress.internal",
     f"{BEHIND}.shop.direct.internal",
     f"{BEHIND}.shop.DIRECT.internal",
     f"{BEHIND}.shop.direct.internal.",

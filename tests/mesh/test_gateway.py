@@ -75,7 +75,7 @@ def test_a_second_gateway_stands_beside_the_first(mesh: Mesh, gateway: Gateway) 
     mesh.apply(*build_tenant(SHOP), *build_http(SHOP, "api.example"))
     mesh.expect(CHECKOUT, HTTP, VIA_GATEWAY)
     with mesh.start_gateway(ELSEWHERE, pods=2) as other:
-        tenant = Tenant("pay", "other-h1234567", other.template)
+        tenant = Tenant("pay", "other-h0123456789abcdef", other.template)
         mesh.apply(*build_tenant(tenant), *build_http(tenant, "api.example"))
 
         wait_for_each(other.addresses, lambda: mesh.expect(APP, HTTP, VIA_GATEWAY).peer)

@@ -14,7 +14,7 @@ from .tenant import build_policy, hosts
 
 MANAGER = "egress-operator"
 HOST = "api.example.com"
-NAME = "api-example-com-h0000000"
+NAME = "api-example-com-h0000000000000000"
 NOBODY: tuple[Owner, ...] = ()
 """An owner that does not exist would bring the garbage collector."""
 

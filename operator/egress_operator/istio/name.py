@@ -14,15 +14,17 @@ RESTRICTED_DOMAIN = f"restricted.{EGRESS_DOMAIN}"
 DIRECT_DOMAIN = "direct.internal"
 """Ends the synthetic hosts that are reached directly, after the namespace."""
 
-_SLUG_LENGTH = 40
-_HASH_LENGTH = 7
+_SLUG_LENGTH = 22
+"""With two hashes and a port a name is then a DNS label: 22 + 18 + 6 + 17 = 63."""
+_HASH_LENGTH = 16
+"""Hexadecimal digits, 64 bits: nobody finds a second host, or namespace, of the same name."""
 _HASH = rf"[0-9a-f]{{{_HASH_LENGTH}}}"
 _OURS = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}(-[0-9]{{1,5}}-{_HASH}(-c)?)?")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
 def build_name(text: str) -> str:
-    """Return the name made of a host or an address: `slug-hxxxxxxx`, a DNS label of 49 at most.
+    """Return the name of a host or an address: `slug-hxxxxxxxxxxxxxxxx`, a DNS label of 40 at most.
 
     The hash is always there: `a.b` and `a-b` have the same slug. The letter in front of it is there
     because YAML reads some bare hexadecimal words as numbers.
@@ -31,7 +33,7 @@ def build_name(text: str) -> str:
 
 
 def build_gateway_label(name: str, *place: str) -> str:
-    """Return the DNS label of an EgressGateway at this place, of 49 characters at most.
+    """Return the DNS label of an EgressGateway at this place, of 40 characters at most.
 
     `place` is all that says where it is. A gateway that moves has another label, so what leads to
     the new place stands beside what leads to the old one.
@@ -81,10 +83,11 @@ def build_group_name(key: str) -> str:
 
 def find_gateway_label(host: str) -> str:
     """Return the gateway label in a name under a tenant's domain, or the domain; else nothing."""
-    for domain in (RESTRICTED_DOMAIN, EGRESS_DOMAIN):
-        if host.endswith(f".{domain}"):
-            return host.removesuffix(f".{domain}").split(".")[-2:][0]
-    return ""
+    labels = host.removesuffix(f".{EGRESS_DOMAIN}").split(".")
+    if not host.endswith(f".{EGRESS_DOMAIN}") or len(labels) < len(("label", "namespace")):
+        return ""
+    # A namespace may be called `restricted`: the domain is told by how many labels are before it.
+    return labels[0] if len(labels) == len(("label", "namespace")) else labels[1]
 
 
 def is_our_name(name: str) -> bool:

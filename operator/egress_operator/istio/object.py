@@ -74,7 +74,7 @@ class ObjectKey:
     name: str
 
     def __str__(self) -> str:
-        """`ServiceEntry shop/api-example-com-h1234567`, as messages name it."""
+        """`ServiceEntry shop/api-example-com-hd0c43d3b51e0f2a7`, as messages name it."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
 

@@ -15,7 +15,7 @@ from testbed.gateway import EGRESS
 from testbed.workload import Workload
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
-LABEL = "shared-h5d0e771"
+LABEL = "shared-h5d0e771a0b1c2d3e"
 SYNTHETIC = "egress.internal"
 PORT = 443
 """Of the gateway's Service, and of every server."""
@@ -73,7 +73,7 @@ class Behind:
     @property
     def name(self) -> str:
         covered = f"{self.tenant.namespace}/{self.tenant.label}/{self.mode}"
-        return f"{self.group}-{self.number}-{hashlib.sha256(covered.encode()).hexdigest()[:7]}"
+        return f"{self.group}-{self.number}-{hashlib.sha256(covered.encode()).hexdigest()[:16]}"
 
     @property
     def domain(self) -> str:

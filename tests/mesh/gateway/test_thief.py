@@ -240,7 +240,7 @@ def thief(mesh: Mesh) -> Iterator[Client]:
         plane.admin.apply(item)
     try:
         client = login(plane, TENANT_USER)
-        attempt = build_capture("x.shared-h0000000.shop.egress.internal")
+        attempt = build_capture("x.shared-h0000000000000000.shop.egress.internal")
         wait_until(lambda: find_refusal(client, attempt), IN_FORCE_S, "policies are in force")
         yield client
     finally:
