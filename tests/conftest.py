@@ -29,6 +29,7 @@ FIRST = (
     "test_kill.py",
     "test_crd.py",
     "test_restart.py",
+    "test_withdrawal.py",
     "test_missing_kind.py",
     "test_install.py",
     "test_chart.py",

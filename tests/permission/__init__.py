@@ -1,0 +1,1 @@
+"""Permission at a gateway, seen from the interface alone: objects in, objects out."""
