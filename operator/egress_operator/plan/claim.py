@@ -6,7 +6,6 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 
 from egress_operator.istio.difference import find_difference
 from egress_operator.istio.name import build_synthetic_host
@@ -18,8 +17,8 @@ from egress_operator.istio.traffic import (
     PortIntent,
     TlsIntent,
 )
+from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_range
 from egress_operator.plan.intent import Intent
-from egress_operator.plan.network import Network, overlaps
 
 HOST_CONFLICT = "EG101"
 PORT_CONFLICT = "EG102"
@@ -44,6 +43,8 @@ class Claim:
     gateway: str = ""
     """The EgressGateway; empty: direct."""
     source: FromIntent = EVERYONE
+    ranges: tuple[AddressRange, ...] = ()
+    """Of `settings.addresses`, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Verdicts:
     won: tuple[Claim, ...]
     """All claims that hold; equal ones of several policies on a port are all among them."""
     lost: tuple[Loss, ...]
+    gateways: tuple[str, ...]
+    """The EgressGateways that the claims name, sorted."""
 
 
 def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
@@ -76,6 +79,7 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
             settings = destination.settings
             if not named:
                 settings = HostIntent((host,), (), settings.location)
+            ranges = tuple(map(parse_range, settings.addresses))
             claims += [
                 Claim(
                     owner=intent.owner,
@@ -88,6 +92,7 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
                     as_dialled=not named,
                     gateway=intent.gateway,
                     source=intent.source,
+                    ranges=ranges,
                 )
                 for port in destination.ports
             ]
@@ -103,34 +108,34 @@ def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortInte
 
 
 def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
-    """Decide which claims hold, by host. Pure.
+    """Decide which claims hold, by host. Pure; linear in the claims and their addresses.
 
-    `claims` come oldest policy first, and hold every claim on each host that they name, and every
-    host with addresses when they name one (`is_coupled`): addresses are claimed across hosts.
+    `claims` come oldest policy first, and hold every claim on each host that they name, and those
+    on every host whose addresses overlap (`address_range.link`): they are claimed across hosts.
     """
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
     lost: dict[str, list[Loss]] = {}
+    gateways: dict[str, set[str]] = {}
     for claim in claims:
         kept, dropped = won.setdefault(claim.key, []), lost.setdefault(claim.key, [])
+        if claim.gateway:
+            gateways.setdefault(claim.key, set()).add(claim.gateway)
         loss = judge_one.admit(claim)
         if loss is None:
             kept.append(claim)
         else:
             dropped.append(loss)
-    return {key: Verdicts(tuple(won[key]), tuple(lost[key])) for key in won}
-
-
-def is_coupled(claim: Claim) -> bool:
-    """Whether the claim must be judged together with those on other hosts."""
-    return bool(claim.settings.addresses)
+    return {
+        key: Verdicts(tuple(won[key]), tuple(lost[key]), tuple(sorted(gateways.get(key, ()))))
+        for key in won
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Place:
     """An address of a claim."""
 
-    network: Network
     text: str
     claim: Claim
 
@@ -141,9 +146,8 @@ class _Judge:
     def __init__(self) -> None:
         self._hosts: dict[str, Claim] = {}
         self._ports: dict[tuple[str, int], Claim] = {}
-        self._addresses: dict[tuple[str, int], _Place] = {}
-        self._places: dict[int, list[_Place]] = {}
-        self._wide: dict[int, list[_Place]] = {}
+        self._places: dict[tuple[int, int], RangeIndex[_Place]] = {}
+        """By port and version of IP."""
 
     def admit(self, claim: Claim) -> Loss | None:
         """Take the claim, or say why it is lost."""
@@ -152,43 +156,32 @@ class _Judge:
         if host is not None and (field := find_difference(host.settings, claim.settings)):
             return _build_difference_loss(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
-        if port is not None and (field := _find_claim_difference(port, claim)):
-            return _build_difference_loss(
-                claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
-            )
-        if claim.settings.addresses and (loss := self._admit_addresses(claim)):
+        if port is not None:
+            # The host has its addresses on this port already: they are the same ones.
+            if field := _find_claim_difference(port, claim):
+                return _build_difference_loss(
+                    claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
+                )
+            return None
+        if claim.ranges and (loss := self._admit_addresses(claim)):
             return loss
         self._hosts.setdefault(claim.key, claim)
-        self._ports.setdefault((claim.key, number), claim)
+        self._ports[claim.key, number] = claim
         return None
 
     def _admit_addresses(self, claim: Claim) -> Loss | None:
+        """Take all addresses of the claim, on whose port its host has none yet."""
         number = claim.port.number
-        places = [_Place(ip_network(text), text, claim) for text in claim.settings.addresses]
-        for place in places:
-            other = self._find_holder(place, number)
+        indexes = {
+            version: self._places.setdefault((number, version), RangeIndex())
+            for version in {place.version for place in claim.ranges}
+        }
+        for place in claim.ranges:
+            other = indexes[place.version].find(place)
             if other is not None:
-                return _build_address_loss(place, other)
-        for place in places:
-            if self._addresses.setdefault((place.text, number), place) is place:
-                self._places.setdefault(number, []).append(place)
-                if place.network.num_addresses > 1:
-                    self._wide.setdefault(number, []).append(place)
-        return None
-
-    def _find_holder(self, place: _Place, number: int) -> _Place | None:
-        """Find another host's claim on an address that overlaps.
-
-        Single addresses meet only ranges, or their equals, which are found at once.
-        """
-        key = place.claim.key
-        holder = self._addresses.get((place.text, number))
-        if holder is not None:
-            return None if holder.claim.key == key else holder
-        among = self._places if place.network.num_addresses > 1 else self._wide
-        for other in among.get(number, ()):
-            if other.claim.key != key and overlaps(place.network, other.network):
-                return other
+                return _build_address_loss(_Place(place.text, claim), other)
+        for place in claim.ranges:
+            indexes[place.version].add(place, _Place(place.text, claim))
         return None
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from egress_operator.istio.object import Owner
+from egress_operator.plan.address_range import AddressRange, link
 from egress_operator.plan.check import Surroundings, build_surroundings, check_intent
-from egress_operator.plan.claim import Claim, Verdicts, build_claims, is_coupled
+from egress_operator.plan.claim import Claim, Verdicts, build_claims, judge
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
@@ -37,7 +38,6 @@ class PolicyMemo:
         "_shape",
         "_surroundings",
         "claims",
-        "coupled",
         "diagnostics",
         "gateway",
         "intent",
@@ -45,6 +45,7 @@ class PolicyMemo:
         "live_claims",
         "live_keys",
         "owner",
+        "places",
         "reference",
         "source",
         "verdict",
@@ -81,7 +82,8 @@ class PolicyMemo:
         self.is_live = not (self.source.paused or has_error(self.diagnostics) or held)
         self.live_claims = self.claims if self.is_live else ()
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
-        self.coupled = frozenset(claim.key for claim in self.live_claims if is_coupled(claim))
+        found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
+        self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
         self.verdict = None
 
     def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimVerdict, ...]:
@@ -96,8 +98,7 @@ class PolicyMemo:
 class HostMemo:
     """One host, and all that it was compiled from."""
 
-    claims: list[Claim]
-    """Oldest first."""
+    verdicts: Verdicts
     tenants: Tenants
     compiled: CompiledHost
 
@@ -114,10 +115,43 @@ class NamespaceMemo:
     policies: dict[str, PolicyMemo] = field(default_factory=dict)
     hosts: dict[str, HostMemo] = field(default_factory=dict)
     """By group key."""
-    coupled_claims: list[Claim] = field(default_factory=list)
-    coupled_tenants: Tenants = field(default_factory=dict)
-    coupled_hosts: dict[str, tuple[Verdicts, CompiledHost]] = field(default_factory=dict)
-    """The same for hosts that are judged together."""
+    _judged: dict[str, tuple[list[Claim], dict[str, Verdicts]]] = field(default_factory=dict)
+    """Claims that are judged together, oldest first, and the verdicts by group key."""
+    _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
+    _links: dict[str, str] = field(default_factory=dict)
+
+    def judge(self, policies: Iterable[PolicyMemo]) -> dict[str, Verdicts]:
+        """Judge all claims, by group key; only claims that meet one that changed are judged again.
+
+        Claims meet on one host, and on hosts whose addresses overlap.
+        """
+        links = self._link(policies)
+        claims: dict[str, list[Claim]] = {}
+        for policy in policies:
+            for claim in policy.live_claims:
+                name = links.get(claim.key, claim.key)
+                found = claims.get(name)
+                if found is None:
+                    claims[name] = [claim]
+                else:
+                    found.append(claim)
+        known, self._judged = self._judged, {}
+        verdicts: dict[str, Verdicts] = {}
+        for name, together in claims.items():
+            entry = known.get(name)
+            if entry is None or entry[0] != together:
+                entry = together, judge(together)
+            self._judged[name] = entry
+            verdicts.update(entry[1])
+        return verdicts
+
+    def _link(self, policies: Iterable[PolicyMemo]) -> dict[str, str]:
+        """Return the name of what is judged together, for each host with addresses."""
+        places = [policy.places for policy in policies if policy.places]
+        if places != self._places:
+            self._places = places
+            self._links = link({place for part in places for place in part})
+        return self._links
 
     def read_policies(self, inputs: NamespaceInput) -> list[PolicyMemo]:
         """Return the policies, oldest first; only new generations are read."""
@@ -132,10 +166,9 @@ class NamespaceMemo:
         self.policies = fresh
         return list(fresh.values())
 
-    def find_tenants(self, claims: Iterable[Claim]) -> Tenants:
-        """Return the namespace at every gateway that one of the claims names."""
-        names = {claim.gateway for claim in claims if claim.gateway}
-        return {name: self.around.tenants[name] for name in sorted(names)} if names else NOBODY
+    def find_tenants(self, names: tuple[str, ...]) -> Tenants:
+        """Return the namespace at each of these gateways."""
+        return {name: self.around.tenants[name] for name in names} if names else NOBODY
 
 
 class Memo:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.group import Group
 from egress_operator.istio.object import Owner
-from egress_operator.plan.claim import Claim, judge
 from egress_operator.plan.host import CompiledHost, compile_host
 from egress_operator.plan.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
 from egress_operator.plan.reference import Neighbourhood
@@ -97,58 +96,15 @@ def _build_tenant_groups(
 def _compile_hosts(
     namespace: str, policies: list[PolicyMemo], part: NamespaceMemo
 ) -> dict[str, CompiledHost]:
-    """Judge and compile every host; one whose claims are those of the last call is not made again.
-
-    Hosts with addresses are judged together, because addresses are claimed across hosts.
-    """
-    claims: dict[str, list[Claim]] = {}
-    coupled: set[str] = set()
-    for policy in policies:
-        for claim in policy.live_claims:
-            found = claims.get(claim.key)
-            if found is None:
-                claims[claim.key] = [claim]
-            else:
-                found.append(claim)
-        coupled.update(policy.coupled)
+    """Judge and compile every host; what comes out as in the last call is not made again."""
     known, part.hosts = part.hosts, {}
-    hosts: dict[str, CompiledHost] = {}
-    for key, own in claims.items():
-        if key in coupled:
-            continue
-        tenants = part.find_tenants(own)
+    for key, verdicts in part.judge(policies).items():
+        tenants = part.find_tenants(verdicts.gateways)
         entry = known.get(key)
-        if entry is None or entry.claims != own or entry.tenants != tenants:
-            compiled = compile_host(namespace, key, judge(own)[key], tenants)
-            entry = HostMemo(own, tenants, compiled)
+        if entry is None or entry.verdicts != verdicts or entry.tenants != tenants:
+            entry = HostMemo(verdicts, tenants, compile_host(namespace, key, verdicts, tenants))
         part.hosts[key] = entry
-        hosts[key] = entry.compiled
-    hosts.update(_compile_coupled(namespace, policies, coupled, part))
-    return hosts
-
-
-def _compile_coupled(
-    namespace: str, policies: list[PolicyMemo], coupled: set[str], part: NamespaceMemo
-) -> dict[str, CompiledHost]:
-    """Return the same for the hosts of `coupled`, whose claims are judged together."""
-    together = [
-        claim
-        for policy in policies
-        if coupled and not coupled.isdisjoint(policy.live_keys)
-        for claim in policy.live_claims
-        if claim.key in coupled
-    ]
-    tenants = part.find_tenants(together)
-    if part.coupled_claims != together or part.coupled_tenants != tenants:
-        known, part.coupled_hosts = part.coupled_hosts, {}
-        kept = part.coupled_tenants == tenants
-        part.coupled_claims, part.coupled_tenants = together, tenants
-        for key, verdicts in judge(together).items():
-            entry = known.get(key) if kept else None
-            if entry is None or entry[0] != verdicts:
-                entry = (verdicts, compile_host(namespace, key, verdicts, tenants))
-            part.coupled_hosts[key] = entry
-    return {key: entry[1] for key, entry in part.coupled_hosts.items()}
+    return {key: entry.compiled for key, entry in part.hosts.items()}
 
 
 def _find_verdict(

@@ -1,0 +1,148 @@
+"""`python -m bench.bounds`: the cost of the plan of one namespace, and how it grows with the input.
+
+No cluster is needed. `grows` is the factor to the line above: for n log n that of the time is about
+that of the input.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from statistics import median
+
+from egress_operator.plan.plan import Memo, plan_namespace
+from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
+
+NAMESPACE = "shop"
+CREATED = "2026-01-01T00:00:00Z"
+REPEAT = 5
+PORTS = [{"number": 1000 + number, "protocol": "TCP"} for number in range(16)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    name: str
+    size: int
+    """What grows."""
+    build: Callable[[int], NamespaceInput]
+
+
+def build_ranges(count: int) -> NamespaceInput:
+    """Build `count` policies of as many ranges and ports as one may hold, none in another."""
+    return _build(
+        [
+            {
+                "addresses": [_build_range(count * 256 + 16 * row + n) for n in range(16)],
+                "ports": PORTS,
+            }
+            for row in range(16)
+        ]
+        for count in range(count)
+    )
+
+
+def build_addresses(count: int) -> NamespaceInput:
+    """Build `count` policies of one host with 16 addresses and 16 ports."""
+    return _build(
+        [
+            {
+                "hosts": [f"h{number}.example.com"],
+                "addresses": [f"11.{number // 256}.{number % 256}.{n}" for n in range(16)],
+                "ports": PORTS,
+            }
+        ]
+        for number in range(count)
+    )
+
+
+def build_names(count: int) -> NamespaceInput:
+    """Build `count` policies of four hosts."""
+    return _build(
+        [{"hosts": [f"h{number}-{n}.example.com" for n in range(4)]}] for number in range(count)
+    )
+
+
+def build_wildcards(count: int) -> NamespaceInput:
+    """Build 50 policies of 64 hosts, and `count` VirtualServices of 200 wildcards by hand."""
+    policies = _build(
+        [{"hosts": [f"h{number}-{row}-{n}.example.com" for n in range(16)]} for row in range(4)]
+        for number in range(50)
+    )
+    hand_written = tuple(
+        HandWritten(
+            "VirtualService",
+            f"v{number}",
+            "",
+            tuple(f"*.x{number}-{n}.example.org" for n in range(200)),
+        )
+        for number in range(count)
+    )
+    return replace(policies, hand_written=hand_written)
+
+
+CASES = tuple(
+    Case(name, size, build)
+    for name, sizes, build in (
+        ("policies of 16 x 16 ranges x 16 ports", (1, 2, 4, 8, 16, 32, 64), build_ranges),
+        ("policies of a host, 16 addresses, 16 ports", (250, 500, 1000), build_addresses),
+        ("policies of 4 hosts", (250, 500, 1000), build_names),
+        ("x 200 wildcards, 3,200 hosts", (12, 25, 50, 100), build_wildcards),
+    )
+    for size in sizes
+)
+
+
+def main() -> None:
+    """Measure all and print a table."""
+    _print("input", "grows", "first plan", "grows", "an edit", "grows")
+    before: tuple[Case, float, float] | None = None
+    for case in CASES:
+        first, edit = measure(case)
+        grown = ["", "", ""]
+        if before is not None and before[0].build is case.build:
+            pairs = ((case.size, before[0].size), (first, before[1]), (edit, before[2]))
+            grown = [f"{after / earlier:.1f}" for after, earlier in pairs]
+        times = [f"{1000 * first:.0f} ms", f"{1000 * edit:.1f} ms"]
+        _print(f"{case.size:>4} {case.name}", grown[0], times[0], grown[1], times[1], grown[2])
+        before = (case, first, edit)
+
+
+def _print(name: str, *cells: str) -> None:
+    print(f"{name:<48}", *(f"{cell:>10}" for cell in cells), flush=True)
+
+
+def measure(case: Case) -> tuple[float, float]:
+    """Return the seconds of the first plan, and the median of those after edits of the oldest."""
+    inputs, memo = case.build(case.size), Memo()
+    first = _time(inputs, memo)
+    return first, median(_time(edited, memo) for edited in _edit(inputs))
+
+
+def _edit(inputs: NamespaceInput) -> Iterator[NamespaceInput]:
+    oldest, *others = inputs.policies
+    for number in range(REPEAT):
+        edited = replace(oldest, generation=2 + number)
+        yield replace(inputs, policies=(edited, *others))
+
+
+def _time(inputs: NamespaceInput, memo: Memo) -> float:
+    start = time.perf_counter()
+    plan_namespace(inputs, memo)
+    return time.perf_counter() - start
+
+
+def _build_range(number: int) -> str:
+    return f"{11 + number // 65536}.{number // 256 % 256}.{number % 256}.0/24"
+
+
+def _build(destinations: Iterable[list[dict[str, object]]]) -> NamespaceInput:
+    policies = (
+        PolicySource(NAMESPACE, f"p{number:04}", f"u{number}", 1, CREATED, {"destinations": found})
+        for number, found in enumerate(destinations)
+    )
+    return NamespaceInput(NAMESPACE, tuple(policies), Settings())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What a plan costs, counted in lines of the operator that run: it grows as its input does."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from bench.bounds import build_addresses, build_names, build_ranges, build_wildcards
+from egress_operator.plan.plan import Memo, plan_namespace
+from egress_operator.plan.source import NamespaceInput
+
+SLACK = 1.3
+"""For log n, and for what is there once whatever the size."""
+
+Build = Callable[[int], NamespaceInput]
+
+
+def count_lines(inputs: NamespaceInput, memo: Memo) -> int:
+    """Count the lines of the operator's modules that a plan runs; each round of a loop counts."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401 - as sys.settrace has it
+        nonlocal count
+        if "egress_operator" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        plan_namespace(inputs, memo)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def edit(inputs: NamespaceInput) -> NamespaceInput:
+    """Return the input with a new generation of the oldest policy."""
+    oldest, *others = inputs.policies
+    return replace(inputs, policies=(replace(oldest, generation=2), *others))
+
+
+def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Count the lines of the first plan and of the one after an edit, for each size."""
+    for size in sizes:
+        inputs, memo = build(size), Memo()
+        yield count_lines(inputs, memo), count_lines(edit(inputs), memo)
+
+
+@pytest.mark.parametrize(
+    ("build", "sizes"),
+    [
+        (build_ranges, (1, 2, 4)),
+        (build_addresses, (8, 16, 32)),
+        (build_names, (20, 40, 80)),
+        (build_wildcards, (20, 40, 80)),
+    ],
+    ids=["ranges", "addresses", "names", "wildcards"],
+)
+def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
+    (small, _), (middle, _), (large, _) = measure(build, sizes)
+    assert middle / small < 2 * SLACK
+    assert large / middle < 2 * SLACK
+
+
+@pytest.mark.parametrize(
+    ("build", "size"),
+    [(build_ranges, 2), (build_addresses, 16), (build_names, 40)],
+    ids=["ranges", "addresses", "names"],
+)
+def test_an_edit_costs_what_it_says(build: Build, size: int) -> None:
+    """Its own part of the first plan, and a few lines for each policy and host."""
+    (small, edit_small), (large, edit_large) = measure(build, (size, 2 * size))
+    per_policy = (large - small) / size
+    assert edit_small < per_policy + small / 10
+    assert edit_large - edit_small < (large - small) / 10
