@@ -1,6 +1,7 @@
 """Hand-written Istio objects for a host of a policy: seen and said, not governed."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 
 from egress_operator.istio.object import Kind
 from egress_operator.plan.host import CompiledHost
@@ -17,21 +18,37 @@ def find_shadows(
     no shadow: it is squatted, which `next_step` says.
     """
     found: dict[str, list[str]] = {}
-    for item in sorted(hand_written):
+    index = _SuffixIndex(hosts)
+    for item in hand_written:
         for name in item.hosts:
-            for host in _match(item, name, hosts):
+            for host in _match(item, name, index):
                 if _is_squatter(item, hosts[host]):
                     continue
                 found.setdefault(host, []).append(_build_sentence(item, name, host))
     return {host: tuple(sorted(set(sentences))) for host, sentences in found.items()}
 
 
-def _match(item: HandWritten, name: str, hosts: Mapping[str, CompiledHost]) -> list[str]:
+class _SuffixIndex:
+    """Hosts sorted by their reversed names: those with one end stand side by side."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self.hosts = frozenset(hosts)
+        self._reversed = sorted(host[::-1] for host in self.hosts)
+
+    def find(self, suffix: str) -> Iterator[str]:
+        """Give the hosts that end with `suffix`; n log n in all, and what is found."""
+        start = suffix[::-1]
+        first = bisect_left(self._reversed, start)
+        for index in range(first, len(self._reversed)):
+            if not self._reversed[index].startswith(start):
+                return
+            yield self._reversed[index][::-1]
+
+
+def _match(item: HandWritten, name: str, index: _SuffixIndex) -> Iterable[str]:
     if not name.startswith("*"):
-        return [name] if name in hosts else []
-    if item.kind != Kind.VIRTUAL_SERVICE:
-        return []
-    return [host for host in hosts if host.endswith(name[1:])]
+        return [name] if name in index.hosts else []
+    return index.find(name[1:]) if item.kind == Kind.VIRTUAL_SERVICE else ()
 
 
 def _is_squatter(item: HandWritten, host: CompiledHost) -> bool:
