@@ -235,6 +235,12 @@ _INPUT: tuple[Rule, ...] = (
         "this is not the absolute path of a file",
         "write a path such as /etc/certs/ca.crt: letters, digits, '-', '_' and '.', no '..'",
     ),
+    _shape(
+        "EG032",
+        "TooManyPorts",
+        "the policy names more than 128 pairs of host and port",
+        "split it into several policies",
+    ),
 )
 
 _COMBINATION: tuple[Rule, ...] = (

@@ -22,6 +22,9 @@ PLURAL = "egresspolicies"
 
 MOST_DESTINATIONS = 16
 MOST_HOSTS = 64
+MOST_PAIRS = 128
+"""Each pair of a host, or an address without one, and a port is a row of the status, and up to five
+objects."""
 
 Pairs = Iterator[tuple[tuple[int, Destination], tuple[int, Destination]]]
 
@@ -38,6 +41,17 @@ def _find_too_many_hosts(spec: "EgressPolicySpec") -> Iterator[Finding]:
     count = sum(len(destination.hosts) for destination in spec.destinations)
     if count > MOST_HOSTS:
         yield Finding(f"the policy names {count} hosts, at most {MOST_HOSTS} are allowed")
+
+
+def _find_too_many_pairs(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    count = sum(
+        len(destination.hosts or destination.addresses) * len(destination.resolve_ports())
+        for destination in spec.destinations
+    )
+    if count > MOST_PAIRS:
+        yield Finding(
+            f"the policy names {count} pairs of host and port, at most {MOST_PAIRS} are allowed"
+        )
 
 
 def _find_equal_names(spec: "EgressPolicySpec") -> Iterator[Finding]:
@@ -216,7 +230,7 @@ class EgressPolicySpec(Model):
             min_length=1,
             max_length=MOST_DESTINATIONS,
             description="The outside hosts that the namespace may call, 1 to 16 destinations with "
-            "64 hosts together.",
+            "64 hosts together, and 128 pairs of host and port.",
             examples=[[{"hosts": ["api.stripe.com"]}]],
         ),
         ListType("atomic"),
@@ -239,6 +253,14 @@ class EgressPolicySpec(Model):
             "EG021",
             f"self.destinations.map(d, has(d.hosts) ? d.hosts.size() : 0).sum() <= {MOST_HOSTS}",
             _find_too_many_hosts,
+            "destinations",
+        ),
+        Check(
+            "EG032",
+            "self.destinations.map(d, (has(d.hosts) && d.hosts.size() > 0 ? d.hosts.size()"
+            " : has(d.addresses) ? d.addresses.size() : 0)"
+            f" * (has(d.ports) ? d.ports.size() : 1)).sum() <= {MOST_PAIRS}",
+            _find_too_many_pairs,
             "destinations",
         ),
         Check(
