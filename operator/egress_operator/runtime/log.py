@@ -1,8 +1,8 @@
 """Logs: one line per outcome, as text for people or as JSON for collectors.
 
 Fields are passed as `extra` and come from a closed list, so that a body or a token cannot slip in.
-kopf logs through the standard library too: its lines take the same form, its DEBUG output (whole
-bodies) is never let through, and its repeated request errors are thinned out.
+kopf logs through the standard library too: its lines take the same form, and its DEBUG output
+(whole bodies) is never let through.
 """
 
 import logging
@@ -11,17 +11,12 @@ import sys
 import time
 from typing import TextIO
 
-FIELDS = ("namespace", "policy", "host", "generation", "reason", "result", "seconds", "writes")
+FIELDS = ("namespace", "policy", "gateway", "host", "generation", "reason", "result")
 """What a line may carry beside its message, in this order."""
 MESSAGE_LIMIT = 1024
-KEPT_COMPLAINTS = 64
-"""A handful of URLs is to be expected; the bound is against surprises."""
-FIRST_SHOWN = 4
-"""Attempts before this one are no news: an API server that restarts answers so for a second."""
-COMPLAINT_LIMIT = 256
-_ATTEMPT = re.compile(r"Request attempt #(\d+)\S* failed; .*?: ([A-Z]+ [^?\s]*)")
-QUIET_AFTER_S = 30.0
-"""The same complaint of a library is shown once in this time."""
+_TOLD = ("Request attempt #", "Activity 'start' failed")
+"""Lines of kopf: that a request fails (the operator's own watches say so), and that a start fails
+(whoever runs kopf says so)."""
 
 
 def set_up_log(form: str, level: str, stream: TextIO | None = None) -> None:
@@ -65,6 +60,8 @@ class _TextFormatter(logging.Formatter):
         where = str(fields.pop("namespace", ""))
         if "policy" in fields:
             where = f"{where}/{fields.pop('policy')}"
+        elif "gateway" in fields:
+            where = f"EgressGateway {fields.pop('gateway')}"
         elif "host" in fields:
             where = f"{where} {fields.pop('host')}".strip()
         text = f"{clock} {record.levelname:<7} {where + ': ' if where else ''}{record.getMessage()}"
@@ -115,11 +112,7 @@ class _CutFilter(logging.Filter):
 
 
 class _LibraryFilter(logging.Filter):
-    """Lets the same complaint of kopf through once in a while: it retries and says so each time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: dict[str, float] = {}
+    """Leaves out what kopf says of what the operator says itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "asyncio":
@@ -127,28 +120,9 @@ class _LibraryFilter(logging.Filter):
             return "/kopf/" not in record.getMessage()
         if not record.name.startswith("kopf"):
             return True
-        if record.levelno < logging.WARNING:
-            return False
         if record.levelno < logging.CRITICAL and not logging.getLogger().isEnabledFor(
             logging.DEBUG
         ):
             # Its tracebacks show kopf's inside; the message names the error.
             record.exc_info = None
-        message = record.getMessage()
-        attempt = _ATTEMPT.match(message)
-        if attempt is None:
-            # A failed start is said in our own words by whoever runs kopf.
-            return not message.startswith("Activity 'start' failed")
-        return int(attempt[1]) >= FIRST_SHOWN and self._show(record, message, attempt[2])
-
-    def _show(self, record: logging.LogRecord, message: str, key: str) -> bool:
-        """Tone a complaint down, and let it through if it was not for a while."""
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.msg, record.args = message[:COMPLAINT_LIMIT], None
-        now = time.monotonic()
-        if now - self._shown.get(key, -QUIET_AFTER_S) < QUIET_AFTER_S:
-            return False
-        if len(self._shown) > KEPT_COMPLAINTS:
-            self._shown.clear()
-        self._shown[key] = now
-        return True
+        return record.levelno >= logging.WARNING and not record.getMessage().startswith(_TOLD)
