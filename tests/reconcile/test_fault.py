@@ -30,8 +30,12 @@ from .tenant import ENTRY, TenantNamespace, hosts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WATCHES = 5
-"""Of kopf: policies, namespaces, our CRD; of ours: two kinds of Istio."""
+WATCHES = 9
+"""Of kopf: policies, gateways; of ours: these too, namespaces, and those of Istio's kinds that the
+control plane serves."""
+WRITES = "egress_operator_writes_total{"
+RESTARTS = "egress_operator_watch_restarts_total{"
+HEARD = "egress_operator_watch_last_event_timestamp_seconds"
 LOOK_S = 2.0
 """What a list takes at least, where it is held up."""
 
@@ -146,11 +150,12 @@ async def test_a_broken_watch_is_begun_again(
     behind_proxy: Operator,
     fault: Fault,
 ) -> None:
-    """The first two end kopf; it is started again in the same process."""
+    """The first two end kopf; it is started again, and the operator goes on."""
     tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=40)
-    pid = behind_proxy.pid
+    pid, writes = behind_proxy.pid, count_writes(behind_proxy)
+    assert writes > 0
     proxy.inject(fault, Call.WATCH, times=WATCHES)
     proxy.cut()
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
@@ -162,6 +167,57 @@ async def test_a_broken_watch_is_begun_again(
     await asyncio.to_thread(tenant.wait_writes, mark, ["patch serviceentries"], 40)
     assert behind_proxy.process.is_alive
     assert behind_proxy.pid == pid
+
+
+def count_writes(operator: Operator) -> float:
+    lines = operator.metrics().splitlines()
+    return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith(WRITES))
+
+
+def read_restarts(operator: Operator, resource: str) -> dict[str, float]:
+    """Restarts of the watches of a resource, by reason."""
+    found = {}
+    for line in operator.metrics().splitlines():
+        if line.startswith(RESTARTS) and f'resource="{resource}"' in line:
+            reason = line.partition('reason="')[2].partition('"')[0]
+            found[reason] = float(line.rpartition(" ")[2])
+    return found
+
+
+async def test_restarts_are_counted_and_not_the_objects_that_are_listed(
+    control_plane: ControlPlane, namespace: str, proxy: FaultProxy, behind_proxy: Operator
+) -> None:
+    tenant = TenantNamespace(control_plane, namespace, behind_proxy.user)
+    for number in range(20):
+        await asyncio.to_thread(tenant.apply, f"p{number}", hosts(f"h{number}.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "p19", timeout_s=40)
+    before = sum(read_restarts(behind_proxy, "egresspolicies").values())
+    # Each watch has to list again.
+    proxy.inject(build_error_event(410, "Expired"), Call.WATCH, times=WATCHES)
+    proxy.cut()
+    await asyncio.to_thread(
+        wait_until,
+        lambda: "expired" in read_restarts(behind_proxy, "egresspolicies"),
+        30,
+        "policies are listed again",
+    )
+    await asyncio.to_thread(tenant.apply, "last", hosts("last.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "last", timeout_s=40)
+    # The cut and the fault, each of them twice at most.
+    assert sum(read_restarts(behind_proxy, "egresspolicies").values()) - before <= 4
+
+
+async def test_a_watch_without_any_event_is_not_deaf(
+    proxy: FaultProxy, behind_proxy: Operator
+) -> None:
+    """What the API server says beside events counts too: an answer, a bookmark each minute."""
+    seen = f'{HEARD}{{resource="egresspolicies"}}'
+    before = behind_proxy.metric(seen)
+    assert before > 0
+    proxy.cut()
+    await asyncio.to_thread(
+        wait_until, lambda: behind_proxy.metric(seen) > before, 30, "the watch is heard again"
+    )
 
 
 async def test_a_policy_that_goes_during_a_look_at_it_stays_gone(

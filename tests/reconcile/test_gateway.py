@@ -218,6 +218,15 @@ def test_an_older_gateway_keeps_its_pods(tenant: TenantNamespace, gateway: Manag
         younger.delete()
 
 
+def test_the_watches_of_what_surrounds_a_gateway_are_counted_with_all_others(
+    operator: Operator, gateway: ManagedGateway
+) -> None:
+    """The liveness probe and the metric look at the same watches."""
+    for plural in ("services", "endpointslices", "namespaces", "egressgateways"):
+        operator.wait_heard(plural, 0)
+    assert f"EgressGateway {gateway.name}: " in operator.log.read_text()
+
+
 def test_a_gateway_without_pods_is_said_in_the_policy(
     tenant: TenantNamespace, gateway: ManagedGateway
 ) -> None:

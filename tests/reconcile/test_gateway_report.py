@@ -10,7 +10,8 @@ import pytest
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import NamespaceInput, Settings
 from egress_operator.reconcile.reconciler import Outside, Reconciler
-from egress_operator.reconcile.resource import GATEWAYS
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
 
 pytestmark = pytest.mark.looptime
 
@@ -74,10 +75,12 @@ def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for s
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
     reconciler = Reconciler(outside, settings=Settings())
-    reconciler.observe_gateway(build_gateway())
+    sinks = {sink.resource: sink for _, sink in reconciler.build_sinks()}
+    sinks[GATEWAYS].upsert(build_gateway())
     for namespace in NAMESPACES:
-        reconciler.observe_namespace(namespace, {})
-        reconciler.observe_policy(build_policy(namespace))
+        metadata = {"name": namespace, "uid": f"{namespace}-uid", "resourceVersion": "1"}
+        sinks[NAMESPACES_KIND].upsert({"metadata": metadata})
+        sinks[POLICIES].upsert(build_policy(namespace))
     return reconciler
 
 

@@ -1,76 +1,146 @@
-"""What the cache of policies believes when lists and events disagree. No API server is needed."""
+"""What is believed of policies when lists, events and own writes disagree. No API server needed."""
 
 from typing import Any
 
 import pytest
 
 from egress_operator.reconcile.listing import Listing
-from egress_operator.reconcile.policy import PolicyKey, PolicyRecord, RecordCache, parse_policy
+from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.policy import (
+    PolicyKey,
+    PolicyRecord,
+    Record,
+    RecordStore,
+    parse_policy,
+)
+from egress_operator.reconcile.resource import POLICIES
 
 KEY: PolicyKey = ("shop", "payments")
 
 
-def build_body(uid: str, version: int) -> dict[str, Any]:
+def build_body(uid: str, version: int, **more: object) -> dict[str, Any]:
     metadata = {"namespace": KEY[0], "name": KEY[1], "uid": uid, "resourceVersion": str(version)}
-    return {"metadata": metadata, "spec": {}}
+    return {"metadata": metadata, "spec": {}, **more}
+
+
+class Watched:
+    """Policies with one of them, seen at version 10; and (uid before, uid after) of each change."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, str]] = []
+        self.store = RecordStore(POLICIES, (EVERYWHERE,), parse_policy, self._note)
+        self.sink = self.store.build_sink(EVERYWHERE, lambda _: None)
+        self.sink.upsert(build_body("one", 10))
+        self.changes.clear()
+
+    def _note(self, _: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None) -> None:
+        self.changes.append((old.source.uid if old else "", new.source.uid if new else ""))
+
+    def delete(self, uid: str, version: int) -> None:
+        self.sink.delete(build_body(uid, version))
 
 
 @pytest.fixture
-def changes() -> list[tuple[str, str]]:
-    """Collect (uid before, uid after) of each change, "" for absent."""
-    return []
+def watched() -> Watched:
+    return Watched()
 
 
-@pytest.fixture
-def cache(changes: list[tuple[str, str]]) -> RecordCache[Any]:
-    """Give a cache with one policy, seen at version 10."""
-
-    def note(key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None) -> None:
-        assert key == KEY
-        changes.append((old.source.uid if old else "", new.source.uid if new else ""))
-
-    cache = RecordCache(parse_policy, note)
-    cache.observe(build_body("one", 10))
-    changes.clear()
-    return cache
+def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(watched: Watched) -> None:
+    watched.store.drop_unlisted(Listing("20", {}), KEY[0])
+    watched.sink.upsert(build_body("one", 12))
+    assert watched.store.get(KEY) is None
+    watched.delete("one", 15)
+    assert watched.changes == [("one", "")]
 
 
-def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(
-    cache: RecordCache[Any], changes: list[tuple[str, str]]
-) -> None:
-    assert cache.drop_unlisted(Listing(20, {}), KEY[0]) == 1
-    cache.observe(build_body("one", 12))
-    assert cache.get(KEY) is None
-    cache.observe_deletion(KEY, "one")
-    assert changes == [("one", "")]
-
-
-def test_a_policy_made_again_under_the_name_is_seen(
-    cache: RecordCache[Any], changes: list[tuple[str, str]]
-) -> None:
-    assert cache.drop_unlisted(Listing(20, {KEY: ("two", 15)}), KEY[0]) == 1
-    cache.observe(build_body("one", 12))
-    cache.observe_deletion(KEY, "one")
-    cache.observe(build_body("two", 15))
+def test_a_policy_made_again_under_the_name_is_seen(watched: Watched) -> None:
+    watched.store.drop_unlisted(Listing("20", {KEY: "two"}), KEY[0])
+    watched.sink.upsert(build_body("one", 12))
+    watched.delete("one", 14)
+    watched.sink.upsert(build_body("two", 15))
     # The deletion of the first one does not concern it, however late it comes.
-    cache.observe_deletion(KEY, "one")
-    assert changes == [("one", ""), ("", "two")]
+    watched.delete("one", 16)
+    assert watched.changes == [("one", ""), ("", "two")]
 
 
-def test_what_is_newer_than_the_list_stays(
-    cache: RecordCache[Any], changes: list[tuple[str, str]]
-) -> None:
-    cache.observe(build_body("one", 30))
-    changes.clear()
-    assert cache.drop_unlisted(Listing(20, {}), KEY[0]) == 0
-    assert changes == []
+def test_what_is_newer_than_the_list_stays(watched: Watched) -> None:
+    watched.sink.upsert(build_body("one", 30))
+    watched.changes.clear()
+    watched.store.drop_unlisted(Listing("20", {}), KEY[0])
+    assert watched.changes == []
 
 
-def test_what_a_list_shows_again_is_believed(
-    cache: RecordCache[Any], changes: list[tuple[str, str]]
-) -> None:
+def test_what_a_list_shows_again_is_believed(watched: Watched) -> None:
     """As an API server that does not serve the kind for a moment."""
-    assert cache.drop_unlisted(Listing(2**63, {})) == 1
-    assert cache.drop_unlisted(Listing(20, {KEY: ("one", 10)})) == 0
-    cache.observe(build_body("one", 10))
-    assert changes == [("one", ""), ("", "one")]
+    watched.sink.begin()
+    watched.sink.finish("")
+    watched.sink.begin()
+    watched.sink.upsert(build_body("one", 10))
+    watched.sink.finish("20")
+    assert watched.changes == [("one", ""), ("", "one")]
+
+
+def test_a_list_wins_though_its_versions_are_lower(watched: Watched) -> None:
+    """A restored etcd: an edit is taken back, and a policy of later is gone."""
+    watched.sink.upsert(build_body("one", 900, spec={"destinations": []}))
+    watched.changes.clear()
+    watched.sink.begin()
+    watched.sink.upsert(build_body("one", 10))
+    watched.sink.finish("20")
+    assert watched.changes == [("one", "one")]
+    record = watched.store.get(KEY)
+    assert record is not None
+    assert record.source.spec == {}
+    watched.sink.begin()
+    watched.sink.finish("15")
+    assert watched.changes == [("one", "one"), ("one", "")]
+
+
+def test_a_spec_that_differs_is_seen_though_its_generation_is_the_same(watched: Watched) -> None:
+    """Edited, taken back by a restored etcd, and edited otherwise."""
+    for version, hosts in enumerate(("a", "b", "c"), 11):
+        watched.sink.upsert(build_body("one", version, spec={"destinations": [{"hosts": [hosts]}]}))
+    assert watched.changes == [("one", "one")] * 3
+
+
+def test_an_own_status_is_not_overwritten_by_an_older_event(watched: Watched) -> None:
+    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    watched.store.store_status(build_body("one", 14, status=status))
+    watched.sink.upsert(build_body("one", 12))
+    # The echo of the own write is no change.
+    watched.sink.upsert(build_body("one", 14, status=status))
+    record = watched.store.get(KEY)
+    assert record is not None
+    assert (record.status, record.conditions) == (status, "Ready=True")
+    assert watched.changes == []
+
+
+def test_conditions_are_counted_without_reading_a_status(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape of the metrics must not hold up the loop by decoding thousands of them."""
+    for number, ready in enumerate(("True", "False", "True"), 20):
+        conditions = [{"type": "Ready", "status": ready}, {"type": "Accepted", "status": "True"}]
+        body = build_body(f"uid-{number}", number, status={"conditions": conditions})
+        body["metadata"]["name"] = f"policy-{number}"
+        watched.sink.upsert(body)
+    monkeypatch.delattr(Record, "status")
+    assert watched.store.count_conditions() == {
+        ("Accepted", "True"): 3,
+        ("Ready", "True"): 2,
+        ("Ready", "False"): 1,
+    }
+
+
+@pytest.mark.parametrize("more", [{"spec": {"destinations": []}}, {"deletionTimestamp": "now"}])
+def test_what_else_the_answer_to_a_status_write_shows_is_left_to_its_event(
+    watched: Watched, more: dict[str, object]
+) -> None:
+    """Else nobody would be told of it."""
+    body = build_body("one", 14, status={"conditions": []}, **more)
+    if "deletionTimestamp" in more:
+        body["metadata"].update(more)
+    watched.store.store_status(body)
+    assert watched.changes == []
+    watched.sink.upsert(body)
+    assert watched.changes == [("one", "one")]

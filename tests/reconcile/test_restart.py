@@ -160,7 +160,7 @@ def test_kills_during_a_burst_lose_nothing(
 def test_deletions_that_the_watch_missed_are_found(
     own_plane: ControlPlane, own_namespace: str
 ) -> None:
-    """After an outage kopf lists again and never says what is gone: the sweep does."""
+    """After an outage nobody says what is gone: a list shows it."""
     with start_operator(own_plane) as operator:
         tenant = TenantNamespace(own_plane, own_namespace, operator.user)
         tenant.apply("older", hosts("api.example.com", ports=[HTTP], http={"timeout": "3s"}))

@@ -90,7 +90,7 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
         wait_until(partial(is_gone, client, kind, gone, namespace), 20, f"{kind} is gone")
     with managed_gateway(client, f"gw-{namespace}") as gateway:
         use_gateway(gateway, namespace, wait_ready)
-    # A transition is told as an event, and everything is looked at once more by a sweep.
+    # A transition is told as an event.
     apply("refused", f"db.{namespace}")
     wait_ready("refused", "False")
     granted = {

@@ -46,7 +46,7 @@ def test_what_watches_leave_behind_ends_without_a_word(monkeypatch: pytest.Monke
                     for _ in range(WATCHES)
                 ]
                 await asyncio.sleep(0.1)
-                await end_watches(mine, streams)
+                await end_watches(streams)
             assert all(task.cancelled() for task in watches)
             # What a stream has from others is closed in tasks of the loop.
             if left := asyncio.all_tasks() - mine:

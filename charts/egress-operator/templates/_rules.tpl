@@ -50,11 +50,6 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
-# Whether the own kind is there.
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  resourceNames: [egresspolicies.egress-operator.io]
-  verbs: [list, watch]
 {{- end -}}
 
 {{- /* A binding of the role (list context kind namespace): the namespace empty for a ClusterRoleBinding. */ -}}

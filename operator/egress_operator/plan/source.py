@@ -55,8 +55,11 @@ class PolicySource:
     generation: int
     created: str
     spec: Mapping[str, Any] = field(compare=False, hash=False)
-    """As written, not validated. (uid, generation) identify it, so it takes no part in equality."""
+    """As written, not validated. (uid, generation, revision) identify it, so it takes no part in
+    equality."""
     paused: bool = False
+    revision: int = 0
+    """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,9 +94,12 @@ class GatewaySource:
     generation: int
     created: str
     spec: Mapping[str, Any] = field(compare=False, hash=False)
-    """As written, not validated. (uid, generation) identify it, so it takes no part in equality."""
+    """As written, not validated. (uid, generation, revision) identify it, so it takes no part in
+    equality."""
     namespace: str = ""
     """Always empty: it stands in no namespace."""
+    revision: int = 0
+    """See PolicySource."""
 
 
 @dataclass(frozen=True, slots=True)

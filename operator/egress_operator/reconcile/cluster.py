@@ -3,9 +3,11 @@
 Only this memory is read to decide. It is filled by watches and by the answers to our own writes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
+from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.object import Kind, Owner
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
 from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
@@ -18,13 +20,20 @@ from egress_operator.plan.source import (
     Settings,
     build_hand_written,
 )
-from egress_operator.reconcile.objects import ObjectCache, ObjectChangeHook
+from egress_operator.reconcile.namespace import NamespaceCache, NamespaceChangeHook
+from egress_operator.reconcile.objects import (
+    EVERYWHERE,
+    ObjectCache,
+    ObjectChangeHook,
+    list_kinds,
+)
 from egress_operator.reconcile.policy import (
-    RecordCache,
     RecordChangeHook,
+    RecordStore,
     parse_gateway,
     parse_policy,
 )
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 from egress_operator.reconcile.scenery import SceneryCache
 
 
@@ -38,17 +47,16 @@ class Cluster:
         on_policy: RecordChangeHook[PolicySource],
         on_gateway: RecordChangeHook[GatewaySource],
         on_object: ObjectChangeHook,
+        on_namespace: NamespaceChangeHook,
         settings: Settings,
     ) -> None:
-        self.policies = RecordCache(parse_policy, on_policy)
-        self.gateways = RecordCache(parse_gateway, on_gateway)
+        self._scopes = scopes
+        self._everywhere = tuple(scopes) == (EVERYWHERE,)
+        self.policies = RecordStore(POLICIES, scopes, parse_policy, on_policy)
+        self.gateways = RecordStore(GATEWAYS, (EVERYWHERE,), parse_gateway, on_gateway)
+        self.namespaces = NamespaceCache(on_namespace)
         self.objects = ObjectCache(scopes, on_object)
         self.scenery = SceneryCache()
-        self.namespaces: frozenset[str] = frozenset()
-        self.labels: dict[str, Mapping[str, str]] = {}
-        """Of the namespaces, by name."""
-        self.terminating: set[str] = set()
-        """Namespaces that are being deleted: nothing can be made there, and all of it goes."""
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
         """Owners that a list has shown to be gone, while objects still name them: `Leftovers`."""
@@ -58,6 +66,26 @@ class Cluster:
         """Why the admission policy is not in force, in one line; empty when it is."""
         self._judged: tuple[tuple[GatewaySource, ...], Settings] | None = None
         self._verdicts: dict[str, GatewayVerdict] = {}
+
+    def build_sinks(
+        self, on_unreadable: UnreadableHook, on_list: Callable[[str], None]
+    ) -> Iterator[tuple[str, CacheSink[Any, Any]]]:
+        """Make (namespace, sink) for each watch that is needed; the namespace is empty for all.
+
+        `on_list` is called after each list of Istio's objects, with its version.
+        """
+        for scope in self._scopes:
+            yield scope, self.policies.build_sink(scope, on_unreadable)
+        if self._everywhere:
+            # Roles in single namespaces cannot grant these.
+            yield EVERYWHERE, self.gateways.build_sink(EVERYWHERE, on_unreadable)
+            yield EVERYWHERE, self.namespaces.build_sink(on_unreadable)
+        for kind in list_kinds(self._scopes):
+            for scope in self._scopes:
+                sink = self.objects.build_sink(
+                    kind, scope, on_unreadable=on_unreadable, on_finish=on_list
+                )
+                yield scope, sink
 
     def build_input(self, namespace: str) -> NamespaceInput:
         """Gather everything that the plan of a namespace depends on."""
@@ -75,9 +103,9 @@ class Cluster:
             settings=self.settings,
             hand_written=hand_written,
             gateways=self._list_gateways(),
-            labels=self.labels.get(namespace, {}),
+            labels=self.namespaces.get_labels(namespace),
             unready=self.unready,
-            namespaces=self.namespaces,
+            namespaces=self.namespaces.names,
         )
 
     def plan_gateways(self) -> Plan:

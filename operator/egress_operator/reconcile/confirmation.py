@@ -39,7 +39,7 @@ class Confirmation:
                 self._begun[namespace] += 1
                 number = self._begun[namespace]
                 resource = POLICIES if namespace else GATEWAYS
-                listing = await list_entries(self._transport, resource, (namespace,))
+                listing = await list_entries(self._transport, resource, namespace)
                 cache = self._cluster.policies if namespace else self._cluster.gateways
                 cache.drop_unlisted(listing, namespace)
                 self._ended[namespace] = number

@@ -99,7 +99,7 @@ class GatewayReporter:
             progress=self._find_progress(gateway.label),
             unready=self._cluster.unready.get(gateway.name, ""),
             admission=self._cluster.admission,
-            namespaces=sum(map(gateway.is_open_to, self._cluster.labels.values())),
+            namespaces=sum(gateway.is_open_to(facts.labels) for facts in self._cluster.namespaces),
             hosts=sum(plan.gateway_hosts.get(gateway.label, 0) for plan in plans if plan),
         )
 

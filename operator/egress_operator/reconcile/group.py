@@ -171,7 +171,7 @@ class GroupWorker:
     async def _advance(self, key: GroupKey) -> Step:
         for _ in range(STEP_LIMIT):
             plan = self._planner.get(key[0])
-            if plan is None or key[0] in self._cluster.terminating:
+            if plan is None or self._cluster.namespaces.is_terminating(key[0]):
                 self._states.pop(key, None)
                 return Step()
             group = plan.groups.get(key[1]) or build_empty_group(*key)

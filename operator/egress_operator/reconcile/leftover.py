@@ -69,8 +69,8 @@ class Leftovers:
         found: dict[str, set[str]] = {}
         for place in places:
             resource = GATEWAYS if place == CLUSTER else POLICIES
-            listing = await list_entries(self._transport, resource, (place,), terminating=True)
-            found[place] = {uid for uid, _ in listing.entries.values()}
+            listing = await list_entries(self._transport, resource, place, terminating=True)
+            found[place] = set(listing.entries.values())
         return found
 
 

@@ -1,13 +1,20 @@
-"""Policies and EgressGateways, as kopf's events and our own status writes show them."""
+"""Policies and EgressGateways, as their watches and our own status writes show them."""
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import orjson
 
+from egress_operator.engine.cache import Cache
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.sink import CacheSink, UnreadableHook
+from egress_operator.engine.transport import JsonObject
 from egress_operator.plan.source import GatewaySource, PolicySource
 from egress_operator.reconcile.listing import Listing
+from egress_operator.reconcile.objects import EVERYWHERE
 
 PolicyKey = tuple[str, str]
 """(namespace, name)."""
@@ -22,10 +29,11 @@ class Record(Generic[S]):
     """An object of ours with the status that the API server has of it."""
 
     source: S
-    version: int
-    """metadata.resourceVersion."""
     status_text: bytes
     """The status as JSON, empty for none: a sixth of what it takes as objects."""
+    conditions: str
+    """Its conditions, one line `Ready=True` for each, and one text for all objects with the same:
+    metrics count them, and are not to read the status for it."""
     deleting: bool = False
     """Its deletion is under way and waits for a finalizer: it counts as gone. Else its objects,
     whose owner the garbage collector takes away in an orphaning deletion, would get it back."""
@@ -77,35 +85,41 @@ def _build_record(source: S, body: Mapping[str, Any]) -> Record[S]:
     metadata, status = body["metadata"], body.get("status")
     # A copy, because orjson keeps a buffer of 4 KiB behind each of its results.
     text = bytes(memoryview(orjson.dumps(status))) if status else b""
-    deleting = "deletionTimestamp" in metadata
-    return Record(source, int(metadata["resourceVersion"]), text, deleting)
+    conditions = sys.intern("\n".join(_list_conditions(status or {})))
+    return Record(source, text, conditions, "deletionTimestamp" in metadata)
+
+
+def _list_conditions(status: Mapping[str, Any]) -> Iterator[str]:
+    for condition in status.get("conditions") or ():
+        yield f"{condition.get('type')}={condition.get('status')}"
 
 
 RecordChangeHook = Callable[[PolicyKey, Record[S] | None, Record[S] | None], None]
 """(key, old, new): a change that no own write made. None: absent."""
 
 
-class RecordCache(Generic[S]):
-    """One record per object.
-
-    Not the engine's cache: that one relies on events that come in the order of their versions, and
-    kopf keeps this order for one object only.
-    """
+class RecordStore(Generic[S]):
+    """One record per object of a kind, in one engine cache per list that fills it."""
 
     def __init__(
         self,
+        resource: Resource,
+        scopes: Sequence[str],
         parse: Callable[[Mapping[str, Any]], Record[S]],
         on_change: RecordChangeHook[S],
     ) -> None:
+        self._resource = resource
         self._parse: Callable[[Mapping[str, Any]], Record[S]] = parse
         self._on_change: RecordChangeHook[S] = on_change
-        self._parts: dict[str, dict[str, Record[S]]] = {}
-        self._gone: dict[PolicyKey, str] = {}
-        """The uid of what lists showed to be gone: events from before that may still come."""
+        self._everywhere = tuple(scopes) == (EVERYWHERE,)
+        self._caches: dict[str, Cache[PolicyKey, Record[S]]] = {
+            scope: Cache[PolicyKey, Record[S]](lambda key: key[0], on_change) for scope in scopes
+        }
 
     def get(self, key: PolicyKey) -> Record[S] | None:
         """Return the record, None when absent."""
-        return self._parts.get(key[0], {}).get(key[1])
+        cache = self._find_cache(key[0])
+        return None if cache is None else cache.get(key)
 
     def find(self, key: PolicyKey, uid: str) -> Record[S] | None:
         """Return the record of this incarnation, being deleted or not; None when absent."""
@@ -119,82 +133,87 @@ class RecordCache(Generic[S]):
 
     def select(self, namespace: str) -> Iterator[Record[S]]:
         """Give those of a namespace."""
-        yield from self._parts.get(namespace, {}).values()
+        cache = self._find_cache(namespace)
+        if cache is not None:
+            for _, record in cache.select(namespace):
+                yield record
 
     def namespaces(self) -> list[str]:
         """Namespaces that hold one."""
-        return list(self._parts)
+        return [str(part) for cache in self._caches.values() for part in cache.parts()]
 
     def __iter__(self) -> Iterator[Record[S]]:
         """Give all."""
-        for part in self._parts.values():
-            yield from part.values()
+        for namespace in self.namespaces():
+            yield from self.select(namespace)
 
-    def observe(self, body: Mapping[str, Any]) -> None:
-        """Take over what an event shows, unless more is known already."""
-        record = self._parse(body)
-        source = record.source
-        key = (source.namespace, source.name)
-        if self._gone.get(key) == source.uid:
-            return
-        self._gone.pop(key, None)
-        old = self.get(key)
-        if old is not None:
-            if record.version <= old.version:
-                return
-            if old.source == source:
-                # The plan's memory holds the old one: no second copy of the same spec.
-                record = replace(record, source=old.source)
-        self._parts.setdefault(source.namespace, {})[source.name] = record
-        self._on_change(key, old, record)
+    def __len__(self) -> int:
+        """Count them."""
+        return sum(map(len, self._caches.values()))
 
-    def observe_deletion(self, key: PolicyKey, uid: str) -> None:
-        """Take over that this incarnation is gone; no event of it follows."""
-        if self._gone.get(key) == uid:
-            del self._gone[key]
-        self._remove(key, uid)
+    def count_conditions(self) -> Mapping[tuple[str, str], int]:
+        """Count the objects by (condition, its status); no status is read for it."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for conditions, number in Counter(record.conditions for record in self).items():
+            for condition in conditions.splitlines():
+                type_, _, status = condition.rpartition("=")
+                counts[type_, status] += number
+        return counts
 
-    def _remove(self, key: PolicyKey, uid: str) -> None:
-        old = self.find(key, uid)
-        if old is None:
-            return
-        part = self._parts[key[0]]
-        del part[key[1]]
-        if not part:
-            del self._parts[key[0]]
-        self._on_change(key, old, None)
+    def build_sink(
+        self, scope: str, on_unreadable: UnreadableHook
+    ) -> CacheSink[PolicyKey, Record[S]]:
+        """Make the sink of the reflector of one scope."""
+        return CacheSink(
+            self._resource,
+            self._caches[scope],
+            _read_key,
+            self._read,
+            on_unreadable=on_unreadable,
+        )
 
-    def drop_unlisted(self, listing: Listing, namespace: str = "") -> int:
-        """Take over that what a list did not show is gone, whatever late events say; count it.
+    def drop_unlisted(self, listing: Listing, namespace: str) -> None:
+        """Take over that what a list of a namespace did not show is gone, reporting each.
 
-        The list is of one namespace, or of all that are served. What is newer than the list was
-        made after it, and stays. What a list shows again, after one that by mistake did not, is
-        believed.
+        What is newer than the list stays, and what a later event tells of comes back.
         """
-        for key, uid in list(self._gone.items()):
-            if listing.entries.get(key, ("", 0))[0] == uid:
-                del self._gone[key]
-        records = list(self.select(namespace) if namespace else self)
-        dropped = 0
-        for record in records:
-            source = record.source
-            key = (source.namespace, source.name)
-            listed = listing.entries.get(key)
-            gone = listed is None or listed[0] != source.uid
-            if gone and record.version <= listing.version:
-                self._gone[key] = source.uid
-                self._remove(key, source.uid)
-                dropped += 1
-        return dropped
+        cache = self._find_cache(namespace)
+        if cache is None:
+            return
+        for key, record in list(cache.select(namespace)):
+            uid = record.source.uid
+            if listing.entries.get(key) != uid and cache.miss(key, uid, listing.version):
+                self._on_change(key, record, None)
 
-    def store_status(self, body: Mapping[str, Any]) -> None:
+    def store_status(self, body: JsonObject) -> None:
         """Take over the answer to a status write; its echo is no change then.
 
-        A spec that is new in the answer is left to its own event, which will come.
+        What else is new in the answer is left to its own event, which will come.
         """
-        record = self._parse(body)
-        source = record.source
-        old = self.get((source.namespace, source.name))
-        if old is None or old.source != source or old.version >= record.version:
-            return
-        self._parts[source.namespace][source.name] = replace(record, source=old.source)
+        key, record = _read_key(body), self._read(body)
+        cache, old = self._find_cache(key[0]), self.get(key)
+        if cache is not None and old is not None and old.says_the_same(record):
+            cache.store_write(key, old.source.uid, body["metadata"]["resourceVersion"], record)
+
+    def _read(self, body: JsonObject) -> Record[S]:
+        record, old = self._parse(body), self.get(_read_key(body))
+        return record if old is None else replace(record, source=_relate(record.source, old.source))
+
+    def _find_cache(self, namespace: str) -> Cache[PolicyKey, Record[S]] | None:
+        return self._caches.get(EVERYWHERE if self._everywhere else namespace)
+
+
+def _relate(new: S, old: S) -> S:
+    """Return `old` if it says the same: the plan's memory holds it, and no second copy is wanted.
+
+    A spec that differs under the same generation gets another revision.
+    """
+    same = replace(new, revision=old.revision)
+    if same != old:
+        return new
+    return old if new.spec == old.spec else replace(new, revision=old.revision + 1)
+
+
+def _read_key(body: JsonObject) -> PolicyKey:
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

@@ -5,7 +5,7 @@ No handler looks at old and new to decide what to do: a change only says what to
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from typing import Any
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.resource import Resource
-from egress_operator.engine.sink import Sink
+from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
@@ -27,6 +27,7 @@ from egress_operator.reconcile.gateway_report import GatewayReporter
 from egress_operator.reconcile.group import GroupWorker, Hooks
 from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.namespace import NamespaceFacts
 from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS
 from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
 from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord, Record, S
@@ -64,9 +65,12 @@ class Reconciler:
         scopes: Sequence[str] = (EVERYWHERE,),
         workers: int = 32,
         is_missing: Callable[[Kind], bool] = lambda _: False,
+        on_gateways: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_gateways` is called when other gateways may be accepted than before."""
         self._clock = outside.clock
         self._meter = outside.meter
+        self._on_gateways = on_gateways
         self._settle = settings.settle
         self._started = False
         self._stalled: set[GroupKey] = set()
@@ -77,6 +81,7 @@ class Reconciler:
             on_policy=self._on_policy,
             on_gateway=self._on_gateway,
             on_object=self._on_object,
+            on_namespace=self._on_namespace,
             settings=settings,
         )
         everywhere = tuple(scopes) == (EVERYWHERE,)
@@ -141,52 +146,9 @@ class Reconciler:
 
     # What is seen.
 
-    def observe_policy(self, body: Mapping[str, Any]) -> None:
-        """Take over a policy that was listed, added or modified."""
-        self.cluster.policies.observe(body)
-
-    def forget_policy(self, key: PolicyKey, uid: str) -> None:
-        """Take over that this incarnation of a policy is gone."""
-        self.cluster.policies.observe_deletion(key, uid)
-
-    def observe_gateway(self, body: Mapping[str, Any]) -> None:
-        """Take over an EgressGateway that was listed, added or modified."""
-        self.cluster.gateways.observe(body)
-
-    def forget_gateway(self, name: str, uid: str) -> None:
-        """Take over that this incarnation of an EgressGateway is gone."""
-        self.cluster.gateways.observe_deletion((CLUSTER, name), uid)
-
-    def observe_namespace(
-        self, name: str, labels: Mapping[str, str], *, terminating: bool = False
-    ) -> None:
-        """Take over that a namespace is there, with these labels, or is being deleted."""
-        if terminating:
-            self.cluster.terminating.add(name)
-        else:
-            self.cluster.terminating.discard(name)
-        before = self.cluster.labels.get(name)
-        self.cluster.labels[name] = labels
-        if name not in self.cluster.namespaces:
-            self.cluster.namespaces |= {name}
-            self._mark_mentioning(name)
-        if before != labels and self._started:
-            self.planner.mark(CLUSTER)
-            if name in self.cluster.select_through_gateways():
-                self.planner.mark(name)
-
-    def forget_namespace(self, name: str) -> None:
-        """Take over that a namespace is gone."""
-        self.cluster.terminating.discard(name)
-        self.cluster.labels.pop(name, None)
-        if name in self.cluster.namespaces:
-            self.cluster.namespaces -= {name}
-            self._mark_mentioning(name)
-
-    def _mark_mentioning(self, name: str) -> None:
-        if self._started:
-            for namespace in self.cluster.select_mentioning(name):
-                self.planner.mark(namespace)
+    def build_sinks(self) -> Iterator[tuple[str, CacheSink[Any, Any]]]:
+        """Make (namespace, sink) for each watch that is needed; the namespace is empty for all."""
+        return self.cluster.build_sinks(self._on_unreadable, self._on_list)
 
     def observe_scenery(self) -> None:
         """Take over that something around the gateways has changed: Services, endpoints."""
@@ -216,14 +178,16 @@ class Reconciler:
         if settings == self.cluster.settings:
             return
         self.cluster.settings = settings
+        self._on_gateways()
+        self.cluster.refresh_unready()
         if self._started:
             for namespace in self._find_namespaces():
                 self.planner.mark(namespace, background=True)
 
-    def build_sink(self, kind: Kind, scope: str) -> Sink:
-        """Make the sink for the reflector of one kind in one scope."""
-        return self.cluster.objects.build_sink(
-            kind, scope, on_unreadable=self._on_unreadable, on_finish=self._on_list
+    def build_scenery_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
+        """Make the sinks for what surrounds the gateways in a namespace."""
+        return self.cluster.scenery.build_sinks(
+            namespace, self.observe_scenery, self._on_unreadable
         )
 
     # What is done.
@@ -306,6 +270,19 @@ class Reconciler:
             self._stalled_reports.discard(key)
         return True
 
+    def _on_namespace(
+        self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
+    ) -> None:
+        if not self._started:
+            return
+        if old is None or new is None:
+            for namespace in self.cluster.select_mentioning(name):
+                self.planner.mark(namespace)
+        if new is not None and (old is None or old.labels != new.labels):
+            self.planner.mark(CLUSTER)
+            if name in self.cluster.select_through_gateways():
+                self.planner.mark(name)
+
     def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         if not self._started:
             return
@@ -364,6 +341,7 @@ class Reconciler:
     def _on_gateway(
         self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
     ) -> None:
+        self._on_gateways()
         if self._note_record(key, old, new):
             self.cluster.refresh_unready()
             self._mark_gateways()
@@ -432,7 +410,8 @@ class Reconciler:
     def _on_report_failure(self, key: PolicyKey, error: Exception, wait: float) -> None:
         if _may_resume(error):
             self._stalled_reports.add(key)
-        _log_failure(error, wait, {"namespace": key[0], "policy": key[1]})
+        where = {"namespace": key[0], "policy": key[1]} if key[0] else {"gateway": key[1]}
+        _log_failure(error, wait, where)
 
 
 def _may_resume(error: Exception) -> bool:

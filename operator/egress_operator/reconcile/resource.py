@@ -8,6 +8,8 @@ from egress_operator.istio.object import PLURALS, Kind, find_api_version
 POLICIES = Resource("egress-operator.io", "v1alpha1", "egresspolicies")
 GATEWAYS = Resource("egress-operator.io", "v1alpha1", "egressgateways")
 NAMESPACES = Resource("", "v1", "namespaces")
+SERVICES = Resource("", "v1", "services")
+SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 
 RESOURCES: Mapping[Kind, Resource] = {
     kind: Resource(group, version, plural)

@@ -2,53 +2,78 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from egress_operator.engine.cache import Cache
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
 from egress_operator.plan.readiness import Place, ServiceFacts
+from egress_operator.reconcile.resource import SERVICES, SLICES
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+
+V = TypeVar("V")
 
 
 class SceneryCache:
     """What is known of the namespaces of gateways. Filled by the sinks of their watches."""
 
     def __init__(self) -> None:
-        self._services: dict[str, dict[str, ServiceFacts]] = {}
-        self._slices: dict[str, dict[str, tuple[str, int]]] = {}
-        self._listed: set[tuple[str, str]] = set()
+        self._services: dict[str, Cache[str, ServiceFacts]] = {}
+        self._slices: dict[str, Cache[str, tuple[str, int]]] = {}
+        self._listed: set[tuple[str, Resource]] = set()
 
     def is_known(self, namespace: str) -> bool:
         """Whether both lists of a namespace have come in."""
-        return {(namespace, "services"), (namespace, "slices")} <= self._listed
+        return {(namespace, SERVICES), (namespace, SLICES)} <= self._listed
 
     @property
     def services(self) -> Mapping[Place, ServiceFacts]:
         """All Services by namespace and name."""
         return {
             (namespace, name): facts
-            for namespace, found in self._services.items()
-            for name, facts in found.items()
+            for namespace, cache in self._services.items()
+            for name, facts in cache.select("")
         }
 
     @property
     def endpoints(self) -> Mapping[Place, int]:
         """Ready endpoints of all Services that have one."""
         counts: Counter[Place] = Counter()
-        for namespace, found in self._slices.items():
-            for service, ready in found.values():
+        for namespace, cache in self._slices.items():
+            for _, (service, ready) in cache.select(""):
                 counts[namespace, service] += ready
         return +counts
 
-    def build_service_sink(self, namespace: str, on_change: Callable[[], None]) -> "FactSink":
-        """Make the sink for the Services of a namespace."""
-        facts = self._services.setdefault(namespace, {})
-        return FactSink(facts, parse_service, self._build_hook(namespace, "services", on_change))
+    def build_sinks(
+        self, namespace: str, on_change: Callable[[], None], on_unreadable: UnreadableHook
+    ) -> tuple[CacheSink[Any, Any], ...]:
+        """Make the sinks for the Services and the EndpointSlices of a namespace.
 
-    def build_slice_sink(self, namespace: str, on_change: Callable[[], None]) -> "FactSink":
-        """Make the sink for the EndpointSlices of a namespace."""
-        facts = self._slices.setdefault(namespace, {})
-        return FactSink(facts, parse_slice, self._build_hook(namespace, "slices", on_change))
+        `on_change` is called at each change, and when a list is complete.
+        """
+
+        def build_cache() -> Cache[str, Any]:
+            return Cache(lambda _: "", lambda *_: on_change())
+
+        def build_sink(
+            resource: Resource, cache: Cache[str, V], read: Callable[[JsonObject], V]
+        ) -> CacheSink[str, V]:
+            def finish(_: str) -> None:
+                self._listed.add((namespace, resource))
+                on_change()
+
+            return CacheSink(
+                resource, cache, _read_name, read, on_unreadable=on_unreadable, on_finish=finish
+            )
+
+        services = self._services[namespace] = build_cache()
+        slices = self._slices[namespace] = build_cache()
+        return (
+            build_sink(SERVICES, services, parse_service),
+            build_sink(SLICES, slices, parse_slice),
+        )
 
     def forget(self, namespace: str) -> None:
         """Forget a namespace that has no gateway any more."""
@@ -56,14 +81,9 @@ class SceneryCache:
         self._slices.pop(namespace, None)
         self._listed = {entry for entry in self._listed if entry[0] != namespace}
 
-    def _build_hook(
-        self, namespace: str, what: str, on_change: Callable[[], None]
-    ) -> Callable[[], None]:
-        def hook() -> None:
-            self._listed.add((namespace, what))
-            on_change()
 
-        return hook
+def _read_name(body: JsonObject) -> str:
+    return str(body["metadata"]["name"])
 
 
 def parse_service(body: Mapping[str, Any]) -> ServiceFacts:
@@ -92,52 +112,3 @@ def parse_slice(body: Mapping[str, Any]) -> tuple[str, int]:
         for endpoint in body.get("endpoints") or ()
     )
     return str(labels.get(SERVICE_LABEL, "")), ready
-
-
-class FactSink:
-    """Keeps one fact for each object of a list. Implements `engine.reflector.Sink`.
-
-    `on_change` is called when a list is complete, and at each change after it.
-    """
-
-    def __init__(
-        self,
-        facts: dict[str, Any],
-        parse: Callable[[Mapping[str, Any]], object],
-        on_change: Callable[[], None],
-    ) -> None:
-        self._facts = facts
-        self._parse = parse
-        self._on_change = on_change
-        self._unseen: set[str] | None = None
-        """While a list comes in: what it has not shown yet."""
-
-    def begin(self) -> None:
-        """Start of a list."""
-        self._unseen = set(self._facts)
-
-    def upsert(self, obj: JsonObject) -> None:
-        """Take over an object that is there."""
-        name, fact = obj["metadata"]["name"], self._parse(obj)
-        if self._unseen is not None:
-            self._unseen.discard(name)
-            self._facts[name] = fact
-        elif self._facts.get(name) != fact:
-            self._facts[name] = fact
-            self._on_change()
-
-    def delete(self, obj: JsonObject) -> None:
-        """Forget an object that is gone."""
-        if self._facts.pop(obj["metadata"]["name"], None) is not None:
-            self._on_change()
-
-    def advance(self, resource_version: str) -> None:
-        """Nothing depends on how far the watch has come."""
-
-    def finish(self, resource_version: str) -> None:
-        """Drop what the list did not show."""
-        del resource_version
-        gone, self._unseen = self._unseen or set(), None
-        for name in gone:
-            del self._facts[name]
-        self._on_change()

@@ -1,7 +1,6 @@
 """Runs the operator until it is told to stop: `egressctl run`.
 
-kopf ends itself on some errors of a watch; here it is started again, with everything else, in the
-same process.
+kopf ends itself on some errors of a watch; here it is started again, while everything else goes on.
 """
 
 import asyncio
@@ -13,9 +12,7 @@ import threading
 from enum import Enum, auto
 
 from egress_operator import __version__
-from egress_operator.reconcile.resource import POLICIES
 from egress_operator.runtime.log import set_up_log
-from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
 from egress_operator.runtime.shell import (
@@ -26,12 +23,14 @@ from egress_operator.runtime.shell import (
     register,
 )
 from egress_operator.runtime.slim import kopf
-from egress_operator.runtime.watch import Streams, collect_streams, end_watches
+from egress_operator.runtime.watch import TasksOfOthers, collect_streams, end_watches
 
 logger = logging.getLogger(__name__)
 
 RESTART_FIRST_S = 0.5
 RESTART_LAST_S = 10.0
+LOOK_S = 1.0
+"""How often it is looked whether kopf tells what it should; only memory is looked at."""
 STEADY_S = 60.0
 """After so long a run the next restart begins with the first pause again."""
 
@@ -45,6 +44,31 @@ class End(Enum):
     """A setting cannot be used; the log says which, and how to mend it."""
     UNREACHABLE = auto()
     """There is no way to the cluster; the log says why."""
+    FAILED = auto()
+    """Something that must run for ever has ended: a bug; the log says which."""
+
+
+class Stop:
+    """Notes SIGTERM and SIGINT. After one of them there is a time limit for the end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked = asyncio.Event()
+        self.timer = threading.Timer(EXIT_LIMIT_S, _end_hard, (loop,))
+        self.timer.daemon = True
+        self._loop = loop
+        self.listen()
+
+    def listen(self) -> None:
+        """Handle the signals here, whoever has handled them since."""
+        for number in STOP_SIGNALS:
+            self._loop.add_signal_handler(number, self._note, number)
+
+    def _note(self, number: signal.Signals) -> None:
+        if not self.asked.is_set():
+            logger.info("%s: stopping", number.name)
+            self.asked.set()
+            self.timer.start()
+            hold_back_signals()
 
 
 def run(settings: Settings) -> End:
@@ -59,88 +83,99 @@ def run(settings: Settings) -> End:
 
 
 async def _supervise(settings: Settings) -> End:
-    stop = asyncio.Event()
-    _listen_to_signals(stop)
-    pause = RESTART_FIRST_S
-    metric = Metric()
-    clock = asyncio.get_running_loop().time
-    while True:
+    stop = Stop(asyncio.get_running_loop())
+    shell = Shell(settings)
+    shell.outlives_kopf = True
+    try:
         # Said here, for kopf would say it in the middle of its start and in words of its own.
         if unusable := await find_unusable(settings):
             logger.critical(unusable)
             return End.UNUSABLE
+        return await _keep_kopf(shell, stop)
+    finally:
+        await _stop_operator(shell)
+        stop.timer.cancel()
+
+
+async def _keep_kopf(shell: Shell, stop: Stop) -> End:
+    """Start kopf again whenever it ends, until there is a reason to end."""
+    pause = RESTART_FIRST_S
+    clock = asyncio.get_running_loop().time
+    while True:
         started = clock()
-        shell = Shell(settings, metric)
-        reason = await _run_once(shell, stop)
-        if stop.is_set():
+        reason = await _run_kopf(shell, stop)
+        if stop.asked.is_set():
             logger.info("stopped")
             return End.ASKED
         if shell.fatal:
             logger.critical(shell.fatal)
             return End.UNREACHABLE
+        if shell.operator is not None and shell.operator.failure.done():
+            logger.critical(shell.operator.failure.result())
+            return End.FAILED
         if clock() - started > STEADY_S:
             pause = RESTART_FIRST_S
-        metric.count_watch_restart(POLICIES.plural, "crash")
-        logger.error("restarted in %.1f s: %s", pause, reason)
+        logger.warning("kopf is started again in %.1f s: %s", pause, reason)
         try:
             async with asyncio.timeout(pause):
-                await stop.wait()
+                await stop.asked.wait()
         except TimeoutError:
             pause = min(pause * 2, RESTART_LAST_S)
         else:
             return End.ASKED
 
 
-async def _run_once(shell: Shell, stop: asyncio.Event) -> str:
-    """Run kopf and all that its handlers start until it ends; say why, in one line."""
-    with collect_streams() as streams:
-        return await _run_kopf(shell, stop, streams)
+async def _run_kopf(shell: Shell, stop: Stop) -> str:
+    """Run kopf until it ends, or must end; say why, in one line.
 
-
-async def _run_kopf(shell: Shell, stop: asyncio.Event, streams: Streams) -> str:
+    What runs beside it is stopped at the same time, unless it is kopf alone that ends.
+    """
     registry = kopf.OperatorRegistry()
     register(shell, registry)
     end = asyncio.Event()
-    mine = asyncio.all_tasks()
     namespaces = shell.settings.namespaces
-    tasks = await kopf.spawn_tasks(
-        registry=registry,
-        settings=kopf.OperatorSettings(),
-        namespaces=namespaces,
-        clusterwide=not namespaces,
-        standalone=True,
-        liveness_endpoint=_build_liveness_url(shell.settings),
-        stop_flag=end,
-    )
-    # kopf has put its own handlers in place; those raise at the second signal.
-    _listen_to_signals(stop)
-    runner = asyncio.create_task(kopf.run_tasks(tasks, ignored=mine))
-    watchers = [
-        asyncio.create_task(stop.wait()),
-        asyncio.create_task(_wait_for_failure(shell)),
-    ]
-    mine |= {runner, *watchers}
-    reason = "kopf ended"
-    timer = threading.Timer(EXIT_LIMIT_S, _end_hard, (asyncio.get_running_loop(),))
-    timer.daemon = True
-    try:
-        # As soon as one of kopf's own tasks ends, the others are to follow; the flag ends the task
-        # that kopf would otherwise wait for in vain.
-        await asyncio.wait({runner, *watchers, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        end.set()
-        timer.start()
-        await asyncio.wait(tasks)
-        await end_watches(mine, streams)
-        await runner
-    except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-    finally:
-        timer.cancel()
-        for watcher in watchers:
-            watcher.cancel()
-    if shell.operator is not None and shell.operator.failure.done():
-        reason = shell.operator.failure.result()
+    reason = "it ended"
+    with collect_streams() as streams:
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=kopf.OperatorSettings(),
+            namespaces=namespaces,
+            clusterwide=not namespaces,
+            standalone=True,
+            liveness_endpoint=_build_liveness_url(shell.settings),
+            stop_flag=end,
+        )
+        # kopf has put its own handlers in place; those raise at the second signal.
+        stop.listen()
+        runner = asyncio.create_task(kopf.run_tasks(tasks, ignored=TasksOfOthers()))
+        silence = asyncio.create_task(_wait_for_silence(shell))
+        failure = asyncio.create_task(_wait_for_failure(shell))
+        asked = asyncio.create_task(stop.asked.wait())
+        try:
+            # As soon as one of kopf's own tasks ends, the others are to follow; the flag ends the
+            # task that kopf would otherwise wait for in vain.
+            await asyncio.wait(
+                {runner, silence, failure, asked, *tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if asked.done() or failure.done():
+                await _stop_operator(shell)
+            if silence.done():
+                reason = silence.result()
+            end.set()
+            await asyncio.wait(tasks)
+            await end_watches(streams)
+            await runner
+        except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started again
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+        finally:
+            for watcher in (silence, failure, asked):
+                watcher.cancel()
     return reason
+
+
+async def _stop_operator(shell: Shell) -> None:
+    if shell.operator is not None:
+        await shell.operator.stop()
 
 
 def _build_liveness_url(settings: Settings) -> str:
@@ -154,17 +189,12 @@ async def _wait_for_failure(shell: Shell) -> None:
         await asyncio.shield(shell.operator.failure)
 
 
-def _listen_to_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def end(number: signal.Signals) -> None:
-        if not stop.is_set():
-            logger.info("%s: stopping", number.name)
-            stop.set()
-            hold_back_signals()
-
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, end, number)
+async def _wait_for_silence(shell: Shell) -> str:
+    """Return when kopf does not tell what it should, and say of which kind."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if silence := shell.find_silence():
+            return silence
 
 
 def _end_hard(loop: asyncio.AbstractEventLoop) -> None:

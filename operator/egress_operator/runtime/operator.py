@@ -18,11 +18,12 @@ from egress_operator.engine.queue import QueueLoad
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
+from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.istio.object import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
-from egress_operator.reconcile.objects import EVERYWHERE, list_kinds
+from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.reconciler import Outside, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
@@ -38,7 +39,6 @@ from egress_operator.runtime.metric import Metric, build_gauge
 from egress_operator.runtime.server import Server
 from egress_operator.runtime.settings import Settings
 from egress_operator.runtime.surroundings import Surroundings
-from egress_operator.runtime.sweep import LostWatchError, Sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ MISSING_RETRY_S = 3.0
 PAGE = 200
 """Objects per page of a list. Small, for a page is held in full, and memory that was needed once is
 seldom given back."""
+NO_KIND = (
+    "the cluster has no EgressPolicy kind: install the CRDs (egressctl crds | "
+    "kubectl apply --server-side -f -)"
+)
+POLL_S = 0.02
 STOP_GRACE_S = 2.0
 WATCH_DEAD_S = 900.0
 """A watch without any sign of life, refusals included, for this long: the process is stuck. Long,
@@ -77,15 +82,18 @@ class Operator:
         self._clock = asyncio.get_running_loop().time
         self._heartbeat = Heartbeat(self._clock)
         self._server = Server(self.metric.registry, self.find_unready)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reflectors: list[Reflector] = []
+        """Those that are there all the time."""
         self._transport: HttpTransport | None = None
         self._reconciler: Reconciler | None = None
-        self._sweeper: Sweeper | None = None
         self._surroundings: Surroundings | None = None
+        self._heard: set[Resource] = set()
+        """Of which kinds kopf has told something since it began."""
+        self._waiting_for = "starting"
+        """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
         self._mesh = Mesh()
-        self._policy_seen_at = self._clock()
         self.metric.collect_with(self._collect)
 
     async def load_credentials(self) -> Credentials:
@@ -117,116 +125,76 @@ class Operator:
             scopes=scopes,
             workers=self.settings.workers,
             is_missing=self._is_missing,
+            on_gateways=self._follow_gateways,
         )
         self._reconciler = reconciler
-        self._sweeper = Sweeper(
-            transport,
-            reconciler,
-            scopes=scopes,
-            watch_namespaces=not self.settings.namespaces,
-            clock=self._clock,
-        )
         pulse = Pulse()
         timing = ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE)
-        for kind in list_kinds(scopes):
-            for scope in scopes:
-                reflector = Reflector(
-                    transport,
-                    RESOURCES[kind],
-                    reconciler.build_sink(kind, scope),
-                    namespace=scope,
-                    pulse=pulse,
-                    timing=timing,
-                    on_restart=self._on_restart,
-                )
-                self._reflectors.append(reflector)
-                self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
-        self._surroundings = Surroundings(
-            transport,
-            reconciler,
-            pulse=pulse,
-            timing=timing,
-            on_restart=self._on_restart,
-            spawn=self._spawn,
-        )
+
+        def build_reflector(namespace: str, sink: CacheSink[Any, Any]) -> Reflector:
+            return Reflector(
+                transport,
+                sink.resource,
+                sink,
+                namespace=namespace,
+                pulse=pulse,
+                timing=timing,
+                on_restart=self._on_restart,
+            )
+
+        self._surroundings = Surroundings(reconciler, build_reflector, self._spawn)
+        for namespace, sink in reconciler.build_sinks():
+            reflector = build_reflector(namespace, sink)
+            self._reflectors.append(reflector)
+            self._spawn(f"watch of {sink.resource.plural}", reflector.run())
         self._spawn("announcer", announcer.run())
         self._spawn("heartbeat", self._heartbeat.run())
-        self._spawn("reconciler", self._run(transport, reconciler, self._sweeper))
+        self._spawn("reconciler", self._run(transport, reconciler))
 
     async def stop(self) -> None:
         """End within a few seconds: nothing new is picked up, requests under way may finish."""
         if self._reconciler is not None:
             await self._reconciler.stop(STOP_GRACE_S)
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._transport is not None:
             await self._transport.close()
         await self._server.stop()
 
-    # What kopf delivers.
+    # What kopf tells.
 
-    def observe_policy(self, event: Mapping[str, Any]) -> None:
-        """Take over one event of the watch of policies: `type` and `object`."""
-        if self._reconciler is None or self._sweeper is None:
-            return
-        self._policy_seen_at = self._clock()
-        body = event["object"]
-        metadata = body["metadata"]
-        if self.settings.namespaces and metadata["namespace"] not in self.settings.namespaces:
-            return
-        if event["type"] is None:
-            self._note_listing()
-        if event["type"] == "DELETED":
-            key = (metadata["namespace"], metadata["name"])
-            self._reconciler.forget_policy(key, metadata["uid"])
-        else:
-            self._reconciler.observe_policy(body)
+    def listen(self) -> None:
+        """Know that kopf begins, for the first time or again."""
+        self._heard.clear()
 
-    def observe_gateway(self, event: Mapping[str, Any]) -> None:
-        """Take over one event of the watch of EgressGateways."""
-        if self._reconciler is None or self._surroundings is None:
-            return
-        body = event["object"]
-        if event["type"] is None:
-            self._note_listing()
-        if event["type"] == "DELETED":
-            self._reconciler.forget_gateway(body["metadata"]["name"], body["metadata"]["uid"])
-        else:
-            self._reconciler.observe_gateway(body)
-        self._surroundings.follow()
+    def ring(self, resource: Resource, metadata: Mapping[str, Any]) -> None:
+        """Take from kopf that an object of ours has changed: its watch must show that soon."""
+        self._heard.add(resource)
+        for reflector in self._reflectors:
+            places = {EVERYWHERE, metadata.get("namespace", "")}
+            if reflector.resource == resource and reflector.namespace in places:
+                reflector.poke(metadata["resourceVersion"])
 
-    def observe_namespace(self, event: Mapping[str, Any]) -> None:
-        """Take over one event of the watch of namespaces."""
-        if self._sweeper is None:
-            return
-        metadata = event["object"]["metadata"]
-        if event["type"] is None:
-            self._note_listing()
-        if event["type"] == "DELETED":
-            self._sweeper.forget_namespace(metadata["name"], metadata["uid"])
-        else:
-            self._sweeper.observe_namespace(
-                metadata["name"],
-                metadata["uid"],
-                int(metadata["resourceVersion"]),
-                labels=metadata.get("labels") or {},
-                terminating="deletionTimestamp" in metadata,
-            )
+    def find_silence(self) -> str:
+        """Name the kind of which there is something and kopf has told nothing; empty when none."""
+        if self._reconciler is not None:
+            cluster = self._reconciler.cluster
+            for resource, known in ((POLICIES, cluster.policies), (GATEWAYS, cluster.gateways)):
+                if len(known) and resource not in self._heard:
+                    return resource.plural
+        return ""
 
     # What probes ask.
 
     def find_unready(self) -> str:
         """Say what is lacking before policies are worked on; empty when nothing is."""
-        if self._sweeper is None:
-            return "starting"
         for reflector in self._reflectors:
             if not reflector.synced.is_set():
                 error = f" ({reflector.last_error})" if reflector.last_error else ""
                 return f"waiting for the first list of {reflector.resource.plural}{error}"
-        if not self._sweeper.synced:
-            return f"waiting for {self._sweeper.waiting_for}"
-        return ""
+        return self._waiting_for
 
     def find_unhealthy(self) -> str:
         """Say why only a restart helps; empty when the process is well."""
@@ -235,27 +203,30 @@ class Operator:
         if lag := self._heartbeat.find_lag():
             return lag
         now = self._clock()
-        for reflector in self._reflectors:
-            if reflector.last_event and now - reflector.last_event > WATCH_DEAD_S:
+        for reflector in self._list_reflectors():
+            if now - reflector.last_event > WATCH_DEAD_S:
                 return f"no sign of life of the watch of {reflector.resource.plural}"
         return ""
 
+    def _list_reflectors(self) -> list[Reflector]:
+        surroundings = () if self._surroundings is None else self._surroundings.reflectors
+        return [*self._reflectors, *surroundings]
+
     # Tasks.
 
-    async def _run(
-        self, transport: HttpTransport, reconciler: Reconciler, sweeper: Sweeper
-    ) -> None:
+    async def _run(self, transport: HttpTransport, reconciler: Reconciler) -> None:
         _warm_up()
         for reflector in self._reflectors:
             await reflector.synced.wait()
+        await self._wait_for_kind()
         await self._read_mesh(transport, reconciler)
-        await sweeper.sync()
-        if not self.settings.namespaces and any(True for _ in reconciler.cluster.gateways):
+        await self._wait_for_kopf()
+        if not self.settings.namespaces and len(reconciler.cluster.gateways):
             # Before the first statuses: they would report that isolation is lost.
             await self._read_admission(transport, reconciler)
         reconciler.start()
+        self._waiting_for = ""
         logger.info("ready: every cache is synced")
-        self._spawn("sweeper", sweeper.run())
         self._spawn("resync", self._resync(reconciler))
         self._spawn("leftovers", self._delete_leftovers(reconciler))
         if not self.settings.namespaces:
@@ -263,6 +234,26 @@ class Operator:
         while True:
             await asyncio.sleep(INTERVAL_S)
             await self._read_mesh(transport, reconciler)
+
+    async def _wait_for_kind(self) -> None:
+        """Wait until the API server serves policies."""
+        while any(
+            reflector.resource == POLICIES and reflector.state is ReflectorState.MISSING
+            for reflector in self._reflectors
+        ):
+            if self._waiting_for != NO_KIND:
+                self._waiting_for = NO_KIND
+                logger.warning("not ready: %s", NO_KIND)
+            await asyncio.sleep(POLL_S)
+
+    async def _wait_for_kopf(self) -> None:
+        """Wait until kopf has told of each kind of which there is something.
+
+        Its handlers are what makes this an operator of kopf's: without them nothing is written.
+        """
+        while silent := self.find_silence():
+            self._waiting_for = f"waiting for kopf's first event of {silent}"
+            await asyncio.sleep(POLL_S)
 
     async def _resync(self, reconciler: Reconciler) -> None:
         while True:
@@ -280,7 +271,7 @@ class Operator:
     async def _watch_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
         """Look now and again, while there is a gateway that asks for it."""
         while True:
-            if not any(True for _ in reconciler.cluster.gateways):
+            if not len(reconciler.cluster.gateways):
                 await asyncio.sleep(FIRST_GATEWAY_S)
                 continue
             await self._read_admission(transport, reconciler)
@@ -301,16 +292,16 @@ class Operator:
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         task.add_done_callback(self._on_end)
-        self._tasks.append(task)
+        self._tasks.add(task)
         return task
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if task.cancelled():
             return
         error = task.exception()
         line = f"{task.get_name()} ended: {error}"
-        # A bug but for the one error that tells of kopf's watch.
-        logger.error(line, exc_info=None if isinstance(error, LostWatchError) else error)
+        logger.error(line, exc_info=error)
         if not self.failure.done():
             self.failure.set_result(line)
 
@@ -323,15 +314,12 @@ class Operator:
             for reflector in self._reflectors
         )
 
-    def _note_listing(self) -> None:
-        if self._sweeper is not None and self._sweeper.synced:
-            self.metric.count_watch_restart(POLICIES.plural, "relist")
-            self._sweeper.note_listing()
+    def _follow_gateways(self) -> None:
+        if self._surroundings is not None:
+            self._surroundings.follow()
 
     def _on_restart(self, resource: Resource, reason: RestartReason) -> None:
         self.metric.count_watch_restart(resource.plural, str(reason))
-        if self._sweeper is not None:
-            self._sweeper.note_listing()
 
     def _on_request(self, verb: str, resource: Resource, code: int) -> None:
         if verb in WRITE_VERBS:
@@ -349,7 +337,7 @@ class Operator:
             "policies",
             "Policies by condition and its status.",
             ("condition", "status"),
-            [] if reconciler is None else _count_conditions(reconciler).items(),
+            reconciler.cluster.policies.count_conditions().items() if reconciler else (),
         )
         yield build_gauge(
             "hosts",
@@ -376,11 +364,10 @@ class Operator:
         ):
             yield build_gauge(name, text, (), [((), count)])
         offset = time.time() - self._clock()
-        seen = {POLICIES.plural: self._policy_seen_at}
-        for reflector in self._reflectors:
+        seen: dict[str, float] = {}
+        for reflector in self._list_reflectors():
             plural = reflector.resource.plural
-            if reflector.last_event:
-                seen[plural] = min(seen.get(plural, float("inf")), reflector.last_event)
+            seen[plural] = min(seen.get(plural, float("inf")), reflector.last_event)
         yield build_gauge(
             "watch_last_event_timestamp_seconds",
             "When a watch last gave a sign of life, in Unix time.",
@@ -394,12 +381,3 @@ def _warm_up() -> None:
     spec = {"destinations": [{"hosts": ["example.com"]}]}
     source = PolicySource(namespace="", name="", uid="", generation=1, created="", spec=spec)
     plan_namespace(NamespaceInput("", (source,)))
-
-
-def _count_conditions(reconciler: Reconciler) -> Mapping[tuple[str, ...], float]:
-    counts: dict[tuple[str, ...], float] = {}
-    for record in reconciler.cluster.policies:
-        for condition in record.status.get("conditions") or ():
-            pair = (str(condition.get("type")), str(condition.get("status")))
-            counts[pair] = counts.get(pair, 0) + 1
-    return counts

@@ -23,18 +23,15 @@ class Permission:
     """The setting that names the one namespace it is needed in; empty: every served one."""
 
 
-POLICY_CRD = "egresspolicies.egress-operator.io"
-
 ADMISSION_POLICIES = ("reserved-names.egress-operator.io", "gateway-exports.egress-operator.io")
 """The policies of the chart, and their bindings: fixed, whatever the release is called."""
 
 PERMISSIONS: tuple[Permission, ...] = (
-    # kopf's watch of our kind (runtime/handlers.py); the sweep lists it too (runtime/sweep.py)
+    # the watches of reconcile/cluster.py, and kopf's (runtime/shell.py)
     Permission("egress-operator.io", "egresspolicies", ("list", "watch")),
     # reconcile/report.py: one JSON patch, never the object itself
     Permission("egress-operator.io", "egresspolicies/status", ("patch",)),
-    # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
-    # kopf's watch of gateways, the sweep; reconcile/gateway_report.py
+    # the same for gateways, and reconcile/gateway_report.py
     Permission(
         "egress-operator.io",
         "egressgateways",
@@ -49,6 +46,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         namespaced=False,
         for_gateways=True,
     ),
+    # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
     Permission(
         "networking.istio.io",
         "destinationrules",
@@ -102,14 +100,6 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     # names such as db.shop are names inside the cluster when there is a namespace shop
     Permission("", "namespaces", ("list", "watch"), namespaced=False),
-    # kopf notices when our CRD comes or goes
-    Permission(
-        "apiextensions.k8s.io",
-        "customresourcedefinitions",
-        ("list", "watch"),
-        resource_names=(POLICY_CRD,),
-        namespaced=False,
-    ),
     # runtime/announcer.py
     Permission("events.k8s.io", "events", ("create",)),
     # runtime/mesh.py: the outbound mode and DNS capture; done without when refused

@@ -1,8 +1,9 @@
 """Where kopf and the operator meet: the handlers, and how kopf is set.
 
-kopf watches our policies and the namespaces, logs in, answers the liveness probe, and starts and
-stops the rest. Its handlers only say what was seen; without them nothing is ever reconciled. Its
-state handlers, timers, daemons and finalizers are not used: they write into users' objects.
+kopf starts and stops the rest, logs in, and answers the liveness probe. It watches policies and
+EgressGateways too, but only as a bell: its handlers say that something has changed, and the watches
+of the operator must show it soon. Without the handlers nothing is reconciled. kopf's state
+handlers, timers, daemons and finalizers are not used: they write into users' objects.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from egress_operator.engine.failure import CredentialError
+from egress_operator.engine.resource import Resource
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.operator import PAGE, Operator
-from egress_operator.runtime.permission import POLICY_CRD
 from egress_operator.runtime.settings import Settings
 from egress_operator.runtime.slim import kopf
 from egress_operator.runtime.storage import NoDiffBase, NoProgress
@@ -32,6 +34,8 @@ DOMAIN = "egress-operator.io"
 LOGIN_PAUSE_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Before the next login, by logins in a row: a refused token must not become a hot loop."""
 LOGIN_MEMORY_S = 60.0
+SILENCE_S = 20.0
+"""What the operator's own watch has brought kopf must have seen after this long."""
 EXIT_LIMIT_S = 4.5
 """After a signal; then the process is ended hard. Kubernetes waits for 30 s by default."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -44,6 +48,8 @@ class Shell:
     def __init__(self, settings: Settings, metric: Metric | None = None) -> None:
         self.settings = settings
         self._metric = metric or Metric()
+        self.outlives_kopf = False
+        """Whether somebody else stops what runs beside kopf: kopf may end and be started again."""
         self.exit_limit: float | None = None
         """When kopf is to kill the process that does not end; None: somebody else sees to it."""
         self.operator: Operator | None = None
@@ -51,16 +57,19 @@ class Shell:
         """`operator` is there."""
         self.fatal = ""
         """Why the start failed, in one line."""
+        self._silent_since = 0.0
         self._credentials: Credentials | None = None
         self._logins = 0
         self._login_at = float("-inf")
 
     async def start(self, settings: kopf.OperatorSettings, **_: object) -> None:
-        """Set kopf up and start everything else."""
+        """Set kopf up, and start everything else if it does not run yet."""
         set_up_kopf(settings)
         settings.process.ultimate_exiting_timeout = self.exit_limit
-        # Without cluster-wide rights kopf is not to look for CRDs and namespaces at all.
-        settings.scanning.disabled = bool(self.settings.namespaces)
+        self._silent_since = asyncio.get_running_loop().time()
+        if self.operator is not None:
+            self.operator.listen()
+            return
         self.operator = Operator(self.settings, self._metric)
         self.begun.set()
         try:
@@ -71,8 +80,8 @@ class Shell:
             raise kopf.PermanentError(self.fatal) from error
 
     async def stop(self, **_: object) -> None:
-        """Stop everything else."""
-        if self.operator is not None:
+        """Stop everything else, unless it is to outlive kopf."""
+        if self.operator is not None and not self.outlives_kopf:
             await self.operator.stop()
         _cancel_requests_of_kopf()
 
@@ -102,24 +111,34 @@ class Shell:
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=login.server)
 
-    async def observe_policy(self, event: Mapping[str, object], **_: object) -> None:
-        """Hand on what was seen of a policy."""
-        if self.operator is not None:
-            self.operator.observe_policy(event)
+    async def see_policy(self, meta: Mapping[str, object], **_: object) -> None:
+        """Tell that a policy was listed, added, modified or deleted."""
+        self._ring(POLICIES, meta)
 
-    async def observe_gateway(self, event: Mapping[str, object], **_: object) -> None:
-        """Hand on what was seen of an EgressGateway."""
-        if self.operator is not None:
-            self.operator.observe_gateway(event)
+    async def see_gateway(self, meta: Mapping[str, object], **_: object) -> None:
+        """Tell that an EgressGateway was listed, added, modified or deleted."""
+        self._ring(GATEWAYS, meta)
 
-    async def observe_namespace(self, event: Mapping[str, object], **_: object) -> None:
-        """Hand on what was seen of a namespace."""
+    def _ring(self, resource: Resource, meta: Mapping[str, object]) -> None:
         if self.operator is not None:
-            self.operator.observe_namespace(event)
+            self.operator.ring(resource, meta)
+
+    def find_silence(self) -> str:
+        """Say of which kind kopf tells nothing though there is something; empty when of none.
+
+        It reads which kinds are served only when it starts, so it has to be started again then.
+        """
+        silent = "" if self.operator is None else self.operator.find_silence()
+        now = asyncio.get_running_loop().time()
+        if not silent:
+            self._silent_since = now
+        return f"kopf tells nothing of {silent}" if now - self._silent_since > SILENCE_S else ""
 
     async def probe(self, **_: object) -> str:
         """Answer the liveness probe; an error makes it 500."""
         unhealthy = "not started" if self.operator is None else self.operator.find_unhealthy()
+        if not unhealthy and not self.outlives_kopf:
+            unhealthy = self.find_silence()
         if unhealthy:
             raise kopf.PermanentError(unhealthy)
         return "ok"
@@ -174,10 +193,8 @@ def set_up_kopf(settings: kopf.OperatorSettings) -> None:
     # The API server sends a bookmark each minute.
     settings.watching.inactivity_timeout = 90.0
     settings.watching.chunk_size = PAGE
-    # Of all CRDs only ours matters; without this kopf would hold them all for a moment.
-    settings.watching.field_selectors["apiextensions.k8s.io", "v1", "customresourcedefinitions"] = (
-        f"metadata.name={POLICY_CRD}"
-    )
+    # kopf would watch CRDs, to notice that a kind comes. The operator notices, see `find_silence`.
+    settings.scanning.disabled = True
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.5
     settings.queueing.exit_timeout = 0.5
@@ -196,13 +213,10 @@ def register(shell: Shell, registry: kopf.OperatorRegistry) -> None:
     kopf.on.login(registry=registry, id="login")(shell.login)
     kopf.on.probe(registry=registry, id="operator")(shell.probe)
     kopf.on.event(DOMAIN, "v1alpha1", "egresspolicies", registry=registry, id="policy")(
-        shell.observe_policy
+        shell.see_policy
     )
     if not shell.settings.namespaces:
-        # Roles in single namespaces cannot grant it; their own names are known anyway.
-        kopf.on.event("", "v1", "namespaces", registry=registry, id="namespace")(
-            shell.observe_namespace
-        )
+        # Roles in single namespaces cannot grant it.
         kopf.on.event(DOMAIN, "v1alpha1", "egressgateways", registry=registry, id="gateway")(
-            shell.observe_gateway
+            shell.see_gateway
         )

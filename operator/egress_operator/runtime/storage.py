@@ -1,7 +1,8 @@
 """kopf's storages, refused: nothing is ever kept in users' objects.
 
 They also save work. kopf computes the essence of an object for each event, to compare it with
-a stored one; here there is none, so the copy of the whole object that it takes is left out.
+a stored one; here there is none, so the copy of the whole object that it takes is left out. Nor is
+an annotation read that anybody may write.
 """
 
 from collections.abc import Iterable

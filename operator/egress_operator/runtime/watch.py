@@ -1,13 +1,18 @@
 """How the watches of kopf end: all of them, and with nothing left behind."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import AsyncGeneratorType
 from typing import Any
 from weakref import WeakSet
 
+from egress_operator.runtime.slim import kopf
+
+_HOME = f"{Path(kopf.__file__).parent}{os.sep}"
 CANCEL_AGAIN_S = 0.5
 STREAM = "infinite_watch"
 """The function of kopf whose generator a watch reads."""
@@ -35,7 +40,25 @@ def collect_streams() -> Iterator[Streams]:
         sys.set_asyncgen_hooks(firstiter=hooks.firstiter)
 
 
-async def end_watches(mine: Collection[asyncio.Task[Any]], streams: Streams) -> None:
+class TasksOfOthers(Collection[asyncio.Task[Any]]):
+    """All tasks that are not kopf's: at its end kopf cancels every task of the loop but those."""
+
+    def __contains__(self, task: object) -> bool:
+        """Tell by where the task's code is."""
+        coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+        code = getattr(coroutine, "cr_code", None)
+        return code is None or not code.co_filename.startswith(_HOME)
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        """Give those of the running loop."""
+        return (task for task in asyncio.all_tasks() if task in self)
+
+    def __len__(self) -> int:
+        """Count those of the running loop."""
+        return sum(1 for _ in self)
+
+
+async def end_watches(streams: Streams) -> None:
     """Cancel the watches of kopf that are left, until all have ended, and close their streams.
 
     When one of them fails it leaves the others running, and then waits for them. Only these: a
@@ -46,7 +69,7 @@ async def end_watches(mine: Collection[asyncio.Task[Any]], streams: Streams) -> 
     would go on, and kopf gives it 5 s, more than there are. The loop would close it at its end, but
     with all that it consists of at once, which may fail.
     """
-    while watches := _find_watches(mine):
+    while watches := _find_watches():
         for watch in watches:
             watch.cancel()
         await asyncio.wait(watches, timeout=CANCEL_AGAIN_S)
@@ -54,6 +77,5 @@ async def end_watches(mine: Collection[asyncio.Task[Any]], streams: Streams) -> 
         await stream.aclose()
 
 
-def _find_watches(mine: Collection[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    tasks = asyncio.all_tasks().difference(mine)
-    return {task for task in tasks if task.get_name().startswith("watcher for ")}
+def _find_watches() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")}

@@ -31,3 +31,5 @@ def command(**flags: Any) -> None:  # noqa: ANN401  one for each row of the runt
             raise CommandError("", ExitCode.USAGE)
         case End.UNREACHABLE:
             raise CommandError("", ExitCode.UNREACHABLE)
+        case End.FAILED:
+            raise CommandError("", ExitCode.USAGE)
