@@ -139,7 +139,7 @@ def _build(destinations: Iterable[list[dict[str, object]]]) -> NamespaceInput:
         PolicySource(NAMESPACE, f"p{number:04}", f"u{number}", 1, CREATED, {"destinations": found})
         for number, found in enumerate(destinations)
     )
-    return NamespaceInput(NAMESPACE, tuple(policies), Settings())
+    return NamespaceInput(NAMESPACE, tuple(policies), Settings(max_hosts_per_namespace=100_000))
 
 
 if __name__ == "__main__":

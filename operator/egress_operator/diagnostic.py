@@ -459,6 +459,16 @@ _SETTINGS: tuple[Rule, ...] = (
         "write addresses; or protocol TLS when the client speaks TLS from the first byte; or have "
         "proxies resolve names through Istio (setting dns-capture)",
     ),
+    Rule(
+        "EG056",
+        Scope.SETTINGS,
+        Level.ERROR,
+        "LimitExceeded",
+        "with this policy the namespace would have more hosts than the setting "
+        "max-hosts-per-namespace allows; the youngest policies are refused first",
+        "remove hosts from this policy or an older one, or ask the platform team for a higher "
+        "limit",
+    ),
 )
 
 _CONFLICT: tuple[Rule, ...] = (
@@ -579,6 +589,16 @@ _GATEWAY: tuple[Rule, ...] = (
         "GatewayNotReady",
         "the EgressGateway cannot carry traffic now",
         "ask the platform team: its status says why; nothing goes out directly meanwhile",
+    ),
+    Rule(
+        "EG116",
+        Scope.CLUSTER,
+        Level.ERROR,
+        "LimitExceeded",
+        "with this policy the namespace would have more hosts or servers at the EgressGateway than "
+        "its spec.limits allow; the youngest policies are refused first",
+        "remove hosts or ports from this policy or an older one, or ask the platform team for a "
+        "higher limit",
     ),
 )
 

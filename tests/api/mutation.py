@@ -131,7 +131,8 @@ SIBLINGS = {
     "connectionPool": ("maxConnections", "connectTimeout", "tcpKeepalive"),
     "tcpKeepalive": ("time", "interval", "probes"),
     "outlierDetection": ("consecutive5xxErrors", "interval", "maxEjectionPercent"),
-    GATEWAY.kind: ("namespaces", "traffic"),
+    "limits": ("hosts", "servers"),
+    GATEWAY.kind: ("namespaces", "traffic", "limits"),
 }
 """Optional fields of each kind of object."""
 

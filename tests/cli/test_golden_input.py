@@ -26,7 +26,7 @@ def build_arguments(options: dict[str, Any]) -> list[str]:
             continue
         assert flag in COMPILE_OPTIONS
         text = ("on" if value else "off") if isinstance(value, bool) else value
-        arguments += [f"--{flag}", text if isinstance(text, str) else ",".join(text)]
+        arguments += [f"--{flag}", ",".join(text) if isinstance(text, list) else str(text)]
     return arguments
 
 

@@ -1,12 +1,17 @@
 """What policies get: the compiler and `explain` come to the same, each by its own reading."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
-from egress_operator.explain.explain import find_hold
+from egress_operator.explain.explain import find_holds
+from egress_operator.explain.limit import find_excesses
 from egress_operator.explain.want import decide
 from egress_operator.explain.world import read_world
-from egress_operator.plan.plan import plan_namespace
-from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource
+from egress_operator.plan.limit import GATEWAY_LIMIT, NAMESPACE_LIMIT
+from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from egress_operator.plan.verdict import ClaimState
 from mesh.gateway.tenant import SHARED, TENANTS
 from mesh.oracle.draw import CLOSED, DOWN, Site, draw_policies
@@ -28,19 +33,36 @@ SETS = 20
 """Of each batch."""
 
 
-def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
-    """Ask the compiler: (policy, host or address, port) of every claim that is lost."""
+def make_plan(
+    namespace: str, policies: list[Object], gateways: Mapping[str, Object], most_hosts: int = 500
+) -> Plan:
+    """Plan the policies of a namespace, all of one age."""
     sources = tuple(
         PolicySource(namespace, name, f"{name}-uid", 1, CREATED, policy["spec"])
         for policy in policies
         for name in [policy["metadata"]["name"]]
         if policy["metadata"]["namespace"] == namespace
     )
-    gateways = tuple(
-        GatewaySource(name, f"{name}-uid", 1, CREATED, spec) for name, spec in GATEWAYS.items()
+    there = tuple(
+        GatewaySource(name, f"{name}-uid", 1, CREATED, spec) for name, spec in gateways.items()
     )
-    inputs = NamespaceInput(namespace, sources, gateways=gateways, labels={"egress": SHARED})
-    plan = plan_namespace(inputs)
+    settings = Settings(max_hosts_per_namespace=most_hosts)
+    return plan_namespace(
+        NamespaceInput(namespace, sources, settings, gateways=there, labels={"egress": SHARED})
+    )
+
+
+def list_gateways(gateways: Mapping[str, Object]) -> list[Object]:
+    """Write the manifests of the gateways."""
+    return [
+        {"kind": "EgressGateway", "metadata": {"name": name}, "spec": spec}
+        for name, spec in gateways.items()
+    ]
+
+
+def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
+    """Ask the compiler: (policy, host or address, port) of every claim that is lost."""
+    plan = make_plan(namespace, policies, GATEWAYS)
     return sorted(
         (name, row.host, row.port)
         for name, verdict in plan.verdicts.items()
@@ -51,13 +73,10 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
 
 def find_defeats(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
     """Ask `explain` the same."""
-    gateways = [
-        {"kind": "EgressGateway", "metadata": {"name": name}, "spec": spec}
-        for name, spec in GATEWAYS.items()
-    ]
-    world = read_world([*policies, *gateways])
+    world = read_world([*policies, *list_gateways(GATEWAYS)])
     there = world.policies.get(namespace, ())
-    _, lost = decide(policy for policy in there if not find_hold(world, policy))
+    holds = find_holds(world, namespace)
+    _, lost = decide(policy for policy in there if policy.name not in holds)
     return sorted(
         (defeat.want.policy.name, defeat.want.host or address, defeat.want.port)
         for defeat in lost
@@ -71,3 +90,26 @@ def test_both_lose_the_same(batch: int) -> None:
         policies = draw_policies(f"{batch}-{number}", "set", SITES)
         for namespace in TENANTS:
             assert find_defeats(namespace, policies) == find_conflicts(namespace, policies)
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 500])
+@pytest.mark.parametrize("servers", [1, 3])
+@pytest.mark.parametrize("most_hosts", [1, 3, 500])
+def test_both_refuse_the_same(hosts: int, servers: int, most_hosts: int) -> None:
+    limits = {"hosts": hosts, "servers": servers}
+    gateways = {name: {**spec, "limits": limits} for name, spec in GATEWAYS.items()}
+    refused = 0
+    for number in range(SETS):
+        policies = draw_policies(f"limit-{number}", "set", SITES)
+        world = read_world([*policies, *list_gateways(gateways)])
+        for namespace in TENANTS:
+            plan = make_plan(namespace, policies, gateways, most_hosts)
+            found = {
+                name
+                for name, verdict in plan.verdicts.items()
+                for item in verdict.diagnostics
+                if item.code in {NAMESPACE_LIMIT, GATEWAY_LIMIT}
+            }
+            assert found == set(find_excesses(replace(world, max_hosts=most_hosts), namespace))
+            refused += len(found)
+    assert refused

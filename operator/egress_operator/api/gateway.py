@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from egress_operator.api.label import Labels
 from egress_operator.api.metadata import ObjectMeta
@@ -15,6 +15,9 @@ from egress_operator.api.traffic import ConnectionPool, OutlierDetection
 
 GATEWAY_KIND = "EgressGateway"
 GATEWAY_PLURAL = "egressgateways"
+
+MOST = 10000
+"""Of what a namespace may have."""
 
 
 class Authorization(StrEnum):
@@ -84,6 +87,38 @@ SEPARATE_EDITS = Check(
 )
 
 
+class GatewayLimits(Model):
+    """How much each namespace may have at the gateway."""
+
+    hosts: Annotated[
+        StrictInt | None,
+        NotNull(),
+        Field(
+            ge=1,
+            le=MOST,
+            json_schema_extra={"format": "int32"},
+            description="How many hosts the policies of one namespace may name, 1 to 10000; left "
+            "out: 500.",
+            examples=[500],
+        ),
+    ] = None
+    servers: Annotated[
+        StrictInt | None,
+        NotNull(),
+        Field(
+            ge=1,
+            le=MOST,
+            json_schema_extra={"format": "int32"},
+            description="How many servers of its own one namespace may have, 1 to 10000: one for "
+            "each host and port that is not HTTP, or that only some ServiceAccounts may use; left "
+            "out: 100.",
+            examples=[100],
+        ),
+    ] = None
+
+    checks: ClassVar[tuple[Check, ...]] = (build_not_empty_check("hosts", "servers"),)
+
+
 class EgressGatewaySpec(Model):
     """Where the gateway is and who may use it."""
 
@@ -129,6 +164,15 @@ class EgressGatewaySpec(Model):
         Field(
             description="Settings of the connections from the sidecars to the gateway.",
             examples=[{"connectionPool": {"maxConnectionDuration": "10m"}}],
+        ),
+    ] = None
+    limits: Annotated[
+        GatewayLimits | None,
+        NotNull(),
+        Field(
+            description="How much each namespace may have at the gateway; the youngest policies "
+            "that exceed it are refused.",
+            examples=[{"hosts": 500, "servers": 100}],
         ),
     ] = None
 

@@ -36,6 +36,7 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
             dns_capture=settings.dns_capture == "on",
             gateway_objects=GatewayObjects(settings.gateway_objects),
             root_namespace=settings.istio_namespace,
+            max_hosts_per_namespace=settings.max_hosts_per_namespace,
         ),
     )
     _write_notes(inventory, outcome)

@@ -29,6 +29,7 @@ COMPILE_OPTIONS = frozenset(
         "dns-capture",
         "istio-namespace",
         "gateway-objects",
+        "max-hosts-per-namespace",
     }
 )
 """Rows of the runtime's table that decide what is compiled."""

@@ -8,6 +8,7 @@ from itertools import chain
 
 from egress_operator.api.gateway import Authorization
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
+from egress_operator.explain.limit import find_excesses
 from egress_operator.explain.want import Retry, Source, Tls, Want, decide, list_wants
 from egress_operator.explain.world import Call, Caller, Payload, Policy, World
 
@@ -64,11 +65,20 @@ class Explanation:
     proxies of the mesh; empty: none."""
 
 
-def find_hold(world: World, policy: Policy) -> str:
-    """Tell why a policy takes no part; empty: it does. Pure.
+def find_holds(world: World, namespace: str) -> dict[str, str]:
+    """Tell why policies of a namespace take no part, by the names of those that do not. Pure.
 
-    What it did before, when it did take part, goes on: that is not known here.
+    What they did before, when they did take part, goes on: that is not known here.
     """
+    references = {
+        policy.name: reason
+        for policy in world.policies.get(namespace, ())
+        if (reason := _find_reference_problem(world, policy))
+    }
+    return references | find_excesses(world, namespace)
+
+
+def _find_reference_problem(world: World, policy: Policy) -> str:
     if policy.spec.gateway_ref is None:
         return ""
     name, source = policy.spec.gateway_ref.name, policy.spec.from_
@@ -84,7 +94,8 @@ def explain(world: World, call: Call) -> Explanation:
     """Tell what becomes of a call. Pure. The gateways are taken to be up."""
     namespace = call.caller.namespace
     policies = world.policies.get(namespace, ())
-    kept, _ = decide(policy for policy in policies if not find_hold(world, policy))
+    holds = find_holds(world, namespace)
+    kept, _ = decide(policy for policy in policies if policy.name not in holds)
     found = _find_wants(kept, call)
     if not found:
         return _explain_unnamed(world, call)
@@ -135,8 +146,9 @@ def _explain_unnamed(world: World, call: Call) -> Explanation:
 
 def _list_holds(world: World, call: Call) -> Iterator[str]:
     """List the policies that would name the call, were they not on hold."""
+    holds = find_holds(world, call.caller.namespace)
     for policy in world.policies.get(call.caller.namespace, ()):
-        if (why := find_hold(world, policy)) and _find_wants([*list_wants(policy)], call):
+        if (why := holds.get(policy.name)) and _find_wants([*list_wants(policy)], call):
             yield f"policy {policy.name} is on hold: {why}"
 
 

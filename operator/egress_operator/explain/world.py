@@ -69,6 +69,8 @@ class World:
     """The domain of the operator's own names for hosts that are reached directly."""
     gateway_domain: str = "egress.internal"
     """The same, for hosts behind gateways."""
+    max_hosts: int = 500
+    """How many hosts the policies of a namespace may name (setting max-hosts-per-namespace)."""
 
 
 def read_world(objects: Iterable[Object], *, open_by_default: bool = False) -> World:

@@ -11,7 +11,7 @@ from egress_operator.api.backend import Backend
 from egress_operator.api.check import check_gateway_spec, check_spec
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
-from egress_operator.api.gateway import GatewayTraffic
+from egress_operator.api.gateway import GatewayLimits, GatewayTraffic
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
@@ -65,6 +65,14 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one namespace may have at a gateway."""
+
+    hosts: int = 500
+    servers: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayIntent:
     """All that a valid EgressGateway says."""
 
@@ -77,6 +85,8 @@ class GatewayIntent:
     """The namespaces that may use it; None: no one."""
     traffic: Mapping[str, Any]
     """`connectionPool` and `outlierDetection` on the way to the gateway, as Istio spells them."""
+    limits: Limits = Limits()
+    """How much each namespace may have."""
 
 
 def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic, ...]]:
@@ -200,8 +210,14 @@ def parse_gateway(source: GatewaySource) -> tuple[GatewayIntent | None, tuple[Di
         authorization=str(spec.authorization),
         tenants=None if spec.namespaces is None else _build_selector(spec.namespaces),
         traffic={} if spec.traffic is None else _build_traffic(spec.traffic),
+        limits=Limits() if spec.limits is None else _build_limits(spec.limits),
     )
     return intent, diagnostics
+
+
+def _build_limits(limits: GatewayLimits) -> Limits:
+    given = {"hosts": limits.hosts, "servers": limits.servers}
+    return Limits(**{name: value for name, value in given.items() if value is not None})
 
 
 def _build_selector(selector: LabelSelector) -> Selector:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.object import Owner
 from egress_operator.plan.address_range import AddressRange, link
 from egress_operator.plan.check import Surroundings, build_surroundings, check_intent
@@ -11,6 +11,7 @@ from egress_operator.plan.claim import Claim, Verdicts, build_claims, judge
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
+from egress_operator.plan.limit import build_demand, find_excesses
 from egress_operator.plan.reference import (
     HOLDING,
     Neighbourhood,
@@ -26,19 +27,20 @@ from egress_operator.plan.source import (
 )
 from egress_operator.plan.verdict import ClaimVerdict, Verdict, build_idle_rows, has_error
 
-if TYPE_CHECKING:
-    from egress_operator.diagnostic import Diagnostic
-
 
 class PolicyMemo:
     """One generation of a policy: read once, checked once for each state of the surroundings."""
 
     __slots__ = (
         "_around",
+        "_checked",
+        "_is_held",
         "_shape",
         "_surroundings",
         "claims",
+        "demand",
         "diagnostics",
+        "excess",
         "gateway",
         "intent",
         "is_live",
@@ -62,9 +64,12 @@ class PolicyMemo:
             () if self.intent is None else build_claims(self.intent, source.namespace)
         )
         self.gateway = "" if self.intent is None else self.intent.gateway
+        self.demand = build_demand(self.claims, self.gateway)
         self.reference: Diagnostic | None = None
         self._surroundings: Surroundings | None = None
         self._around: Neighbourhood | None = None
+        self._checked: tuple[Diagnostic, ...] = ()
+        self.excess: Diagnostic | None = None
         self.verdict: Verdict | None = None
         self.verdict_hosts: list[CompiledHost] = []
         self.verdict_shadows: tuple[str, ...] = ()
@@ -75,11 +80,22 @@ class PolicyMemo:
             return
         self._surroundings, self._around = surroundings, around
         found = () if self.intent is None else check_intent(self.intent, surroundings)
-        self.diagnostics = (*self._shape, *found)
+        self._checked = (*self._shape, *found)
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)
-        held = self.reference is not None and self.reference.code in HOLDING
-        self.is_live = not (self.source.paused or has_error(self.diagnostics) or held)
+        self._is_held = self.reference is not None and self.reference.code in HOLDING
+        self._decide()
+
+    def limit(self, excess: Diagnostic | None) -> None:
+        """Take over the limit that the policy exceeds, None for none, after `check`."""
+        if self.excess != excess:
+            self.excess = excess
+            self._decide()
+
+    def _decide(self) -> None:
+        excess = () if self.excess is None else (self.excess,)
+        self.diagnostics = (*self._checked, *excess)
+        self.is_live = not (self.source.paused or has_error(self.diagnostics) or self._is_held)
         self.live_claims = self.claims if self.is_live else ()
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
@@ -164,6 +180,13 @@ class NamespaceMemo:
             policy.check(self.surroundings, self.around)
             fresh[source.name] = policy
         self.policies = fresh
+        excesses = find_excesses(
+            ((name, policy.demand) for name, policy in fresh.items()),
+            inputs.settings.max_hosts_per_namespace,
+            self.around.limits,
+        )
+        for name, policy in fresh.items():
+            policy.limit(excesses.get(name))
         return list(fresh.values())
 
     def find_tenants(self, names: tuple[str, ...]) -> Tenants:

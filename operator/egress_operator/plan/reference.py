@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.object import Kind
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
-from egress_operator.plan.intent import Intent
+from egress_operator.plan.intent import Intent, Limits
 from egress_operator.plan.source import GatewayObjects, HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant
 
@@ -31,6 +31,15 @@ class Neighbourhood:
     tenants: Mapping[str, Tenant | None]
     """By the name of each accepted gateway; None: it is not open to the namespace."""
     unready: Mapping[str, str]
+
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """How much a namespace may have at each accepted gateway, by its name."""
+        return {
+            name: verdict.gateway.intent.limits
+            for name, verdict in self.verdicts.items()
+            if verdict.gateway is not None
+        }
 
 
 def build_neighbourhood(

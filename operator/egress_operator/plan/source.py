@@ -43,6 +43,7 @@ class Settings:
     root_namespace: str = "istio-system"
     """The mesh's: an AuthorizationPolicy there selects pods of every namespace."""
     settle: float = 2.0
+    max_hosts_per_namespace: int = 500
 
 
 @dataclass(frozen=True, slots=True)

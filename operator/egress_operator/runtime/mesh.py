@@ -100,4 +100,5 @@ def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
         gateway_objects=GatewayObjects(settings.gateway_objects),
         root_namespace=mesh.root_namespace or settings.istio_namespace,
         settle=settings.settle,
+        max_hosts_per_namespace=settings.max_hosts_per_namespace,
     )

@@ -188,6 +188,14 @@ OPTIONS: tuple[Option, ...] = (
         choices=("Tenant", "GatewayNamespace"),
     ),
     Option(
+        "max-hosts-per-namespace",
+        OptionType.INTEGER,
+        "500",
+        "Hosts that the policies of one namespace may name; the youngest beyond it are refused.",
+        minimum=1,
+        maximum=100000,
+    ),
+    Option(
         "bind",
         OptionType.TEXT,
         "0.0.0.0",  # noqa: S104 - probes and scrapes come from outside the pod
@@ -259,6 +267,7 @@ class Settings:
     istio_namespace: str = "istio-system"
     mesh_config_map: str = "istio"
     gateway_objects: str = "Tenant"
+    max_hosts_per_namespace: int = 500
     bind: str = "0.0.0.0"  # noqa: S104 - as in the table
     metrics_port: int = 9090
     health_port: int = 8080
