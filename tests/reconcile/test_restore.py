@@ -1,0 +1,77 @@
+"""etcd is restored from a backup while the operator runs: it forgets what the backup does not have.
+
+Versions are lower from then on, and generations are used a second time.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
+from testbed.crd import load_istio_crds, load_our_crds
+from testbed.deadline import wait_until
+from testbed.operator import start_operator
+
+from .gateway import managed_gateway
+from .tenant import ENTRY, POLICY, ROUTE, TenantNamespace, hosts
+
+SHOP = "shop"
+
+
+@pytest.fixture
+def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips without them
+    definitions = [*load_istio_crds(ENTRY[1], ROUTE[1]), *load_our_crds()]
+    with start_control_plane(ControlPlaneOption(audit=True, definitions=definitions)) as running:
+        yield running
+
+
+def copy_data(plane: ControlPlane, source: Path, target: Path) -> None:
+    """Copy etcd's files while it and the API server are down."""
+    plane.kill_apiserver()
+    plane.kill_etcd()
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    plane.start_etcd()
+    plane.start_apiserver()
+
+
+@pytest.mark.timeout(300)
+def test_policies_gateways_and_namespaces_are_as_the_backup_has_them(plane: ControlPlane) -> None:
+    data, saved = plane.directory / "etcd", plane.directory / "saved"
+    client = plane.admin
+    client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}})
+    with start_operator(plane) as operator, managed_gateway(client, "shared") as gateway:
+        tenant = TenantNamespace(plane, SHOP, operator.user)
+
+        def wait_open_to(count: int) -> None:
+            wait_until(
+                lambda: gateway.status().get("namespaces") == count,
+                30,
+                f"the gateway is open to {count} namespaces",
+            )
+
+        tenant.apply("edited", hosts("a.example.com"))
+        tenant.wait_ready("edited")
+        gateway.apply(authorization="None")
+        wait_open_to(0)
+        copy_data(plane, data, saved)
+        gateway.select(SHOP)
+        wait_open_to(1)
+        tenant.apply("edited", hosts("b.example.com"))
+        tenant.apply("later", hosts("c.example.com"))
+        tenant.wait_ready("edited", timeout_s=40)
+        tenant.wait_ready("later", timeout_s=40)
+        copy_data(plane, saved, data)
+        wait_open_to(0)
+        # Generation 2 for the second time.
+        tenant.apply("edited", hosts("d.example.com"))
+        tenant.wait_ready("edited", timeout_s=40)
+        tenant.wait_hosts("d.example.com", timeout_s=30)
+        gateway.select(SHOP)
+        wait_open_to(1)
+        assert [item["metadata"]["name"] for item in client.list_objects(*POLICY, SHOP)] == [
+            "edited"
+        ]
+        assert operator.stop() == 0
