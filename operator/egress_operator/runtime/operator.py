@@ -11,10 +11,9 @@ from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
 from egress_operator.engine.client import HttpTransport
-from egress_operator.engine.credential import Credentials, load_credentials
+from egress_operator.engine.credential import Credentials
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.pulse import Pulse
-from egress_operator.engine.queue import QueueLoad
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
@@ -60,6 +59,7 @@ MISSING_RETRY_S = 3.0
 PAGE = 200
 """Objects per page of a list. Small, for a page is held in full, and memory that was needed once is
 seldom given back."""
+TIMING = ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE)
 NO_KIND = (
     "the cluster has no EgressPolicy kind: install the CRDs (egressctl crds | "
     "kubectl apply --server-side -f -)"
@@ -72,9 +72,9 @@ because restarting does not help against an API server that is down."""
 
 
 class Operator:
-    """Everything that runs. `start` may raise OSError; `stop` may always be called."""
+    """All that runs beside kopf. Make it in the running loop; `stop` may always be called."""
 
-    def __init__(self, settings: Settings, metric: Metric) -> None:
+    def __init__(self, settings: Settings, metric: Metric, credentials: Credentials) -> None:
         self.settings = settings
         self.metric = metric
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -83,84 +83,59 @@ class Operator:
         self._heartbeat = Heartbeat(self._clock)
         self._server = Server(self.metric.registry, self.find_unready)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reflectors: list[Reflector] = []
-        """Those that are there all the time."""
-        self._transport: HttpTransport | None = None
-        self._reconciler: Reconciler | None = None
-        self._surroundings: Surroundings | None = None
         self._heard: set[Resource] = set()
         """Of which kinds kopf has told something since it began."""
         self._waiting_for = "starting"
         """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
-        self._mesh = Mesh()
-        self.metric.collect_with(self._collect)
-
-    async def load_credentials(self) -> Credentials:
-        """Log in as the settings say. Raises CredentialError."""
-        return await load_credentials(self.settings.kubeconfig, self.settings.context)
-
-    async def start(self, credentials: Credentials) -> None:
-        """Listen, connect and begin to watch; returns before the caches are synced."""
-        await self._server.start(self.settings.bind, self.settings.metrics_port)
-        transport = HttpTransport(
+        self._pulse = Pulse()
+        self._transport = HttpTransport(
             credentials,
             field_manager=FIELD_MANAGER,
             user_agent=f"egress-operator/{__version__}",
-            writes=self.settings.in_flight,
+            writes=settings.in_flight,
             on_request=self._on_request,
         )
-        self._transport = transport
-        scopes = self.settings.namespaces or (EVERYWHERE,)
-        announcer = EventAnnouncer(transport, clock=self._clock)
-        reconciler = Reconciler(
+        self._announcer = EventAnnouncer(self._transport, clock=self._clock)
+        self._reconciler = Reconciler(
             Outside(
-                transport=transport,
-                meter=self.metric,
-                announcer=announcer,
+                transport=self._transport,
+                meter=metric,
+                announcer=self._announcer,
                 clock=self._clock,
                 now=lambda: datetime.now(UTC),
             ),
-            settings=build_compiler_settings(self.settings, self._mesh),
-            scopes=scopes,
-            workers=self.settings.workers,
+            settings=build_compiler_settings(settings, Mesh()),
+            scopes=settings.namespaces or (EVERYWHERE,),
+            workers=settings.workers,
             is_missing=self._is_missing,
             on_gateways=self._follow_gateways,
         )
-        self._reconciler = reconciler
-        pulse = Pulse()
-        timing = ReflectorTiming(missing=MISSING_RETRY_S, page=PAGE)
+        self._surroundings = Surroundings(self._reconciler, self._build_reflector, self._spawn)
+        self._reflectors = [
+            self._build_reflector(namespace, sink)
+            for namespace, sink in self._reconciler.build_sinks()
+        ]
+        """Those that are there all the time."""
 
-        def build_reflector(namespace: str, sink: CacheSink[Any, Any]) -> Reflector:
-            return Reflector(
-                transport,
-                sink.resource,
-                sink,
-                namespace=namespace,
-                pulse=pulse,
-                timing=timing,
-                on_restart=self._on_restart,
-            )
-
-        self._surroundings = Surroundings(reconciler, build_reflector, self._spawn)
-        for namespace, sink in reconciler.build_sinks():
-            reflector = build_reflector(namespace, sink)
-            self._reflectors.append(reflector)
-            self._spawn(f"watch of {sink.resource.plural}", reflector.run())
-        self._spawn("announcer", announcer.run())
+    async def start(self) -> None:
+        """Listen and begin to watch; returns before the caches are synced. Raises OSError."""
+        await self._server.start(self.settings.bind, self.settings.metrics_port)
+        self.metric.collect_with(self._collect)
+        for reflector in self._reflectors:
+            self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
+        self._spawn("announcer", self._announcer.run())
         self._spawn("heartbeat", self._heartbeat.run())
-        self._spawn("reconciler", self._run(transport, reconciler))
+        self._spawn("reconciler", self._run())
 
     async def stop(self) -> None:
         """End within a few seconds: nothing new is picked up, requests under way may finish."""
-        if self._reconciler is not None:
-            await self._reconciler.stop(STOP_GRACE_S)
+        await self._reconciler.stop(STOP_GRACE_S)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._transport is not None:
-            await self._transport.close()
+        await self._transport.close()
         await self._server.stop()
 
     # What kopf tells.
@@ -179,11 +154,10 @@ class Operator:
 
     def find_silence(self) -> str:
         """Name the kind of which there is something and kopf has told nothing; empty when none."""
-        if self._reconciler is not None:
-            cluster = self._reconciler.cluster
-            for resource, known in ((POLICIES, cluster.policies), (GATEWAYS, cluster.gateways)):
-                if len(known) and resource not in self._heard:
-                    return resource.plural
+        cluster = self._reconciler.cluster
+        for resource, known in ((POLICIES, cluster.policies), (GATEWAYS, cluster.gateways)):
+            if len(known) and resource not in self._heard:
+                return resource.plural
         return ""
 
     # What probes ask.
@@ -209,31 +183,41 @@ class Operator:
         return ""
 
     def _list_reflectors(self) -> list[Reflector]:
-        surroundings = () if self._surroundings is None else self._surroundings.reflectors
-        return [*self._reflectors, *surroundings]
+        return [*self._reflectors, *self._surroundings.reflectors]
+
+    def _build_reflector(self, namespace: str, sink: CacheSink[Any, Any]) -> Reflector:
+        return Reflector(
+            self._transport,
+            sink.resource,
+            sink,
+            namespace=namespace,
+            pulse=self._pulse,
+            timing=TIMING,
+            on_restart=self._on_restart,
+        )
 
     # Tasks.
 
-    async def _run(self, transport: HttpTransport, reconciler: Reconciler) -> None:
+    async def _run(self) -> None:
         _warm_up()
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._wait_for_kind()
-        await self._read_mesh(transport, reconciler)
+        await self._read_mesh()
         await self._wait_for_kopf()
-        if not self.settings.namespaces and len(reconciler.cluster.gateways):
+        if not self.settings.namespaces and len(self._reconciler.cluster.gateways):
             # Before the first statuses: they would report that isolation is lost.
-            await self._read_admission(transport, reconciler)
-        reconciler.start()
+            await self._read_admission()
+        self._reconciler.start()
         self._waiting_for = ""
         logger.info("ready: every cache is synced")
-        self._spawn("resync", self._resync(reconciler))
-        self._spawn("leftovers", self._delete_leftovers(reconciler))
+        self._spawn("resync", self._resync())
+        self._spawn("leftovers", self._delete_leftovers())
         if not self.settings.namespaces:
-            self._spawn("admission", self._watch_admission(transport, reconciler))
+            self._spawn("admission", self._watch_admission())
         while True:
             await asyncio.sleep(INTERVAL_S)
-            await self._read_mesh(transport, reconciler)
+            await self._read_mesh()
 
     async def _wait_for_kind(self) -> None:
         """Wait until the API server serves policies."""
@@ -255,39 +239,38 @@ class Operator:
             self._waiting_for = f"waiting for kopf's first event of {silent}"
             await asyncio.sleep(POLL_S)
 
-    async def _resync(self, reconciler: Reconciler) -> None:
+    async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
-            reconciler.resync()
+            self._reconciler.resync()
 
-    async def _delete_leftovers(self, reconciler: Reconciler) -> None:
+    async def _delete_leftovers(self) -> None:
         while True:
             await asyncio.sleep(LEFTOVER_S)
             try:
-                await reconciler.delete_leftovers()
+                await self._reconciler.delete_leftovers()
             except ApiError as error:
                 logger.debug("leftovers are looked for again: %s", error)
 
-    async def _watch_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
+    async def _watch_admission(self) -> None:
         """Look now and again, while there is a gateway that asks for it."""
         while True:
-            if not len(reconciler.cluster.gateways):
+            if not len(self._reconciler.cluster.gateways):
                 await asyncio.sleep(FIRST_GATEWAY_S)
                 continue
-            await self._read_admission(transport, reconciler)
-            missing = bool(reconciler.cluster.admission)
+            await self._read_admission()
+            missing = bool(self._reconciler.cluster.admission)
             await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
 
-    async def _read_admission(self, transport: HttpTransport, reconciler: Reconciler) -> None:
-        problem = await read_admission(transport)
+    async def _read_admission(self) -> None:
+        problem = await read_admission(self._transport)
         if problem is not None:
-            reconciler.observe_admission(problem)
+            self._reconciler.observe_admission(problem)
 
-    async def _read_mesh(self, transport: HttpTransport, reconciler: Reconciler) -> None:
-        mesh = await read_mesh(transport, self.settings)
+    async def _read_mesh(self) -> None:
+        mesh = await read_mesh(self._transport, self.settings)
         if mesh is not None:
-            self._mesh = mesh
-            reconciler.change_settings(build_compiler_settings(self.settings, mesh))
+            self._reconciler.change_settings(build_compiler_settings(self.settings, mesh))
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
@@ -315,8 +298,7 @@ class Operator:
         )
 
     def _follow_gateways(self) -> None:
-        if self._surroundings is not None:
-            self._surroundings.follow()
+        self._surroundings.follow()
 
     def _on_restart(self, resource: Resource, reason: RestartReason) -> None:
         self.metric.count_watch_restart(resource.plural, str(reason))
@@ -327,7 +309,7 @@ class Operator:
             self.metric.count_write(kind, verb, code)
         if code in {0, 502, 503}:
             self._degraded = True
-        elif self._degraded and self._reconciler is not None:
+        elif self._degraded:
             self._degraded = False
             self._reconciler.resume()
 
@@ -337,13 +319,13 @@ class Operator:
             "policies",
             "Policies by condition and its status.",
             ("condition", "status"),
-            reconciler.cluster.policies.count_conditions().items() if reconciler else (),
+            reconciler.cluster.policies.count_conditions().items(),
         )
         yield build_gauge(
             "hosts",
             "Hosts that policies claim, in all namespaces.",
             (),
-            [((), reconciler.planner.count_hosts() if reconciler else 0)],
+            [((), reconciler.planner.count_hosts())],
         )
         yield build_gauge(
             "objects",
@@ -351,12 +333,10 @@ class Operator:
             ("kind",),
             [
                 ((str(kind),), float(count))
-                for kind, count in (
-                    reconciler.cluster.objects.count() if reconciler else {}
-                ).items()
+                for kind, count in reconciler.cluster.objects.count().items()
             ],
         )
-        load = reconciler.load if reconciler else QueueLoad()
+        load = reconciler.load
         for name, text, count in (
             ("queue_depth", "Keys that are ready and wait for a worker.", load.ready),
             ("queue_busy", "Keys that are being worked on.", load.busy),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from egress_operator.engine.credential import load_credentials
 from egress_operator.engine.failure import CredentialError
 from egress_operator.engine.resource import Resource
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
@@ -70,11 +71,12 @@ class Shell:
         if self.operator is not None:
             self.operator.listen()
             return
-        self.operator = Operator(self.settings, self._metric)
-        self.begun.set()
         try:
-            self._credentials = await self.operator.load_credentials()
-            await self.operator.start(self._credentials)
+            credentials = await load_credentials(self.settings.kubeconfig, self.settings.context)
+            self._credentials = credentials
+            self.operator = Operator(self.settings, self._metric, credentials)
+            self.begun.set()
+            await self.operator.start()
         except (CredentialError, OSError) as error:
             self.fatal = " ".join(str(error).split())
             raise kopf.PermanentError(self.fatal) from error
