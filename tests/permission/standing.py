@@ -21,11 +21,12 @@ DRY_RUN = "istio.io/dry-run"
 def find_permissions(
     client: Client, gateway_namespace: str, namespace: str | None = None
 ) -> list[Object]:
-    """List the AuthorizationPolicies of a gateway that let a namespace in; None: any namespace."""
+    """List the AuthorizationPolicies in force that let a namespace in; None: any namespace."""
     return [
         item
         for item in client.list_objects(*AUTHORIZATION, gateway_namespace)
         if item["spec"].get("action", "ALLOW") == "ALLOW"
+        and not is_dry_run(item)
         and (read_callers(item) if namespace is None else namespace in read_callers(item))
     ]
 
