@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from egress_operator.istio.kind import PLURALS
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.istio.object import PLURALS, Owner
+from egress_operator.istio.object import Owner
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
 

@@ -4,11 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from egress_operator.istio.object import (
-    GATEWAY_ANNOTATION,
-    HOST_ANNOTATION,
-    NAMESPACE_ANNOTATION,
-)
+from egress_operator.istio.object import GATEWAY_ANNOTATION, HOST_ANNOTATION, NAMESPACE_ANNOTATION
 from testbed.client import Object
 
 _INTERNAL_NAME = r"[\w.*-]+\.(?:egress|direct)\.internal"

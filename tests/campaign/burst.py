@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import HOST_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
 from testbed.client import ApiError, Client, Object
 
@@ -223,7 +223,7 @@ def place_squatters(client: Client) -> dict[Key, Object]:
 
 def _build_squatters(namespace: str, owner: Object) -> list[Object]:
     entry, route, owned = SQUATTED
-    with_label = _build_entry(namespace, build_group_name(owned), owned)
+    with_label = _build_entry(namespace, build_host_name(owned), owned)
     with_label["metadata"] |= {
         "labels": {MANAGED_BY_LABEL: MANAGED_BY},
         "annotations": {HOST_ANNOTATION: owned},
@@ -237,11 +237,11 @@ def _build_squatters(namespace: str, owner: Object) -> list[Object]:
         ],
     }
     return [
-        _build_entry(namespace, build_group_name(entry), entry),
+        _build_entry(namespace, build_host_name(entry), entry),
         {
             "apiVersion": API_VERSIONS[ROUTE],
             "kind": ROUTE,
-            "metadata": {"name": build_group_name(route), "namespace": namespace},
+            "metadata": {"name": build_host_name(route), "namespace": namespace},
             "spec": {"hosts": [route], "http": [{"route": [{"destination": {"host": route}}]}]},
         },
         with_label,

@@ -3,13 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from egress_operator.istio.object import (
-    HOST_ANNOTATION,
-    POLICIES_ANNOTATION,
-    Desired,
-    Kind,
-    ObjectKey,
-)
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import HOST_ANNOTATION, POLICIES_ANNOTATION, Desired
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.verdict import ClaimState, Verdict
 from status.lint import lint_status
@@ -69,7 +64,7 @@ def _compare(evidence: Evidence, wanted: Desired, plan: Plan) -> Iterator[str]:
     expected: dict[str, tuple[Any, Any]] = {
         "spec": (_leave_out_held_ports(evidence, there, wanted, plan), dict(wanted.spec)),
         "label": (is_labelled(there), True),
-        "host": (annotations.get(HOST_ANNOTATION), wanted.group),
+        "host": (annotations.get(HOST_ANNOTATION), str(wanted.group)),
         "policies": (annotations.get(POLICIES_ANNOTATION), ",".join(sorted(owners))),
         "owners": (read_owners(there), set(owners.values())),
     }
@@ -99,7 +94,7 @@ def _leave_out_held_ports(evidence: Evidence, entry: Object, wanted: Desired, pl
 
 
 def _check_status(evidence: Evidence, plan: Plan, verdict: Verdict) -> Iterator[str]:
-    policy = evidence.objects[Key(POLICY, plan.namespace, verdict.policy)]
+    policy = evidence.objects[Key(POLICY, plan.scope or "", verdict.policy)]
     key, generation = read_key(policy), policy["metadata"]["generation"]
     status, ready = policy.get("status") or {}, find_condition(policy, "Ready")
     if status.get("observedGeneration") != generation:

@@ -5,7 +5,8 @@ An operator that sees several changes together needs fewer, so this is an upper 
 
 from collections.abc import Iterator
 
-from egress_operator.istio.object import Desired, Kind, ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Desired
 from egress_operator.plan.plan import Memo, Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from testbed.client import Object

@@ -6,7 +6,8 @@ A finding is one line that names the object; no finding means that the rule hold
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from egress_operator.istio.object import Desired, Kind
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Desired
 from status.lint import lint_status
 from testbed.client import Object, read_owners
 

@@ -7,7 +7,7 @@ import pytest
 
 from egress_operator.cli.main import run
 from egress_operator.cli.option import COMPILE_OPTIONS
-from egress_operator.istio.name import is_our_name
+from egress_operator.istio.name import is_label
 from egress_operator.plan.reference import NOT_READY
 from testbed.document import load_documents
 
@@ -48,7 +48,7 @@ def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     code = run(["render", "-f", str(path), *arguments])
 
     out, err = capsys.readouterr()
-    if not any(is_our_name(found["metadata"]["name"]) for found in documents if is_istio(found)):
+    if not any(is_label(found["metadata"]["name"]) for found in documents if is_istio(found)):
         rendered = [strip(obj) for obj in load_documents(out)]
         expected = [strip(obj) for obj in load_documents((case / "objects.yaml").read_text())]
         assert rendered == expected

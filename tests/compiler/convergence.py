@@ -53,11 +53,7 @@ def check_withdrawal(observed: Iterable[Observed], group: Group, step: Step) -> 
     """When permission is withdrawn the AuthorizationPolicies go before anything else."""
     if not group.is_closing:
         return
-    there = [
-        item
-        for item in observed
-        if item.key.kind is AP and (item.part, item.group) == (group.namespace, group.key)
-    ]
+    there = [item for item in observed if item.key.kind is AP and item.group == group.key]
     first = [write.key for write in step.writes if write.key.kind is AP]
     wanted = {desired.key for desired in group.objects}
     if first and {item.key for item in there} - wanted:

@@ -11,10 +11,12 @@ from typing import Any
 
 from jsonpatch import apply_patch
 
-from egress_operator.istio.group import Group, build_empty_group, is_member, list_keys
+from egress_operator.istio.group import Group, list_keys
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_json_patch, build_manifest
-from egress_operator.istio.object import Kind, ObjectKey, Observed, Owner, is_host
+from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.set_key import HostSet, Scope, TenantSet, find_scope, sort_key
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.source import PolicySource
 from egress_operator.rollout.scene import Clock, Surroundings, find_references
@@ -47,6 +49,17 @@ def build_policy(
         spec={"destinations": list(destinations)},
         paused=paused,
     )
+
+
+def find_host(plan: Plan, host: str) -> Group:
+    """Return the set of a host of a namespace's plan."""
+    assert plan.scope is not None
+    return plan.groups[HostSet(plan.scope, host)]
+
+
+def list_of(observed: Iterable[Observed], scope: Scope) -> list[Observed]:
+    """List the objects of ours that the plan of a scope decides on."""
+    return [item for item in observed if item.group and find_scope(item.group) == scope]
 
 
 def name_writes(writes: Iterable[Write]) -> list[str]:
@@ -87,16 +100,16 @@ class FakeCluster:
         keys = list_keys(group)
         observed = self.observe() if seen is None else list(seen)
         after = {key for desired in group.objects for key in desired.after}
-        served = not group.objects and not is_host(group.key)
+        key = group.key
         return next_step(
             group,
-            [item for item in observed if item.key in keys or is_member(item, group)],
+            [item for item in observed if item.key in keys or item.group == key],
             Surroundings(
                 plan.held,
                 plan.live,
                 outside=[item for item in observed if item.ours and item.key in after],
-                referenced=find_references(observed, plan.namespace, group.key)
-                if served
+                referenced=find_references(observed, key)
+                if isinstance(key, TenantSet) and not group.objects
                 else frozenset(),
             ),
             Clock(self.now, self.started_at, self.written_at, SETTLE),
@@ -108,8 +121,8 @@ class FakeCluster:
             case Create(desired, owners):
                 assert desired.key not in self.objects, f"{desired.key} is there already"
                 self.put(build_manifest(desired, owners))
-            case Replace(desired, owners, uid):
-                patch = build_json_patch(desired, owners, uid)
+            case Replace(desired, owners, uid, maps):
+                patch = build_json_patch(desired, owners, uid, maps)
                 self.objects[desired.key] = apply_patch(self.objects[desired.key], patch)
             case Delete(key, uid):
                 assert self.objects.pop(key)["metadata"]["uid"] == uid
@@ -117,9 +130,9 @@ class FakeCluster:
 
     def list_groups(self, plan: Plan) -> list[Group]:
         """List the plan's groups, and those to prune."""
-        found = {item.group for item in self.observe() if item.ours and item.part == plan.namespace}
-        gone = [build_empty_group(plan.namespace, key) for key in sorted(found - {*plan.groups})]
-        return [*plan.groups.values(), *gone]
+        found = {item.group for item in self.observe() if item.group is not None}
+        gone = {key for key in found - {*plan.groups} if find_scope(key) == plan.scope}
+        return [*plan.groups.values(), *map(Group, sorted(gone, key=sort_key))]
 
     def converge(self, *plans: Plan, limit: int = 100) -> list[Write]:
         """Go on with every group in turn until nothing is left to do; the writes in their order."""
@@ -136,7 +149,7 @@ class FakeCluster:
                 self.send(write)
             writes += sent
             self.now += 0.01 if sent else min(waits)
-        message = f"{[plan.namespace for plan in plans]} do not settle"
+        message = f"{[plan.scope for plan in plans]} do not settle"
         raise AssertionError(message)
 
     def find_missing_ports(self) -> list[str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from compiler.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
 from compiler.policy_set import PolicySet
 from compiler.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
-from egress_operator.istio.object import ObjectKey, Owner
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.rollout.write import Delete, Write
 
@@ -57,13 +59,9 @@ class InvariantChecker:
         }
         self.pass_time(0.0)
 
-    def is_closing(self, namespace: str, group: str) -> bool:
+    def is_closing(self, key: SetKey) -> bool:
         """Whether permission is withdrawn."""
-        return any(
-            plan.namespace == namespace and key == group and found.is_closing
-            for plan in self.plans
-            for key, found in plan.groups.items()
-        )
+        return any(key in plan.groups and plan.groups[key].is_closing for plan in self.plans)
 
     def find_wanted_ports(self, key: ObjectKey) -> set[int]:
         """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
@@ -71,7 +69,7 @@ class InvariantChecker:
             port.number
             for plan in self.plans
             for group in plan.groups.values()
-            if plan.namespace == key.namespace and not group.is_closing
+            if plan.scope == key.namespace and not group.is_closing
             for desired in group.objects
             if desired.key == key
             for port in desired.ports
@@ -90,7 +88,7 @@ class InvariantChecker:
         if not isinstance(write, Delete):
             return
         item = read_observed(self.cluster.objects[write.key])
-        if self._may_miss(item.part, item.group):
+        if item.group is None or self._may_miss(item.group):
             return
         since = self.cluster.now - self.needed_at.get(write.key, NEVER)
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
@@ -125,9 +123,7 @@ class InvariantChecker:
     ) -> None:
         """No route leads to what is not there, but for one that was broken and still is."""
         missing = {
-            need
-            for need, key in needs.items()
-            if key is None and not self._may_miss(need.route.namespace, need.group)
+            need for need, key in needs.items() if key is None and not self._may_miss(need.group)
         }
         broken = {need.route for need in self.tolerated} - {write.key}
         broken |= snapshot.find_dead()
@@ -135,16 +131,16 @@ class InvariantChecker:
         assert not fresh, f"they lead to what is not there: {fresh}"
         self.tolerated = missing
 
-    def _may_miss(self, namespace: str, group: str) -> bool:
+    def _may_miss(self, key: SetKey) -> bool:
         """Whether the route may lose what it leads to: it, or its tenant, is being closed."""
-        return self.is_closing(namespace, group) or self._is_withdrawn(namespace)
+        return self.is_closing(key) or self._is_withdrawn(find_scope(key))
 
-    def _is_withdrawn(self, namespace: str) -> bool:
+    def _is_withdrawn(self, scope: Scope) -> bool:
         """Whether a gateway is not open to the namespace any more."""
         return any(
             group.is_closing
             for plan in self.plans
-            if plan.namespace == namespace
+            if plan.scope == scope
             for group in plan.groups.values()
         )
 
@@ -153,7 +149,7 @@ class InvariantChecker:
         for need, key in needs.items():
             if need in self.before or key is None or need.route != write.key:
                 continue
-            if self.is_closing(need.route.namespace, need.group):
+            if self.is_closing(need.group):
                 continue
             since = self.cluster.now - self.changed_at.get(key, NEVER)
             assert since >= SETTLE - EPSILON, f"{need.route} leads to {key} after {since} s"

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
-from egress_operator.istio.object import MESH, Kind, ObjectKey, Observed, Owner
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import MESH, Observed, Owner
+from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
 
 
 def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -19,7 +21,7 @@ class Need:
     """A VirtualService on the mesh leads to something of a kind."""
 
     route: ObjectKey
-    group: str
+    group: SetKey
     kind: Kind
     name: str
     """A subset, a host, or a Gateway, as references name it."""
@@ -69,7 +71,7 @@ class Snapshot:
         """
         spec = self.spec(item)
         private = any(name.endswith("direct.internal") for name in spec["hosts"])
-        return spec["gateways"] == [MESH] and (not private or item.key.name == item.group)
+        return spec["gateways"] == [MESH] and (not private or item.key.name == str(item.group))
 
     def find_clients(self) -> list[Observed]:
         """List those VirtualServices."""
@@ -83,6 +85,7 @@ class Snapshot:
         """Return what every client needs, and the object that offers it, if there is one."""
         needs: dict[Need, ObjectKey | None] = {}
         for route in self.find_clients():
+            assert route.group is not None
             for kind, name, key in self._follow(route):
                 needs[Need(route.key, route.group, kind, name)] = key
         return needs
@@ -161,7 +164,7 @@ class Snapshot:
     def _judge_access(self) -> Iterator[tuple[tuple[str, str], bool]]:
         for need, key in self.find_needs().items():
             host, _, label = need.name.partition("#")
-            if need.kind is not DR or key is None or label != self.observed[key].group:
+            if need.kind is not DR or key is None or label != str(self.observed[key].group):
                 continue
             place, tenant = host.split(".")[1], need.route.namespace
             there = list(self._find_enforced(place, tenant, label))
@@ -169,17 +172,15 @@ class Snapshot:
                 yield (
                     (tenant, place),
                     any(
-                        (not item.tenant and not item.is_closed)
-                        or (item.tenant == tenant and item.group == label)
+                        (isinstance(item.group, GatewaySet) and not item.is_closed)
+                        or item.group == TenantSet(tenant, label)
                         for item in there
                     ),
                 )
 
     def _find_enforced(self, place: str, tenant: str, label: str) -> Iterator[Observed]:
         """List the enforced AuthorizationPolicies on the pods that serve a tenant."""
-        pods = {
-            item.selector for item in self.select(GW) if (item.part, item.group) == (tenant, label)
-        }
+        pods = {item.selector for item in self.select(GW) if item.group == TenantSet(tenant, label)}
         for item in self.select(AP):
             labels = self.spec(item)["selector"]["matchLabels"]
             selected = item.key.namespace == place and tuple(sorted(labels.items())) in pods

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from egress_operator.istio.name import (
     build_behind_name,
     build_gateway_label,
-    build_group_name,
+    build_host_name,
     build_name,
     build_private_host,
     build_restricted_domain,
     build_synthetic_host,
     build_tenant_domain,
     find_gateway_label,
-    is_our_name,
+    is_behind_name,
+    is_label,
 )
 
 FROZEN = dict(
@@ -65,7 +66,14 @@ def test_frozen_names_of_gateways_are_unique_and_legal() -> None:
     for name in names:
         assert len(name) <= 253
         assert all(LABEL.fullmatch(label) for label in name.split("."))
-        assert "." in name or is_our_name(name)
+    for what, *parts, name in GATEWAY_ROWS:
+        assert "." in name or is_label(name) is (what != "behind")
+        if what == "behind":
+            host, _, *scope, _ = parts
+            assert is_behind_name(name, host)
+            assert is_behind_name(name, host, *scope)
+            assert not is_behind_name(name, host, "other", *scope[1:])
+            assert not is_behind_name(name, host.replace("-h", "-x-h"))
 
 
 def test_every_builder_has_a_frozen_name() -> None:
@@ -78,7 +86,7 @@ def test_name_is_a_dns_label_and_a_string_in_yaml(host: str) -> None:
     name = build_name(host)
     assert LABEL.fullmatch(name)
     assert len(name) <= 40
-    assert is_our_name(name)
+    assert is_label(name)
     assert yaml.safe_load(name) == name
 
 
@@ -86,8 +94,8 @@ def test_name_is_a_dns_label_and_a_string_in_yaml(host: str) -> None:
 @given(HOSTS, st.sampled_from(["shop", "a" * 63]))
 def test_synthetic_host_leads_back_to_the_name(host: str, namespace: str) -> None:
     synthetic = build_synthetic_host(host, namespace)
-    assert build_group_name(synthetic) == build_name(host)
-    assert build_group_name(host) == build_name(host)
+    assert build_host_name(synthetic) == build_name(host)
+    assert build_host_name(host) == build_name(host)
     assert len(synthetic) <= 253
     assert all(LABEL.fullmatch(label) for label in synthetic.split("."))
 
@@ -103,7 +111,7 @@ def test_synthetic_host_leads_back_to_the_name(host: str, namespace: str) -> Non
     ],
 )
 def test_other_names_are_not_ours(name: str) -> None:
-    assert not is_our_name(name)
+    assert not is_label(name)
 
 
 @pytest.mark.parametrize(

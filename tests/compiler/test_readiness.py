@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from compiler.policy_set import build_gateway
-from egress_operator.istio.object import Kind, ObjectKey, Observed, Port
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Observed, Port
 from egress_operator.plan.gateway import Gateway, judge_gateways
 from egress_operator.plan.readiness import Scenery, ServiceFacts, find_unready
 from egress_operator.plan.source import Settings
@@ -32,8 +33,7 @@ def build_server(
         ObjectKey(Kind.GATEWAY, "istio-egress", name),
         uid="",
         created=created,
-        ours=False,
-        group="",
+        group=None,
         policies="",
         hosts=(),
         owners=frozenset(),

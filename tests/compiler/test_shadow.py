@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import build_policy
+from compiler.fake_cluster import build_policy, find_host
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.shadow import find_shadows
@@ -58,8 +58,8 @@ def test_the_index_finds_what_the_plain_rule_finds(
 
 def test_an_object_with_the_name_of_one_of_ours_is_no_shadow() -> None:
     policy = build_policy("p", {"hosts": ["a.example.com"]})
-    groups = plan_namespace(NamespaceInput(policy.namespace, (policy,))).groups
-    group = groups["a.example.com"]
+    plan = plan_namespace(NamespaceInput(policy.namespace, (policy,)))
+    group = find_host(plan, "a.example.com")
     entry = group.objects[0].key
     squatter = HandWritten(entry.kind, entry.name, "", ("a.example.com",))
     assert find_shadows([squatter], {"a.example.com": CompiledHost(group, {})}) == {}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, name_writes
+from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host, name_writes
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.istio.object import ALLOCATE_LABEL, Kind, ObjectKey, Owner
+from egress_operator.istio.object import ALLOCATE_LABEL, Owner
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from egress_operator.rollout.write import Create, Replace
@@ -55,7 +56,7 @@ def change(
 
 def test_new_host_goes_at_once_service_entry_first() -> None:
     cluster, plan = FakeCluster(), build_plan(build_policy("a", TIMED))
-    group = plan.groups[HOST]
+    group = find_host(plan, HOST)
     first = cluster.compute_step(plan, group)
     assert name_writes(first.writes) == [f"Create {SE}"]
     cluster.send(first.writes[0])
@@ -112,10 +113,10 @@ def test_an_owner_that_joins_is_on_the_service_entry_first() -> None:
     plan = build_plan(build_policy("a", TIMED))
     cluster = build_cluster(plan)
     both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
-    first = cluster.compute_step(both, both.groups[HOST])
+    first = cluster.compute_step(both, find_host(both, HOST))
     assert name_writes(first.writes) == [f"Replace {SE}"]
     cluster.send(first.writes[0])
-    second = cluster.compute_step(both, both.groups[HOST])
+    second = cluster.compute_step(both, find_host(both, HOST))
     assert name_writes(second.writes) == [f"Replace {VS}"]
 
 
@@ -123,7 +124,7 @@ def test_a_new_route_waits_for_its_owner_on_the_service_entry() -> None:
     plan = build_plan(build_policy("a", HTTP))
     cluster = build_cluster(plan)
     other = build_plan(build_policy("b", TIMED))
-    step = cluster.compute_step(other, other.groups[HOST])
+    step = cluster.compute_step(other, find_host(other, HOST))
     assert name_writes(step.writes) == [f"Replace {SE}"]
 
 
@@ -131,7 +132,7 @@ def test_an_owner_that_leaves_both_objects_leaves_them_together() -> None:
     both = build_plan(build_policy("a", TIMED), build_policy("b", TIMED))
     cluster = build_cluster(both)
     plan = build_plan(build_policy("a", TIMED), build_policy("b", OTHER, generation=2))
-    step = cluster.compute_step(plan, plan.groups[HOST])
+    step = cluster.compute_step(plan, find_host(plan, HOST))
     assert name_writes(step.writes) == [f"Replace {SE}", f"Replace {VS}"]
 
 
@@ -139,11 +140,11 @@ def test_after_a_restart_a_removal_waits_as_if_the_write_was_at_the_start() -> N
     old, new = build_plan(build_policy("a", TLS, HTTP)), build_plan(build_policy("a", TLS))
     cluster = build_cluster(old)
     cluster.restart()
-    step = cluster.compute_step(new, new.groups[HOST])
+    step = cluster.compute_step(new, find_host(new, HOST))
     assert step.writes == ()
     assert step.wait == pytest.approx(SETTLE)
     cluster.now += SETTLE
-    assert name_writes(cluster.compute_step(new, new.groups[HOST]).writes) == [f"Replace {SE}"]
+    assert name_writes(cluster.compute_step(new, find_host(new, HOST)).writes) == [f"Replace {SE}"]
 
 
 @pytest.mark.parametrize("kind", [SE, VS])
@@ -179,12 +180,13 @@ def test_a_deleted_object_is_one_write(kind: Kind) -> None:
 def test_a_squatter_is_named_and_never_touched() -> None:
     plan = build_plan(build_policy("a", TIMED))
     cluster = build_cluster(plan)
-    key = ObjectKey(SE, "shop", plan.groups[HOST].name)
-    del cluster.objects[key]["metadata"]["labels"]
+    key = ObjectKey(SE, "shop", find_host(plan, HOST).name)
+    for mark in ("labels", "ownerReferences"):
+        del cluster.objects[key]["metadata"][mark]
     route = ObjectKey(VS, "shop", key.name)
     cluster.objects[route]["spec"]["http"] = []
     before = cluster.strip()
-    step = cluster.compute_step(plan, plan.groups[HOST])
+    step = cluster.compute_step(plan, find_host(plan, HOST))
     assert step.squatted == (key,)
     assert step.wait is None
     assert step.writes == ()
@@ -194,11 +196,12 @@ def test_a_squatter_is_named_and_never_touched() -> None:
 def test_a_squatted_virtual_service_leaves_the_service_entry_ours() -> None:
     plan = build_plan(build_policy("a", TIMED))
     cluster = FakeCluster()
-    route = plan.groups[HOST].objects[1]
+    route = find_host(plan, HOST).objects[1]
     cluster.put(build_manifest(route, route.owners))
-    del cluster.objects[route.key]["metadata"]["labels"]
+    for mark in ("labels", "ownerReferences"):
+        del cluster.objects[route.key]["metadata"][mark]
     assert name_writes(cluster.converge(plan)) == [f"Create {SE}"]
-    assert cluster.compute_step(plan, plan.groups[HOST]).squatted == (route.key,)
+    assert cluster.compute_step(plan, find_host(plan, HOST)).squatted == (route.key,)
 
 
 def test_an_object_without_owners_is_adopted_when_wanted() -> None:
@@ -214,10 +217,10 @@ def test_an_object_without_owners_is_adopted_when_wanted() -> None:
 def test_an_object_without_living_owners_is_not_pruned(owners: list[Owner]) -> None:
     old = build_plan(build_policy("a", TIMED))
     cluster = FakeCluster()
-    for desired in old.groups[HOST].objects:
+    for desired in find_host(old, HOST).objects:
         cluster.put(build_manifest(desired, owners))
     assert cluster.converge(build_plan(build_policy("a", OTHER))) != []
-    assert {key.name for key in cluster.objects} > {old.groups[HOST].name}
+    assert {key.name for key in cluster.objects} > {find_host(old, HOST).name}
 
 
 @pytest.mark.parametrize("paused", [True, False])
@@ -273,7 +276,7 @@ def test_a_copy_under_another_name_is_left_alone() -> None:
 
 def test_a_failed_write_is_simply_asked_for_again() -> None:
     cluster, plan = FakeCluster(), build_plan(build_policy("a", TIMED))
-    group = plan.groups[HOST]
+    group = find_host(plan, HOST)
     assert cluster.compute_step(plan, group) == cluster.compute_step(plan, group)
     assert isinstance(cluster.compute_step(plan, group).writes[0], Create)
 
@@ -283,7 +286,7 @@ def test_an_owner_that_is_missing_is_added_before_the_settle_time() -> None:
     cluster = build_cluster(build_plan(build_policy("a", TLS, HTTP)))
     cluster.restart()
     plan = build_plan(build_policy("b", TLS))
-    (write,) = cluster.compute_step(plan, plan.groups[HOST]).writes
+    (write,) = cluster.compute_step(plan, find_host(plan, HOST)).writes
     assert isinstance(write, Replace)
     assert write.owners == (Owner("b", "b-uid"),)
     assert {port.number for port in write.desired.ports} == {80, 443}
@@ -294,7 +297,7 @@ def test_an_owner_that_is_too_many_goes_with_the_last_write() -> None:
     cluster = build_cluster(build_plan(*both))
     cluster.restart()
     plan = build_plan(both[1])
-    assert cluster.compute_step(plan, plan.groups[HOST]).writes == ()
+    assert cluster.compute_step(plan, find_host(plan, HOST)).writes == ()
     assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"]
     assert cluster.is_as_planned(plan)
 
@@ -310,12 +313,12 @@ def test_an_object_with_an_owner_on_hold_is_not_pruned() -> None:
 def test_a_service_entry_stays_as_long_as_a_route_that_may_not_be_pruned() -> None:
     old = build_plan(build_policy("a", TIMED))
     cluster = FakeCluster()
-    for desired, owner in zip(old.groups[HOST].objects, ("live", "held"), strict=True):
+    for desired, owner in zip(find_host(old, HOST).objects, ("live", "held"), strict=True):
         cluster.put(build_manifest(desired, [Owner(owner, f"{owner}-uid")]))
     plan = build_plan(build_policy("live", OTHER), build_policy("held", TIMED, paused=True))
     cluster.converge(plan)
-    assert {key for key in cluster.objects if key.name == old.groups[HOST].name} == {
-        desired.key for desired in old.groups[HOST].objects
+    assert {key for key in cluster.objects if key.name == find_host(old, HOST).name} == {
+        desired.key for desired in find_host(old, HOST).objects
     }
 
 
@@ -372,7 +375,7 @@ def test_a_kept_port_does_not_wait_for_its_address() -> None:
     (entry,) = cluster.objects.values()
     entry["metadata"]["labels"][ALLOCATE_LABEL] = "false"
     plan = build_plan(build_policy("a", TLS, generation=2))
-    (write,) = cluster.compute_step(plan, plan.groups[HOST]).writes
+    (write,) = cluster.compute_step(plan, find_host(plan, HOST)).writes
     assert isinstance(write, Replace)
     assert (len(write.desired.ports), write.desired.allocate) == (2, True)
 

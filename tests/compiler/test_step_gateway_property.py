@@ -15,6 +15,7 @@ from compiler.fake_cluster import SETTLE, FakeCluster
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
 from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.source import (
     GatewayObjects,
     GatewaySource,
@@ -218,9 +219,9 @@ def check_mixture(data: st.DataObject) -> None:
     finish(InvariantChecker(cluster), policy_set)
 
 
-def list_specs(plans: "list[Plan]", part: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return everything that a part wants, specs too, which take no part in equality."""
-    (plan,) = [plan for plan in plans if plan.namespace == part]
+def list_specs(plans: "list[Plan]", scope: Scope) -> dict[SetKey, list[tuple[Any, ...]]]:
+    """Return everything that a scope wants, specs too, which take no part in equality."""
+    (plan,) = [plan for plan in plans if plan.scope == scope]
     return {
         key: [(item, dict(item.spec)) for item in group.objects]
         for key, group in plan.groups.items()
@@ -240,12 +241,12 @@ def test_neither_order_nor_what_others_want_matters(
     cluster = FakeCluster()
     before = policy_set.plan(cluster)
     shuffled = replace(policy_set, policies=tuple(policies), gateways=tuple(gateways)).plan(cluster)
-    for part in (*NAMESPACES, ""):
-        assert list_specs(shuffled, part) == list_specs(before, part)
+    for scope in (*NAMESPACES, None):
+        assert list_specs(shuffled, scope) == list_specs(before, scope)
     others = (
         *(item for item in policy_set.policies if item.namespace == "shop"),
         build_route("z", PORTS["http"], gateway=SHARED, namespace="pay"),
     )
     alone = replace(policy_set, policies=others).plan(cluster)
     assert list_specs(alone, "shop") == list_specs(before, "shop")
-    assert list_specs(alone, "") == list_specs(before, "")
+    assert list_specs(alone, None) == list_specs(before, None)

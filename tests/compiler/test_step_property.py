@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy
+from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import Owner
+from egress_operator.istio.set_key import HostSet
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from egress_operator.rollout.write import Delete, Write
@@ -169,7 +170,7 @@ def finish(cluster: FakeCluster, plan: Plan, checker: PortChecker) -> None:
 def test_any_history_converges_and_no_route_loses_its_port(data: st.DataObject) -> None:
     cluster = FakeCluster()
     checker = PortChecker(
-        cluster, name=build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+        cluster, name=find_host(build_plan([build_policy("a", {"hosts": [HOST]})]), HOST).name
     )
     living: set[Owner] = set()
     plan = build_plan([])
@@ -201,7 +202,7 @@ def test_any_mixture_of_objects_converges(
     cluster = FakeCluster()
     for shape, kind in ((one, SE), (other, VS)):
         plan = build_plan(build_policies((Wish(shape, "live"), Wish({}, "absent")), 1))
-        group = plan.groups.get(HOST)
+        group = plan.groups.get(HostSet("shop", HOST))
         for desired in group.objects if group and data.draw(st.booleans()) else ():
             if desired.key.kind is kind:
                 cluster.put(build_manifest(desired, desired.owners))
@@ -210,7 +211,7 @@ def test_any_mixture_of_objects_converges(
     checker = PortChecker(cluster, set(cluster.find_missing_ports()))
     for number in NUMBERS:
         checker.needed[number] = cluster.now
-    checker.name = build_plan([build_policy("a", {"hosts": [HOST]})]).groups[HOST].name
+    checker.name = find_host(build_plan([build_policy("a", {"hosts": [HOST]})]), HOST).name
     checker.look()
     finish(cluster, plan, checker)
     assert cluster.is_as_planned(plan)

@@ -9,8 +9,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from compiler.fake_cluster import FakeCluster
-from egress_operator.istio.object import Kind
+from egress_operator.istio.kind import Kind
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.gateway_plan import plan_gateways
 from egress_operator.plan.plan import Memo, Plan, Verdict, plan_namespace
@@ -187,7 +188,10 @@ def run_case(case: Case) -> Result:
     objects = [cluster.objects[item.key] for item in cluster.observe() if item.ours]
     for inputs in build_inputs(case):
         plan = plans[inputs.namespace]
-        progress = _read_progress(plan, cluster) | dict(case.progress)
+        progress = {
+            key: case.progress.get(str(key), found)
+            for key, found in _read_progress(plan, cluster).items()
+        }
         for source in inputs.policies:
             label = f"{source.namespace}/{source.name}"
             sources[label] = source
@@ -224,7 +228,7 @@ def run_case(case: Case) -> Result:
     )
 
 
-def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[str, GroupProgress]:
+def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, GroupProgress]:
     found = {item.key: item for item in cluster.observe()}
     progress = {}
     for key, group in plan.groups.items():

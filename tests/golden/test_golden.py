@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from egress_operator.diagnostic import RULES, Scope
-from egress_operator.istio.name import build_group_name, is_our_name
+from egress_operator.istio.kind import Kind, find_api_version
+from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
@@ -22,10 +23,9 @@ from egress_operator.istio.object import (
     MANAGED_BY_LABEL,
     NAMESPACE_ANNOTATION,
     POLICIES_ANNOTATION,
-    Kind,
-    find_api_version,
     is_closed,
 )
+from egress_operator.istio.observed import read_observed
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
@@ -74,8 +74,8 @@ _OF_HOST = {HOST_ANNOTATION, POLICIES_ANNOTATION}
 _OF_TENANT = {GATEWAY_ANNOTATION}
 _ANNOTATIONS = (
     _OF_HOST,
-    _OF_HOST | {NAMESPACE_ANNOTATION},
-    _OF_HOST | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
+    _OF_HOST | _OF_TENANT | {NAMESPACE_ANNOTATION},
+    _OF_HOST | _OF_TENANT | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
     _OF_TENANT,
     _OF_TENANT | {DRY_RUN_ANNOTATION},
     _OF_TENANT | {NAMESPACE_ANNOTATION},
@@ -90,7 +90,7 @@ def test_objects_keep_the_rules(directory: Path) -> None:
         metadata = obj["metadata"]
         assert set(obj) == {"apiVersion", "kind", "metadata", "spec"}
         assert obj["apiVersion"] == find_api_version(Kind(obj["kind"]))
-        assert is_our_name(metadata["name"])
+        assert read_observed(obj).ours
         assert metadata["labels"] == {MANAGED_BY_LABEL: "egress-operator", **_expect_label(obj)}
         assert set(metadata["annotations"]) in _ANNOTATIONS
         key = obj["kind"], metadata["namespace"], metadata["name"]
@@ -102,11 +102,12 @@ def test_objects_keep_the_rules(directory: Path) -> None:
 def test_objects_have_the_name_of_their_group(directory: Path) -> None:
     for obj in _run(directory).objects:
         annotations, name = obj["metadata"]["annotations"], obj["metadata"]["name"]
-        group = annotations.get(HOST_ANNOTATION) or annotations[GATEWAY_ANNOTATION]
+        host = annotations.get(HOST_ANNOTATION)
         if NAMESPACE_ANNOTATION not in annotations:
-            assert name.startswith(build_group_name(group))
-        if obj["kind"] == "ServiceEntry" and name == build_group_name(group):
-            assert obj["spec"]["hosts"] == [group]
+            own = annotations.get(GATEWAY_ANNOTATION) if host is None else build_host_name(host)
+            assert name.startswith(own)
+        if host is not None and obj["kind"] == "ServiceEntry" and name == build_host_name(host):
+            assert obj["spec"]["hosts"] == [host]
 
 
 @each_case
@@ -143,7 +144,7 @@ def _expect_label(obj: dict[str, Any]) -> dict[str, str]:
     if obj["kind"] != "ServiceEntry":
         return {}
     alone = all(port["protocol"] in {"HTTP", "HTTP2", "GRPC", "TLS"} for port in spec["ports"])
-    behind = obj["metadata"]["name"] != build_group_name(
+    behind = obj["metadata"]["name"] != build_host_name(
         obj["metadata"]["annotations"][HOST_ANNOTATION]
     )
     needed = not behind and "addresses" not in spec and ("endpoints" in spec or not alone)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import ALLOCATE_LABEL
 from testbed.client import ApiError, Client, Object
 from testbed.controlplane import ControlPlane
@@ -49,6 +49,41 @@ def remove_allocation(client: Client, entry: Object) -> None:
     client.merge_patch(entry, {"metadata": {"labels": {ALLOCATE_LABEL: None}}})
 
 
+def remove_label(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
+
+
+def remove_labels(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"labels": None}})
+
+
+def remove_host(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"annotations": {"egress-operator.io/host": None}}})
+
+
+def remove_annotations(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"annotations": None}})
+
+
+def disown(client: Client, entry: Object) -> None:
+    nothing = {"annotations": None, "labels": None, "ownerReferences": None}
+    client.merge_patch(entry, {"metadata": nothing})
+
+
+def add_owner(client: Client, entry: Object) -> None:
+    name, namespace = "owner", entry["metadata"]["namespace"]
+    metadata = {"name": name, "namespace": namespace}
+    owner = client.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    reference = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": name,
+        "uid": owner["metadata"]["uid"],
+    }
+    owners = [*entry["metadata"]["ownerReferences"], reference]
+    client.merge_patch(entry, {"metadata": {"ownerReferences": owners}})
+
+
 @pytest.fixture
 def payments(tenant: TenantNamespace) -> TenantNamespace:
     """Give a tenant with one policy that is applied."""
@@ -62,6 +97,12 @@ def payments(tenant: TenantNamespace) -> TenantNamespace:
     [
         change_field,
         add_field,
+        remove_label,
+        remove_labels,
+        remove_host,
+        remove_annotations,
+        disown,
+        add_owner,
         export_everywhere,
         remove_owners,
         change_annotation,
@@ -114,22 +155,9 @@ def test_foreign_labels_on_our_objects_are_left_alone(
     assert payments.get_entry(HOST)["metadata"]["labels"]["team"] == "shop"
 
 
-def test_an_object_that_lost_our_label_is_somebody_elses(payments: TenantNamespace) -> None:
-    entry = payments.get_entry(HOST)
-    label = "app.kubernetes.io/managed-by"
-    payments.client.merge_patch(entry, {"metadata": {"labels": {label: None}}})
-    payments.wait_ready("payments", ("False", "Conflicted"))
-    assert entry["metadata"]["name"] in payments.condition("payments", "Ready")["message"]
-    payments.client.merge_patch(
-        entry, {"metadata": {"labels": {label: "egress-operator"}}, "spec": {"resolution": "NONE"}}
-    )
-    payments.wait_ready("payments")
-    assert payments.get_entry(HOST)["spec"] == entry["spec"]
-
-
 @pytest.mark.parametrize("kind", [ENTRY, ROUTE], ids=["ServiceEntry", "VirtualService"])
 def test_a_squatter_is_named_and_untouched(tenant: TenantNamespace, kind: tuple[str, str]) -> None:
-    name = build_group_name(HOST)
+    name = build_host_name(HOST)
     squatter = build_squatter(kind[1], tenant.namespace, name)
     stored = tenant.client.create(squatter)
     tenant.apply("payments", hosts(HOST, ports=[HTTP], http={"timeout": "3s"}))

@@ -7,8 +7,9 @@ import pytest
 
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import load_credentials
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import Owner
+from egress_operator.istio.set_key import HostSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.leftover import Leftovers
@@ -62,7 +63,7 @@ def show_policy(cluster: Cluster, policy: Object) -> None:
     cluster.policies.build_sink(EVERYWHERE, lambda _: None).upsert(policy)
 
 
-def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> tuple[str, str]:
+def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> HostSet:
     """Have the memory hold a ServiceEntry of ours with these owners; its group."""
     references = [
         {"apiVersion": POLICY[0], "kind": owner.kind, "name": owner.name, "uid": owner.uid}
@@ -73,7 +74,7 @@ def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> tuple[st
             "apiVersion": "networking.istio.io/v1",
             "kind": "ServiceEntry",
             "metadata": {
-                "name": build_group_name(HOST),
+                "name": build_host_name(HOST),
                 "namespace": namespace,
                 "uid": str(uuid.uuid4()),
                 "resourceVersion": "1",
@@ -84,7 +85,7 @@ def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> tuple[st
             "spec": {"hosts": [HOST]},
         }
     )
-    return namespace, HOST
+    return HostSet(namespace, HOST)
 
 
 def read_owner(policy: Object) -> Owner:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from egress_operator.runtime.permission import PERMISSIONS
 from reconcile.gateway import ManagedGateway, managed_gateway
 from reconcile.tenant import HTTP, build_policy, hosts
@@ -81,11 +81,11 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
     for timeout in ("3s", "4s"):
         apply("web", "web.example.com", ports=[port], http={"timeout": timeout})
         wait_ready("web", "True")
-    web = client.get(ISTIO, "ServiceEntry", build_group_name("web.example.com"), namespace)
+    web = client.get(ISTIO, "ServiceEntry", build_host_name("web.example.com"), namespace)
     client.merge_patch(web, {"spec": {"resolution": "NONE"}})
     apply("web", "other.example.com")
     wait_ready("web", "True")
-    gone = build_group_name("web.example.com")
+    gone = build_host_name("web.example.com")
     for kind in ("ServiceEntry", "VirtualService"):
         wait_until(partial(is_gone, client, kind, gone, namespace), 20, f"{kind} is gone")
     with managed_gateway(client, f"gw-{namespace}") as gateway:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler.fake_cluster import build_policy
-from egress_operator.istio.object import Kind, ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.plan import Verdict, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.status.progress import GroupProgress, GroupState
@@ -50,7 +51,7 @@ def build_progress(
     verdict: Verdict,
     state: GroupState = GroupState.APPLIED,
     **fields: Any,  # noqa: ANN401 - fields
-) -> dict[str, GroupProgress]:
+) -> dict[SetKey, GroupProgress]:
     """Every group of a verdict in one state."""
-    present = (lambda key: (build_key(key),)) if state is GroupState.APPLIED else lambda _: ()
+    present = (lambda key: (build_key(str(key)),)) if state is GroupState.APPLIED else lambda _: ()
     return {key: GroupProgress(state, objects=present(key), **fields) for key in verdict.groups}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from compiler.policy_set import build_gateway
-from egress_operator.istio.object import Kind, ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
 from egress_operator.plan.source import Settings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.api.state import EgressPolicyStatus
+from egress_operator.istio.set_key import HostSet, SetKey
 from egress_operator.plan.plan import Verdict
 from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
@@ -28,7 +29,7 @@ def types(status: Status) -> list[str]:
 
 def report(
     verdict: Verdict,
-    progress: dict[str, GroupProgress] | None = None,
+    progress: dict[SetKey, GroupProgress] | None = None,
     previous: Status | None = None,
     now: str = NOW,
 ) -> Status:
@@ -91,7 +92,7 @@ def test_paused_keeps_all_and_ends() -> None:
 def test_a_group_without_news_is_not_begun() -> None:
     verdict = judge()
     progress = build_progress(verdict)
-    del progress["files.example.com"]
+    del progress[HostSet("shop", "files.example.com")]
     assert report(verdict, progress)["hosts"] == "1/2"
 
 
@@ -107,7 +108,9 @@ def test_squatted_beside_applied() -> None:
     verdict = judge()
     progress = build_progress(verdict)
     key = build_key("api.example.com")
-    progress["api.example.com"] = GroupProgress(GroupState.APPLIED, squatted=(key,))
+    progress[HostSet("shop", "api.example.com")] = GroupProgress(
+        GroupState.APPLIED, squatted=(key,)
+    )
     status = report(verdict, progress)
     assert [row["state"] for row in status["destinations"]] == ["Squatted", "Applied"]
     assert str(key) in find(status, "Stalled")["message"]
@@ -162,15 +165,15 @@ def test_every_history_keeps_the_rules(history: list[dict[str, Any]]) -> None:
             shadowed=situation["shadowed"],
             conflicted=situation["conflicted"],
         )
-        progress: dict[str, GroupProgress] = {}
+        progress: dict[SetKey, GroupProgress] = {}
         for key, state in zip(verdict.groups, situation["states"], strict=False):
             progress |= {
                 key: GroupProgress(
                     state,
                     "it failed" if state is GroupState.FAILING else "",
                     "EG301" if state is GroupState.FAILING else "",
-                    (build_key(key),) if situation["squatted"] else (),
-                    (build_key(key),) if state is GroupState.APPLIED else (),
+                    (build_key(str(key)),) if situation["squatted"] else (),
+                    (build_key(str(key)),) if state is GroupState.APPLIED else (),
                 )
             }
         now = f"2026-11-21T12:00:{index:02}Z"

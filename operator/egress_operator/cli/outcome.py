@@ -10,8 +10,8 @@ from egress_operator.cli.finding import Finding, Level
 from egress_operator.cli.resource import Gateway, Inventory, Policy
 from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
+from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.istio.object import Kind
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.gateway_plan import plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace

@@ -14,13 +14,8 @@ from egress_operator.cli.finding import (
     build_file_finding,
     quote,
 )
-from egress_operator.istio.object import (
-    GATEWAY_KIND,
-    POLICY_API_VERSION,
-    POLICY_KIND,
-    Kind,
-    find_api_version,
-)
+from egress_operator.istio.kind import Kind, find_api_version
+from egress_operator.istio.object import GATEWAY_KIND, POLICY_API_VERSION, POLICY_KIND
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.source import HandWritten, build_hand_written
 

@@ -2,63 +2,44 @@
 
 from dataclasses import dataclass
 
-from egress_operator.istio.name import build_group_name
-from egress_operator.istio.object import Desired, Kind, ObjectKey, Observed
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Desired
+from egress_operator.istio.set_key import HostSet, SetKey, build_set_name, find_scope
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The objects of one host; of one tenant of a gateway; or of a gateway itself."""
+    """The objects of one set."""
 
-    namespace: str
-    """Whose plan it is of; empty for a gateway."""
-    key: str
-    """The host (or the synthetic name of an address), or the gateway's label: unique in the
-    plan."""
-    name: str
-    """`build_group_name(key)`: the name that the objects have or begin with."""
+    key: SetKey
     objects: tuple[Desired, ...] = ()
     """In the order of `Kind`. An observed object of the group that is not among them is pruned."""
     is_closing: bool = False
     """Permission is withdrawn: what is not wanted goes at once, authorization first."""
 
     @property
+    def name(self) -> str:
+        """The name that the objects have or begin with."""
+        return build_set_name(self.key)
+
+    @property
     def entry_key(self) -> ObjectKey:
-        """Where the ServiceEntry of the host stands."""
-        return ObjectKey(Kind.SERVICE_ENTRY, self.namespace, self.name)
+        """Where the ServiceEntry of a host stands; of another set nothing stands there."""
+        return ObjectKey(Kind.SERVICE_ENTRY, find_scope(self.key) or "", self.name)
 
     @property
     def route_key(self) -> ObjectKey:
-        """Where the VirtualService of the host's clients stands."""
-        return ObjectKey(Kind.VIRTUAL_SERVICE, self.namespace, self.name)
-
-
-def build_empty_group(namespace: str, key: str) -> Group:
-    """Return a group of which nothing is wanted (any more), so that it is pruned."""
-    return Group(namespace, key, build_group_name(key))
+        """Where the VirtualService of a host's clients stands; of another set nothing does."""
+        return ObjectKey(Kind.VIRTUAL_SERVICE, find_scope(self.key) or "", self.name)
 
 
 def list_keys(group: Group) -> set[ObjectKey]:
-    """List where objects of a group stand by their names; others are found by `is_member`."""
-    named = {
-        ObjectKey(kind, group.namespace, group.name)
-        for kind in (Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.VIRTUAL_SERVICE)
-    }
-    return named | {desired.key for desired in group.objects}
+    """List where objects of a group stand by their names, and where it wants one.
 
-
-def is_member(item: Observed, group: Group) -> bool:
-    """Whether an object of ours is of a group: by its annotations, and by its name.
-
-    An object of another name is a copy or was tampered with, and is left alone. In the namespace of
-    a gateway names say less, because two tenants meet there.
+    Its other objects are found by `Observed.group`.
     """
-    if item.group != group.key or item.part != group.namespace:
-        return False
-    name = item.key.name
-    return (
-        item.key.namespace != group.namespace
-        or item.key.kind is Kind.AUTHORIZATION_POLICY
-        or name == group.name
-        or name.startswith(f"{group.name}-")
-    )
+    keys = {desired.key for desired in group.objects}
+    if isinstance(group.key, HostSet):
+        named = (Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.VIRTUAL_SERVICE)
+        keys |= {ObjectKey(kind, group.key.namespace, group.name) for kind in named}
+    return keys

@@ -1,8 +1,9 @@
 """Istio objects as we send them: manifests and patches of what is desired."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from egress_operator.istio.kind import find_api_version
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
@@ -17,9 +18,11 @@ from egress_operator.istio.object import (
     Desired,
     Observed,
     Owner,
-    find_api_version,
-    is_host,
 )
+from egress_operator.istio.set_key import GatewaySet, HostSet, TenantSet
+
+MAPS = frozenset({"annotations", "labels"})
+"""Members of the metadata of which we own some keys."""
 
 
 def build_policies_annotation(owners: Iterable[Owner]) -> str:
@@ -54,7 +57,7 @@ def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner])
         and observed.policies == _build_policies(desired, listed)
         and observed.allocate == desired.allocate
         and observed.dry_run == desired.dry_run
-        and observed.tenant == desired.tenant
+        and observed.place == desired.place
     )
 
 
@@ -67,7 +70,7 @@ def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
         "metadata": {
             "name": desired.key.name,
             "namespace": desired.key.namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY, **_build_allocate_label(desired)},
+            "labels": _build_labels(desired),
             "annotations": _build_annotations(desired, listed),
             "ownerReferences": build_owner_references(listed),
         },
@@ -75,25 +78,23 @@ def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
     }
 
 
-def build_json_patch(desired: Desired, owners: Iterable[Owner], uid: str) -> list[dict[str, Any]]:
+def build_json_patch(
+    desired: Desired, owners: Iterable[Owner], uid: str, maps: Collection[str] = MAPS
+) -> list[dict[str, Any]]:
     """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
+
+    `maps`: which of labels and annotations the object has; the others are made whole.
 
     Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
     and a later Apply of the same manager does not take such fields away. `add` sets a member
-    whether it is there or not; its parent is there, because only our objects are replaced.
+    whether it is there or not, if its parent is there.
     """
     listed = tuple(owners)
     return [
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "add", "path": "/spec", "value": dict(desired.spec)},
-        *(
-            {"op": "add", "path": _pointer("labels", label), "value": value}
-            for label, value in _build_allocate_label(desired).items()
-        ),
-        *(
-            {"op": "add", "path": _pointer("annotations", annotation), "value": value}
-            for annotation, value in _build_annotations(desired, listed).items()
-        ),
+        *_build_map_patch("labels", _build_labels(desired), maps),
+        *_build_map_patch("annotations", _build_annotations(desired, listed), maps),
         {
             "op": "add",
             "path": "/metadata/ownerReferences",
@@ -103,22 +104,31 @@ def build_json_patch(desired: Desired, owners: Iterable[Owner], uid: str) -> lis
 
 
 def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, str]:
-    if is_host(desired.group):
-        annotations = {
-            HOST_ANNOTATION: desired.group,
-            POLICIES_ANNOTATION: _build_policies(desired, owners),
-        }
-    else:
-        annotations = {GATEWAY_ANNOTATION: desired.group}
-    if desired.tenant:
-        annotations[NAMESPACE_ANNOTATION] = desired.tenant
+    annotations = {}
+    match desired.group:
+        case HostSet(namespace, host):
+            annotations[HOST_ANNOTATION] = host
+            annotations[POLICIES_ANNOTATION] = _build_policies(desired, owners)
+            if desired.place:
+                annotations[GATEWAY_ANNOTATION] = desired.place
+                annotations[NAMESPACE_ANNOTATION] = namespace
+        case TenantSet(namespace, label):
+            annotations[GATEWAY_ANNOTATION] = label
+            if desired.place:
+                annotations[NAMESPACE_ANNOTATION] = namespace
+        case GatewaySet(label):
+            annotations[GATEWAY_ANNOTATION] = label
     if desired.dry_run is not None:
         annotations[DRY_RUN_ANNOTATION] = str(desired.dry_run).lower()
     return annotations
 
 
 def _build_policies(desired: Desired, owners: Iterable[Owner]) -> str:
-    return build_policies_annotation(owners) if is_host(desired.group) else ""
+    return build_policies_annotation(owners) if isinstance(desired.group, HostSet) else ""
+
+
+def _build_labels(desired: Desired) -> dict[str, str]:
+    return {MANAGED_BY_LABEL: MANAGED_BY, **_build_allocate_label(desired)}
 
 
 def _build_allocate_label(desired: Desired) -> dict[str, str]:
@@ -127,5 +137,17 @@ def _build_allocate_label(desired: Desired) -> dict[str, str]:
     return {ALLOCATE_LABEL: str(desired.allocate).lower()}
 
 
-def _pointer(member: str, key: str) -> str:
-    return f"/metadata/{member}/" + key.replace("~", "~0").replace("/", "~1")
+def _build_map_patch(
+    member: str, values: Mapping[str, str], maps: Collection[str]
+) -> list[dict[str, Any]]:
+    path = f"/metadata/{member}"
+    if member not in maps:
+        return [{"op": "add", "path": path, "value": dict(values)}]
+    return [
+        {
+            "op": "add",
+            "path": f"{path}/" + key.replace("~", "~0").replace("/", "~1"),
+            "value": value,
+        }
+        for key, value in values.items()
+    ]

@@ -14,12 +14,16 @@ RESTRICTED_DOMAIN = f"restricted.{EGRESS_DOMAIN}"
 DIRECT_DOMAIN = "direct.internal"
 """Ends the synthetic hosts that are reached directly, after the namespace."""
 
+MODES = ("http", "opaque", "restricted-http", "restricted-opaque")
+"""How a port is reached through a gateway, as the name of what is behind it says."""
+
 _SLUG_LENGTH = 22
 """With two hashes and a port a name is then a DNS label: 22 + 18 + 6 + 17 = 63."""
 _HASH_LENGTH = 16
 """Hexadecimal digits, 64 bits: nobody finds a second host, or namespace, of the same name."""
 _HASH = rf"[0-9a-f]{{{_HASH_LENGTH}}}"
-_OURS = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}(-[0-9]{{1,5}}-{_HASH}(-c)?)?")
+_LABEL = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}")
+_BEHIND = re.compile(rf"-[0-9]{{1,5}}-({_HASH})")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
@@ -41,12 +45,31 @@ def build_gateway_label(name: str, *place: str) -> str:
     return f"{_build_slug(name)}-h{_build_hash(' '.join((name, *place)))}"
 
 
-def build_behind_name(group: str, port: int, *scope: str) -> str:
+def build_tenant_name(namespace: str, label: str) -> str:
+    """Return the name of what serves a namespace in the namespace of its gateway."""
+    return build_name(f"{namespace}.{label}")
+
+
+def build_behind_name(host: str, port: int, *scope: str) -> str:
     """Return the name of what is behind one port of a host: a DNS label of 63 at most.
 
-    `group` is the host's `build_group_name`, `scope` says for whom, where and how it is reached.
+    `host` is the host's `build_host_name`, `scope` says for whom, where and how it is reached:
+    namespace, gateway label (or `direct`), mode.
     """
-    return f"{group}-{port}-{_build_hash(' '.join(scope))}"
+    return f"{host}-{port}-{_build_hash(' '.join(scope))}"
+
+
+def is_behind_name(name: str, host: str, *scope: str) -> bool:
+    """Whether `build_behind_name` gives this name to a port of a host.
+
+    `scope` is empty, or the namespace and the gateway label: then in one of the modes.
+    """
+    if not name.startswith(host):
+        return False
+    found = _BEHIND.fullmatch(name.removeprefix(host))
+    if found is None:
+        return False
+    return not scope or any(found[1] == _build_hash(" ".join((*scope, mode))) for mode in MODES)
 
 
 def build_tenant_domain(label: str, namespace: str) -> str:
@@ -69,16 +92,14 @@ def build_synthetic_host(address: str, namespace: str) -> str:
     return build_private_host(build_name(address), namespace)
 
 
-def build_group_name(key: str) -> str:
-    """Return the name that the objects of a group have or begin with, by the group's key.
+def build_host_name(host: str) -> str:
+    """Return the name that the objects of a host have or begin with.
 
-    The key is a host; or the label of a gateway, which holds no dot and is the name itself.
+    `host`: or the synthetic name of an address, whose first label it is.
     """
-    if "." not in key:
-        return key
-    if key.endswith(f".{DIRECT_DOMAIN}"):
-        return key.partition(".")[0]
-    return build_name(key)
+    if host.endswith(f".{DIRECT_DOMAIN}"):
+        return host.partition(".")[0]
+    return build_name(host)
 
 
 def find_gateway_label(host: str) -> str:
@@ -90,9 +111,9 @@ def find_gateway_label(host: str) -> str:
     return labels[0] if len(labels) == len(("label", "namespace")) else labels[1]
 
 
-def is_our_name(name: str) -> bool:
-    """Whether a name has the form of the names that we give."""
-    return _OURS.fullmatch(name) is not None
+def is_label(name: str) -> bool:
+    """Whether a name has the form of `build_gateway_label` and `build_name`."""
+    return _LABEL.fullmatch(name) is not None
 
 
 def _build_slug(text: str) -> str:

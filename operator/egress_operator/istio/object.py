@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 import orjson
 
-NETWORKING = "networking.istio.io/v1"
-SECURITY = "security.istio.io/v1"
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.set_key import SetKey
+
 POLICY_GROUP = "egress-operator.io"
 POLICY_API_VERSION = f"{POLICY_GROUP}/v1alpha1"
 POLICY_KIND = "EgressPolicy"
@@ -19,7 +19,8 @@ MANAGED_BY = "egress-operator"
 HOST_ANNOTATION = f"{POLICY_GROUP}/host"
 POLICIES_ANNOTATION = f"{POLICY_GROUP}/policies"
 GATEWAY_ANNOTATION = f"{POLICY_GROUP}/gateway"
-"""The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself."""
+"""The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself; and
+on all that stand in the namespace of a gateway."""
 NAMESPACE_ANNOTATION = f"{POLICY_GROUP}/namespace"
 """The tenant, on objects that stand in the namespace of its gateway."""
 DRY_RUN_ANNOTATION = "istio.io/dry-run"
@@ -34,48 +35,6 @@ MESH = "mesh"
 Spec = Mapping[str, Any]
 
 _DIGEST_SIZE = 16
-
-
-class Kind(StrEnum):
-    """The Istio kinds that we write, in the order in which a new host needs them."""
-
-    SERVICE_ENTRY = "ServiceEntry"
-    DESTINATION_RULE = "DestinationRule"
-    GATEWAY = "Gateway"
-    AUTHORIZATION_POLICY = "AuthorizationPolicy"
-    VIRTUAL_SERVICE = "VirtualService"
-
-
-PLURALS: Mapping[Kind, str] = {
-    Kind.SERVICE_ENTRY: "serviceentries",
-    Kind.DESTINATION_RULE: "destinationrules",
-    Kind.GATEWAY: "gateways",
-    Kind.AUTHORIZATION_POLICY: "authorizationpolicies",
-    Kind.VIRTUAL_SERVICE: "virtualservices",
-}
-
-
-def is_host(group: str) -> bool:
-    """Whether the key of a group is a host; else it is the label of a gateway."""
-    return "." in group
-
-
-def find_api_version(kind: Kind) -> str:
-    """Return the group and version that a kind is served in."""
-    return SECURITY if kind is Kind.AUTHORIZATION_POLICY else NETWORKING
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectKey:
-    """Identity of a namespaced Istio object."""
-
-    kind: Kind
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        """`ServiceEntry shop/api-example-com-hd0c43d3b51e0f2a7`, as messages name it."""
-        return f"{self.kind} {self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,8 +65,7 @@ class Desired:
     """
 
     key: ObjectKey
-    group: str
-    """The key of the group: its host; or the label of its gateway, which holds no dot."""
+    group: SetKey
     owners: tuple[Owner, ...]
     """Sorted; written as ownerReferences and, by name, as the policies annotation."""
     spec: Spec = field(compare=False, hash=False)
@@ -124,8 +82,9 @@ class Desired:
     may have an address already keeps it."""
     dry_run: bool | None = None
     """Whether an AuthorizationPolicy only counts; None for other kinds."""
-    tenant: str = ""
-    """The namespace that it serves, when it stands in another one."""
+    place: str = ""
+    """The label of the gateway in whose namespace it stands. Empty for what stands in the namespace
+    of its set, but for AuthorizationPolicies."""
     after: frozenset[ObjectKey] = frozenset()
     """Objects of other groups that must be there, and have settled, first."""
     before: Spec | None = field(default=None, compare=False, hash=False)
@@ -137,11 +96,6 @@ class Desired:
         """Whether it is a ServiceEntry that leads nowhere by itself."""
         return self.key.kind is Kind.SERVICE_ENTRY and is_closed(self.spec)
 
-    @property
-    def part(self) -> str:
-        """The namespace whose plan decides on it; empty for what serves a gateway as a whole."""
-        return _find_part(self.key, self.tenant)
-
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -150,17 +104,15 @@ class Observed:
     key: ObjectKey
     uid: str
     created: str
-    ours: bool
-    """A name of our form, our label, our annotation of host or gateway, and ownerReferences that
-    are of our kinds or empty."""
-    group: str
-    """The host annotation, or that of the gateway; empty when not ours."""
+    group: SetKey | None
+    """The set that it is of: that which its annotations name, if it has our label, no owners but
+    ours, and stands where that set has it; None when it is not ours."""
     policies: str
-    """The policies annotation, empty when not ours."""
+    """The policies annotation."""
     hosts: tuple[str, ...]
     """spec.hosts, of a DestinationRule spec.host, in lower case."""
     owners: frozenset[Owner]
-    """Empty when not ours."""
+    """Those of our kinds."""
     spec_digest: bytes
     ports: tuple[Port, ...] = ()
     """Of a ServiceEntry, and of the servers of a Gateway."""
@@ -170,8 +122,13 @@ class Observed:
     """As a ServiceEntry's label says; None when it says neither, and for other kinds."""
     dry_run: bool | None = None
     """As an AuthorizationPolicy's annotation says; None when it says neither."""
-    tenant: str = ""
-    """As the annotation says."""
+    place: str = ""
+    """As of `Desired`, when it is ours; as the annotation says."""
+    is_damaged: bool = False
+    """Not ours as it stands, and yet it was: it has our label, or owners that are all of our kinds.
+    Under a name that we want it is restored."""
+    maps: frozenset[str] = frozenset()
+    """Which of labels and annotations it has at all."""
     export_to: tuple[str, ...] = ()
     """Of a DestinationRule."""
     selector: tuple[tuple[str, str], ...] = ()
@@ -180,14 +137,13 @@ class Observed:
     """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
 
     @property
-    def part(self) -> str:
-        """As of `Desired`; of what is not ours, its own namespace."""
-        return _find_part(self.key, self.tenant) if self.ours else self.key.namespace
+    def ours(self) -> bool:
+        """Whether it is of a set of ours."""
+        return self.group is not None
 
-
-def _find_part(key: ObjectKey, tenant: str) -> str:
-    access = key.kind is Kind.AUTHORIZATION_POLICY
-    return tenant if access else tenant or key.namespace
+    def disown(self) -> "Observed":
+        """Return the same object as somebody else's."""
+        return replace(self, group=None, is_damaged=False, owners=frozenset())
 
 
 def is_closed(spec: Mapping[str, Any]) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from egress_operator.istio.name import find_gateway_label, is_our_name
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
@@ -17,8 +18,6 @@ from egress_operator.istio.object import (
     POLICIES_ANNOTATION,
     POLICY_GROUP,
     POLICY_KIND,
-    Kind,
-    ObjectKey,
     Observed,
     Owner,
     Port,
@@ -26,6 +25,13 @@ from egress_operator.istio.object import (
     build_subset_ref,
     digest_spec,
     is_closed,
+)
+from egress_operator.istio.set_key import (
+    GatewaySet,
+    HostSet,
+    SetKey,
+    TenantSet,
+    is_expected,
 )
 
 _FLAGS = {"true": True, "false": False}
@@ -39,47 +45,74 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
     metadata = obj["metadata"]
     spec = obj.get("spec") or {}
     key = ObjectKey(Kind(obj["kind"]), metadata["namespace"], metadata["name"])
-    owners = _read_owners(metadata)
+    owners, alien = _read_owners(metadata)
     annotations = metadata.get("annotations") or {}
-    group = annotations.get(HOST_ANNOTATION) or annotations.get(GATEWAY_ANNOTATION, "")
     labels = metadata.get("labels") or {}
     labelled = labels.get(MANAGED_BY_LABEL) == MANAGED_BY
-    ours = owners is not None and labelled and bool(group) and is_our_name(key.name)
+    group, place = _read_group(key, annotations) if labelled and not alien else (None, "")
     entry = key.kind is Kind.SERVICE_ENTRY
     access = key.kind is Kind.AUTHORIZATION_POLICY
     return Observed(
         key=key,
         uid=metadata.get("uid", ""),
         created=metadata.get("creationTimestamp", ""),
-        ours=ours,
-        group=group if ours else "",
-        policies=annotations.get(POLICIES_ANNOTATION, "") if ours else "",
+        group=group,
+        policies=annotations.get(POLICIES_ANNOTATION, ""),
         hosts=_read_hosts(spec),
-        owners=(owners or frozenset()) if ours else frozenset(),
+        owners=owners,
         spec_digest=digest_spec(spec),
         ports=_read_ports(key.kind, spec),
         needs=_read_needs(spec) if key.kind is Kind.VIRTUAL_SERVICE else frozenset(),
         refs=_read_refs(key, spec),
         allocate=_FLAGS.get(labels.get(ALLOCATE_LABEL, "")) if entry else None,
         dry_run=_FLAGS.get(annotations.get(DRY_RUN_ANNOTATION, "")) if access else None,
-        tenant=annotations.get(NAMESPACE_ANNOTATION, "") if ours else "",
+        place=place,
+        is_damaged=group is None and (labelled or (bool(owners) and not alien)),
+        maps=frozenset(name for name in ("annotations", "labels") if metadata.get(name)),
         export_to=tuple(spec.get("exportTo") or ()),
         selector=_read_selector(spec) if key.kind is Kind.GATEWAY else (),
         is_closed=is_closed(spec) if entry else access and not spec.get("rules"),
     )
 
 
-def _read_owners(metadata: Mapping[str, Any]) -> frozenset[Owner] | None:
-    """Return the owners; None when anything else than our kinds owns the object too."""
-    references = metadata.get("ownerReferences") or ()
+def _read_group(key: ObjectKey, annotations: Mapping[str, str]) -> tuple[SetKey | None, str]:
+    """Return the set that the object is of, and the label of the gateway where it stands.
+
+    Of the sets that the annotations may mean, the one that would write the object there; None and
+    an empty label when there is none. Annotations beside those that count do no harm.
+    """
+    for group, place in _list_candidates(key, annotations):
+        if is_expected(group, key, place):
+            return group, place
+    return None, ""
+
+
+def _list_candidates(
+    key: ObjectKey, annotations: Mapping[str, str]
+) -> Iterator[tuple[SetKey, str]]:
+    host = annotations.get(HOST_ANNOTATION, "")
+    label = annotations.get(GATEWAY_ANNOTATION, "")
+    tenant = annotations.get(NAMESPACE_ANNOTATION, "")
+    if tenant and (tenant != key.namespace or key.kind is Kind.AUTHORIZATION_POLICY):
+        yield HostSet(tenant, host), label
+        yield TenantSet(tenant, label), label
+    yield HostSet(key.namespace, host), ""
+    yield TenantSet(key.namespace, label), ""
+    yield GatewaySet(label), label
+
+
+def _read_owners(metadata: Mapping[str, Any]) -> tuple[frozenset[Owner], bool]:
+    """Return the owners of our kinds, and whether anything else owns the object too."""
     owners = set()
-    for reference in references:
+    alien = False
+    for reference in metadata.get("ownerReferences") or ():
         group = str(reference.get("apiVersion", "")).partition("/")[0]
         kind = reference.get("kind")
-        if group != POLICY_GROUP or kind not in {POLICY_KIND, GATEWAY_KIND}:
-            return None
-        owners.add(Owner(str(reference.get("name", "")), str(reference.get("uid", "")), kind))
-    return frozenset(owners)
+        if group == POLICY_GROUP and kind in {POLICY_KIND, GATEWAY_KIND}:
+            owners.add(Owner(str(reference.get("name", "")), str(reference.get("uid", "")), kind))
+        else:
+            alien = True
+    return frozenset(owners), alien
 
 
 def _read_hosts(spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.gateway_server import Place
-from egress_operator.istio.name import build_gateway_label, build_name
-from egress_operator.istio.object import GATEWAY_KIND, Kind, ObjectKey, Owner
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_gateway_label, build_tenant_name
+from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.plan.intent import GatewayIntent, parse_gateway
 from egress_operator.plan.source import GatewaySource, Settings
 from egress_operator.plan.verdict import has_error
@@ -58,7 +59,7 @@ class Gateway:
 
     def find_access_key(self, namespace: str) -> ObjectKey:
         """Return where the AuthorizationPolicy that lets a namespace in stands."""
-        name = build_name(f"{namespace}.{self.label}")
+        name = build_tenant_name(namespace, self.label)
         return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, name)
 
     def is_open_to(self, labels: Mapping[str, str] | None) -> bool:

@@ -4,20 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from egress_operator.istio.authorization_policy import build_baseline_spec, open_spec
 from egress_operator.istio.group import Group
-from egress_operator.istio.object import (
-    Desired,
-    Kind,
-    ObjectKey,
-    Observed,
-    Owner,
-    digest_spec,
-    is_host,
-)
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Desired, Observed, Owner, digest_spec
+from egress_operator.istio.set_key import GatewaySet, HostSet, SetKey, TenantSet
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
 from egress_operator.plan.plan import Plan
-
-CLUSTER = ""
-"""The part of the plans that belongs to no namespace."""
 
 Access = Mapping[str, frozenset[ObjectKey]]
 """By the label of a gateway: `find_access` of it."""
@@ -33,7 +24,7 @@ def find_access(gateway: Gateway, observed: Iterable[Observed]) -> frozenset[Obj
     of gateways, wherever they are.
     """
     ours = [item for item in observed if item.ours]
-    items = [item for item in ours if item.part]
+    items = [item for item in ours if _find_tenant(item.group)]
     access = {
         item.key: item
         for item in items
@@ -41,7 +32,11 @@ def find_access(gateway: Gateway, observed: Iterable[Observed]) -> frozenset[Obj
     }
     match gateway.authorization:
         case Authorization.MANAGED:
-            tenants = {item.part for item in items if item.group == gateway.label}
+            tenants = {
+                group.namespace
+                for group in (item.group for item in items)
+                if isinstance(group, TenantSet) and group.gateway == gateway.label
+            }
             found = {*access, *map(gateway.find_access_key, tenants)}
         case Authorization.DRY_RUN:
             found = set(access)
@@ -60,7 +55,7 @@ def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKe
     enforced = [item for item in former if _is_enforced(item)]
     if gateway.authorization is not Authorization.MANAGED:
         return frozenset(item.key for item in enforced)
-    if any(item.is_closed and not item.part for item in enforced):
+    if any(item.is_closed and isinstance(item.group, GatewaySet) for item in enforced):
         return frozenset()
     return _find_relying(former)
 
@@ -81,16 +76,21 @@ def _select_former(gateway: Gateway, ours: Iterable[Observed]) -> list[Observed]
         item
         for item in ours
         if gateway.owner in item.owners
-        and gateway.label not in {item.group, *item.refs}
+        and gateway.label not in {item.place, str(item.group), *item.refs}
         and (item.key.kind is Kind.AUTHORIZATION_POLICY or _is_tenant_server(item))
     ]
 
 
 def _find_relying(former: Iterable[Observed]) -> frozenset[ObjectKey]:
     """Name what serves tenants whom no AuthorizationPolicy of their own lets in."""
-    items = [item for item in former if item.part]
-    let_in = {(item.part, item.group) for item in items if _is_enforced(item)}
-    return frozenset(item.key for item in items if (item.part, item.group) not in let_in)
+    items = [item for item in former if _find_tenant(item.group)]
+    let_in = {item.group for item in items if _is_enforced(item)}
+    return frozenset(item.key for item in items if item.group not in let_in)
+
+
+def _find_tenant(group: SetKey | None) -> str:
+    """Return the namespace that a set serves; empty for a gateway's own."""
+    return group.namespace if isinstance(group, HostSet | TenantSet) else ""
 
 
 def _is_enforced(item: Observed) -> bool:
@@ -99,7 +99,7 @@ def _is_enforced(item: Observed) -> bool:
 
 def _is_tenant_server(item: Observed) -> bool:
     """Whether it is the Gateway that all hosts of a tenant share."""
-    return item.key.kind is Kind.GATEWAY and not is_host(item.group)
+    return item.key.kind is Kind.GATEWAY and isinstance(item.group, TenantSet)
 
 
 def plan_gateways(
@@ -110,7 +110,7 @@ def plan_gateways(
     What serves a gateway that is not accepted (any more) is neither changed nor pruned; what one of
     `relied_on` (`is_relied_on`) had at a former place is not pruned.
     """
-    groups: dict[str, Group] = {}
+    groups: dict[SetKey, Group] = {}
     live: set[Owner] = set()
     for verdict in verdicts.values():
         gateway = verdict.gateway
@@ -120,8 +120,9 @@ def plan_gateways(
         found = access.get(gateway.label, frozenset())
         if found or gateway.authorization is not Authorization.NONE:
             objects = (_build_baseline(gateway, found),)
-            groups[gateway.label] = Group(CLUSTER, gateway.label, gateway.label, objects)
-    return Plan(CLUSTER, groups, {}, held=relied_on, live=frozenset(live))
+            key = GatewaySet(gateway.label)
+            groups[key] = Group(key, objects)
+    return Plan(None, groups, {}, held=relied_on, live=frozenset(live))
 
 
 def _build_baseline(gateway: Gateway, access: frozenset[ObjectKey]) -> Desired:
@@ -131,11 +132,12 @@ def _build_baseline(gateway: Gateway, access: frozenset[ObjectKey]) -> Desired:
         spec, access = open_spec(spec), frozenset()
     return Desired(
         gateway.baseline_key,
-        gateway.label,
+        GatewaySet(gateway.label),
         (gateway.owner,),
         spec,
         digest_spec(spec),
         dry_run=gateway.authorization is Authorization.DRY_RUN,
+        place=gateway.label,
         after=access,
         before=open_spec(spec),
     )

@@ -7,17 +7,11 @@ from egress_operator.istio import destination_rule, service_entry, virtual_servi
 from egress_operator.istio.authorization_policy import build_restricted_access_spec
 from egress_operator.istio.gateway_server import build_host_server_spec
 from egress_operator.istio.group import Group
-from egress_operator.istio.name import build_group_name
-from egress_operator.istio.object import (
-    Desired,
-    Kind,
-    ObjectKey,
-    Owner,
-    Spec,
-    build_gateway_ref,
-    digest_spec,
-)
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_host_name
+from egress_operator.istio.object import Desired, Owner, Spec, build_gateway_ref, digest_spec
 from egress_operator.istio.route import HostRoutes, Route
+from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HostIntent
 from egress_operator.plan.claim import Claim, Verdicts, find_lifted
 from egress_operator.plan.gateway import Authorization
@@ -49,9 +43,10 @@ def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants)
     the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
     a claim names.
     """
+    group = HostSet(namespace, key)
     rows: dict[str, list[ClaimVerdict]] = {}
     for claim in verdicts.won:
-        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, tenants))
+        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, group, tenants))
     for loss in verdicts.lost:
         row = build_claim_row(
             loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
@@ -62,9 +57,9 @@ def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants)
         return CompiledHost(None, claims)
     owners = {claim.owner for claim in verdicts.won}
     owners |= {loss.claim.owner for loss in verdicts.lost}
-    routes = resolve_routes(namespace, build_group_name(key), verdicts.won, tenants)
+    routes = resolve_routes(namespace, build_host_name(key), verdicts.won, tenants)
     used = _select_tenants(verdicts.won, tenants)
-    builder = _Builder(namespace, key, tuple(sorted(owners)), verdicts.won[0], routes, used)
+    builder = _Builder(group, tuple(sorted(owners)), verdicts.won[0], routes, used)
     return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(verdicts.won))
 
 
@@ -74,17 +69,17 @@ def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tena
     return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
 
 
-def _build_won_row(claim: Claim, tenants: Tenants) -> ClaimVerdict:
+def _build_won_row(claim: Claim, group: HostSet, tenants: Tenants) -> ClaimVerdict:
     withdrawn = bool(claim.gateway) and tenants[claim.gateway] is None
-    return build_claim_row(claim, ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED)
+    state = ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED
+    return build_claim_row(claim, state, group=group)
 
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """Builds the objects of one host."""
 
-    namespace: str
-    key: str
+    group: HostSet
     owners: tuple[Owner, ...]
     first: Claim
     routes: HostRoutes
@@ -92,8 +87,16 @@ class _Builder:
     """By the label of the gateway."""
 
     @property
+    def namespace(self) -> str:
+        return self.group.namespace
+
+    @property
+    def key(self) -> str:
+        return self.group.host
+
+    @property
     def name(self) -> str:
-        return build_group_name(self.key)
+        return build_host_name(self.key)
 
     @property
     def settings(self) -> HostIntent:
@@ -107,7 +110,7 @@ class _Builder:
         ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
         closed = not self.routes.is_open
         missing = closed and len(self.routes.routes) < len(self.routes.ports)
-        return Group(self.namespace, self.key, self.name, tuple(ordered), is_closing=missing)
+        return Group(self.group, tuple(ordered), is_closing=missing)
 
     def _build_entry(self) -> Desired:
         as_dialled = self.first.as_dialled
@@ -121,7 +124,7 @@ class _Builder:
             before, spec = spec, service_entry.close_spec(spec)
         return Desired(
             ObjectKey(Kind.SERVICE_ENTRY, self.namespace, self.name),
-            self.key,
+            self.group,
             self.owners,
             spec,
             digest_spec(spec),
@@ -141,7 +144,7 @@ class _Builder:
         if spec is not None:
             yield Desired(
                 ObjectKey(Kind.VIRTUAL_SERVICE, self.namespace, self.name),
-                self.key,
+                self.group,
                 self.owners,
                 spec,
                 digest_spec(spec),
@@ -176,18 +179,18 @@ class _Builder:
         spec = build_host_server_spec(
             tenant.gateway.place, self.namespace, route.host, is_http=route.port.is_http
         )
-        yield tenant.build_server(self.key, server, spec, self.owners)
+        yield tenant.build_server(self.group, server, spec, self.owners)
         subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}-c")
-        yield tenant.build_subset(self.key, subset, route.name, route.host, self.owners)
+        yield tenant.build_subset(self.group, subset, route.name, route.host, self.owners)
         if route.accounts:
             access = build_restricted_access_spec(
                 tenant.gateway.intent.selector, self.namespace, route.host, route.accounts
             )
-            yield tenant.build_access(self.key, tenant.find_access_key(route.name), access)
+            yield tenant.build_access(self.group, tenant.find_access_key(route.name), access)
 
     def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
         key = ObjectKey(kind, self.namespace, name)
-        return Desired(key, self.key, self.owners, spec, digest_spec(spec), allocate=allocate)
+        return Desired(key, self.group, self.owners, spec, digest_spec(spec), allocate=allocate)
 
     def _list_prerequisites(self, route: Route) -> Iterator[ObjectKey]:
         """List the tenant's objects that must be there before clients are led to the gateway."""

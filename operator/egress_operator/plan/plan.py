@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.group import Group
 from egress_operator.istio.object import Owner
+from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.host import CompiledHost, compile_host
 from egress_operator.plan.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
 from egress_operator.plan.reference import Neighbourhood
@@ -29,8 +30,9 @@ __all__ = [
 class Plan:
     """The whole of what a namespace should hold."""
 
-    namespace: str
-    groups: dict[str, Group]
+    scope: Scope
+    """The namespace; None: the plan is that of the gateways as a whole."""
+    groups: dict[SetKey, Group]
     verdicts: dict[str, Verdict]
     """By policy name."""
     held: frozenset[Owner]
@@ -57,9 +59,11 @@ def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
     tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
     return Plan(
-        namespace=inputs.namespace,
+        scope=inputs.namespace,
         groups={
-            key: compiled.group for key, compiled in hosts.items() if compiled.group is not None
+            compiled.group.key: compiled.group
+            for compiled in hosts.values()
+            if compiled.group is not None
         }
         | _build_tenant_groups(inputs.namespace, tenants, policies, part.around),
         verdicts={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
@@ -83,13 +87,15 @@ def _build_tenant_groups(
     tenants: Mapping[str, Tenant],
     policies: list[PolicyMemo],
     around: Neighbourhood,
-) -> dict[str, Group]:
+) -> dict[SetKey, Group]:
     """Return the groups of gateways: those that hosts need, and those that are withdrawn."""
-    groups = {label: build_tenant_group(tenant) for label, tenant in tenants.items()}
+    made = map(build_tenant_group, tenants.values())
+    groups: dict[SetKey, Group] = {group.key: group for group in made}
     for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
         gateway = around.verdicts[name].gateway
         if gateway is not None and around.tenants[name] is None:
-            groups[gateway.label] = Group(namespace, gateway.label, gateway.label, is_closing=True)
+            key = TenantSet(namespace, gateway.label)
+            groups[key] = Group(key, is_closing=True)
     return groups
 
 
@@ -125,7 +131,11 @@ def _find_verdict(
         policy.diagnostics,
         policy.build_rows(own),
         reference=policy.reference,
-        tenants={tenant.gateway.label for host in own for tenant in host.tenants},
+        tenants={
+            TenantSet(tenant.namespace, tenant.gateway.label)
+            for host in own
+            for tenant in host.tenants
+        },
         shadowed=seen,
         lifted=(line for host in own for line in host.lifted.get(policy.source.name, ())),
     )

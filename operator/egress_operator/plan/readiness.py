@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from egress_operator.istio.object import Kind, Observed
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Observed
 from egress_operator.plan.gateway import Gateway
 
 _TLS_PROTOCOLS = frozenset({"HTTPS", "TLS"})

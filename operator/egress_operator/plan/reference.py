@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from egress_operator.diagnostic import Diagnostic
-from egress_operator.istio.object import Kind
+from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
 from egress_operator.plan.intent import Intent, Limits
 from egress_operator.plan.source import GatewayObjects, HandWritten, NamespaceInput

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
-from egress_operator.istio.object import Kind
+from egress_operator.istio.kind import Kind
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.source import HandWritten
 

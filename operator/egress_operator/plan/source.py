@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from egress_operator.istio.object import Kind, Observed
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Observed
 
 
 class GatewayObjects(StrEnum):

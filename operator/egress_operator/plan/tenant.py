@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from egress_operator.istio.authorization_policy import build_tenant_access_spec
 from egress_operator.istio.gateway_server import build_tenant_server_spec
 from egress_operator.istio.group import Group
-from egress_operator.istio.name import build_name, build_tenant_domain
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_tenant_domain, build_tenant_name
 from egress_operator.istio.object import (
     Desired,
-    Kind,
-    ObjectKey,
     Owner,
     Spec,
     build_gateway_ref,
@@ -17,6 +16,7 @@ from egress_operator.istio.object import (
     digest_spec,
 )
 from egress_operator.istio.route import GatewayHop
+from egress_operator.istio.set_key import SetKey, TenantSet
 from egress_operator.istio.subset import build_subset_spec
 from egress_operator.plan.gateway import Authorization, Gateway
 
@@ -69,7 +69,7 @@ class Tenant:
         return ObjectKey(Kind.AUTHORIZATION_POLICY, self.gateway.namespace, name)
 
     def build_server(
-        self, group: str, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
+        self, group: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
     ) -> Desired:
         """Build a Gateway. In another namespace the EgressGateway alone can own it."""
         return Desired(
@@ -79,11 +79,11 @@ class Tenant:
             spec,
             digest_spec(spec),
             refs=frozenset({build_gateway_ref(key)}),
-            tenant=self.namespace if self.is_scoped else "",
+            place=self.gateway.label if key.namespace != self.namespace else "",
         )
 
     def build_subset(
-        self, group: str, key: ObjectKey, subset: str, sni: str, owner: tuple[Owner, ...]
+        self, group: SetKey, key: ObjectKey, subset: str, sni: str, owner: tuple[Owner, ...]
     ) -> Desired:
         """Build a DestinationRule on the gateway's Service."""
         spec = build_subset_spec(
@@ -92,7 +92,7 @@ class Tenant:
         refs = frozenset({build_subset_ref(self.gateway.host, subset)})
         return Desired(key, group, owner, spec, digest_spec(spec), refs=refs)
 
-    def build_access(self, group: str, key: ObjectKey, spec: Spec) -> Desired:
+    def build_access(self, group: SetKey, key: ObjectKey, spec: Spec) -> Desired:
         """Build an AuthorizationPolicy that lets this tenant in."""
         return Desired(
             key,
@@ -101,23 +101,24 @@ class Tenant:
             spec,
             digest_spec(spec),
             dry_run=self.gateway.authorization is Authorization.DRY_RUN,
-            tenant=self.namespace,
+            place=self.gateway.label,
             after=frozenset({self.gateway.baseline_key}),
         )
 
     @property
     def _name_at_gateway(self) -> str:
-        return build_name(f"{self.namespace}.{self.gateway.label}")
+        return build_tenant_name(self.namespace, self.gateway.label)
 
 
 def build_tenant_group(tenant: Tenant) -> Group:
     """Make the objects that serve all hosts of a tenant, owned by the EgressGateway. Pure."""
     gateway = tenant.gateway
     label, owner = gateway.label, (gateway.owner,)
+    key = TenantSet(tenant.namespace, label)
     objects = [
-        tenant.build_subset(label, tenant.subset_key, label, tenant.domain, owner),
+        tenant.build_subset(key, tenant.subset_key, label, tenant.domain, owner),
         tenant.build_server(
-            label,
+            key,
             tenant.server_key,
             build_tenant_server_spec(gateway.place, tenant.namespace, tenant.domain),
             owner,
@@ -128,5 +129,5 @@ def build_tenant_group(tenant: Tenant) -> Group:
         objects[1] = replace(objects[1], after=frozenset({gateway.baseline_key}))
     else:
         spec = build_tenant_access_spec(gateway.intent.selector, tenant.namespace, tenant.domain)
-        objects.append(tenant.build_access(label, tenant.access_key, spec))
-    return Group(tenant.namespace, label, label, tuple(objects))
+        objects.append(tenant.build_access(key, tenant.access_key, spec))
+    return Group(key, tuple(objects))

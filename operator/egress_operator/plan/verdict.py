@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from egress_operator.diagnostic import RULES, Diagnostic, Level
+from egress_operator.istio.set_key import SetKey, sort_key
 from egress_operator.plan.claim import Claim
 from egress_operator.plan.source import PolicySource
 
@@ -48,8 +49,8 @@ class ClaimVerdict:
     """The rule that a conflict breaks."""
     path: str = ""
     """The field of the host or address."""
-    group: str = ""
-    """The key of the group that carries the claim; empty when it is not claimed."""
+    group: SetKey | None = None
+    """The set that carries the claim; None when it is not claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class Verdict:
     """Errors first (then `accepted` is False), then warnings; sorted."""
     claims: tuple[ClaimVerdict, ...]
     """Sorted by (host, port)."""
-    groups: tuple[str, ...]
-    """Keys of the groups whose objects this policy needs, sorted."""
+    groups: tuple[SetKey, ...]
+    """The sets whose objects this policy needs, sorted."""
     reference: Diagnostic | None = None
     """What is wrong with the gateway that the policy names."""
     shadowed: tuple[str, ...] = ()
@@ -82,13 +83,13 @@ def build_verdict(
     rows: Iterable[ClaimVerdict],
     *,
     reference: Diagnostic | None,
-    tenants: Iterable[str],
+    tenants: Iterable[SetKey],
     shadowed: Iterable[str],
     lifted: Iterable[str] = (),
 ) -> Verdict:
     """Put together what the plan says of a policy. Pure.
 
-    `tenants`: keys of the groups of gateways that its hosts need.
+    `tenants`: the sets at gateways that its hosts need.
     """
     claims = tuple(sorted(rows, key=_row_order))
     return Verdict(
@@ -99,7 +100,7 @@ def build_verdict(
         paused=source.paused,
         diagnostics=tuple(sorted(diagnostics, key=_severity)),
         claims=claims,
-        groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants})),
+        groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants}, key=sort_key)),
         reference=reference,
         shadowed=tuple(sorted(set(shadowed))),
         lifted=tuple(sorted(set(lifted))),
@@ -107,7 +108,12 @@ def build_verdict(
 
 
 def build_claim_row(
-    claim: Claim, state: ClaimState, *, message: str = "", code: str = ""
+    claim: Claim,
+    state: ClaimState,
+    *,
+    message: str = "",
+    code: str = "",
+    group: SetKey | None = None,
 ) -> ClaimVerdict:
     """Return the row of one claim."""
     return ClaimVerdict(
@@ -119,7 +125,7 @@ def build_claim_row(
         message=message,
         code=code,
         path=claim.path,
-        group=claim.key if state in {ClaimState.CLAIMED, ClaimState.CLOSED} else "",
+        group=group,
     )
 
 

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
-from egress_operator.istio.object import Kind, Owner
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import GATEWAY_KIND, Observed, Owner
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
 from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
 from egress_operator.plan.plan import Plan
@@ -55,7 +56,9 @@ class Cluster:
         self.policies = RecordStore(POLICIES, scopes, parse_policy, on_policy)
         self.gateways = RecordStore(GATEWAYS, (EVERYWHERE,), parse_gateway, on_gateway)
         self.namespaces = NamespaceCache(on_namespace)
-        self.objects = ObjectCache(scopes, on_object)
+        self.objects = ObjectCache(scopes, on_object, self._is_believed)
+        self._places: dict[str, str] = {}
+        """The namespaces of gateways by their labels, former ones too."""
         self.scenery = SceneryCache()
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
@@ -127,6 +130,9 @@ class Cluster:
         seen = (self._list_gateways(), self.settings)
         if self._judged != seen:
             self._judged, self._verdicts = seen, judge_gateways(*seen)
+            for verdict in self._verdicts.values():
+                if (gateway := verdict.gateway) is not None:
+                    self._places[gateway.label] = gateway.namespace
         return self._verdicts
 
     def refresh_unready(self) -> bool:
@@ -159,6 +165,17 @@ class Cluster:
             for record in self.policies
             if record.source.spec.get("gatewayRef")
         }
+
+    def _is_believed(self, observed: Observed) -> bool:
+        """Whether an object that says to stand in the namespace of a gateway does.
+
+        Of a gateway that was never accepted since the start the place is not known. What is left
+        of it is owned by an EgressGateway; without that it was written by somebody else.
+        """
+        place = self._places.get(observed.place)
+        if place is not None:
+            return place == observed.key.namespace
+        return any(owner.kind == GATEWAY_KIND for owner in observed.owners)
 
     def _list_gateways(self) -> tuple[GatewaySource, ...]:
         return tuple(record.source for record in self.gateways if not record.deleting)

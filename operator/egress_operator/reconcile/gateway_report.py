@@ -6,11 +6,12 @@ from datetime import datetime
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
+from egress_operator.istio.set_key import GatewaySet, Scope
 from egress_operator.plan.gateway import GatewayVerdict
-from egress_operator.plan.gateway_plan import CLUSTER
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import GroupWorker
 from egress_operator.reconcile.planner import Planner
+from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.resource import GATEWAYS
 from egress_operator.status.condition import read_conditions
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
@@ -37,20 +38,20 @@ class GatewayReporter:
         self._worker = worker
         self._transport = transport
         self._now = now
-        self._awaited: set[str] = set()
+        self._awaited: set[Scope] = set()
 
-    def hold(self, namespaces: Iterable[str]) -> None:
+    def hold(self, scopes: Iterable[Scope]) -> None:
         """Write nothing until each of these is released: at a start their hosts are not counted."""
-        self._awaited = set(namespaces)
+        self._awaited = set(scopes)
 
-    def release(self, namespace: str) -> None:
-        """Do not wait for this namespace any more: it is planned, or cannot be planned."""
-        self._awaited.discard(namespace)
+    def release(self, scope: Scope) -> None:
+        """Do not wait for this scope any more: it is planned, or cannot be planned."""
+        self._awaited.discard(scope)
 
     async def report(self, name: str) -> None:
         """Write the status of a gateway if it changed. Raises ApiError.
 
-        Does nothing while a namespace of `hold` is not released; the gateway must be added again.
+        Does nothing while a scope of `hold` is not released; the gateway must be added again.
         """
         if self._awaited:
             return
@@ -94,7 +95,7 @@ class GatewayReporter:
         gateway = verdict.gateway
         if gateway is None:
             return GatewayFacts(GroupProgress(GroupState.PENDING), "", "", 0, 0)
-        plans = map(self._planner.get, self._planner.namespaces())
+        plans = map(self._planner.get, self._planner.scopes())
         return GatewayFacts(
             progress=self._find_progress(gateway.label),
             unready=self._cluster.unready.get(gateway.name, ""),
@@ -104,10 +105,11 @@ class GatewayReporter:
         )
 
     def _find_progress(self, label: str) -> GroupProgress:
-        plan = self._planner.get(CLUSTER)
-        if plan is None or label not in plan.groups:
+        plan = self._planner.get(None)
+        key = GatewaySet(label)
+        if plan is None or key not in plan.groups:
             return GroupProgress(GroupState.APPLIED if plan is not None else GroupState.PENDING)
-        outcome, _ = self._worker.get_outcome((CLUSTER, label))
+        outcome, _ = self._worker.get_outcome(key)
         if outcome.settled:
             return GroupProgress(GroupState.APPLIED, squatted=outcome.squatted)
         return GroupProgress(GroupState.PENDING, message=outcome.problem)

@@ -1,18 +1,21 @@
-"""One host of one namespace: ask for the next safe writes, send them, until nothing is left."""
+"""One set of objects: ask for the next safe writes, send them, until nothing is left."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.istio.group import Group, build_empty_group, list_keys
-from egress_operator.istio.object import POLICY_KIND, ObjectKey, Observed, is_host
-from egress_operator.plan.gateway_plan import CLUSTER
+from egress_operator.istio.group import Group, list_keys
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.object import POLICY_KIND, Observed
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.confirmation import Confirmation
 from egress_operator.reconcile.meter import Meter
-from egress_operator.reconcile.planner import GroupKey, Planner
+from egress_operator.reconcile.planner import Planner
+from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
 from egress_operator.rollout.scene import Clock, Surroundings, find_references
 from egress_operator.rollout.step import next_step
@@ -58,8 +61,6 @@ class _State:
     repairs: float = DRIFT_BURST
     """Repairs that may be made at once."""
     repaired_at: float = 0.0
-    deleted: set[ObjectKey] = field(default_factory=set)
-    """What was deleted since it was last settled."""
 
     def take_repair(self, now: float) -> bool:
         """Use up one repair; False when there is none left."""
@@ -71,6 +72,26 @@ class _State:
         return True
 
 
+class WriteTimes:
+    """When objects were last written or deleted, by us or as seen; in seconds of the loop.
+
+    Only what may still settle is kept: of the others the time does not count.
+    """
+
+    def __init__(self, settle: float) -> None:
+        self._settle = settle
+        self.times: dict[ObjectKey, float] = {}
+        """Oldest first."""
+
+    def note(self, key: ObjectKey, now: float) -> None:
+        """Note a write of this moment."""
+        self.times.pop(key, None)
+        self.times[key] = now
+        for other, at in list(islice(self.times.items(), 2)):
+            if at + self._settle < now:
+                del self.times[other]
+
+
 class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
@@ -79,9 +100,9 @@ class FightError(Exception):
 class Hooks:
     """What is called while groups are worked on."""
 
-    on_outcome: Callable[[GroupKey], None]
+    on_outcome: Callable[[SetKey], None]
     """The outcome of a group has changed."""
-    on_write: Callable[[GroupKey, Write], None]
+    on_write: Callable[[SetKey, Write], None]
     """A write for a group is acknowledged."""
 
 
@@ -109,15 +130,15 @@ class GroupWorker:
         self._settle = settle
         self._hooks = hooks
         self._started_at = clock()
-        self._written_at: dict[ObjectKey, float] = {}
-        self._states: dict[GroupKey, _State] = {}
+        self._written = WriteTimes(settle)
+        self._states: dict[SetKey, _State] = {}
 
-    def get_outcome(self, key: GroupKey) -> tuple[Outcome, float]:
+    def get_outcome(self, key: SetKey) -> tuple[Outcome, float]:
         """Return how far a group has come, and since when it is not settled (loop time)."""
         state = self._states.get(key)
         return (state.outcome, state.since) if state else (UNDER_WAY, self._clock())
 
-    def note_change(self, key: GroupKey) -> None:
+    def note_change(self, key: SetKey) -> None:
         """Know that the desired objects changed: the group is under way from now on."""
         state = self._states.get(key)
         if state is None:
@@ -130,22 +151,21 @@ class GroupWorker:
 
     def note_seen(self, key: ObjectKey) -> None:
         """Know that somebody else changed an object: proxies settle after that as well."""
-        self._written_at[key] = self._clock()
+        self._written.note(key, self._clock())
 
-    def list_settling(self, part: str) -> list[GroupKey]:
-        """List the groups of a part that wait for something; without a part, of all."""
+    def list_settling(self, scope: Scope) -> list[SetKey]:
+        """List the sets of a namespace that wait for something; for None, of all."""
         return [
             key
             for key, state in self._states.items()
-            if state.outcome.settling and part in {key[0], CLUSTER}
+            if state.outcome.settling and scope in {find_scope(key), None}
         ]
 
-    def find_objects(self, key: GroupKey) -> tuple[ObjectKey, ...]:
+    def find_objects(self, key: SetKey) -> tuple[ObjectKey, ...]:
         """Name our objects of a group that are there."""
-        group = build_empty_group(*key)
-        return tuple(sorted(item.key for item in self._select(group) if item.ours))
+        return tuple(sorted(item.key for item in self._select(Group(key)) if item.ours))
 
-    async def work(self, key: GroupKey) -> float | None:
+    async def work(self, key: SetKey) -> float | None:
         """Bring a group as far as it may go now. Seconds: come back then. Raises for a retry."""
         start = self._clock()
         result = "error"
@@ -168,26 +188,29 @@ class GroupWorker:
             self._meter.count_reconcile(result, self._clock() - start)
         return step.wait
 
-    async def _advance(self, key: GroupKey) -> Step:
+    async def _advance(self, key: SetKey) -> Step:
         for _ in range(STEP_LIMIT):
-            plan = self._planner.get(key[0])
-            if plan is None or self._cluster.namespaces.is_terminating(key[0]):
+            scope = find_scope(key)
+            plan = self._planner.get(scope)
+            terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
+            if plan is None or terminating:
                 self._states.pop(key, None)
                 return Step()
-            group = plan.groups.get(key[1]) or build_empty_group(*key)
+            group = plan.groups.get(key) or Group(key)
             step = self._ask(plan, group)
             if not step.writes:
                 self._conclude(key, plan, group, step)
                 return step
             drift = self._begin_writes(key, group)
             if drift and any(self._gives_back(write) for write in step.writes):
-                await self._confirmation.refresh(key[0] if is_host(key[1]) else CLUSTER)
-                if not self._has_owners(key[0], step.writes):
+                namespace = key.namespace if isinstance(key, HostSet) else CLUSTER
+                await self._confirmation.refresh(namespace)
+                if not self._has_owners(scope, step.writes):
                     # The plan that follows says what this group is to be.
                     return Step()
             await self._send(key, step.writes, drift=drift)
         raise FightError(
-            f"the objects of {key[1]} do not stay as written: another controller changes them"
+            f"the objects of {key} do not stay as written: another controller changes them"
         )
 
     def _gives_back(self, write: Write) -> bool:
@@ -197,11 +220,11 @@ class GroupWorker:
         there = self._cluster.objects.get(write.key)
         return there is None or not there.owners.issuperset(write.owners)
 
-    def _has_owners(self, part: str, writes: Sequence[Write]) -> bool:
+    def _has_owners(self, scope: Scope, writes: Sequence[Write]) -> bool:
         """Whether every policy and EgressGateway that is to own something is still there."""
         policies, gateways = self._cluster.policies, self._cluster.gateways
         return all(
-            policies.is_owner((part, owner.name), owner.uid)
+            policies.is_owner((scope or CLUSTER, owner.name), owner.uid)
             if owner.kind == POLICY_KIND
             else gateways.is_owner((CLUSTER, owner.name), owner.uid)
             for write in writes
@@ -214,7 +237,7 @@ class GroupWorker:
             replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
             for item in self._select(group)
         ]
-        clock = Clock(self._clock(), self._started_at, self._written_at, self._settle)
+        clock = Clock(self._clock(), self._started_at, self._written.times, self._settle)
         return next_step(group, observed, self._look_around(plan, group), clock)
 
     def _look_around(self, plan: Plan, group: Group) -> Surroundings:
@@ -222,18 +245,18 @@ class GroupWorker:
         after = {key for desired in group.objects for key in desired.after}
         found = [item for item in map(objects.get, after) if item is not None and item.ours]
         referenced = frozenset[str]()
-        if not group.objects and not is_host(group.key):
-            referenced = find_references(objects.select(plan.namespace), plan.namespace, group.key)
+        if not group.objects and isinstance(group.key, TenantSet):
+            referenced = find_references(objects.select(group.key.namespace), group.key)
         return Surroundings(plan.held, plan.live, found, referenced, self._cluster.gone)
 
     def _select(self, group: Group) -> list[Observed]:
         """Everything that stands where objects of the group do, and all others of it."""
         objects = self._cluster.objects
         found = {item.key: item for item in map(objects.get, list_keys(group)) if item is not None}
-        found |= {item.key: item for item in objects.select_group(group.namespace, group.key)}
+        found |= {item.key: item for item in objects.select_group(group.key)}
         return list(found.values())
 
-    def _begin_writes(self, key: GroupKey, group: Group) -> bool:
+    def _begin_writes(self, key: SetKey, group: Group) -> bool:
         """Note that the group is under way. Whether what is put right is drift."""
         now = self._clock()
         state = self._states.setdefault(key, _State(now))
@@ -242,21 +265,19 @@ class GroupWorker:
         drift = state.done == group
         if drift and not state.take_repair(now):
             raise FightError(
-                f"the objects of {key[1]} do not stay as written: another controller changes them; "
+                f"the objects of {key} do not stay as written: another controller changes them; "
                 "they are put right less often now"
             )
         return drift
 
-    async def _send(self, group: GroupKey, writes: Sequence[Write], *, drift: bool) -> None:
+    async def _send(self, group: SetKey, writes: Sequence[Write], *, drift: bool) -> None:
         answers = await asyncio.gather(
             *(self._writer.send(write) for write in writes), return_exceptions=True
         )
         now = self._clock()
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
-                self._written_at[write.key] = now
-                if isinstance(write, Delete):
-                    self._states[group].deleted.add(write.key)
+                self._written.note(write.key, now)
                 if drift:
                     self._meter.count_drift(write.key.kind)
                 self._hooks.on_write(group, write)
@@ -264,30 +285,17 @@ class GroupWorker:
             if answer is not None:
                 raise answer
 
-    def _conclude(self, key: GroupKey, plan: Plan, group: Group, step: Step) -> None:
+    def _conclude(self, key: SetKey, plan: Plan, group: Group, step: Step) -> None:
         if step.wait is not None:
             self._set(key, SETTLING)
             return
-        if key[1] not in plan.groups:
-            state = self._states.pop(key, None)
-            deleted = set() if state is None else state.deleted
-            self._forget(group, deleted | list_keys(group))
+        if key not in plan.groups:
+            self._states.pop(key, None)
             return
         self._set(key, Outcome(settled=True, squatted=step.squatted))
-        state = self._states[key]
-        state.done = group
-        if state.deleted:
-            self._forget(group, state.deleted)
-            state.deleted = set()
+        self._states[key].done = group
 
-    def _forget(self, group: Group, keys: set[ObjectKey]) -> None:
-        """Forget those objects of a group that are gone."""
-        known = {item.key for item in self._select(group) if item.ours}
-        for key in keys - known:
-            self._written_at.pop(key, None)
-            self._writer.forget(key)
-
-    def _set(self, key: GroupKey, outcome: Outcome) -> None:
+    def _set(self, key: SetKey, outcome: Outcome) -> None:
         state = self._states.setdefault(key, _State(self._clock()))
         changed = state.outcome != outcome
         if state.outcome.settled and not outcome.settled:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.object import POLICY_KIND, Observed, Owner
-from egress_operator.plan.gateway_plan import CLUSTER
+from egress_operator.istio.set_key import SetKey
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.listing import list_entries
-from egress_operator.reconcile.planner import GroupKey
+from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ class Leftovers:
         self._transport = transport
         self._cluster = cluster
         self._sees_gateways = sees_gateways
-        self._suspects: frozenset[Observed] = frozenset()
+        self._suspects: frozenset[tuple[SetKey, Observed]] = frozenset()
 
-    async def look(self) -> set[GroupKey]:
+    async def look(self) -> set[SetKey]:
         """Return the groups with something to delete, and note its owners in `Cluster.gone`.
 
         What the last look found too is left over: between two looks the garbage collector has had
@@ -38,9 +38,10 @@ class Leftovers:
         nothing is read from the API server. Raises ApiError.
         """
         before = self._suspects
-        self._suspects = frozenset(filter(self._is_suspect, self._cluster.objects.select_ours()))
+        ours = self._cluster.objects.select_ours()
+        self._suspects = frozenset((group, item) for group, item in ours if self._is_suspect(item))
         left = self._suspects & before
-        owners = {(owner, _find_place(item, owner)) for item in left for owner in item.owners}
+        owners = {(owner, _find_place(item, owner)) for _, item in left for owner in item.owners}
         there = await self._list({place for _, place in owners})
         gone = frozenset(owner for owner, place in owners if owner.uid not in there[place])
         for owner in sorted(gone - self._cluster.gone):
@@ -52,7 +53,7 @@ class Leftovers:
                 owner.uid,
             )
         self._cluster.gone = gone
-        return {(item.part, item.group) for item in left if item.owners <= gone}
+        return {group for group, item in left if item.owners <= gone}
 
     def _is_suspect(self, item: Observed) -> bool:
         return bool(item.owners) and not any(self._is_known(item, owner) for owner in item.owners)

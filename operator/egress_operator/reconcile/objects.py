@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from egress_operator.engine.cache import Cache
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
-from egress_operator.istio.name import build_group_name
-from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
+from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
+from egress_operator.istio.name import build_host_name
+from egress_operator.istio.object import Observed
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
@@ -23,12 +25,12 @@ POOL_LIMIT = 20_000
 EVERYWHERE = ""
 """The scope of a watch over all namespaces."""
 
-GATEWAY_KINDS = frozenset({Kind.GATEWAY, Kind.AUTHORIZATION_POLICY})
-"""What only gateways need: left out where the operator serves single namespaces."""
-
 
 def list_kinds(scopes: Sequence[str]) -> tuple[Kind, ...]:
-    """Return the kinds that are watched in these scopes."""
+    """Return the kinds that are watched in these scopes.
+
+    Where the operator serves single namespaces there are no gateways.
+    """
     everywhere = tuple(scopes) == (EVERYWHERE,)
     return tuple(kind for kind in Kind if everywhere or kind not in GATEWAY_KINDS)
 
@@ -57,74 +59,79 @@ class _Pool:
             observed,
             key=ObjectKey(key.kind, sys.intern(key.namespace), sys.intern(key.name)),
             created=sys.intern(observed.created),
-            group=sys.intern(observed.group),
+            group=self.share(observed.group),
             policies=sys.intern(observed.policies),
             hosts=tuple(sys.intern(host) for host in observed.hosts),
             owners=self.share(observed.owners),
             ports=self.share(observed.ports),
             needs=self.share(observed.needs),
             refs=self.share(observed.refs),
-            tenant=sys.intern(observed.tenant),
+            place=sys.intern(observed.place),
+            maps=self.share(observed.maps),
             export_to=self.share(observed.export_to),
             selector=self.share(observed.selector),
         )
 
 
 class _Index:
-    """Where our objects are that their group's name does not tell."""
+    """Keys of our objects that are not found by the name of their set and in its namespace."""
 
     def __init__(self) -> None:
-        self._members: dict[str, dict[str, set[ObjectKey]]] = {}
-        self._tenants: dict[str, dict[str, set[ObjectKey]]] = {}
-        """The same for the groups of gateways."""
-        self._guests: dict[str, set[ObjectKey]] = {}
+        self._of_hosts: dict[SetKey, set[ObjectKey]] = {}
+        """But for those that have the name of their host."""
+        self._of_gateways: dict[Scope, dict[SetKey, set[ObjectKey]]] = {}
+        """What serves gateways and their tenants, and no host alone."""
+        self._guests: dict[Scope, set[ObjectKey]] = {}
+        """What a plan decides on and stands in another namespace."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
-        if old is not None and old.ours:
-            self._remove(old)
-        if new is not None and new.ours:
-            self._add(new)
+        if old is not None and old.group is not None:
+            self._remove(old.key, old.group)
+        if new is not None and new.group is not None:
+            self._add(new.key, new.group)
 
-    def find_members(self, part: str, group: str) -> Iterable[ObjectKey]:
-        """Return the objects of a group that do not have its name."""
-        return self._choose(group).get(part, {}).get(group, ())
+    def find_members(self, group: SetKey) -> Iterable[ObjectKey]:
+        """Return the objects of a set that do not have its name."""
+        return self._choose(group).get(group, ())
 
-    def find_labels(self, part: str) -> list[str]:
-        """Return the groups of gateways in a part."""
-        return list(self._tenants.get(part, ()))
+    def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
+        """Return the sets of gateways and tenants in a scope that hold something."""
+        return list(self._of_gateways.get(scope, ()))
 
     def find_tenants(self) -> Iterator[ObjectKey]:
-        """Give the objects of all groups of gateways."""
-        for groups in self._tenants.values():
+        """Give the objects of all sets of gateways and tenants."""
+        for groups in self._of_gateways.values():
             for keys in groups.values():
                 yield from keys
 
-    def find_guests(self, part: str) -> Iterable[ObjectKey]:
-        """Return what is of a part and stands in another namespace."""
-        return self._guests.get(part, ())
+    def find_guests(self, scope: Scope) -> Iterable[ObjectKey]:
+        """Return what is of a scope and stands in another namespace."""
+        return self._guests.get(scope, ())
 
-    def _add(self, item: Observed) -> None:
-        part = item.part
-        if not is_host(item.group) or item.key.name != build_group_name(item.group):
-            groups = self._choose(item.group).setdefault(part, {})
-            groups.setdefault(item.group, set()).add(item.key)
-        if part != item.key.namespace:
-            self._guests.setdefault(part, set()).add(item.key)
+    def _add(self, key: ObjectKey, group: SetKey) -> None:
+        scope = find_scope(group)
+        if not isinstance(group, HostSet):
+            self._of_gateways.setdefault(scope, {}).setdefault(group, set()).add(key)
+        elif key.name != build_host_name(group.host):
+            self._of_hosts.setdefault(group, set()).add(key)
+        if scope != key.namespace:
+            self._guests.setdefault(scope, set()).add(key)
 
-    def _remove(self, item: Observed) -> None:
-        parts = self._choose(item.group)
-        groups = parts.get(item.part, {})
-        _discard(groups, item.group, item.key)
-        if not groups:
-            parts.pop(item.part, None)
-        _discard(self._guests, item.part, item.key)
+    def _remove(self, key: ObjectKey, group: SetKey) -> None:
+        scope = find_scope(group)
+        _discard(self._choose(group), group, key)
+        if not self._of_gateways.get(scope, True):
+            del self._of_gateways[scope]
+        _discard(self._guests, scope, key)
 
-    def _choose(self, group: str) -> dict[str, dict[str, set[ObjectKey]]]:
-        return self._members if is_host(group) else self._tenants
+    def _choose(self, group: SetKey) -> dict[SetKey, set[ObjectKey]]:
+        if isinstance(group, HostSet):
+            return self._of_hosts
+        return self._of_gateways.get(find_scope(group), {})
 
 
-def _discard(sets: dict[str, set[ObjectKey]], name: str, key: ObjectKey) -> None:
+def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
     found = sets.get(name)
     if found is not None:
         found.discard(key)
@@ -135,11 +142,17 @@ def _discard(sets: dict[str, set[ObjectKey]], name: str, key: ObjectKey) -> None
 class ObjectCache:
     """The Istio objects of all kinds and scopes: one engine cache per list that fills it.
 
-    A part is the namespace whose plan decides on an object of ours; empty for what serves a gateway
-    as a whole. Of what is not ours it is the object's own namespace.
+    `is_believed` tells whether an object that says to stand at a gateway does; else it is somebody
+    else's.
     """
 
-    def __init__(self, scopes: Sequence[str], on_change: ObjectChangeHook) -> None:
+    def __init__(
+        self,
+        scopes: Sequence[str],
+        on_change: ObjectChangeHook,
+        is_believed: Callable[[Observed], bool],
+    ) -> None:
+        self._is_believed = is_believed
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
@@ -152,54 +165,54 @@ class ObjectCache:
 
     def get(self, key: ObjectKey) -> Observed | None:
         """Return what is known of one object; None also for what is not watched."""
-        cache = self._find(key)
-        return None if cache is None else cache.get(key)
+        return self._judge(self._find(key))
 
-    def select(self, part: str) -> Iterator[Observed]:
-        """Everything known of a part, and in its namespace what is not ours."""
-        scope = EVERYWHERE if self._everywhere else part
-        for kind in Kind if part else ():
-            cache = self._caches.get((kind, scope))
-            if cache is not None:
-                for _, observed in cache.select(part):
-                    if observed.part == part or not observed.ours:
-                        yield observed
-        yield from self._get_all(self._index.find_guests(part))
-
-    def select_kind(self, kind: Kind, namespace: str) -> Iterator[Observed]:
-        """Everything of one kind in a namespace, whatever part it is of."""
-        cache = self._caches.get((kind, EVERYWHERE if self._everywhere else namespace))
-        if cache is not None:
-            for _, observed in cache.select(namespace):
+    def select(self, scope: Scope) -> Iterator[Observed]:
+        """Everything that the plan of a scope decides on, and what is not ours in a namespace."""
+        for kind in Kind if scope is not None else ():
+            for observed in self.select_kind(kind, scope or ""):
+                if observed.group is None or find_scope(observed.group) == scope:
+                    yield observed
+        for observed in self._get_all(self._index.find_guests(scope)):
+            if observed.ours:
                 yield observed
 
-    def select_group(self, part: str, group: str) -> Iterator[Observed]:
-        """Our objects of a group whose names are not the group's."""
-        yield from self._get_all(self._index.find_members(part, group))
+    def select_kind(self, kind: Kind, namespace: str) -> Iterator[Observed]:
+        """Everything of one kind in a namespace, whoever plans it."""
+        cache = self._caches.get((kind, EVERYWHERE if self._everywhere else namespace))
+        if cache is not None:
+            for _, found in cache.select(namespace):
+                if (observed := self._judge(found)) is not None:
+                    yield observed
 
-    def find_labels(self, part: str) -> list[str]:
-        """Return the labels of the gateways that have objects in a part."""
-        return self._index.find_labels(part)
+    def select_group(self, group: SetKey) -> Iterator[Observed]:
+        """Our objects of a set whose names are not the set's."""
+        return (item for item in self._get_all(self._index.find_members(group)) if item.ours)
+
+    def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
+        """Return the sets of gateways and tenants in a scope that hold something."""
+        return self._index.find_gateway_sets(scope)
 
     def select_tenants(self) -> Iterator[Observed]:
         """Everything of ours that serves gateways and their tenants, and no host alone."""
-        yield from self._get_all(self._index.find_tenants())
+        return (item for item in self._get_all(self._index.find_tenants()) if item.ours)
 
-    def select_ours(self) -> Iterator[Observed]:
-        """Everything of ours."""
+    def select_ours(self) -> Iterator[tuple[SetKey, Observed]]:
+        """Everything of ours, each with its set."""
         for cache in self._caches.values():
             for namespace in cache.parts():
-                for _, observed in cache.select(namespace):
-                    if observed.ours:
-                        yield observed
+                for _, found in cache.select(namespace):
+                    observed = self._judge(found)
+                    if observed is not None and observed.group is not None:
+                        yield observed.group, observed
 
-    def parts(self) -> set[str]:
-        """Name the parts that hold something of ours."""
-        return {observed.part for observed in self.select_ours()}
+    def find_scopes(self) -> set[Scope]:
+        """Return the scopes that hold something of ours."""
+        return {find_scope(group) for group, _ in self.select_ours()}
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""
-        observed = self._pool.read(body)
+        observed = self._read(body)
         cache = self._caches[self._place(observed.key)]
         before = cache.get(observed.key)
         if cache.store_write(
@@ -210,13 +223,13 @@ class ObjectCache:
 
     def drop(self, key: ObjectKey, uid: str) -> None:
         """Forget an object that an own request has deleted."""
-        before = self.get(key)
+        before = self._find(key)
         if self._caches[self._place(key)].drop(key, uid):
             self._index.note(before, None)
 
     def miss(self, key: ObjectKey, uid: str) -> None:
         """Forget an object that an own request did not find; a later event may bring it back."""
-        before = self.get(key)
+        before = self._find(key)
         if self._caches[self._place(key)].miss(key, uid):
             self._index.note(before, None)
 
@@ -237,7 +250,7 @@ class ObjectCache:
             RESOURCES[kind],
             self._caches[kind, scope],
             read_key,
-            self._pool.read,
+            self._read,
             on_unreadable=on_unreadable,
             on_finish=on_finish,
         )
@@ -245,13 +258,28 @@ class ObjectCache:
     def count(self) -> Mapping[Kind, int]:
         """Our objects by kind."""
         counts = dict.fromkeys(Kind, 0)
-        for observed in self.select_ours():
+        for _, observed in self.select_ours():
             counts[observed.key.kind] += 1
         return counts
 
     def _note(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         self._index.note(old, new)
-        self._on_change(key, old, new)
+        self._on_change(key, self._judge(old), self._judge(new))
+
+    def _read(self, obj: JsonObject) -> Observed:
+        """Take the facts of an object; one that was ours is known by its uid, whatever it says."""
+        observed = self._pool.read(obj)
+        before = self._find(observed.key)
+        if observed.ours or before is None or before.uid != observed.uid:
+            return observed
+        was_ours = before.ours or before.is_damaged
+        return replace(observed, is_damaged=True) if was_ours else observed
+
+    def _judge(self, observed: Observed | None) -> Observed | None:
+        """Return an object as it is to be taken: somebody else's if it is not believed."""
+        if observed is None or not observed.place or self._is_believed(observed):
+            return observed
+        return observed.disown()
 
     def _get_all(self, keys: Iterable[ObjectKey]) -> Iterator[Observed]:
         found = (self.get(key) for key in tuple(keys))
@@ -260,5 +288,6 @@ class ObjectCache:
     def _place(self, key: ObjectKey) -> tuple[Kind, str]:
         return key.kind, EVERYWHERE if self._everywhere else key.namespace
 
-    def _find(self, key: ObjectKey) -> Cache[ObjectKey, Observed] | None:
-        return self._caches.get(self._place(key))
+    def _find(self, key: ObjectKey) -> Observed | None:
+        cache = self._caches.get(self._place(key))
+        return None if cache is None else cache.get(key)

@@ -1,10 +1,12 @@
 """From a changed namespace to the hosts that need work: one bounded, pure plan at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from egress_operator.engine.queue import FailureHook, Queue
-from egress_operator.istio.object import Desired, ObjectKey, Observed, is_host
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
 
@@ -12,20 +14,16 @@ REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
 
-GroupKey = tuple[str, str]
-"""(part, key): the namespace, or nothing for what serves a gateway as a whole, and the group."""
-
-
-PlanFunction = Callable[[str], Plan]
-"""Makes the plan of a part: of a namespace, or of what belongs to none."""
+PlanFunction = Callable[[Scope], Plan]
+"""Makes the plan of a scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
     """What a new plan asks for."""
 
-    namespace: str
-    groups: frozenset[str]
+    scope: Scope
+    groups: frozenset[SetKey]
     """Those whose desired objects or owners may have changed."""
     policies: frozenset[str]
     """Policies whose verdict changed."""
@@ -43,60 +41,60 @@ class Planner:
         *,
         clock: Callable[[], float],
         on_change: Callable[[PlanChange], None],
-        on_failure: FailureHook[str],
+        on_failure: FailureHook[Scope],
     ) -> None:
         self._cluster = cluster
         self._plan = plan
         self._clock = clock
         self._on_change = on_change
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[Scope, Plan] = {}
         self._objects: dict[ObjectKey, Desired] = {}
-        self._claimants: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._not_before: dict[str, float] = {}
-        self.queue = Queue[str](
-            self._work, lane=lambda namespace: namespace, workers=1, on_failure=on_failure
+        self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
+        self._not_before: dict[Scope, float] = {}
+        self.queue = Queue[Scope](
+            self._work, lane=lambda scope: scope, workers=1, on_failure=on_failure
         )
 
-    def mark(self, namespace: str, *, background: bool = False) -> None:
-        """Something that the namespace's plan depends on has changed."""
-        self.queue.add(namespace, hurry=False, background=background)
+    def mark(self, scope: Scope, *, background: bool = False) -> None:
+        """Make the plan of a scope anew: something that it depends on has changed."""
+        self.queue.add(scope, hurry=False, background=background)
 
-    def get(self, namespace: str) -> Plan | None:
+    def get(self, scope: Scope) -> Plan | None:
         """Return the present plan."""
-        return self._plans.get(namespace)
+        return self._plans.get(scope)
 
-    def namespaces(self) -> list[str]:
-        """Namespaces with a plan."""
+    def scopes(self) -> list[Scope]:
+        """Return the scopes that have a plan."""
         return list(self._plans)
 
     def find_desired(self, key: ObjectKey) -> Desired | None:
         """Return what should stand under this name, if anything should."""
         return self._objects.get(key)
 
-    def find_claimants(self, group: GroupKey) -> tuple[str, ...]:
-        """Names of the policies that need a group."""
-        return self._claimants.get(group[0], {}).get(group[1], ())
+    def find_claimants(self, group: SetKey) -> tuple[str, ...]:
+        """Names of the policies that need a set, all of its namespace."""
+        return self._claimants.get(find_scope(group), {}).get(group, ())
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
-        return sum(is_host(key) for plan in self._plans.values() for key in plan.groups)
+        return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.groups)
 
-    async def _work(self, namespace: str) -> float | None:
+    async def _work(self, scope: Scope) -> float | None:
         start = self._clock()
-        wait = self._not_before.get(namespace, start) - start
+        wait = self._not_before.get(scope, start) - start
         if wait > 0:
             return wait
-        self._take(namespace, self._plan(namespace))
+        self._take(scope, self._plan(scope))
         end = self._clock()
-        if namespace in self._plans:
-            self._not_before[namespace] = end + REST_FACTOR * (end - start)
+        if scope in self._plans:
+            self._not_before[scope] = end + REST_FACTOR * (end - start)
         return None
 
-    def _take(self, namespace: str, plan: Plan) -> None:
-        old = self._plans.get(namespace)
-        ours = [observed for observed in self._cluster.objects.select(namespace) if observed.ours]
+    def _take(self, scope: Scope, plan: Plan) -> None:
+        old = self._plans.get(scope)
+        ours = [observed for observed in self._cluster.objects.select(scope) if observed.ours]
         change = PlanChange(
-            namespace=namespace,
+            scope=scope,
             groups=_find_changed_groups(old, plan, ours),
             policies=frozenset(
                 name
@@ -107,11 +105,11 @@ class Planner:
         )
         self._index(old, plan)
         if plan.verdicts or plan.groups or ours:
-            self._plans[namespace] = plan
-            self._claimants[namespace] = _index_claimants(plan)
+            self._plans[scope] = plan
+            self._claimants[scope] = _index_claimants(plan)
         else:
             for memory in (self._plans, self._claimants, self._not_before):
-                memory.pop(namespace, None)
+                memory.pop(scope, None)
         self._on_change(change)
 
     def _index(self, old: Plan | None, plan: Plan) -> None:
@@ -127,20 +125,23 @@ class Planner:
                     self._objects[desired.key] = desired
 
 
-def _find_changed_groups(old: Plan | None, plan: Plan, ours: list[Observed]) -> frozenset[str]:
+def _find_changed_groups(
+    old: Plan | None, plan: Plan, observed: Iterable[Observed]
+) -> frozenset[SetKey]:
+    ours = [(item.group, item.owners) for item in observed if item.group is not None]
     if old is None:
-        return frozenset(plan.groups) | {observed.group for observed in ours}
+        return frozenset(plan.groups) | {group for group, _ in ours}
     before = old.groups
     changed = {key for key, group in plan.groups.items() if before.get(key) != group}
     changed |= before.keys() - plan.groups.keys()
     owners = (old.held ^ plan.held) | (old.live ^ plan.live)
     if owners:
-        changed |= {observed.group for observed in ours if not owners.isdisjoint(observed.owners)}
+        changed |= {group for group, owned_by in ours if not owners.isdisjoint(owned_by)}
     return frozenset(changed)
 
 
-def _index_claimants(plan: Plan) -> dict[str, tuple[str, ...]]:
-    claimants: dict[str, list[str]] = {}
+def _index_claimants(plan: Plan) -> dict[SetKey, tuple[str, ...]]:
+    claimants: dict[SetKey, list[str]] = {}
     for name, verdict in plan.verdicts.items():
         for host in verdict.groups:
             claimants.setdefault(host, []).append(name)

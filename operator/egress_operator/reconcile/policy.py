@@ -16,6 +16,9 @@ from egress_operator.plan.source import GatewaySource, PolicySource
 from egress_operator.reconcile.listing import Listing
 from egress_operator.reconcile.objects import EVERYWHERE
 
+CLUSTER = ""
+"""The namespace in the keys of EgressGateways: they stand in none."""
+
 PolicyKey = tuple[str, str]
 """(namespace, name)."""
 

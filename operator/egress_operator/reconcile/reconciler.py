@@ -16,9 +16,18 @@ from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.transport import Transport
+from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
 from egress_operator.istio.manifest import is_as_desired
-from egress_operator.istio.object import Kind, ObjectKey, Observed, is_host
-from egress_operator.plan.gateway_plan import CLUSTER
+from egress_operator.istio.object import Observed
+from egress_operator.istio.set_key import (
+    GatewaySet,
+    HostSet,
+    Scope,
+    SetKey,
+    TenantSet,
+    find_scope,
+    sort_key,
+)
 from egress_operator.plan.plan import Memo, Plan, plan_namespace
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
@@ -28,9 +37,16 @@ from egress_operator.reconcile.group import GroupWorker, Hooks
 from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.meter import Meter
 from egress_operator.reconcile.namespace import NamespaceFacts
-from egress_operator.reconcile.objects import EVERYWHERE, GATEWAY_KINDS
-from egress_operator.reconcile.planner import GroupKey, PlanChange, Planner
-from egress_operator.reconcile.policy import GatewayRecord, PolicyKey, PolicyRecord, Record, S
+from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.planner import PlanChange, Planner
+from egress_operator.reconcile.policy import (
+    CLUSTER,
+    GatewayRecord,
+    PolicyKey,
+    PolicyRecord,
+    Record,
+    S,
+)
 from egress_operator.reconcile.report import Announcer, Reporter
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
 from egress_operator.rollout.write import Delete, Write
@@ -73,7 +89,7 @@ class Reconciler:
         self._on_gateways = on_gateways
         self._settle = settings.settle
         self._started = False
-        self._stalled: set[GroupKey] = set()
+        self._stalled: set[SetKey] = set()
         self._stalled_reports: set[PolicyKey] = set()
         self._resumed_at = float("-inf")
         self.cluster = Cluster(
@@ -121,9 +137,9 @@ class Reconciler:
             transport=outside.transport,
             now=outside.now,
         )
-        self.groups = Queue[GroupKey](
+        self.groups = Queue[SetKey](
             self._worker.work,
-            lane=lambda key: key[0],
+            lane=find_scope,
             workers=workers,
             on_failure=self._on_group_failure,
         )
@@ -164,14 +180,14 @@ class Reconciler:
 
     def _mark_gateways(self) -> None:
         """Plan everything again that depends on the gateways."""
-        self.planner.mark(CLUSTER)
+        self.planner.mark(None)
         for namespace in self.cluster.select_through_gateways():
             self.planner.mark(namespace)
 
-    def _plan(self, part: str) -> Plan:
-        if part == CLUSTER:
+    def _plan(self, scope: Scope) -> Plan:
+        if scope is None:
             return self.cluster.plan_gateways()
-        return plan_namespace(self.cluster.build_input(part), self._memo)
+        return plan_namespace(self.cluster.build_input(scope), self._memo)
 
     def change_settings(self, settings: Settings) -> None:
         """Plan everything again when what was read of the mesh has changed."""
@@ -181,8 +197,8 @@ class Reconciler:
         self._on_gateways()
         self.cluster.refresh_unready()
         if self._started:
-            for namespace in self._find_namespaces():
-                self.planner.mark(namespace, background=True)
+            for scope in self._find_scopes():
+                self.planner.mark(scope, background=True)
 
     def build_scenery_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
         """Make the sinks for what surrounds the gateways in a namespace."""
@@ -194,25 +210,26 @@ class Reconciler:
 
     def start(self) -> None:
         """Begin to plan and write; every cache holds a whole list now."""
+        self.cluster.judge_gateways()
         self._started = True
-        self._gateway_reporter.hold(self.cluster.select_through_gateways())
-        for namespace in self._find_namespaces():
-            self.planner.mark(namespace, background=True)
+        self._gateway_reporter.hold({None, *self.cluster.select_through_gateways()})
+        for scope in self._find_scopes():
+            self.planner.mark(scope, background=True)
         self.planner.queue.start()
         self.groups.start()
         self.reports.start()
 
     def resync(self) -> None:
         """Compare everything again, from memory: nothing is read from the API server."""
-        for namespace in self._find_namespaces():
-            self.planner.mark(namespace, background=True)
-            plan = self.planner.get(namespace)
+        for scope in self._find_scopes():
+            self.planner.mark(scope, background=True)
+            plan = self.planner.get(scope)
             if plan is None:
                 continue
-            for host in plan.groups:
-                self.groups.add((namespace, host), hurry=False, background=True)
+            for group in plan.groups:
+                self.groups.add(group, hurry=False, background=True)
             for name in plan.verdicts:
-                self.reports.add((namespace, name), hurry=False, background=True)
+                self.reports.add((scope or CLUSTER, name), hurry=False, background=True)
 
     async def delete_leftovers(self) -> None:
         """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
@@ -244,9 +261,9 @@ class Reconciler:
         """The keys of all queues."""
         return self.planner.queue.load + self.groups.load + self.reports.load
 
-    def _find_namespaces(self) -> set[str]:
-        policies = {CLUSTER, *self.cluster.policies.namespaces()}
-        return policies | self.cluster.objects.parts() | set(self.planner.namespaces())
+    def _find_scopes(self) -> set[Scope]:
+        planned: set[Scope] = {None, *self.cluster.policies.namespaces()}
+        return planned | self.cluster.objects.find_scopes() | set(self.planner.scopes())
 
     # What follows from a change.
 
@@ -279,7 +296,7 @@ class Reconciler:
             for namespace in self.cluster.select_mentioning(name):
                 self.planner.mark(namespace)
         if new is not None and (old is None or old.labels != new.labels):
-            self.planner.mark(CLUSTER)
+            self.planner.mark(None)
             if name in self.cluster.select_through_gateways():
                 self.planner.mark(name)
 
@@ -287,13 +304,13 @@ class Reconciler:
         if not self._started:
             return
         groups = {
-            (observed.part, observed.group)
+            observed.group
             for observed in (old, new)
-            if observed is not None and observed.ours
+            if observed is not None and observed.group is not None
         }
         desired = self.planner.find_desired(key)
         if desired is not None:
-            groups.add((desired.part, desired.group))
+            groups.add(desired.group)
         if (
             old is None
             and new is not None
@@ -308,7 +325,9 @@ class Reconciler:
         for group in groups:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
             self.groups.add(group, hurry=False)
-            self._release(group[0])
+            self._release(find_scope(group))
+        if new is None:
+            self._writer.forget(key)
         if new is None and groups:
             self._release_gateway(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
@@ -317,26 +336,26 @@ class Reconciler:
         if foreign and key.kind is Kind.GATEWAY:
             self.observe_scenery()
 
-    def _on_write(self, group: GroupKey, write: Write) -> None:
+    def _on_write(self, group: SetKey, write: Write) -> None:
         """Look at what waited for this write: others may go on, or have nothing to wait for."""
-        if not is_host(group[1]):
-            for waiting in self._worker.list_settling(group[0]):
+        if not isinstance(group, HostSet):
+            for waiting in self._worker.list_settling(find_scope(group)):
                 self.groups.add(waiting)
         if isinstance(write, Delete):
-            self._release(group[0])
+            self._release(find_scope(group))
             self._release_gateway(write.key)
 
     def _release_gateway(self, key: ObjectKey) -> None:
         """Plan again what serves gateways as a whole when something that it waits for is gone."""
         if key.kind in GATEWAY_KINDS:
-            self.planner.mark(CLUSTER)
+            self.planner.mark(None)
 
-    def _release(self, part: str) -> None:
-        """Look at the objects of gateways that nothing of this part wants any more."""
-        plan = self.planner.get(part)
-        for label in self.cluster.objects.find_labels(part):
-            if plan is None or label not in plan.groups:
-                self.groups.add((part, label), hurry=False)
+    def _release(self, scope: Scope) -> None:
+        """Look at the objects of gateways that nothing of this scope wants any more."""
+        plan = self.planner.get(scope)
+        for group in self.cluster.objects.find_gateway_sets(scope):
+            if plan is None or group not in plan.groups:
+                self.groups.add(group, hurry=False)
 
     def _on_gateway(
         self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
@@ -359,25 +378,24 @@ class Reconciler:
     def _on_plan(self, change: PlanChange) -> None:
         waiting = self._find_denied(change)
         # What serves a tenant first: a permission that is withdrawn goes before everything else.
-        for group in sorted(change.groups, key=is_host):
-            key = (change.namespace, group)
-            self._worker.note_change(key)
+        for group in sorted(change.groups, key=sort_key):
+            self._worker.note_change(group)
             if group in waiting:
-                self.groups.add_after(key, self._settle)
+                self.groups.add_after(group, self._settle)
             else:
-                self.groups.add(key, background=change.first)
+                self.groups.add(group, background=change.first)
         for name in change.policies:
-            self.reports.add((change.namespace, name), background=change.first)
-        self._gateway_reporter.release(change.namespace)
+            self.reports.add((change.scope or CLUSTER, name), background=change.first)
+        self._gateway_reporter.release(change.scope)
         self._report_gateways()
 
-    def _find_denied(self, change: PlanChange) -> set[str]:
+    def _find_denied(self, change: PlanChange) -> set[HostSet]:
         """Find the hosts of a plan that lose a permission which a gateway enforces.
 
         They close one settle time later, when the gateway denies them: istiod gathers changes until
         there is a pause, so theirs, if they are many, would hold up the one that denies.
         """
-        plan = self.planner.get(change.namespace)
+        plan = self.planner.get(change.scope)
         if plan is None:
             return set()
         closing = {
@@ -385,27 +403,27 @@ class Reconciler:
         }
         enforced = any(
             item.key.kind is Kind.AUTHORIZATION_POLICY and not item.dry_run
-            for label in closing
-            if not is_host(label)
-            for item in self.cluster.objects.select_group(change.namespace, label)
+            for key in closing
+            if isinstance(key, TenantSet)
+            for item in self.cluster.objects.select_group(key)
         )
-        return {key for key in closing if is_host(key)} if enforced else set()
+        return {key for key in closing if isinstance(key, HostSet)} if enforced else set()
 
-    def _on_outcome(self, key: GroupKey) -> None:
-        if key[0] == CLUSTER:
+    def _on_outcome(self, key: SetKey) -> None:
+        if isinstance(key, GatewaySet):
             self._report_gateways()
         for name in self.planner.find_claimants(key):
-            self.reports.add((key[0], name))
+            self.reports.add((find_scope(key) or CLUSTER, name))
 
-    def _on_plan_failure(self, namespace: str, error: Exception, wait: float) -> None:
-        self._gateway_reporter.release(namespace)
+    def _on_plan_failure(self, scope: Scope, error: Exception, wait: float) -> None:
+        self._gateway_reporter.release(scope)
         self._report_gateways()
-        _log_failure(error, wait, {"namespace": namespace})
+        _log_failure(error, wait, {"namespace": scope or CLUSTER})
 
-    def _on_group_failure(self, key: GroupKey, error: Exception, wait: float) -> None:
+    def _on_group_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         if _may_resume(error) or isinstance(error, MissingKindError):
             self._stalled.add(key)
-        _log_failure(error, wait, {"namespace": key[0], "host": key[1]})
+        _log_failure(error, wait, {"namespace": find_scope(key) or CLUSTER, "host": str(key)})
 
     def _on_report_failure(self, key: PolicyKey, error: Exception, wait: float) -> None:
         if _may_resume(error):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.source import PolicySource
 from egress_operator.plan.verdict import Verdict
 from egress_operator.reconcile.cluster import Cluster
@@ -82,7 +83,7 @@ class Reporter:
         verdict = self._find_verdict(key, record)
         if record is None or verdict is None:
             return None
-        progress = self._find_progress(key[0], verdict)
+        progress = self._find_progress(verdict)
         if progress.since is not None:
             news = (verdict.uid, verdict.generation, progress.busy, progress.news)
             if not progress.news or self._told.get(key) == news:
@@ -96,7 +97,7 @@ class Reporter:
         previous = record.status
         status = compute_status(
             verdict,
-            self._build_groups(key[0], verdict),
+            self._build_groups(verdict),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             outbound=self._cluster.settings.outbound_mode,
@@ -116,14 +117,14 @@ class Reporter:
         seen = (verdict.uid, verdict.generation, verdict.paused)
         return verdict if seen == (source.uid, source.generation, source.paused) else None
 
-    def _find_progress(self, namespace: str, verdict: Verdict) -> _Progress:
+    def _find_progress(self, verdict: Verdict) -> _Progress:
         """Look at the outcomes alone: each host that is done asks whether the others are too."""
         since: list[float] = []
         lasting = False
         busy = False
         news: set[str] = set()
-        for host in verdict.groups:
-            outcome, at = self._worker.get_outcome((namespace, host))
+        for group in verdict.groups:
+            outcome, at = self._worker.get_outcome(group)
             lasting = lasting or outcome.lasting
             if outcome.settled:
                 continue
@@ -134,16 +135,16 @@ class Reporter:
                 busy = True
         return _Progress(min(since, default=None), lasting, busy, tuple(sorted(news)))
 
-    def _build_groups(self, namespace: str, verdict: Verdict) -> Mapping[str, GroupProgress]:
-        groups: dict[str, GroupProgress] = {}
-        for host in verdict.groups:
-            outcome, _ = self._worker.get_outcome((namespace, host))
-            groups[host] = GroupProgress(
+    def _build_groups(self, verdict: Verdict) -> Mapping[SetKey, GroupProgress]:
+        groups: dict[SetKey, GroupProgress] = {}
+        for group in verdict.groups:
+            outcome, _ = self._worker.get_outcome(group)
+            groups[group] = GroupProgress(
                 state=_judge(outcome),
                 message=outcome.problem,
                 code=outcome.code,
                 squatted=outcome.squatted,
-                objects=self._worker.find_objects((namespace, host)),
+                objects=self._worker.find_objects(group),
             )
         return groups
 

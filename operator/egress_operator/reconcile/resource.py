@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from egress_operator.engine.resource import Resource
-from egress_operator.istio.object import PLURALS, Kind, find_api_version
+from egress_operator.istio.kind import PLURALS, Kind, find_api_version
 
 POLICIES = Resource("egress-operator.io", "v1alpha1", "egresspolicies")
 GATEWAYS = Resource("egress-operator.io", "v1alpha1", "egressgateways")

@@ -10,8 +10,9 @@ from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
+from egress_operator.istio.kind import Kind, ObjectKey, find_api_version
 from egress_operator.istio.manifest import build_json_patch, build_manifest
-from egress_operator.istio.object import Kind, ObjectKey, Observed, find_api_version
+from egress_operator.istio.object import Observed
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
 from egress_operator.rollout.write import Create, Delete, Replace, Write
@@ -69,7 +70,7 @@ class Writer:
         self._answers: dict[ObjectKey, tuple[bytes, bytes]] = {}
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget the answers about an object that is no longer wanted."""
+        """Forget the answers about an object that is gone."""
         self._answers.pop(key, None)
 
     def translate(self, observed: Observed) -> bytes:
@@ -112,7 +113,7 @@ class Writer:
 
     async def _replace(self, write: Replace) -> None:
         key = write.key
-        patch = build_json_patch(write.desired, write.owners, write.uid)
+        patch = build_json_patch(write.desired, write.owners, write.uid, write.maps)
         try:
             answer = await self._transport.patch(
                 RESOURCES[key.kind], key.namespace, key.name, patch, patch_type=PatchType.JSON

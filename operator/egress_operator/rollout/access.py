@@ -7,7 +7,9 @@ tenants changes, and until the last has settled.
 
 from dataclasses import replace
 
-from egress_operator.istio.object import Desired, Kind, Observed, is_host, replace_spec
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Desired, Observed, replace_spec
+from egress_operator.istio.set_key import GatewaySet, HostSet
 from egress_operator.rollout.scene import Scene
 from egress_operator.rollout.wait import compute_wait_after
 from egress_operator.rollout.write import Create, Replace, Step, build_step
@@ -60,7 +62,7 @@ def compute_access_wait(scene: Scene) -> float:
     A gateway that ceases to enforce allows everything before the first of its tenants changes. When
     it comes back to where it was, what allows everything is not even there yet.
     """
-    if is_host(scene.group.key):
+    if isinstance(scene.group.key, HostSet):
         return 0.0
     gateways = [item for item in scene.around.outside if _is_enforced_by_gateway(item)]
     leaving = [slot for slot in scene.select(Kind.AUTHORIZATION_POLICY) if slot.prunable]
@@ -72,4 +74,5 @@ def compute_access_wait(scene: Scene) -> float:
 
 
 def _is_enforced_by_gateway(item: Observed) -> bool:
-    return item.key.kind is Kind.AUTHORIZATION_POLICY and not item.part and not item.dry_run
+    of_gateway = isinstance(item.group, GatewaySet)
+    return item.key.kind is Kind.AUTHORIZATION_POLICY and of_gateway and not item.dry_run

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable
 
 from egress_operator.istio.group import Group
-from egress_operator.istio.object import Kind, ObjectKey, is_host
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.set_key import HostSet, TenantSet
 from egress_operator.rollout.access import compute_access_wait
 from egress_operator.rollout.scene import Scene, Slot
 from egress_operator.rollout.wait import compute_route_wait
@@ -73,14 +74,15 @@ def delete_behind(scene: Scene) -> Step:
 
 def _list_host_keys(group: Group) -> tuple[ObjectKey, ...]:
     """Return what routes to the rest of the group; a gateway's group has nothing of the kind."""
-    return (group.entry_key, group.route_key) if is_host(group.key) else ()
+    return (group.entry_key, group.route_key) if isinstance(group.key, HostSet) else ()
 
 
 def _is_referenced(scene: Scene) -> bool:
     """Whether other groups need objects of this one, which is not wanted any more as a whole."""
-    if scene.group.objects or scene.group.is_closing:
+    key = scene.group.key
+    if scene.group.objects or scene.group.is_closing or not isinstance(key, TenantSet):
         return False
-    offered = {scene.group.key}
+    offered = {key.gateway}
     for slot in scene.behind:
         if slot.observed is not None:
             offered |= slot.observed.refs

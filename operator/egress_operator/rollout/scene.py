@@ -3,16 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from egress_operator.istio.group import Group, is_member
+from egress_operator.istio.group import Group
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import is_as_desired
-from egress_operator.istio.object import (
-    GATEWAY_KIND,
-    Desired,
-    Kind,
-    ObjectKey,
-    Observed,
-    Owner,
-)
+from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
+from egress_operator.istio.set_key import SetKey, TenantSet, find_scope
 from egress_operator.rollout.write import Create, Delete, Replace
 
 
@@ -31,12 +26,12 @@ class Surroundings:
     """Owners that surely are not there any more, though objects name them."""
 
 
-def find_references(observed: Iterable[Observed], part: str, group: str) -> frozenset[str]:
-    """Return everything that our objects of a part refer to, but for those of one group. Pure."""
+def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[str]:
+    """Return what our objects of the namespace refer to, but for those of `key`. Pure."""
     return frozenset(
         ref
         for item in observed
-        if item.ours and item.part == part and item.group != group
+        if item.group is not None and item.group != key and find_scope(item.group) == key.namespace
         for ref in item.refs
     )
 
@@ -82,7 +77,7 @@ class Slot:
             return Create(desired, self.owners)
         if is_as_desired(there, desired, self.owners):
             return None
-        return Replace(desired, self.owners, there.uid)
+        return Replace(desired, self.owners, there.uid, there.maps)
 
     def build_delete(self) -> Delete | None:
         """Return the deletion of an object that we may delete, None for another one."""
@@ -129,15 +124,15 @@ def build_scene(
     Where permission is withdrawn nothing has to settle.
     """
     wanted = {desired.key: desired for desired in group.objects}
-    there = {
-        item.key: item
-        for item in observed
-        if item.key in wanted or (item.ours and is_member(item, group))
+    there = {item.key: item for item in observed if item.key in wanted or item.group == group.key}
+    ours = {
+        key: item for key, item in there.items() if _is_of(item, group.key, wanted=key in wanted)
     }
-    frozen = any(not item.owners.isdisjoint(around.held) for item in there.values())
+    frozen = any(not item.owners.isdisjoint(around.held) for item in ours.values())
 
     def build(key: ObjectKey) -> Slot:
-        return _build_slot(key, wanted.get(key), there.get(key), around, frozen=frozen)
+        slot = _build_slot(key, wanted.get(key), ours.get(key), around, frozen=frozen)
+        return replace(slot, squatted=key in wanted and key in there and key not in ours)
 
     behind = sorted((wanted.keys() | there.keys()) - {group.entry_key, group.route_key})
     return Scene(
@@ -150,23 +145,27 @@ def build_scene(
     )
 
 
+def _is_of(item: Observed, key: SetKey, *, wanted: bool) -> bool:
+    """Whether an object under a name of a set is of it, or was and is to be again."""
+    return item.group == key or (wanted and item.is_damaged)
+
+
 def _build_slot(
     key: ObjectKey,
     desired: Desired | None,
-    there: Observed | None,
+    ours: Observed | None,
     around: Surroundings,
     *,
     frozen: bool,
 ) -> Slot:
     """Join what is wanted and what is there; `frozen` as in `_is_prunable`."""
-    ours = there if there is not None and there.ours else None
     kept = frozenset[Owner]() if ours is None else ours.owners & around.held
     return Slot(
         key=key,
         desired=_keep_address(desired, ours),
         observed=ours,
         owners=() if desired is None else tuple(sorted({*desired.owners, *kept})),
-        squatted=desired is not None and there is not None and ours is None,
+        squatted=False,
         prunable=desired is None and ours is not None and _is_prunable(ours, around, frozen=frozen),
     )
 

@@ -8,7 +8,8 @@ it and a settle time has passed. A host that turns from open to closed, or back,
 from collections.abc import Collection, Iterator
 
 from egress_operator.istio.group import Group
-from egress_operator.istio.object import Kind, Observed
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Observed
 from egress_operator.rollout.access import apply_access
 from egress_operator.rollout.closing import close_host
 from egress_operator.rollout.deletion import (

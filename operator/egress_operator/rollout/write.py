@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from egress_operator.istio.object import Desired, ObjectKey, Owner
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.manifest import MAPS
+from egress_operator.istio.object import Desired, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Replace:
     desired: Desired
     owners: tuple[Owner, ...]
     uid: str
+    maps: frozenset[str] = MAPS
+    """Which of labels and annotations the object has."""
 
     @property
     def key(self) -> ObjectKey:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from egress_operator.diagnostic import RULES
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.verdict import ClaimState, ClaimVerdict
 from egress_operator.status.condition import trim_message
 from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
@@ -40,10 +41,13 @@ class Row:
 
 
 def compute_rows(
-    claims: Iterable[ClaimVerdict], progress: Mapping[str, GroupProgress]
+    claims: Iterable[ClaimVerdict], progress: Mapping[SetKey, GroupProgress]
 ) -> tuple[Row, ...]:
     """Join the plan's verdicts with what is applied, in the order of `claims`. Pure."""
-    return tuple(_compute_row(claim, progress.get(claim.group, NOT_BEGUN)) for claim in claims)
+    return tuple(
+        _compute_row(claim, progress.get(claim.group, NOT_BEGUN) if claim.group else NOT_BEGUN)
+        for claim in claims
+    )
 
 
 def build_rows(rows: tuple[Row, ...]) -> tuple[list[dict[str, Any]], int]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from egress_operator.istio.object import ObjectKey
+from egress_operator.istio.kind import ObjectKey
 
 
 class GroupState(StrEnum):

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from egress_operator.diagnostic import RULES, Diagnostic
-from egress_operator.istio.object import Kind
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_READY
 from egress_operator.plan.source import OutboundMode
 from egress_operator.plan.verdict import Verdict
@@ -52,7 +53,7 @@ _STUCK = (RowState.CONFLICTED, RowState.SQUATTED)
 
 def compute_status(
     verdict: Verdict,
-    progress: Mapping[str, GroupProgress],
+    progress: Mapping[SetKey, GroupProgress],
     previous: Mapping[str, Any] | None,
     now: str,
     *,

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from testbed.client import Object
 from testbed.gateway import EGRESS
 from testbed.workload import Workload
@@ -64,7 +64,7 @@ class Behind:
     @property
     def group(self) -> str:
         """The G of the page."""
-        return build_group_name(self.host)
+        return build_host_name(self.host)
 
     @property
     def number(self) -> object:

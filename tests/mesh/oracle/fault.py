@@ -9,14 +9,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egress_operator.cli.main import main
 from egress_operator.istio.group import Group
-from egress_operator.istio.object import MESH, Desired, Kind, digest_spec, is_closed
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import MESH, Desired, digest_spec, is_closed
 from egress_operator.plan.plan import Memo, Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import reconciler
+
+if TYPE_CHECKING:
+    from egress_operator.istio.set_key import SetKey
 
 SET_HOST = re.compile(r"\.set-(\d+)\.example$")
 Spec = dict[str, Any]
@@ -234,25 +238,22 @@ class _Spoiler:
     """Spoils every plan; what is unchanged stays the identical value, as the planner asks."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], tuple[Group, Group]] = {}
+        self._groups: dict[SetKey, tuple[Group, Group]] = {}
 
     def plan(self, inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
         """Stand in for `plan_namespace`."""
         plan = plan_namespace(inputs, memo)
-        groups = {
-            key: self._spoil_group(plan.namespace, group) for key, group in plan.groups.items()
-        }
+        groups = {key: self._spoil_group(group) for key, group in plan.groups.items()}
         return replace(plan, groups=groups)
 
-    def _spoil_group(self, namespace: str, group: Group) -> Group:
-        fault = find_planted(group.key)
+    def _spoil_group(self, group: Group) -> Group:
+        fault = find_planted(str(group.key))
         if fault is None:
             return group
-        key = (namespace, group.key)
-        before, after = self._groups.get(key, (None, None))
+        before, after = self._groups.get(group.key, (None, None))
         if before is not group or after is None:
             after = spoil(fault, group)
-            self._groups[key] = (group, after)
+            self._groups[group.key] = (group, after)
         return after
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from mesh.traffic.policy import (
     ENTRY,
     NAMESPACE,
@@ -233,7 +233,7 @@ class OperatedMesh:
 
     def entry(self, host: str) -> Object:
         """Read the ServiceEntry of a host."""
-        return self.client.get(*ENTRY, build_group_name(host), NAMESPACE)
+        return self.client.get(*ENTRY, build_host_name(host), NAMESPACE)
 
     def wait_addresses(self, *hosts: str) -> dict[str, list[str]]:
         """Wait until istiod has allocated addresses to every host; return them by host."""
@@ -246,7 +246,7 @@ class OperatedMesh:
 
     def find_addresses(self, host: str) -> list[str]:
         """List the addresses that istiod has allocated to a host; its entry may be away."""
-        entry = self.client.find(*ENTRY, build_group_name(host), NAMESPACE) or {}
+        entry = self.client.find(*ENTRY, build_host_name(host), NAMESPACE) or {}
         status = entry.get("status", {})
         return [item["value"] for item in status.get("addresses", ())]
 

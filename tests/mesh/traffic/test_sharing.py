@@ -2,7 +2,7 @@
 
 import pytest
 
-from egress_operator.istio.name import build_group_name
+from egress_operator.istio.name import build_host_name
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import (
     CHECKOUT,
@@ -117,7 +117,7 @@ def test_a_conflict_ends_when_the_two_are_made_equal(operated: OperatedMesh, mes
 
 
 def test_a_squatter_stays_as_it_is_until_it_goes(operated: OperatedMesh, mesh: Mesh) -> None:
-    squatter = build_entry(build_group_name("api.example"), "api.example", endpoint="other.example")
+    squatter = build_entry(build_host_name("api.example"), "api.example", endpoint="other.example")
     (before,) = mesh.apply(squatter)
     mesh.expect(CHECKOUT, API, DIRECT, server="other.example")
     mesh.apply(build_policy("squatted", build_destination("api.example", "db.example")))

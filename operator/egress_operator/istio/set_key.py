@@ -1,0 +1,123 @@
+"""Keys of the sets in which objects are written, and where objects of a set may stand.
+
+An object is a member of the set that would give it exactly its kind, namespace and name. Labels and
+annotations tell which set to try, and are never believed alone: every tenant can write them.
+"""
+
+from dataclasses import dataclass
+
+from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
+from egress_operator.istio.name import (
+    build_host_name,
+    build_tenant_name,
+    is_behind_name,
+    is_label,
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostSet:
+    """The objects of one host of a namespace."""
+
+    namespace: str
+    host: str
+    """The host, or the synthetic name of an address without one."""
+
+    def __str__(self) -> str:
+        """Name the host."""
+        return self.host
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TenantSet:
+    """The objects that serve all hosts of a namespace at one gateway."""
+
+    namespace: str
+    gateway: str
+    """The gateway's label."""
+
+    def __str__(self) -> str:
+        """Name the gateway."""
+        return self.gateway
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GatewaySet:
+    """The objects that serve a gateway as a whole."""
+
+    gateway: str
+    """The gateway's label."""
+
+    def __str__(self) -> str:
+        """Name the gateway."""
+        return self.gateway
+
+
+SetKey = HostSet | TenantSet | GatewaySet
+
+Scope = str | None
+"""What is planned together: a namespace; or what belongs to none, the gateways as a whole."""
+
+
+def find_scope(key: SetKey) -> Scope:
+    """Return the namespace whose plan decides on a set; None: that of the gateways. Pure."""
+    match key:
+        case HostSet() | TenantSet():
+            return key.namespace
+        case GatewaySet():
+            return None
+
+
+def build_set_name(key: SetKey) -> str:
+    """Return the name that the objects of a set have, or that their names are made of. Pure."""
+    match key:
+        case HostSet():
+            return build_host_name(key.host)
+        case TenantSet() | GatewaySet():
+            return key.gateway
+
+
+def sort_key(key: SetKey) -> tuple[bool, str, str]:
+    """Order sets: those of gateways before hosts, each by namespace and name. Pure."""
+    return isinstance(key, HostSet), find_scope(key) or "", str(key)
+
+
+def is_expected(key: SetKey, at: ObjectKey, place: str) -> bool:
+    """Whether a set would write an object of this kind under this very name. Pure.
+
+    `place`: as `Desired.place`. Whether the gateway is in that namespace is not known here.
+    """
+    match key:
+        case HostSet():
+            return _is_of_host(key, at, place)
+        case TenantSet():
+            return _is_of_tenant(key, at, place)
+        case GatewaySet():
+            access = at.kind is Kind.AUTHORIZATION_POLICY
+            return access and at.name == key.gateway == place and is_label(key.gateway)
+
+
+def _is_of_host(key: HostSet, at: ObjectKey, place: str) -> bool:
+    name = build_host_name(key.host)
+    if place:
+        away = at.kind in GATEWAY_KINDS
+        return away and is_behind_name(at.name, name, key.namespace, place)
+    if at.namespace != key.namespace or at.kind is Kind.AUTHORIZATION_POLICY:
+        return False
+    shared = at.name == name and at.kind is not Kind.GATEWAY
+    subset = at.kind is Kind.DESTINATION_RULE
+    return shared or is_behind_name(at.name.removesuffix("-c") if subset else at.name, name)
+
+
+def _is_of_tenant(key: TenantSet, at: ObjectKey, place: str) -> bool:
+    if not is_label(key.gateway):
+        return False
+    if place:
+        named = at.name == build_tenant_name(key.namespace, key.gateway)
+        return named and place == key.gateway and at.kind in GATEWAY_KINDS
+    if at.namespace != key.namespace:
+        return False
+    if at.name == key.gateway:
+        return at.kind in {Kind.DESTINATION_RULE, Kind.GATEWAY}
+    # Where Gateways stand in the namespaces of gateways, and this is one.
+    return at.kind is Kind.GATEWAY and at.name == build_tenant_name(key.namespace, key.gateway)
