@@ -2,6 +2,7 @@
 
 import socketserver
 import threading
+from collections import Counter, defaultdict
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,7 @@ class NameServer:
     def __init__(self, address: str) -> None:
         self._address = address
         self._records: dict[str, tuple[str, ...]] = {}
+        self._asked = defaultdict[str, Counter[str]](Counter)
         self._server: socketserver.UDPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -47,6 +49,10 @@ class NameServer:
                 return addresses
             parent = parent.partition(".")[2]
         return None
+
+    def count(self, client: str) -> Counter[str]:
+        """How often a client has asked for each name, as `NAME TYPE`; `client` is its address."""
+        return self._asked[client].copy()
 
     def __enter__(self) -> Self:
         self._server = socketserver.UDPServer((self._address, PORT), self._build_handler())
@@ -73,15 +79,17 @@ class NameServer:
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 data, channel = self.request
-                channel.sendto(names.answer(data), self.client_address)
+                channel.sendto(names.answer(data, self.client_address[0]), self.client_address)
 
         return Handler
 
-    def answer(self, query: bytes) -> bytes:
+    def answer(self, query: bytes, client: str) -> bytes:
         """Build the reply packet. Other types than A and AAAA of a known name have no records."""
         request = DNSRecord.parse(query)
         reply = request.reply()
-        addresses = self.find(str(request.q.qname).rstrip(".").lower())
+        name = str(request.q.qname).rstrip(".").lower()
+        self._asked[client][f"{name} {QTYPE[request.q.qtype]}"] += 1
+        addresses = self.find(name)
         if addresses is None:
             reply.header.rcode = RCODE.NXDOMAIN
         for address in addresses or ():

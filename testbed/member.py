@@ -46,7 +46,7 @@ class Member:
         workload = self.workload
         self.directory.mkdir(parents=True)
         name = f"{workload.namespace}-{workload.name}"
-        self.netns = network.add(name, self.address, ca_file.parent)
+        self.netns = network.add(name, self.address, ca_file.parent, workload.search)
         self._ca_file = ca_file
         if workload.dual_stack:
             network.add_ipv6(self.netns)

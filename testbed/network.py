@@ -15,7 +15,7 @@ may have an IPv6 address as well, and what is dialled by IPv6 then goes the same
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -38,7 +38,7 @@ from testbed.address import (
 from testbed.capture import write_capture
 from testbed.link import delete_link
 from testbed.netns import Netns
-from testbed.sweep import HOST_LINK, PREFIX, RESOLVER_FILE
+from testbed.sweep import HOST_LINK, PREFIX, RESOLVERS
 from testbed.system import RESOLVER, ROOTS_DIR, find_missing_files
 from testbed.wiring import (
     LOOPBACK,
@@ -89,9 +89,7 @@ class Network:
             with _explaining("the bridge"):
                 self.addresses = choose_range()
                 self._build_hub()
-            RESOLVER_FILE.write_text(
-                f"nameserver {self.addresses.host}\noptions timeout:1 attempts:3\n"
-            )
+            RESOLVERS.mkdir()
         except BaseException:
             self._remove()
             raise
@@ -105,14 +103,17 @@ class Network:
     ) -> None:
         self._remove()
 
-    def add(self, name: str, address: str, roots: Path | None = None) -> Netns:
+    def add(
+        self, name: str, address: str, roots: Path | None = None, search: Sequence[str] = ()
+    ) -> Netns:
         """Make a namespace whose way to everything beyond the bridge is through `ext`.
 
         The directory `roots`, if given, holds `ca-certificates.crt`: all the roots that those who
-        run inside find in the system.
+        run inside find in the system. With `search` their resolver completes names as in a pod.
         """
+        files = {} if roots is None else {str(ROOTS_DIR): roots}
         with _explaining(name):
-            made = self._connect(name, address, {} if roots is None else {str(ROOTS_DIR): roots})
+            made = self._connect(name, address, files, search)
             wire(made.name, lambda channel: add_default_route(channel, self.addresses.outside))
         return made
 
@@ -127,7 +128,7 @@ class Network:
     def add_outside(self) -> Netns:
         """Make the namespace of the outside world: every address of OUTSIDE_NETWORK is its own."""
         with _explaining("ext"):
-            outside = self._connect("ext", self.addresses.outside, {})
+            outside = self._connect("ext", self.addresses.outside, {}, ())
         route_outside(outside, OUTSIDE_NETWORK)
         return outside
 
@@ -147,8 +148,16 @@ class Network:
         with _explaining(to.name):
             wire(to.name, work)
 
-    def _connect(self, name: str, address: str, files: dict[str, Path]) -> Netns:
+    def _connect(
+        self,
+        name: str,
+        address: str,
+        files: Mapping[str, Path],
+        search: Sequence[str],
+    ) -> Netns:
         full = f"{PREFIX}{name}"
+        resolver = RESOLVERS / full
+        resolver.write_text(build_resolver(self.addresses.host, search))
         port = f"port{next(self._numbers)}"
         netns.create(full)
         self._ports[full] = port
@@ -163,7 +172,7 @@ class Network:
 
         wire(HUB, connect)
         wire(full, give_address)
-        return Netns(full, address, {str(RESOLVER): RESOLVER_FILE, **files})
+        return Netns(full, address, {str(RESOLVER): resolver, **files})
 
     def _build_hub(self) -> None:
         netns.create(HUB)
@@ -177,6 +186,13 @@ class Network:
         if self._leash:
             leash.release(self._leash)
         self._lock.release()
+
+
+def build_resolver(server: str, search: Sequence[str]) -> str:
+    """Return a resolv.conf; with domains to search, as a kubelet gives it to a pod. Pure."""
+    domains = f"search {' '.join(search)}\n" if search else ""
+    dots = "ndots:5 " if search else ""
+    return f"nameserver {server}\n{domains}options {dots}timeout:1 attempts:3\n"
 
 
 def route_outside(outside: Netns, network: str) -> None:

@@ -8,6 +8,7 @@ standard library only.
 """
 
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -24,8 +25,8 @@ from testbed import link, netns
 PREFIX = "egt-"
 """Beginning of the names of our network namespaces and of our one link in the host's."""
 HOST_LINK = f"{PREFIX}host"
-RESOLVER_FILE = Path("/run/egress-operator-testbed.resolv.conf")
-"""What commands inside find as /etc/resolv.conf."""
+RESOLVERS = Path("/run/egress-operator-testbed")
+"""What commands inside find as /etc/resolv.conf: a file for each namespace, by its name."""
 LOCK_ADDRESS = "\0egress-operator-testbed-mesh"
 """An abstract socket: freed by the kernel with its process, and no file is left."""
 WAIT_S = 10.0
@@ -86,7 +87,7 @@ def sweep() -> list[str]:
     # A namespace takes its end of the link with it, but later, on a kernel thread.
     with suppress(OSError):
         link.delete_link(HOST_LINK)
-    RESOLVER_FILE.unlink(missing_ok=True)
+    shutil.rmtree(RESOLVERS, ignore_errors=True)
     return found
 
 

@@ -56,6 +56,11 @@ class Workload:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def search(self) -> tuple[str, ...]:
+        """The domains by which the resolver of a pod completes names, in their order."""
+        return (f"{self.namespace}.svc.cluster.local", "svc.cluster.local", "cluster.local")
+
+    @property
     def all_labels(self) -> dict[str, str]:
         return {"app": self.name, **self.labels}
 

@@ -32,7 +32,7 @@ class Trace:
 
     def find_left(self) -> list[str]:
         """List what is left of everything."""
-        paths = [Path(self.directory), sweep.RESOLVER_FILE]
+        paths = [Path(self.directory), sweep.RESOLVERS]
         return [
             *sweep.find_remains(),
             *(str(path) for path in paths if path.exists()),
