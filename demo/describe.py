@@ -90,8 +90,8 @@ def _hide(text: str) -> str:
 
 def _describe_entry(spec: Object) -> list[str]:
     ports = [f"{port['protocol']} {port['number']}" for port in spec["ports"]]
-    endpoints = [str(entry["address"]) for entry in spec.get("endpoints", ())]
-    if endpoints:
+    endpoints = [str(entry["address"]).rstrip(".") for entry in spec.get("endpoints", ())]
+    if endpoints and endpoints != spec["hosts"]:
         where = f"at {', '.join(endpoints)}"
     elif spec.get("resolution") == "STATIC":
         where = "without an address: only the route to the gateway leads there"

@@ -3,6 +3,7 @@
 `UPDATE_GOLDEN=1` writes the outputs anew, removes stale ones, and still compares.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from egress_operator.api.address import parse_address
 from egress_operator.diagnostic import RULES, Scope
 from egress_operator.istio.kind import Kind, find_api_version
 from egress_operator.istio.name import build_host_name
@@ -147,11 +149,25 @@ def _expect_label(obj: dict[str, Any]) -> dict[str, str]:
     behind = obj["metadata"]["name"] != build_host_name(
         obj["metadata"]["annotations"][HOST_ANNOTATION]
     )
-    needed = not behind and "addresses" not in spec and ("endpoints" in spec or not alone)
+    own = {f"{host}." for host in spec["hosts"]}
+    elsewhere = any(endpoint["address"] not in own for endpoint in spec.get("endpoints", ()))
+    needed = not behind and "addresses" not in spec and (elsewhere or not alone)
     if not behind and is_closed(spec):
         # Without endpoints it is as it would be with them.
         needed = obj["metadata"]["labels"][ALLOCATE_LABEL] == "true"
     return {ALLOCATE_LABEL: "true" if needed else "false"}
+
+
+@each_case
+def test_no_resolver_completes_an_endpoint(directory: Path) -> None:
+    """Endpoints that are names end with a dot; all other names are compared, and have none."""
+    for obj in _run(directory).objects:
+        spec = dict(obj["spec"])
+        endpoints = [endpoint["address"] for endpoint in spec.pop("endpoints", ())]
+        named = [address for address in endpoints if parse_address(address) is None]
+        assert all(address.endswith(".") for address in named)
+        assert (spec.get("resolution") == "DNS") == bool(named)
+        assert re.findall(r'"[^" ]+\w\."', json.dumps(spec)) == []
 
 
 @each_case

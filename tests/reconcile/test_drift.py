@@ -20,7 +20,7 @@ STATUS = "patch egresspolicies/status"
 
 
 def change_field(client: Client, entry: Object) -> None:
-    client.merge_patch(entry, {"spec": {"resolution": "NONE"}})
+    client.merge_patch(entry, {"spec": {"resolution": "DNS_ROUND_ROBIN"}})
 
 
 def add_field(client: Client, entry: Object) -> None:

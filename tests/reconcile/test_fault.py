@@ -163,7 +163,9 @@ async def test_a_broken_watch_is_begun_again(
     await asyncio.to_thread(tenant.wait_hosts, "a.example.com", "b.example.com")
     entry = await asyncio.to_thread(tenant.get_entry, "a.example.com")
     mark = await asyncio.to_thread(tenant.mark)
-    await asyncio.to_thread(tenant.client.merge_patch, entry, {"spec": {"resolution": "NONE"}})
+    await asyncio.to_thread(
+        tenant.client.merge_patch, entry, {"spec": {"resolution": "DNS_ROUND_ROBIN"}}
+    )
     await asyncio.to_thread(tenant.wait_writes, mark, ["patch serviceentries"], 40)
     assert behind_proxy.process.is_alive
     assert behind_proxy.pid == pid

@@ -107,7 +107,7 @@ def test_changes_while_it_is_away_are_made_up_for(
     operator.kill()
     tenant.apply("payments", hosts("a.example.com", "c.example.com"))
     entry = tenant.get_entry("a.example.com")
-    tenant.client.merge_patch(entry, {"spec": {"resolution": "NONE"}})
+    tenant.client.merge_patch(entry, {"spec": {"resolution": "DNS_ROUND_ROBIN"}})
     mark = tenant.mark()
     start()
     tenant.wait_ready("payments")

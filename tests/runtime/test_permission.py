@@ -82,7 +82,7 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
         apply("web", "web.example.com", ports=[port], http={"timeout": timeout})
         wait_ready("web", "True")
     web = client.get(ISTIO, "ServiceEntry", build_host_name("web.example.com"), namespace)
-    client.merge_patch(web, {"spec": {"resolution": "NONE"}})
+    client.merge_patch(web, {"spec": {"resolution": "DNS_ROUND_ROBIN"}})
     apply("web", "other.example.com")
     wait_ready("web", "True")
     gone = build_host_name("web.example.com")

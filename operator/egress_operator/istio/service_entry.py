@@ -1,4 +1,9 @@
-"""The ServiceEntry of a host: it makes the name known to the sidecars of the policy's namespace."""
+"""The ServiceEntry of a host: it makes the name known to the sidecars of the policy's namespace.
+
+Every endpoint that is a name is written out, with a dot at the end. Proxies resolve names as any
+program of their pod does: a name with less than five dots is first looked for under the domains of
+the cluster (`api.example.com.shop.svc.cluster.local`), unless it ends with a dot.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -58,11 +63,7 @@ def build_service_entry_spec(
     if as_dialled:
         spec["resolution"] = "NONE"
         return spec
-    endpoints = _find_endpoints(settings)
-    if not endpoints:
-        spec["resolution"] = "DNS"
-        return spec
-    return spec | _build_resolution(endpoints)
+    return spec | _build_resolution(host, settings)
 
 
 def close_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def build_behind_spec(host: str, settings: HostIntent, route: Route) -> dict[str
         "hosts": [route.host],
         "location": build_location(settings),
         "ports": build_port_list((port,)),
-    } | _build_resolution(_find_endpoints(settings) or (EndpointIntent(host),))
+    } | _build_resolution(host, settings)
 
 
 def build_location(settings: HostIntent) -> str:
@@ -96,11 +97,13 @@ def build_location(settings: HostIntent) -> str:
     return "MESH_EXTERNAL" if settings.location == EXTERNAL else "MESH_INTERNAL"
 
 
-def _find_endpoints(settings: HostIntent) -> tuple[EndpointIntent, ...]:
-    return settings.endpoints or tuple(EndpointIntent(address) for address in settings.addresses)
+def _find_endpoints(host: str, settings: HostIntent) -> tuple[EndpointIntent, ...]:
+    fixed = tuple(EndpointIntent(address) for address in settings.addresses)
+    return settings.endpoints or fixed or (EndpointIntent(host),)
 
 
-def _build_resolution(endpoints: tuple[EndpointIntent, ...]) -> dict[str, Any]:
+def _build_resolution(host: str, settings: HostIntent) -> dict[str, Any]:
+    endpoints = _find_endpoints(host, settings)
     fixed = all(_is_ip(endpoint.address) for endpoint in endpoints)
     return {
         "resolution": "STATIC" if fixed else "DNS",
@@ -111,8 +114,8 @@ def _build_resolution(endpoints: tuple[EndpointIntent, ...]) -> dict[str, Any]:
 def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
     """Whether a ServiceEntry with this spec and these ports needs an address that istiod allocates.
 
-    It does when a port is told apart by address alone and there is none, and when the host has
-    endpoints, because then its name need not be in any name server. Everywhere else an allocated
+    It does when a port is told apart by address alone and there is none, and when the host leads
+    elsewhere, because then its name need not be in any name server. Everywhere else an allocated
     address would only take the host's other ports away: the name resolves to it in proxies that
     resolve names, and nobody listens there on a port that the ServiceEntry does not have
     (pilot/pkg/networking/serviceentry/ip_autoallocation.go, pkg/dns/server/name_table.go).
@@ -120,7 +123,11 @@ def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
     if "addresses" in spec:
         return False
     by_name = {*HTTP_LIKE, OPAQUE_TLS}
-    return "endpoints" in spec or any(port.protocol not in by_name for port in ports)
+    (host,) = spec["hosts"]
+    own = _build_absolute(host)
+    return any(endpoint["address"] != own for endpoint in spec.get("endpoints", ())) or any(
+        port.protocol not in by_name for port in ports
+    )
 
 
 def replace_ports(desired: Desired, ports: Iterable[Port]) -> Desired:
@@ -142,12 +149,18 @@ def _build_port_entry(port: Port) -> dict[str, Any]:
 
 
 def _build_endpoint(endpoint: EndpointIntent) -> dict[str, Any]:
-    entry = {"address": endpoint.address}
+    address = endpoint.address
+    entry = {"address": address if _is_ip(address) else _build_absolute(address)}
     if endpoint.locality:
         entry["locality"] = endpoint.locality
     if endpoint.service_account:
         entry["serviceAccount"] = endpoint.service_account
     return entry
+
+
+def _build_absolute(name: str) -> str:
+    """Return the name as no resolver completes it."""
+    return f"{name}."
 
 
 def _is_ip(address: str) -> bool:

@@ -52,7 +52,13 @@ def build_destination(*hosts: str, ports: tuple[Object, ...] = (HTTP,), **more: 
     return {name: value for name, value in fields.items() if value}
 
 
-def build_entry(name: str, host: str, namespace: str = NAMESPACE, endpoint: str = "") -> Object:
+def build_entry(
+    name: str,
+    host: str,
+    namespace: str = NAMESPACE,
+    endpoint: str = "",
+    ports: tuple[Object, ...] = (HTTP,),
+) -> Object:
     """Build a hand-written ServiceEntry for a host, that may lead to another one. Pure."""
     return {
         "apiVersion": ENTRY[0],
@@ -63,7 +69,9 @@ def build_entry(name: str, host: str, namespace: str = NAMESPACE, endpoint: str 
             "exportTo": ["."],
             "location": "MESH_EXTERNAL",
             "resolution": "DNS",
-            "ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}],
+            "ports": [
+                {**port, "name": f"{port['protocol'].lower()}-{port['number']}"} for port in ports
+            ],
             **({"endpoints": [{"address": endpoint}]} if endpoint else {}),
         },
     }
