@@ -52,8 +52,6 @@ ADMISSION_S = 15.0
 LEFTOVER_S = 20.0
 """How often objects are looked for that the garbage collector left; what is left over twice goes.
 Only memory is looked at while there are none."""
-FIRST_GATEWAY_S = 1.0
-"""How soon the first gateway is noticed; only memory is looked at."""
 MISSING_RETRY_S = 3.0
 """How soon Istio's CRDs are noticed once they are installed; two cheap requests each time."""
 PAGE = 200
@@ -88,6 +86,7 @@ class Operator:
         self._waiting_for = "starting"
         """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
+        self._has_gateways = asyncio.Event()
         self._pulse = Pulse()
         self._transport = HttpTransport(
             credentials,
@@ -255,9 +254,7 @@ class Operator:
     async def _watch_admission(self) -> None:
         """Look now and again, while there is a gateway that asks for it."""
         while True:
-            if not len(self._reconciler.cluster.gateways):
-                await asyncio.sleep(FIRST_GATEWAY_S)
-                continue
+            await self._has_gateways.wait()
             await self._read_admission()
             missing = bool(self._reconciler.cluster.admission)
             await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
@@ -299,6 +296,10 @@ class Operator:
 
     def _follow_gateways(self) -> None:
         self._surroundings.follow()
+        if len(self._reconciler.cluster.gateways):
+            self._has_gateways.set()
+        else:
+            self._has_gateways.clear()
 
     def _on_restart(self, resource: Resource, reason: RestartReason) -> None:
         self.metric.count_watch_restart(resource.plural, str(reason))
