@@ -197,8 +197,9 @@ def set_up_kopf(settings: kopf.OperatorSettings) -> None:
     settings.watching.chunk_size = PAGE
     # kopf would watch CRDs, to notice that a kind comes. The operator notices, see `find_silence`.
     settings.scanning.disabled = True
-    settings.queueing.worker_limit = None
-    settings.queueing.idle_timeout = 0.5
+    # kopf keeps a task for each object that it has just seen: few, and not for long.
+    settings.queueing.worker_limit = 32
+    settings.queueing.idle_timeout = 0.01
     settings.queueing.exit_timeout = 0.5
     settings.queueing.error_delays = (0.1, 1.0, 5.0)
     settings.networking.request_timeout = 30.0
