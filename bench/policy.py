@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from egress_operator.istio.kind import PLURALS
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import Owner
 from egress_operator.plan.plan import plan_namespace
@@ -45,7 +45,7 @@ def build_children(policy: Object, uid: str) -> list[tuple[str, Object]]:
     plan = plan_namespace(NamespaceInput(metadata["namespace"], (source,)))
     owners = (Owner(metadata["name"], uid),)
     return [
-        (PLURALS[desired.key.kind], dict(build_manifest(desired, owners)))
+        (KINDS[desired.key.kind].plural, dict(build_manifest(desired, owners)))
         for group in plan.groups.values()
         for desired in group.objects
     ]

@@ -86,7 +86,7 @@ def _leave_out_held_ports(evidence: Evidence, entry: Object, wanted: Desired, pl
     if read_owners(route).isdisjoint(owner.uid for owner in plan.held):
         return spec
     needed = {port for _, port in read_destinations(route)}
-    right = {port.number for port in wanted.ports}
+    right = {port.number for port in wanted.facts.ports}
     ports = [
         port for port in spec["ports"] if port["number"] in right or port["number"] not in needed
     ]

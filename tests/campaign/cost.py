@@ -63,7 +63,9 @@ def _count_objects(before: Plan, after: Plan) -> int:
         else:
             count += (was.spec_digest, was.owners) != (wanted.spec_digest, wanted.owners)
             # A port that goes stays until no route needs it: one write more.
-            count += key.kind is Kind.SERVICE_ENTRY and not set(was.ports) <= set(wanted.ports)
+            count += key.kind is Kind.SERVICE_ENTRY and not set(was.facts.ports) <= set(
+                wanted.facts.ports
+            )
     return count
 
 

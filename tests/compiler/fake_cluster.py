@@ -160,8 +160,8 @@ class FakeCluster:
             if key.kind is not VS or not item.ours:
                 continue
             entry = observed.get(ObjectKey(SE, key.namespace, key.name))
-            offered = {port.number for port in entry.ports} if entry else set()
-            missing += [f"{key} needs {number}" for number in sorted(item.needs - offered)]
+            offered = {port.number for port in entry.facts.ports} if entry else set()
+            missing += [f"{key} needs {number}" for number in sorted(item.facts.needs - offered)]
         return missing
 
     def is_as_planned(self, *plans: Plan) -> bool:

@@ -72,7 +72,7 @@ class InvariantChecker:
             if plan.scope == key.namespace and not group.is_closing
             for desired in group.objects
             if desired.key == key
-            for port in desired.ports
+            for port in desired.facts.ports
         }
 
     def send(self, write: Write) -> None:

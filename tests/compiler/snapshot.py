@@ -6,8 +6,9 @@ from typing import Any
 
 from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.object import MESH, Observed, Owner
+from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
+from egress_operator.istio.virtual_service import MESH
 
 
 def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -94,7 +95,7 @@ class Snapshot:
         for rule in list_rules(self.spec(route)):
             for way in rule.get("route") or ():
                 destination = way["destination"]
-                if destination["host"] in route.hosts:
+                if destination["host"] in route.facts.hosts:
                     continue
                 if "subset" not in destination:
                     yield SE, destination["host"], self._find_host(destination["host"])
@@ -110,7 +111,7 @@ class Snapshot:
 
     def _follow_gateway(self, host: str) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
         yield SE, host, self._find_host(host)
-        found = [item for item in self.select(VS) if host in item.hosts]
+        found = [item for item in self.select(VS) if host in item.facts.hosts]
         yield VS, host, found[0].key if found else None
         for item in found:
             for ref in self.spec(item)["gateways"]:
@@ -121,14 +122,14 @@ class Snapshot:
         return str(subset["trafficPolicy"]["tls"]["sni"])
 
     def _find_host(self, host: str) -> ObjectKey | None:
-        return next((item.key for item in self.select(SE) if host in item.hosts), None)
+        return next((item.key for item in self.select(SE) if host in item.facts.hosts), None)
 
     def _find_offer(self, kind: Kind, ref: str, namespace: str = "") -> ObjectKey | None:
         return next(
             (
                 item.key
                 for item in self.select(kind)
-                if ref in item.refs and namespace in {"", item.key.namespace}
+                if ref in item.facts.refs and namespace in {"", item.key.namespace}
             ),
             None,
         )
@@ -137,7 +138,7 @@ class Snapshot:
         """Name the ports of ServiceEntries that are closed and for which there is no rule."""
         unruled = set()
         for entry in self.select(SE):
-            if not entry.is_closed:
+            if not entry.facts.is_closed:
                 continue
             route = self.observed.get(replace(entry.key, kind=VS))
             ruled = {
@@ -146,7 +147,7 @@ class Snapshot:
                 for match in rule["match"]
             }
             unruled |= {
-                (entry.key, port.number) for port in entry.ports if port.number not in ruled
+                (entry.key, port.number) for port in entry.facts.ports if port.number not in ruled
             }
         return unruled
 
@@ -172,7 +173,7 @@ class Snapshot:
                 yield (
                     (tenant, place),
                     any(
-                        (isinstance(item.group, GatewaySet) and not item.is_closed)
+                        (isinstance(item.group, GatewaySet) and not item.facts.is_closed)
                         or item.group == TenantSet(tenant, label)
                         for item in there
                     ),
@@ -180,7 +181,11 @@ class Snapshot:
 
     def _find_enforced(self, place: str, tenant: str, label: str) -> Iterator[Observed]:
         """List the enforced AuthorizationPolicies on the pods that serve a tenant."""
-        pods = {item.selector for item in self.select(GW) if item.group == TenantSet(tenant, label)}
+        pods = {
+            item.facts.selector
+            for item in self.select(GW)
+            if item.group == TenantSet(tenant, label)
+        }
         for item in self.select(AP):
             labels = self.spec(item)["selector"]["matchLabels"]
             selected = item.key.namespace == place and tuple(sorted(labels.items())) in pods

@@ -8,9 +8,10 @@ import pytest
 from jsonpatch import JsonPatchTestFailed, apply_patch
 
 from compiler.fake_cluster import build_policy
+from egress_operator.istio.facts import Port
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_json_patch, build_manifest, is_as_desired
-from egress_operator.istio.object import Desired, Owner, Port, digest_spec
+from egress_operator.istio.object import Desired, Owner, digest_spec
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, Settings, build_hand_written
@@ -46,16 +47,15 @@ def test_what_is_written_is_read_back_equal() -> None:
         assert observed.owners == frozenset(desired.owners)
         assert observed.policies == "a"
         assert observed.spec_digest == desired.spec_digest
-        assert observed.ports == desired.ports
-        assert observed.needs == desired.needs
+        assert observed.facts == desired.facts
         assert observed.allocate == desired.allocate
-        assert observed.hosts == ("api.example.com",)
+        assert observed.facts.hosts == ("api.example.com",)
 
 
 def test_facts_for_the_order_of_writes() -> None:
     entry, route = build_desired()
-    assert entry.ports == (Port(80, "HTTP", "http-80", 8080),)
-    assert route.needs == {80}
+    assert entry.facts.ports == (Port(80, "HTTP", "http-80", 8080),)
+    assert route.facts.needs == {80}
 
 
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
@@ -212,7 +212,7 @@ def test_hand_written_objects_are_read_too() -> None:
         }
     )
     assert not observed.ours
-    assert observed.needs == frozenset()
+    assert observed.facts.needs == frozenset()
     assert build_hand_written(observed).hosts == ("api.example.com",)
     assert build_hand_written(observed).kind == Kind.VIRTUAL_SERVICE
 
@@ -220,7 +220,7 @@ def test_hand_written_objects_are_read_too() -> None:
 def test_an_object_without_spec_is_read() -> None:
     metadata = {"name": "bare", "namespace": "shop"}
     observed = read_observed({"kind": "ServiceEntry", "metadata": metadata})
-    assert (observed.hosts, observed.ports) == ((), ())
+    assert (observed.facts.hosts, observed.facts.ports) == ((), ())
 
 
 def test_another_kind_is_a_mistake_of_the_caller() -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from compiler.policy_set import build_gateway
+from egress_operator.istio.facts import Facts, Port
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.object import Observed, Port
+from egress_operator.istio.object import Observed
 from egress_operator.plan.gateway import Gateway, judge_gateways
 from egress_operator.plan.readiness import Scenery, ServiceFacts, find_unready
 from egress_operator.plan.source import Settings
@@ -35,11 +36,9 @@ def build_server(
         created=created,
         group=None,
         policies="",
-        hosts=(),
         owners=frozenset(),
         spec_digest=b"",
-        ports=(Port(number, protocol, "x"),),
-        selector=selector,
+        facts=Facts(ports=(Port(number, protocol, "x"),), selector=selector),
     )
 
 

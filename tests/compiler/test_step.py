@@ -247,7 +247,7 @@ def test_a_route_of_a_policy_on_hold_keeps_its_port() -> None:
     cluster.converge(plan)
     assert cluster.find_missing_ports() == []
     (entry,) = (item for item in cluster.observe() if item.key.kind is SE)
-    assert {port.number for port in entry.ports} == {80, 443}
+    assert {port.number for port in entry.facts.ports} == {80, 443}
     assert cluster.converge(plan) == []
 
 
@@ -289,7 +289,7 @@ def test_an_owner_that_is_missing_is_added_before_the_settle_time() -> None:
     (write,) = cluster.compute_step(plan, find_host(plan, HOST)).writes
     assert isinstance(write, Replace)
     assert write.owners == (Owner("b", "b-uid"),)
-    assert {port.number for port in write.desired.ports} == {80, 443}
+    assert {port.number for port in write.desired.facts.ports} == {80, 443}
 
 
 def test_an_owner_that_is_too_many_goes_with_the_last_write() -> None:
@@ -331,10 +331,10 @@ def test_a_port_that_needs_an_address_comes_with_it() -> None:
 def test_an_address_is_never_taken_back() -> None:
     """Istiod cannot give another one."""
     cluster, _, _ = change([TLS, TCP], [TLS])
-    assert [(len(item.ports), item.allocate) for item in cluster.observe()] == [(1, True)]
+    assert [(len(item.facts.ports), item.allocate) for item in cluster.observe()] == [(1, True)]
     again = build_plan(build_policy("a", TLS, TCP, generation=3))
     assert name_writes(cluster.converge(again)) == [f"Replace {SE}"]
-    assert [(len(item.ports), item.allocate) for item in cluster.observe()] == [(2, True)]
+    assert [(len(item.facts.ports), item.allocate) for item in cluster.observe()] == [(2, True)]
 
 
 def test_a_new_object_under_the_name_begins_without_an_address() -> None:
@@ -377,7 +377,7 @@ def test_a_kept_port_does_not_wait_for_its_address() -> None:
     plan = build_plan(build_policy("a", TLS, generation=2))
     (write,) = cluster.compute_step(plan, find_host(plan, HOST)).writes
     assert isinstance(write, Replace)
-    assert (len(write.desired.ports), write.desired.allocate) == (2, True)
+    assert (len(write.desired.facts.ports), write.desired.allocate) == (2, True)
 
 
 @pytest.mark.parametrize("annotation", ["egress-operator.io/host", "egress-operator.io/policies"])

@@ -66,8 +66,10 @@ def test_a_new_host_waits_once_and_is_closed_from_the_start() -> None:
     checker, writes = apply_edit(build_policy_set(), build_policy_set(SHOP))
     assert name_writes(writes)[-2:] == [f"Create {VS}", f"Create {SE}"]
     assert len(writes) == 7
-    closed = [item for item in checker.cluster.observe() if item.key.kind is SE and item.is_closed]
-    assert [item.hosts for item in closed] == [(HOST,)]
+    closed = [
+        item for item in checker.cluster.observe() if item.key.kind is SE and item.facts.is_closed
+    ]
+    assert [item.facts.hosts for item in closed] == [(HOST,)]
 
 
 def test_a_host_that_turns_to_a_gateway_is_closed_last() -> None:
@@ -75,7 +77,7 @@ def test_a_host_that_turns_to_a_gateway_is_closed_last() -> None:
     checker, writes = apply_edit(direct, build_policy_set(SHOP))
     assert name_writes(writes)[-2:] == [f"Create {VS}", f"Replace {SE}"]
     entries = [item for item in checker.cluster.observe() if item.key.kind is SE]
-    assert [item.is_closed for item in entries if item.hosts == (HOST,)] == [True]
+    assert [item.facts.is_closed for item in entries if item.facts.hosts == (HOST,)] == [True]
 
 
 def test_a_host_that_turns_to_direct_is_opened_first() -> None:
@@ -149,7 +151,9 @@ def test_two_ports_may_go_two_ways() -> None:
     both = (SHOP, build_route("b", TLS))
     checker, _ = apply_edit(build_policy_set(SHOP), build_policy_set(*both))
     (route,) = [
-        item for item in checker.cluster.observe() if item.key.kind is VS and item.hosts == (HOST,)
+        item
+        for item in checker.cluster.observe()
+        if item.key.kind is VS and item.facts.hosts == (HOST,)
     ]
     spec = checker.cluster.objects[route.key]["spec"]
     assert {name for name in ("http", "tls", "tcp") if name in spec} == {"http", "tls"}
@@ -230,7 +234,7 @@ def test_no_tenant_is_lost_while_enforcement_and_place_change_at_once(
     before = build_policy_set(SHOP, PAY, authorization=old)
     checker, _ = apply_edit(before, build_policy_set(SHOP, PAY, authorization=new, **place))
     left = [item for item in checker.cluster.observe() if isinstance(item.group, GatewaySet)]
-    enforced = [item.is_closed for item in left if str(item.group).startswith(SHARED)]
+    enforced = [item.facts.is_closed for item in left if str(item.group).startswith(SHARED)]
     assert enforced == ([] if new == "None" else [True])
 
 
@@ -266,7 +270,7 @@ def test_a_tenant_that_leaves_in_between_does_not_hold_up_the_denial() -> None:
         for item in checker.cluster.observe()
         if isinstance(item.group, GatewaySet) and item.key.namespace == "istio-egress"
     ]
-    assert own.is_closed
+    assert own.facts.is_closed
 
 
 def test_a_new_gateway_without_tenants_denies_at_once() -> None:
@@ -287,7 +291,7 @@ def test_permission_that_is_withdrawn_closes_the_host_without_waiting(settings: 
     assert checker.cluster.now - start < SETTLE
     assert checker.cluster.is_as_planned(*new.plan(checker.cluster))
     left = list_of(checker.cluster.observe(), "shop")
-    assert [(item.key.kind, item.is_closed) for item in left] == [(SE, True)]
+    assert [(item.key.kind, item.facts.is_closed) for item in left] == [(SE, True)]
     host = [write for write in writes if write.key.name.startswith("api-")]
     assert name_writes(host)[0] == f"Delete {AP}"
 
@@ -300,7 +304,7 @@ def test_permission_that_is_withdrawn_closes_what_was_still_open() -> None:
             checker.send(write)
     converge(checker, PolicySet((SHOP,), GATEWAYS, frozenset()))
     left = list_of(checker.cluster.observe(), "shop")
-    assert [(item.key.kind, item.is_closed) for item in left] == [(SE, True)]
+    assert [(item.key.kind, item.facts.is_closed) for item in left] == [(SE, True)]
 
 
 def test_a_withdrawal_that_meets_a_gateway_without_its_own_denial_is_no_hot_loop() -> None:
@@ -354,13 +358,15 @@ def test_a_route_that_a_policy_on_hold_keeps_also_keeps_what_only_the_other_aske
     paused = build_route("a", HTTP, gateway=SHARED, paused=True)
     checker = build_checker(build_policy_set(SHOP), build_policy_set(paused, other))
     (route,) = [
-        item for item in checker.cluster.observe() if item.key.kind is VS and item.hosts == (HOST,)
+        item
+        for item in checker.cluster.observe()
+        if item.key.kind is VS and item.facts.hosts == (HOST,)
     ]
     converge(checker, build_policy_set(paused, build_route("b", HTTP)))
     left = {item.key: item for item in checker.cluster.observe()}
-    offered = {ref for item in left.values() if item.key.kind is not VS for ref in item.refs}
-    hosts = {host for item in left.values() if item.key.kind is SE for host in item.hosts}
-    assert left[route.key].refs <= offered | hosts
+    offered = {ref for item in left.values() if item.key.kind is not VS for ref in item.facts.refs}
+    hosts = {host for item in left.values() if item.key.kind is SE for host in item.facts.hosts}
+    assert left[route.key].facts.refs <= offered | hosts
 
 
 def test_a_gateway_that_moves_leaves_a_paused_policy_where_it_is() -> None:
@@ -401,7 +407,9 @@ def test_a_gateway_that_is_deleted_leaves_the_host_closed_until_it_comes_back() 
     checker.cluster.remove_owners([Owner(SHARED, f"{SHARED}-uid", GATEWAY_KIND)])
     gone = PolicySet((SHOP,), (build_gateway(OTHER),))
     assert converge(checker, gone) == []
-    closed = [item.is_closed for item in checker.cluster.observe() if item.hosts == (HOST,)]
+    closed = [
+        item.facts.is_closed for item in checker.cluster.observe() if item.facts.hosts == (HOST,)
+    ]
     assert closed.count(True) == 1
     converge(checker, build_policy_set(SHOP))
     assert checker.cluster.is_as_planned(*build_policy_set(SHOP).plan(checker.cluster))

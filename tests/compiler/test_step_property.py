@@ -101,7 +101,7 @@ class PortChecker:
         assert missing <= self.tolerated, missing
         entries = [item for item in self.cluster.observe() if item.key.kind is SE]
         for item in entries:
-            raw = any(port.protocol == "TCP" for port in item.ports)
+            raw = any(port.protocol == "TCP" for port in item.facts.ports)
             assert item.allocate == (raw or item.uid in self.allocated)
         self.allocated = {item.uid for item in entries if item.allocate}
         self.tolerated = missing
@@ -111,7 +111,7 @@ class PortChecker:
         """Remember which ports are needed now."""
         for item in self.cluster.observe():
             if item.ours:
-                for number in item.needs:
+                for number in item.facts.needs:
                     self.needed[number] = self.cluster.now
 
     def check(self, write: Write) -> None:
@@ -119,9 +119,16 @@ class PortChecker:
         key = write.key
         if key.kind is not SE or key.name != self.name:
             return
-        kept = set() if isinstance(write, Delete) else {port.number for port in write.desired.ports}
+        kept = (
+            set()
+            if isinstance(write, Delete)
+            else {port.number for port in write.desired.facts.ports}
+        )
         before = {
-            port.number for item in self.cluster.observe() if item.key == key for port in item.ports
+            port.number
+            for item in self.cluster.observe()
+            if item.key == key
+            for port in item.facts.ports
         }
         for number in before - kept:
             since = self.cluster.now - self.needed.get(number, float("-inf"))

@@ -15,7 +15,9 @@ import pytest
 
 from egress_operator.api.address import parse_address
 from egress_operator.diagnostic import RULES, Scope
-from egress_operator.istio.kind import Kind, find_api_version
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.kinds import KINDS
+from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
@@ -25,9 +27,9 @@ from egress_operator.istio.object import (
     MANAGED_BY_LABEL,
     NAMESPACE_ANNOTATION,
     POLICIES_ANNOTATION,
-    is_closed,
 )
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.service_entry import is_closed
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
@@ -91,13 +93,22 @@ def test_objects_keep_the_rules(directory: Path) -> None:
     for obj in _run(directory).objects:
         metadata = obj["metadata"]
         assert set(obj) == {"apiVersion", "kind", "metadata", "spec"}
-        assert obj["apiVersion"] == find_api_version(Kind(obj["kind"]))
+        assert obj["apiVersion"] == KINDS[Kind(obj["kind"])].api_version
         assert read_observed(obj).ours
         assert metadata["labels"] == {MANAGED_BY_LABEL: "egress-operator", **_expect_label(obj)}
         assert set(metadata["annotations"]) in _ANNOTATIONS
         key = obj["kind"], metadata["namespace"], metadata["name"]
         assert key not in seen
         seen.add(key)
+
+
+@each_case
+def test_what_is_wanted_and_what_is_observed_have_the_same_facts(directory: Path) -> None:
+    for inputs in build_inputs(read_case(directory)):
+        for group in plan_namespace(inputs).groups.values():
+            for desired in group.objects:
+                manifest = json.loads(json.dumps(build_manifest(desired, desired.owners)))
+                assert read_observed(manifest).facts == desired.facts
 
 
 @each_case

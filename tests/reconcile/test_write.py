@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from egress_operator.istio import kinds
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_json_patch, build_manifest
-from egress_operator.istio.object import Desired, Owner, digest_spec
+from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.set_key import HostSet
 from egress_operator.status.patch import build_status_patch
 from testbed.client import ApiError, Client, Object
@@ -30,13 +31,7 @@ def build_desired(namespace: str, *ports: int) -> Desired:
         "ports": [{"number": port, "name": f"tls-{port}", "protocol": "TLS"} for port in ports],
     }
     key = ObjectKey(Kind.SERVICE_ENTRY, namespace, NAME)
-    return Desired(
-        key=key,
-        group=HostSet(namespace, HOST),
-        owners=NOBODY,
-        spec=spec,
-        spec_digest=digest_spec(spec),
-    )
+    return kinds.build_desired(key, HostSet(namespace, HOST), NOBODY, spec)
 
 
 def post(client: Client, manifest: Object) -> Object:

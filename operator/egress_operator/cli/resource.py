@@ -14,14 +14,15 @@ from egress_operator.cli.finding import (
     build_file_finding,
     quote,
 )
-from egress_operator.istio.kind import Kind, find_api_version
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.object import GATEWAY_KIND, POLICY_API_VERSION, POLICY_KIND
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.source import HandWritten, build_hand_written
 
 _GROUP = POLICY_API_VERSION.partition("/")[0]
 _OUR_KINDS = (POLICY_KIND, GATEWAY_KIND)
-_ISTIO_GROUPS = frozenset(find_api_version(kind).partition("/")[0] for kind in Kind)
+_ISTIO_GROUPS = frozenset(row.group for row in KINDS.values())
 _MARKS = (b"egress", b"Egress")
 """A file of a directory without these words is none of ours, even when it cannot be read."""
 

@@ -6,7 +6,13 @@ its certificate says who it is.
 
 from typing import Any
 
+from egress_operator.istio.facts import Facts, Spec
+from egress_operator.istio.kind import SECURITY, ObjectKey
+from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.traffic import Labels
+
+API_VERSION = SECURITY
+PLURAL = "authorizationpolicies"
 
 OPEN_RULES: list[dict[str, Any]] = [{}]
 """One rule without conditions allows everything; no rule at all, nothing."""
@@ -34,6 +40,22 @@ def build_restricted_access_spec(
     """Return the spec that lets service accounts of a namespace come under one name."""
     source = {"principals": [f"*/ns/{namespace}/sa/{account}" for account in accounts]}
     return _build_spec(selector, [_build_rule(source, [host])])
+
+
+def read_facts(key: ObjectKey, spec: Spec) -> Facts:
+    """Return the labels of the gateways whose tenants an AuthorizationPolicy lets in. Pure."""
+    del key
+    rules = spec.get("rules") or ()
+    return Facts(
+        refs=frozenset(
+            label
+            for rule in rules
+            for condition in rule.get("when") or ()
+            for name in condition.get("values") or ()
+            if (label := find_gateway_label(str(name)))
+        ),
+        is_closed=not rules,
+    )
 
 
 def _build_rule(source: dict[str, list[str]], names: list[str]) -> dict[str, Any]:

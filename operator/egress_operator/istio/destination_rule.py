@@ -1,10 +1,15 @@
-"""DestinationRules: TLS that the mesh opens to the outside."""
+"""DestinationRules: TLS to the outside, and the ways to a gateway as subsets of its Service."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from egress_operator.istio.facts import Facts, Spec, build_subset_ref, read_export, read_hosts
+from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.route import Route
 from egress_operator.istio.traffic import PortIntent, TlsIntent
+
+API_VERSION = NETWORKING
+PLURAL = "destinationrules"
 
 
 def build_open_spec(host: str, ports: Iterable[PortIntent]) -> dict[str, Any] | None:
@@ -29,6 +34,43 @@ def build_behind_spec(route: Route) -> dict[str, Any] | None:
         "host": route.host,
         "trafficPolicy": {"tls": _build_origination(route.port.tls, tenant)},
     }
+
+
+def build_subset_spec(
+    host: str, traffic: Mapping[str, Any], name: str, sni: str, export_to: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the spec for the way to a gateway, as one subset of its Service.
+
+    `host` is the full name of the Service, `traffic` the gateway's settings, as Istio spells them.
+    `useClientProtocol` keeps HTTP/2 for those who speak it. `export_to` is that of a
+    DestinationRule for the same Service that somebody wrote by hand (without any, ours has none
+    either), else `.`: Istio merges only those with equal ones, and of unequal ones the routes of
+    the younger break (pilot/pkg/model/destination_rule.go, mergeDestinationRule).
+    """
+    pool = traffic.get("connectionPool", {})
+    policy = {
+        **traffic,
+        "connectionPool": {**pool, "http": {**pool.get("http", {}), "useClientProtocol": True}},
+        "tls": {"mode": "ISTIO_MUTUAL", "sni": sni},
+    }
+    return {
+        **({"exportTo": list(export_to)} if export_to else {}),
+        "host": host,
+        "subsets": [{"name": name, "trafficPolicy": policy}],
+    }
+
+
+def read_facts(key: ObjectKey, spec: Spec) -> Facts:
+    """Return the subsets that a DestinationRule offers. Pure."""
+    del key
+    host = spec.get("host", "")
+    return Facts(
+        hosts=read_hosts([host] if host else []),
+        refs=frozenset(
+            build_subset_ref(host, subset.get("name", "")) for subset in spec.get("subsets") or ()
+        ),
+        export_to=read_export(spec),
+    )
 
 
 def _build_origination(tls: TlsIntent, tenant: str) -> dict[str, Any]:

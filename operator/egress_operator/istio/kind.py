@@ -1,6 +1,5 @@
 """The Istio kinds that we write, and the keys of their objects."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,23 +15,6 @@ class Kind(StrEnum):
     GATEWAY = "Gateway"
     AUTHORIZATION_POLICY = "AuthorizationPolicy"
     VIRTUAL_SERVICE = "VirtualService"
-
-
-PLURALS: Mapping[Kind, str] = {
-    Kind.SERVICE_ENTRY: "serviceentries",
-    Kind.DESTINATION_RULE: "destinationrules",
-    Kind.GATEWAY: "gateways",
-    Kind.AUTHORIZATION_POLICY: "authorizationpolicies",
-    Kind.VIRTUAL_SERVICE: "virtualservices",
-}
-
-GATEWAY_KINDS = frozenset({Kind.GATEWAY, Kind.AUTHORIZATION_POLICY})
-"""Kinds that only gateways need, and whose objects may stand in a gateway's namespace."""
-
-
-def find_api_version(kind: Kind) -> str:
-    """Return the group and version that a kind is served in."""
-    return SECURITY if kind is Kind.AUTHORIZATION_POLICY else NETWORKING
 
 
 @dataclass(frozen=True, slots=True, order=True)

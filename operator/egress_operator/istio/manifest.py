@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from egress_operator.istio.kind import find_api_version
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
@@ -65,7 +65,7 @@ def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
     """Return the whole object for a POST, or for showing it. No label of a policy is copied."""
     listed = tuple(owners)
     return {
-        "apiVersion": find_api_version(desired.key.kind),
+        "apiVersion": KINDS[desired.key.kind].api_version,
         "kind": str(desired.key.kind),
         "metadata": {
             "name": desired.key.name,

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.facts import Facts, Spec
+from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.set_key import SetKey
 
 POLICY_GROUP = "egress-operator.io"
@@ -29,22 +30,7 @@ ALLOCATE_LABEL = "networking.istio.io/enable-autoallocate-ip"
 """Istio's own, on ServiceEntries: whether istiod allocates an address that the host's name resolves
 to where proxies resolve names."""
 
-MESH = "mesh"
-"""What VirtualServices call all sidecars."""
-
-Spec = Mapping[str, Any]
-
 _DIGEST_SIZE = 16
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Port:
-    """A port of a ServiceEntry as it stands there. `target` 0: the same number."""
-
-    number: int
-    protocol: str
-    name: str
-    target: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,14 +55,10 @@ class Desired:
     owners: tuple[Owner, ...]
     """Sorted; written as ownerReferences and, by name, as the policies annotation."""
     spec: Spec = field(compare=False, hash=False)
-    spec_digest: bytes = b""
+    spec_digest: bytes
     """`digest_spec(spec)`: comparable with `Observed.spec_digest`."""
-    ports: tuple[Port, ...] = ()
-    """What a ServiceEntry offers, sorted."""
-    needs: frozenset[int] = frozenset()
-    """The ports of its own host that a VirtualService routes to."""
-    refs: frozenset[str] = frozenset()
-    """What else a VirtualService needs; what a DestinationRule or Gateway offers."""
+    facts: Facts
+    """`read_facts(key, spec)`."""
     allocate: bool | None = None
     """Whether istiod must allocate an address to a ServiceEntry; None for other kinds. One that
     may have an address already keeps it."""
@@ -91,11 +73,6 @@ class Desired:
     """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
     endpoints: the one with endpoints. Of a gateway's AuthorizationPolicy: one that allows all."""
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether it is a ServiceEntry that leads nowhere by itself."""
-        return self.key.kind is Kind.SERVICE_ENTRY and is_closed(self.spec)
-
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -109,15 +86,10 @@ class Observed:
     ours, and stands where that set has it; None when it is not ours."""
     policies: str
     """The policies annotation."""
-    hosts: tuple[str, ...]
-    """spec.hosts, of a DestinationRule spec.host, in lower case."""
     owners: frozenset[Owner]
     """Those of our kinds."""
     spec_digest: bytes
-    ports: tuple[Port, ...] = ()
-    """Of a ServiceEntry, and of the servers of a Gateway."""
-    needs: frozenset[int] = frozenset()
-    refs: frozenset[str] = frozenset()
+    facts: Facts
     allocate: bool | None = None
     """As a ServiceEntry's label says; None when it says neither, and for other kinds."""
     dry_run: bool | None = None
@@ -129,12 +101,6 @@ class Observed:
     Under a name that we want it is restored."""
     maps: frozenset[str] = frozenset()
     """Which of labels and annotations it has at all."""
-    export_to: tuple[str, ...] = ()
-    """Of a DestinationRule."""
-    selector: tuple[tuple[str, str], ...] = ()
-    """Of a Gateway, sorted."""
-    is_closed: bool = False
-    """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
 
     @property
     def ours(self) -> bool:
@@ -146,29 +112,7 @@ class Observed:
         return replace(self, group=None, is_damaged=False, owners=frozenset())
 
 
-def is_closed(spec: Mapping[str, Any]) -> bool:
-    """Whether the ServiceEntry with this spec leads nowhere by itself."""
-    return spec.get("resolution") == "STATIC" and not (
-        spec.get("endpoints") or spec.get("workloadSelector")
-    )
-
-
 def digest_spec(spec: Mapping[str, Any]) -> bytes:
     """16 bytes that are equal for equal specs, whatever the order of their keys."""
     text = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=_DIGEST_SIZE).digest()
-
-
-def replace_spec(desired: Desired, spec: Spec) -> Desired:
-    """Return the same object with another spec."""
-    return replace(desired, spec=spec, spec_digest=digest_spec(spec))
-
-
-def build_gateway_ref(key: ObjectKey) -> str:
-    """Return the Gateway as VirtualServices name it."""
-    return f"{key.namespace}/{key.name}"
-
-
-def build_subset_ref(host: str, subset: str) -> str:
-    """Return one name for a subset of a host."""
-    return f"{host}#{subset}"

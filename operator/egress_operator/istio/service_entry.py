@@ -6,11 +6,12 @@ the cluster (`api.example.com.shop.svc.cluster.local`), unless it ends with a do
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from egress_operator.istio.object import Desired, Port, replace_spec
+from egress_operator.istio.facts import Facts, Port, Spec, read_export, read_hosts, read_ports
+from egress_operator.istio.kind import NETWORKING, ObjectKey
+from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.route import Route
 from egress_operator.istio.traffic import (
     EXTERNAL,
@@ -21,6 +22,8 @@ from egress_operator.istio.traffic import (
     PortIntent,
 )
 
+API_VERSION = NETWORKING
+PLURAL = "serviceentries"
 AS_DIALLED_PROTOCOL = "TCP"
 
 
@@ -130,14 +133,23 @@ def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
     )
 
 
-def replace_ports(desired: Desired, ports: Iterable[Port]) -> Desired:
-    """Return the same ServiceEntry with other ports; an address that it has or needs is kept."""
-    listed = tuple(sorted(ports))
-    spec = {**desired.spec, "ports": build_port_list(listed)}
-    return replace(
-        replace_spec(desired, spec),
-        ports=listed,
-        allocate=desired.allocate or needs_address(spec, listed),
+def is_closed(spec: Spec) -> bool:
+    """Whether the ServiceEntry with this spec leads nowhere by itself."""
+    return spec.get("resolution") == "STATIC" and not (
+        spec.get("endpoints") or spec.get("workloadSelector")
+    )
+
+
+def read_facts(key: ObjectKey, spec: Spec) -> Facts:
+    """Return what a ServiceEntry offers. Pure."""
+    del key
+    hosts = spec.get("hosts") or ()
+    return Facts(
+        hosts=read_hosts(hosts),
+        ports=read_ports(spec.get("ports") or ()),
+        refs=frozenset(filter(None, map(find_gateway_label, hosts))),
+        export_to=read_export(spec),
+        is_closed=is_closed(spec),
     )
 
 

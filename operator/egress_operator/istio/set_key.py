@@ -6,7 +6,7 @@ annotations tell which set to try, and are never believed alone: every tenant ca
 
 from dataclasses import dataclass
 
-from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import (
     build_host_name,
     build_tenant_name,
@@ -55,6 +55,9 @@ class GatewaySet:
 
 SetKey = HostSet | TenantSet | GatewaySet
 
+_AWAY = frozenset({Kind.GATEWAY, Kind.AUTHORIZATION_POLICY})
+"""Kinds whose objects may stand in the namespace of a gateway."""
+
 Scope = str | None
 """What is planned together: a namespace; or what belongs to none, the gateways as a whole."""
 
@@ -100,7 +103,7 @@ def is_expected(key: SetKey, at: ObjectKey, place: str) -> bool:
 def _is_of_host(key: HostSet, at: ObjectKey, place: str) -> bool:
     name = build_host_name(key.host)
     if place:
-        away = at.kind in GATEWAY_KINDS
+        away = at.kind in _AWAY
         return away and is_behind_name(at.name, name, key.namespace, place)
     if at.namespace != key.namespace or at.kind is Kind.AUTHORIZATION_POLICY:
         return False
@@ -114,7 +117,7 @@ def _is_of_tenant(key: TenantSet, at: ObjectKey, place: str) -> bool:
         return False
     if place:
         named = at.name == build_tenant_name(key.namespace, key.gateway)
-        return named and place == key.gateway and at.kind in GATEWAY_KINDS
+        return named and place == key.gateway and at.kind in _AWAY
     if at.namespace != key.namespace:
         return False
     if at.name == key.gateway:

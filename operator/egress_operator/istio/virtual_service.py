@@ -1,11 +1,19 @@
 """VirtualServices: on the mesh for the clients of a host, on a gateway for what comes to it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from egress_operator.istio.object import MESH, build_subset_ref
+from egress_operator.istio.facts import Facts, Spec, build_subset_ref, read_export, read_hosts
+from egress_operator.istio.kind import NETWORKING, ObjectKey
+from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.route import GatewayHop, HostRoutes, Route
 from egress_operator.istio.traffic import HttpIntent, PortIntent, RetryIntent
+
+API_VERSION = NETWORKING
+PLURAL = "virtualservices"
+
+MESH = "mesh"
+"""What VirtualServices call all sidecars."""
 
 FORBIDDEN = 403
 NO_RETRIES = {"attempts": 0}
@@ -50,19 +58,6 @@ def build_mesh_spec(host: str, routes: HostRoutes) -> dict[str, Any] | None:
     return {"exportTo": ["."], "gateways": [MESH], "hosts": [host], **kept} if kept else None
 
 
-def build_needs(routes: HostRoutes) -> frozenset[int]:
-    """Return the ports of the host itself that the rules of `build_mesh_spec` route to."""
-    if not routes.is_open:
-        return frozenset()
-    return frozenset(port.number for port in routes.ports if port.http is not None)
-
-
-def build_mesh_refs(routes: HostRoutes) -> frozenset[str]:
-    """Return everything else that they route to: the way there, and the name that is meant."""
-    ways = {_build_ref(route) for route in routes.routes}
-    return frozenset(ways | {route.host for route in routes.routes if route.port.is_http})
-
-
 def build_gateway_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
     """Return the spec for what comes to a gateway under a synthetic name.
 
@@ -99,6 +94,38 @@ def build_closing_spec(host: str, route: Route) -> dict[str, Any]:
     match = {"port": route.number, "sniHosts": [route.host]}
     destination = {"host": host, "port": {"number": route.port.number}}
     return {**spec, "tls": [{"match": [match], "route": [{"destination": destination}]}]}
+
+
+def read_facts(key: ObjectKey, spec: Spec) -> Facts:
+    """Return what a VirtualService needs: ports of its own hosts, and everything else. Pure."""
+    del key
+    hosts = set(spec.get("hosts") or ())
+    needs: set[int] = set()
+    refs = {name for name in spec.get("gateways") or () if name != MESH}
+    for destination in _list_destinations(spec):
+        host, subset = destination.get("host", ""), destination.get("subset", "")
+        if host not in hosts:
+            refs.add(build_subset_ref(host, subset) if subset else host)
+        elif destination.get("port"):
+            needs.add(int(destination["port"].get("number", 0)))
+    for rule in spec.get("http") or ():
+        name = str((rule.get("rewrite") or {}).get("authority", ""))
+        if find_gateway_label(name):
+            refs.add(name)
+    return Facts(
+        hosts=read_hosts(spec.get("hosts") or ()),
+        needs=frozenset(needs),
+        refs=frozenset(refs),
+        export_to=read_export(spec),
+    )
+
+
+def _list_destinations(spec: Spec) -> Iterator[Mapping[str, Any]]:
+    """List everything that a VirtualService sends requests to."""
+    for rules in (spec.get("http"), spec.get("tls"), spec.get("tcp")):
+        for rule in rules or ():
+            for route in rule.get("route") or ():
+                yield route.get("destination") or {}
 
 
 def _add_rules(rules: Rules, host: str, route: Route) -> None:
@@ -145,12 +172,6 @@ def _build_destination(route: Route) -> dict[str, Any]:
 def _find_subset(route: Route, hop: GatewayHop) -> str:
     """Return the subset of the gateway's Service that a route uses: its own, or the tenant's."""
     return route.name if route.has_server else hop.label
-
-
-def _build_ref(route: Route) -> str:
-    if route.hop is None:
-        return route.host
-    return build_subset_ref(route.hop.host, _find_subset(route, route.hop))
 
 
 def _build_refusal(host: str, port: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from egress_operator.diagnostic import Diagnostic
-from egress_operator.istio.gateway_server import Place
+from egress_operator.istio.gateway import Place
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from egress_operator.istio.authorization_policy import build_baseline_spec, open_spec
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.object import Desired, Observed, Owner, digest_spec
+from egress_operator.istio.kinds import build_desired
+from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.set_key import GatewaySet, HostSet, SetKey, TenantSet
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
 from egress_operator.plan.plan import Plan
@@ -28,7 +29,7 @@ def find_access(gateway: Gateway, observed: Iterable[Observed]) -> frozenset[Obj
     access = {
         item.key: item
         for item in items
-        if item.key.kind is Kind.AUTHORIZATION_POLICY and gateway.label in item.refs
+        if item.key.kind is Kind.AUTHORIZATION_POLICY and gateway.label in item.facts.refs
     }
     match gateway.authorization:
         case Authorization.MANAGED:
@@ -55,7 +56,7 @@ def _find_left(gateway: Gateway, ours: Iterable[Observed]) -> frozenset[ObjectKe
     enforced = [item for item in former if _is_enforced(item)]
     if gateway.authorization is not Authorization.MANAGED:
         return frozenset(item.key for item in enforced)
-    if any(item.is_closed and isinstance(item.group, GatewaySet) for item in enforced):
+    if any(item.facts.is_closed and isinstance(item.group, GatewaySet) for item in enforced):
         return frozenset()
     return _find_relying(former)
 
@@ -76,7 +77,7 @@ def _select_former(gateway: Gateway, ours: Iterable[Observed]) -> list[Observed]
         item
         for item in ours
         if gateway.owner in item.owners
-        and gateway.label not in {item.place, str(item.group), *item.refs}
+        and gateway.label not in {item.place, str(item.group), *item.facts.refs}
         and (item.key.kind is Kind.AUTHORIZATION_POLICY or _is_tenant_server(item))
     ]
 
@@ -130,12 +131,11 @@ def _build_baseline(gateway: Gateway, access: frozenset[ObjectKey]) -> Desired:
     spec = build_baseline_spec(gateway.intent.selector)
     if gateway.authorization is Authorization.NONE:
         spec, access = open_spec(spec), frozenset()
-    return Desired(
+    return build_desired(
         gateway.baseline_key,
         GatewaySet(gateway.label),
         (gateway.owner,),
         spec,
-        digest_spec(spec),
         dry_run=gateway.authorization is Authorization.DRY_RUN,
         place=gateway.label,
         after=access,

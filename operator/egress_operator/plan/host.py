@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio import destination_rule, service_entry, virtual_service
 from egress_operator.istio.authorization_policy import build_restricted_access_spec
-from egress_operator.istio.gateway_server import build_host_server_spec
+from egress_operator.istio.facts import Spec, build_gateway_ref
+from egress_operator.istio.gateway import build_host_server_spec
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_host_name
-from egress_operator.istio.object import Desired, Owner, Spec, build_gateway_ref, digest_spec
+from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HostIntent
@@ -122,13 +124,11 @@ class _Builder:
         allocate = service_entry.needs_address(spec, ports)
         if not self.routes.is_open:
             before, spec = spec, service_entry.close_spec(spec)
-        return Desired(
+        return build_desired(
             ObjectKey(Kind.SERVICE_ENTRY, self.namespace, self.name),
             self.group,
             self.owners,
             spec,
-            digest_spec(spec),
-            ports=ports,
             allocate=allocate,
             before=before,
         )
@@ -142,14 +142,11 @@ class _Builder:
     def _build_route(self) -> Iterator[Desired]:
         spec = virtual_service.build_mesh_spec(self.key, self.routes)
         if spec is not None:
-            yield Desired(
+            yield build_desired(
                 ObjectKey(Kind.VIRTUAL_SERVICE, self.namespace, self.name),
                 self.group,
                 self.owners,
                 spec,
-                digest_spec(spec),
-                needs=virtual_service.build_needs(self.routes),
-                refs=virtual_service.build_mesh_refs(self.routes),
                 after=frozenset(
                     key for route in self.routes.routes for key in self._list_prerequisites(route)
                 ),
@@ -190,7 +187,7 @@ class _Builder:
 
     def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
         key = ObjectKey(kind, self.namespace, name)
-        return Desired(key, self.group, self.owners, spec, digest_spec(spec), allocate=allocate)
+        return build_desired(key, self.group, self.owners, spec, allocate=allocate)
 
     def _list_prerequisites(self, route: Route) -> Iterator[ObjectKey]:
         """List the tenant's objects that must be there before clients are led to the gateway."""

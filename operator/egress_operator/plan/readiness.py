@@ -70,9 +70,11 @@ def _find_rival(gateway: Gateway, numbers: Collection[int], servers: Iterable[Ob
     that of the pods: both mean the same port.
     """
     for item in sorted(servers, key=lambda item: (item.created, item.key)):
-        if item.key.kind is not Kind.GATEWAY or not _agree(item.selector, gateway.intent.selector):
+        if item.key.kind is not Kind.GATEWAY or not _agree(
+            item.facts.selector, gateway.intent.selector
+        ):
             continue
-        for port in item.ports:
+        for port in item.facts.ports:
             if port.number in numbers and port.protocol not in _TLS_PROTOCOLS:
                 return (
                     f"{item.key} has a server for {port.protocol} on port {port.number}, beside "

@@ -82,8 +82,8 @@ def build_hand_written(observed: Observed) -> HandWritten:
         observed.key.kind,
         observed.key.name,
         observed.created,
-        observed.hosts,
-        observed.export_to if observed.key.kind is Kind.DESTINATION_RULE else (),
+        observed.facts.hosts,
+        observed.facts.export_to if observed.key.kind is Kind.DESTINATION_RULE else (),
     )
 
 

@@ -3,21 +3,16 @@
 from dataclasses import dataclass, replace
 
 from egress_operator.istio.authorization_policy import build_tenant_access_spec
-from egress_operator.istio.gateway_server import build_tenant_server_spec
+from egress_operator.istio.destination_rule import build_subset_spec
+from egress_operator.istio.facts import Spec
+from egress_operator.istio.gateway import build_tenant_server_spec
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_tenant_domain, build_tenant_name
-from egress_operator.istio.object import (
-    Desired,
-    Owner,
-    Spec,
-    build_gateway_ref,
-    build_subset_ref,
-    digest_spec,
-)
+from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.route import GatewayHop
 from egress_operator.istio.set_key import SetKey, TenantSet
-from egress_operator.istio.subset import build_subset_spec
 from egress_operator.plan.gateway import Authorization, Gateway
 
 
@@ -72,13 +67,11 @@ class Tenant:
         self, group: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
     ) -> Desired:
         """Build a Gateway. In another namespace the EgressGateway alone can own it."""
-        return Desired(
+        return build_desired(
             key,
             group,
             (self.gateway.owner,) if self.is_scoped else owner,
             spec,
-            digest_spec(spec),
-            refs=frozenset({build_gateway_ref(key)}),
             place=self.gateway.label if key.namespace != self.namespace else "",
         )
 
@@ -89,17 +82,15 @@ class Tenant:
         spec = build_subset_spec(
             self.gateway.host, self.gateway.intent.traffic, subset, sni, self.export_to
         )
-        refs = frozenset({build_subset_ref(self.gateway.host, subset)})
-        return Desired(key, group, owner, spec, digest_spec(spec), refs=refs)
+        return build_desired(key, group, owner, spec)
 
     def build_access(self, group: SetKey, key: ObjectKey, spec: Spec) -> Desired:
         """Build an AuthorizationPolicy that lets this tenant in."""
-        return Desired(
+        return build_desired(
             key,
             group,
             (self.gateway.owner,),
             spec,
-            digest_spec(spec),
             dry_run=self.gateway.authorization is Authorization.DRY_RUN,
             place=self.gateway.label,
             after=frozenset({self.gateway.baseline_key}),

@@ -98,7 +98,7 @@ class Cluster:
         hand_written = tuple(
             build_hand_written(observed)
             for observed in self.objects.select(namespace)
-            if not observed.ours and observed.hosts
+            if not observed.ours and observed.facts.hosts
         )
         return NamespaceInput(
             namespace=namespace,

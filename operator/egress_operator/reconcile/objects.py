@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 from egress_operator.engine.cache import Cache
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
-from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
+from egress_operator.istio.facts import Facts
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import Observed
 from egress_operator.istio.observed import read_observed
@@ -32,7 +34,7 @@ def list_kinds(scopes: Sequence[str]) -> tuple[Kind, ...]:
     Where the operator serves single namespaces there are no gateways.
     """
     everywhere = tuple(scopes) == (EVERYWHERE,)
-    return tuple(kind for kind in Kind if everywhere or kind not in GATEWAY_KINDS)
+    return tuple(kind for kind in Kind if everywhere or not KINDS[kind].for_gateways)
 
 
 class _Pool:
@@ -61,15 +63,21 @@ class _Pool:
             created=sys.intern(observed.created),
             group=self.share(observed.group),
             policies=sys.intern(observed.policies),
-            hosts=tuple(sys.intern(host) for host in observed.hosts),
             owners=self.share(observed.owners),
-            ports=self.share(observed.ports),
-            needs=self.share(observed.needs),
-            refs=self.share(observed.refs),
+            facts=self._share_facts(observed.facts),
             place=sys.intern(observed.place),
             maps=self.share(observed.maps),
-            export_to=self.share(observed.export_to),
-            selector=self.share(observed.selector),
+        )
+
+    def _share_facts(self, facts: Facts) -> Facts:
+        return Facts(
+            hosts=tuple(sys.intern(host) for host in facts.hosts),
+            ports=self.share(facts.ports),
+            needs=self.share(facts.needs),
+            refs=self.share(facts.refs),
+            export_to=self.share(facts.export_to),
+            selector=self.share(facts.selector),
+            is_closed=facts.is_closed,
         )
 
 

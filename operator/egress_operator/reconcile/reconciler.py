@@ -16,7 +16,8 @@ from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.transport import Transport
-from egress_operator.istio.kind import GATEWAY_KINDS, Kind, ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Observed
 from egress_operator.istio.set_key import (
@@ -347,7 +348,7 @@ class Reconciler:
 
     def _release_gateway(self, key: ObjectKey) -> None:
         """Plan again what serves gateways as a whole when something that it waits for is gone."""
-        if key.kind in GATEWAY_KINDS:
+        if KINDS[key.kind].for_gateways:
             self.planner.mark(None)
 
     def _release(self, scope: Scope) -> None:

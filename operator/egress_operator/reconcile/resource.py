@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from egress_operator.engine.resource import Resource
-from egress_operator.istio.kind import PLURALS, Kind, find_api_version
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.kinds import KINDS
 
 POLICIES = Resource("egress-operator.io", "v1alpha1", "egresspolicies")
 GATEWAYS = Resource("egress-operator.io", "v1alpha1", "egressgateways")
@@ -12,8 +13,7 @@ SERVICES = Resource("", "v1", "services")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 
 RESOURCES: Mapping[Kind, Resource] = {
-    kind: Resource(group, version, plural)
-    for kind, plural in PLURALS.items()
-    for group, _, version in (find_api_version(kind).partition("/"),)
+    kind: Resource(row.group, row.api_version.partition("/")[2], row.plural)
+    for kind, row in KINDS.items()
 }
 """The kinds of Istio."""

@@ -10,7 +10,8 @@ from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
-from egress_operator.istio.kind import Kind, ObjectKey, find_api_version
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Observed
 from egress_operator.reconcile.objects import ObjectCache
@@ -53,7 +54,7 @@ class MissingKindError(Exception):
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         super().__init__(
-            f"the cluster serves no {kind} in {find_api_version(kind)}: install Istio's CRDs; the "
+            f"the cluster serves no {kind} in {KINDS[kind].api_version}: install Istio's CRDs; the "
             "objects follow by themselves"
         )
 

@@ -8,7 +8,8 @@ tenants changes, and until the last has settled.
 from dataclasses import replace
 
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.object import Desired, Observed, replace_spec
+from egress_operator.istio.kinds import replace_spec
+from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.set_key import GatewaySet, HostSet
 from egress_operator.rollout.scene import Scene
 from egress_operator.rollout.wait import compute_wait_after
@@ -39,7 +40,7 @@ def _choose(
     if desired.before is None:
         wait = None if turned else _compute_tenant_wait(scene, desired)
         return (desired if wait is None else None), wait
-    if turned and there is not None and there.is_closed:
+    if turned and there is not None and there.facts.is_closed:
         return desired, None
     tenants = [item for item in scene.around.outside if item.dry_run == desired.dry_run]
     wait = compute_wait_after(scene, desired, tenants)
@@ -52,7 +53,9 @@ def _compute_tenant_wait(scene: Scene, desired: Desired) -> float | None:
     """Return how long a tenant's one waits for the gateway's own one."""
     gateways = [item for item in scene.around.outside if not item.dry_run]
     if desired.dry_run:
-        gateways = [item for item in scene.around.outside if item.dry_run or not item.is_closed]
+        gateways = [
+            item for item in scene.around.outside if item.dry_run or not item.facts.is_closed
+        ]
     return compute_wait_after(scene, desired, gateways)
 
 
@@ -68,7 +71,7 @@ def compute_access_wait(scene: Scene) -> float:
     leaving = [slot for slot in scene.select(Kind.AUTHORIZATION_POLICY) if slot.prunable]
     enforced = any(slot.observed is not None and not slot.observed.dry_run for slot in leaving)
     missing = scene.group.objects and enforced and not gateways
-    if missing or any(item.is_closed for item in gateways):
+    if missing or any(item.facts.is_closed for item in gateways):
         return scene.clock.settle
     return scene.clock.compute_wait(item.key for item in gateways)
 

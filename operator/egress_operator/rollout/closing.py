@@ -1,7 +1,7 @@
 """A host that is closed: its ServiceEntry leads nowhere by itself, so its route is there first."""
 
-from egress_operator.istio.object import replace_spec
-from egress_operator.istio.service_entry import replace_ports
+from egress_operator.istio.kinds import replace_spec
+from egress_operator.rollout.interim import replace_ports
 from egress_operator.rollout.scene import Scene, Slot
 from egress_operator.rollout.wait import compute_route_wait
 from egress_operator.rollout.write import Replace, Step, build_step
@@ -20,7 +20,7 @@ def close_host(scene: Scene) -> Step:
     if write is not None and wait is None and not blocked:
         return build_step(write)
     done = scene.group.is_closing or route.is_done()
-    if done and entry.observed is not None and not entry.observed.is_closed:
+    if done and entry.observed is not None and not entry.observed.facts.is_closed:
         settling = scene.clock.compute_wait((route.key,))
         if settling > 0:
             done, wait = False, settling
@@ -34,6 +34,6 @@ def _build_owner_write(entry: Slot) -> Replace | None:
     there, desired = entry.observed, entry.desired
     if there is None or desired is None or there.owners >= {*entry.owners}:
         return None
-    spec = desired.spec if there.is_closed or desired.before is None else desired.before
-    interim = replace_ports(replace_spec(desired, spec), there.ports)
+    spec = desired.spec if there.facts.is_closed or desired.before is None else desired.before
+    interim = replace_ports(replace_spec(desired, spec), there.facts.ports)
     return Replace(interim, entry.owners, there.uid)

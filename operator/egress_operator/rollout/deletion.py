@@ -40,7 +40,9 @@ def delete_route(scene: Scene) -> Step:
     wait = compute_route_wait(scene)
     if wait is not None:
         return Step(wait=wait)
-    together = entry.desired is None and entry.observed is not None and entry.observed.is_closed
+    together = (
+        entry.desired is None and entry.observed is not None and entry.observed.facts.is_closed
+    )
     return build_step(entry.build_delete() if together else None, deletion)
 
 
@@ -85,5 +87,5 @@ def _is_referenced(scene: Scene) -> bool:
     offered = {key.gateway}
     for slot in scene.behind:
         if slot.observed is not None:
-            offered |= slot.observed.refs
+            offered |= slot.observed.facts.refs
     return not offered.isdisjoint(scene.around.referenced)

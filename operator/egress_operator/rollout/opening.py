@@ -1,8 +1,9 @@
 """A host that is open: its ServiceEntry offers what a route needs before it is there, and after."""
 
 from egress_operator.istio.object import Desired
-from egress_operator.istio.service_entry import build_port, replace_ports
+from egress_operator.istio.service_entry import build_port
 from egress_operator.rollout.deletion import delete_rules
+from egress_operator.rollout.interim import replace_ports
 from egress_operator.rollout.scene import Scene, Slot
 from egress_operator.rollout.wait import compute_route_wait
 from egress_operator.rollout.write import Create, Replace, Step, build_step
@@ -30,14 +31,14 @@ def _build_interim(entry: Slot, route: Slot, *, settling: bool) -> Desired | Non
     desired = entry.desired
     if desired is None or entry.observed is None:
         return desired
-    offered = {port.number for port in desired.ports}
-    needs = frozenset[int]() if route.observed is None else route.observed.needs
+    offered = {port.number for port in desired.facts.ports}
+    needs = frozenset[int]() if route.observed is None else route.observed.facts.needs
     kept = [
         build_port(port.number, port.protocol, port.target)
-        for port in entry.observed.ports
+        for port in entry.observed.facts.ports
         if port.number not in offered and (settling or port.number in needs)
     ]
-    return replace_ports(desired, (*desired.ports, *kept)) if kept else desired
+    return replace_ports(desired, (*desired.facts.ports, *kept)) if kept else desired
 
 
 def _build_entry_write(
@@ -72,7 +73,13 @@ def _build_route_write(
         return None
     if entry_write is not None:
         there = entry.observed
-        needed = {port for port in entry.desired.ports if port.number in route.desired.needs}
-        if there is None or not needed <= {*there.ports} or not there.owners >= {*route.owners}:
+        needed = {
+            port for port in entry.desired.facts.ports if port.number in route.desired.facts.needs
+        }
+        if (
+            there is None
+            or not needed <= {*there.facts.ports}
+            or not there.owners >= {*route.owners}
+        ):
             return None
     return route.build_write(route.desired)

@@ -32,7 +32,7 @@ def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[s
         ref
         for item in observed
         if item.group is not None and item.group != key and find_scope(item.group) == key.namespace
-        for ref in item.refs
+        for ref in item.facts.refs
     )
 
 

@@ -72,6 +72,6 @@ def _apply(scene: Scene, *kinds: Kind) -> Step:
 
 def _change_host(scene: Scene) -> Step:
     """Write the ServiceEntry and the VirtualService of the host."""
-    if scene.entry.desired is not None and scene.entry.desired.is_closed:
+    if scene.entry.desired is not None and scene.entry.desired.facts.is_closed:
         return close_host(scene)
     return open_host(scene)

@@ -28,8 +28,8 @@ def compute_route_wait(scene: Scene) -> float | None:
     host itself from now on, waits for the ServiceEntry.
     """
     route, entry, clock = scene.route, scene.entry, scene.clock
-    before = frozenset[str]() if route.observed is None else route.observed.refs
-    wanted = frozenset[str]() if route.desired is None else route.desired.refs
+    before = frozenset[str]() if route.observed is None else route.observed.facts.refs
+    wanted = frozenset[str]() if route.desired is None else route.desired.facts.refs
     waits = []
     if wanted - before and route.desired is not None:
         missing = compute_wait_after(scene, route.desired, scene.around.outside)

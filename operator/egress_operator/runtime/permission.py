@@ -6,6 +6,8 @@ server's authorisation, so a chunked list and a watch are `list` and `watch` of 
 
 from dataclasses import dataclass
 
+from egress_operator.istio.kinds import KINDS
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
@@ -47,34 +49,15 @@ PERMISSIONS: tuple[Permission, ...] = (
         for_gateways=True,
     ),
     # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
-    Permission(
-        "networking.istio.io",
-        "destinationrules",
-        ("list", "watch", "create", "patch", "delete"),
-    ),
-    Permission(
-        "networking.istio.io",
-        "gateways",
-        ("list", "watch", "create", "patch", "delete"),
-        namespaced=False,
-        for_gateways=True,
-    ),
-    Permission(
-        "networking.istio.io",
-        "serviceentries",
-        ("list", "watch", "create", "patch", "delete"),
-    ),
-    Permission(
-        "networking.istio.io",
-        "virtualservices",
-        ("list", "watch", "create", "patch", "delete"),
-    ),
-    Permission(
-        "security.istio.io",
-        "authorizationpolicies",
-        ("list", "watch", "create", "patch", "delete"),
-        namespaced=False,
-        for_gateways=True,
+    *(
+        Permission(
+            row.group,
+            row.plural,
+            ("list", "watch", "create", "patch", "delete"),
+            namespaced=not row.for_gateways,
+            for_gateways=row.for_gateways,
+        )
+        for row in sorted(KINDS.values(), key=lambda row: (row.group, row.plural))
     ),
     # runtime/surroundings.py: whether a gateway can serve, in the namespaces of gateways only
     Permission("", "services", ("list", "watch"), namespaced=False, for_gateways=True),

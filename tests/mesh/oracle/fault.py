@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from egress_operator.cli.main import main
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.object import MESH, Desired, digest_spec, is_closed
+from egress_operator.istio.kinds import replace_spec
+from egress_operator.istio.object import Desired
+from egress_operator.istio.service_entry import is_closed
+from egress_operator.istio.virtual_service import MESH
 from egress_operator.plan.plan import Memo, Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import reconciler
@@ -231,7 +234,7 @@ def _spoil_objects(fault: Fault, objects: tuple[Desired, ...]) -> Iterator[Desir
     for desired in objects:
         spec = deepcopy(dict(desired.spec))
         if fault(desired.key.kind, spec):
-            yield replace(desired, spec=spec, spec_digest=digest_spec(spec))
+            yield replace_spec(desired, spec)
 
 
 class _Spoiler:

@@ -2,7 +2,12 @@
 
 from typing import Any
 
+from egress_operator.istio.facts import Facts, Spec, build_gateway_ref, read_ports
+from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.traffic import Labels
+
+API_VERSION = NETWORKING
+PLURAL = "gateways"
 
 Place = tuple[Labels, int]
 """The labels of a gateway's pods, and the port of its Service."""
@@ -21,6 +26,16 @@ def build_host_server_spec(
 ) -> dict[str, Any]:
     """Return the spec of the server for one synthetic name alone."""
     return _build_spec(place, "HTTPS" if is_http else "TLS", [f"{namespace}/{host}"])
+
+
+def read_facts(key: ObjectKey, spec: Spec) -> Facts:
+    """Return where a Gateway listens, and itself as what it offers to routes. Pure."""
+    selector = spec.get("selector") or {}
+    return Facts(
+        ports=read_ports(server.get("port") or {} for server in spec.get("servers") or ()),
+        refs=frozenset({build_gateway_ref(key)}),
+        selector=tuple(sorted((str(label), str(value)) for label, value in selector.items())),
+    )
 
 
 def _build_spec(place: Place, protocol: str, hosts: list[str]) -> dict[str, Any]:

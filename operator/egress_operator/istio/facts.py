@@ -1,0 +1,74 @@
+"""What a spec says that matters to other objects: the same facts of what is wanted and observed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from egress_operator.istio.kind import ObjectKey
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port of a ServiceEntry as it stands there. `target` 0: the same number."""
+
+    number: int
+    protocol: str
+    name: str
+    target: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The facts of one spec; each kind's module reads those that it has (`read_facts`)."""
+
+    hosts: tuple[str, ...] = ()
+    """spec.hosts, of a DestinationRule spec.host, in lower case."""
+    ports: tuple[Port, ...] = ()
+    """What a ServiceEntry offers, and the ports of a Gateway's servers, sorted."""
+    needs: frozenset[int] = frozenset()
+    """The ports of its own hosts that a VirtualService routes to."""
+    refs: frozenset[str] = frozenset()
+    """What else a VirtualService needs; what a DestinationRule or Gateway offers; of a ServiceEntry
+    or an AuthorizationPolicy the labels of the gateways that it serves."""
+    export_to: tuple[str, ...] = ()
+    selector: tuple[tuple[str, str], ...] = ()
+    """Of a Gateway, sorted."""
+    is_closed: bool = False
+    """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
+
+
+def build_gateway_ref(key: ObjectKey) -> str:
+    """Return the Gateway as VirtualServices name it."""
+    return f"{key.namespace}/{key.name}"
+
+
+def build_subset_ref(host: str, subset: str) -> str:
+    """Return one name for a subset of a host."""
+    return f"{host}#{subset}"
+
+
+def read_hosts(names: Iterable[object]) -> tuple[str, ...]:
+    """Return names of hosts in lower case."""
+    return tuple(str(name).lower() for name in names)
+
+
+def read_export(spec: Spec) -> tuple[str, ...]:
+    """Return `exportTo` as it is written."""
+    return tuple(spec.get("exportTo") or ())
+
+
+def read_ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
+    """Return ports as they are listed in a spec, sorted."""
+    return tuple(
+        sorted(
+            Port(
+                int(port.get("number", 0)),
+                str(port.get("protocol", "")),
+                str(port.get("name", "")),
+                int(port.get("targetPort", 0)),
+            )
+            for port in listed
+        )
+    )
