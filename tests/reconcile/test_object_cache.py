@@ -1,0 +1,168 @@
+"""What the memory makes of objects that carry our marks where we would not write them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from compiler.policy_set import build_gateway
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_host_name, build_tenant_name
+from egress_operator.istio.object import Observed
+from egress_operator.istio.set_key import HostSet, TenantSet
+from egress_operator.plan.source import Settings
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.group import WriteTimes
+from egress_operator.reconcile.objects import EVERYWHERE
+
+HOST = "api.example.com"
+LABEL = "shared-h0123456789abcdef"
+ACCESS = ("security.istio.io/v1", Kind.AUTHORIZATION_POLICY)
+ENTRY = ("networking.istio.io/v1", Kind.SERVICE_ENTRY)
+OURS = {"app.kubernetes.io/managed-by": "egress-operator"}
+OWNER = {
+    "apiVersion": "egress-operator.io/v1alpha1",
+    "kind": "EgressGateway",
+    "name": "shared",
+    "uid": "shared-uid",
+}
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Give a memory that knows one gateway."""
+
+    def ignore(*_: object) -> None:
+        return
+
+    memory = Cluster(
+        (EVERYWHERE,),
+        on_policy=ignore,
+        on_gateway=ignore,
+        on_object=ignore,
+        on_namespace=ignore,
+        settings=Settings(),
+    )
+    memory.gateways.build_sink(EVERYWHERE, lambda _: None).upsert(
+        {
+            "metadata": {
+                "name": "shared",
+                "uid": "shared-uid",
+                "resourceVersion": "1",
+                "generation": 1,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": build_gateway().spec,
+        }
+    )
+    memory.judge_gateways()
+    return memory
+
+
+def find_label(cluster: Cluster) -> str:
+    gateway = cluster.judge_gateways()["shared"].gateway
+    assert gateway is not None
+    return gateway.label
+
+
+def build_access(namespace: str, label: str, *, owned: bool = False) -> Object:
+    """Build the AuthorizationPolicy that lets `shop` in, in some namespace."""
+    return {
+        "apiVersion": ACCESS[0],
+        "kind": str(ACCESS[1]),
+        "metadata": {
+            "name": build_tenant_name("shop", label),
+            "namespace": namespace,
+            "uid": f"{namespace}-{label}",
+            "resourceVersion": "1",
+            "labels": OURS,
+            "annotations": {
+                "egress-operator.io/gateway": label,
+                "egress-operator.io/namespace": "shop",
+            },
+            "ownerReferences": [OWNER] if owned else [],
+        },
+        "spec": {},
+    }
+
+
+def list_ours(cluster: Cluster) -> list[Observed]:
+    return [item for item in cluster.objects.select("shop") if item.ours]
+
+
+def test_what_stands_at_the_gateway_is_of_its_tenant(cluster: Cluster) -> None:
+    label = find_label(cluster)
+    cluster.objects.store(build_access("istio-egress", label))
+    assert [item.group for item in list_ours(cluster)] == [TenantSet("shop", label)]
+    assert cluster.objects.count()[Kind.AUTHORIZATION_POLICY] == 1
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
+    cluster: Cluster, *, owned: bool
+) -> None:
+    label = find_label(cluster)
+    cluster.objects.store(build_access("evil", label, owned=owned))
+    objects = cluster.objects
+    assert list_ours(cluster) == []
+    assert list(objects.select_tenants()) == []
+    assert list(objects.select_group(TenantSet("shop", label))) == []
+    assert objects.find_scopes() == set()
+    assert objects.count()[Kind.AUTHORIZATION_POLICY] == 0
+    (seen,) = objects.select("evil")
+    assert (seen.group, seen.is_damaged) == (None, False)
+
+
+def test_of_a_gateway_that_is_not_known_only_what_an_egressgateway_owns_is_believed(
+    cluster: Cluster,
+) -> None:
+    cluster.objects.store(build_access("evil", LABEL))
+    assert list_ours(cluster) == []
+    cluster.objects.store(build_access("istio-egress", LABEL, owned=True))
+    assert [item.key.namespace for item in list_ours(cluster)] == ["istio-egress"]
+
+
+def build_entry(version: str, marks: Mapping[str, object]) -> Object:
+    return {
+        "apiVersion": ENTRY[0],
+        "kind": str(ENTRY[1]),
+        "metadata": {
+            "name": build_host_name(HOST),
+            "namespace": "shop",
+            "uid": "entry-uid",
+            "resourceVersion": version,
+            **marks,
+        },
+        "spec": {"hosts": [HOST]},
+    }
+
+
+def test_an_object_that_lost_every_mark_is_known_by_its_uid(cluster: Cluster) -> None:
+    marks = {"labels": OURS, "annotations": {"egress-operator.io/host": HOST}}
+    key = ObjectKey(Kind.SERVICE_ENTRY, "shop", build_host_name(HOST))
+    cluster.objects.store(build_entry("1", marks))
+    for version in ("2", "3"):
+        cluster.objects.store(build_entry(version, {}))
+        seen = cluster.objects.get(key)
+        assert seen is not None
+        assert (seen.group, seen.is_damaged) == (None, True)
+    other = build_entry("4", {})
+    other["metadata"]["uid"] = "other-uid"
+    cluster.objects.store(other)
+    seen = cluster.objects.get(key)
+    assert seen is not None
+    assert not seen.is_damaged
+    assert HostSet("shop", HOST) not in {item.group for item in list_ours(cluster)}
+
+
+def test_times_of_writes_are_kept_while_they_count() -> None:
+    times = WriteTimes(settle=2.0)
+    for number in range(3000):
+        times.note(ObjectKey(Kind.GATEWAY, "shop", f"x{number}"), number / 100)
+    assert len(times.times) <= 201
+    times.note(ObjectKey(Kind.GATEWAY, "shop", "x2999"), 100.0)
+    for _ in range(100):
+        times.note(ObjectKey(Kind.GATEWAY, "shop", "x2999"), 100.0)
+    assert list(times.times) == [ObjectKey(Kind.GATEWAY, "shop", "x2999")]
