@@ -48,7 +48,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class Conflict:
     """A claim that does not hold: the rule, and who holds it instead and what differs."""
 
     claim: Claim
@@ -62,7 +62,7 @@ class Verdicts:
 
     won: tuple[Claim, ...]
     """All claims that hold; equal ones of several policies on a port are all among them."""
-    lost: tuple[Loss, ...]
+    lost: tuple[Conflict, ...]
     gateways: tuple[str, ...]
     """The EgressGateways that the claims name, sorted."""
 
@@ -115,7 +115,7 @@ def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
     """
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
-    lost: dict[str, list[Loss]] = {}
+    lost: dict[str, list[Conflict]] = {}
     gateways: dict[str, set[str]] = {}
     for claim in claims:
         kept, dropped = won.setdefault(claim.key, []), lost.setdefault(claim.key, [])
@@ -149,17 +149,17 @@ class _Judge:
         self._places: dict[tuple[int, int], RangeIndex[_Place]] = {}
         """By port and version of IP."""
 
-    def admit(self, claim: Claim) -> Loss | None:
+    def admit(self, claim: Claim) -> Conflict | None:
         """Take the claim, or say why it is lost."""
         number = claim.port.number
         host = self._hosts.get(claim.key)
         if host is not None and (field := find_difference(host.settings, claim.settings)):
-            return _build_difference_loss(claim, host, HOST_CONFLICT, claim.host, field)
+            return _build_difference_conflict(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
         if port is not None:
             # The host has its addresses on this port already: they are the same ones.
             if field := _find_claim_difference(port, claim):
-                return _build_difference_loss(
+                return _build_difference_conflict(
                     claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
                 )
             return None
@@ -169,7 +169,7 @@ class _Judge:
         self._ports[claim.key, number] = claim
         return None
 
-    def _admit_addresses(self, claim: Claim) -> Loss | None:
+    def _admit_addresses(self, claim: Claim) -> Conflict | None:
         """Take all addresses of the claim, on whose port its host has none yet."""
         number = claim.port.number
         indexes = {
@@ -179,13 +179,15 @@ class _Judge:
         for place in claim.ranges:
             other = indexes[place.version].find(place)
             if other is not None:
-                return _build_address_loss(_Place(place.text, claim), other)
+                return _build_address_conflict(_Place(place.text, claim), other)
         for place in claim.ranges:
             indexes[place.version].add(place, _Place(place.text, claim))
         return None
 
 
-def _build_difference_loss(claim: Claim, winner: Claim, code: str, what: str, field: str) -> Loss:
+def _build_difference_conflict(
+    claim: Claim, winner: Claim, code: str, what: str, field: str
+) -> Conflict:
     difference = f"{what} with a different value of {field}: make them equal"
     if claim.owner == winner.owner:
         message = f"this policy also claims {difference}"
@@ -194,10 +196,10 @@ def _build_difference_loss(claim: Claim, winner: Claim, code: str, what: str, fi
             f"the older policy {winner.owner.name} claims {difference}, or remove it from one of "
             "the policies"
         )
-    return Loss(claim, code, message)
+    return Conflict(claim, code, message)
 
 
-def _build_address_loss(place: _Place, other: _Place) -> Loss:
+def _build_address_conflict(place: _Place, other: _Place) -> Conflict:
     claim, winner = place.claim, other.claim
     who = (
         "this policy also claims"
@@ -206,7 +208,7 @@ def _build_address_loss(place: _Place, other: _Place) -> Loss:
     )
     subject = place.text if claim.as_dialled else f"{claim.host}: {place.text}"
     whom = "" if winner.as_dialled else f" for {winner.host}"
-    return Loss(
+    return Conflict(
         claim,
         ADDRESS_CONFLICT,
         f"{subject} on port {claim.port.number} is taken, because {who} {other.text}{whom}: give "
