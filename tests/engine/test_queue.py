@@ -211,6 +211,43 @@ async def test_lanes_take_turns() -> None:
     assert recorder.order() == ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]
 
 
+async def test_a_lane_leaves_workers_to_others() -> None:
+    recorder = Recorder(seconds=10)
+    queue = build_queue(recorder, workers=8, shared=True)
+    queue.start()
+    for lane in "abcd":
+        for number in range(20):
+            queue.add(f"{lane}/{number}")
+    await asyncio.sleep(1)
+    assert Counter(map(read_lane, recorder.order())) == {"a": 4, "b": 2, "c": 1, "d": 1}
+    await asyncio.sleep(10)
+    assert set(map(read_lane, recorder.order()[8:])) == set("abcd")
+    await queue.stop(0)
+
+
+async def test_none_is_a_key_and_a_lane_like_any_other() -> None:
+    runs: list[None] = []
+
+    async def handler(key: None) -> None:
+        runs.append(key)
+
+    queue = Queue[None](handler, lane=lambda key: key, workers=1, shared=True, back_off=EXACT)
+    queue.start()
+    queue.add(None)
+    await queue.join()
+    assert runs == [None]
+
+
+async def test_a_lane_alone_with_one_worker_is_worked_on() -> None:
+    recorder = Recorder(seconds=1)
+    queue = build_queue(recorder, workers=1, shared=True)
+    for number in range(3):
+        queue.add(f"a/{number}")
+    queue.start()
+    await queue.join()
+    assert len(recorder.runs) == 3
+
+
 async def test_background_comes_behind_but_is_never_starved() -> None:
     recorder = Recorder(seconds=1)
     queue = build_queue(recorder, workers=1)
@@ -330,18 +367,23 @@ ANSWERS = st.lists(st.sampled_from(["done", "done", "wait", "fail", "throttle"])
 
 
 @settings(max_examples=300, deadline=None)
-@given(actions=ACTIONS, answers=ANSWERS, workers=st.integers(1, 4))
+@given(actions=ACTIONS, answers=ANSWERS, workers=st.integers(1, 4), shared=st.booleans())
 def test_no_add_is_ever_lost(
-    actions: list[tuple[str, str, float]], answers: list[str], workers: int
+    actions: list[tuple[str, str, float]],
+    answers: list[str],
+    workers: int,
+    shared: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     loop = looptime.new_event_loop(start=0)
     try:
-        loop.run_until_complete(_play(actions, list(answers), workers))
+        loop.run_until_complete(_play(actions, list(answers), workers, shared=shared))
     finally:
         loop.close()
 
 
-async def _play(actions: list[tuple[str, str, float]], answers: list[str], workers: int) -> None:
+async def _play(
+    actions: list[tuple[str, str, float]], answers: list[str], workers: int, *, shared: bool
+) -> None:
     loop = asyncio.get_running_loop()
     busy: Counter[str] = Counter()
     owed: dict[str, bool] = defaultdict(bool)
@@ -362,7 +404,7 @@ async def _play(actions: list[tuple[str, str, float]], answers: list[str], worke
         return 1.0 if answer == "wait" else None
 
     rng = random.Random(0)  # noqa: S311 - the same delays in every run
-    queue = Queue(handler, lane=read_lane, workers=workers, rng=rng)
+    queue = Queue(handler, lane=read_lane, workers=workers, shared=shared, rng=rng)
     queue.start()
     for action, key, pause in actions:
         if action == "forget":

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -85,6 +86,9 @@ class _Item:
 class Queue(Generic[K]):
     """Keys are worked on by `handler`, at most `workers` at a time, never one key twice at a time.
 
+    With `shared`, a lane takes one more worker only while it has fewer than are free: a lane alone
+    gets half of them, and the next one half of the rest.
+
     An `add` while the key is being worked on makes it run once more afterwards. Needs a running
     loop and uses its clock, so that it runs in virtual time. Keys may be added before `start`.
     """
@@ -95,13 +99,17 @@ class Queue(Generic[K]):
         *,
         lane: Callable[[K], Hashable],
         workers: int = 16,
+        shared: bool = False,
         back_off: BackOff | None = None,
         rng: random.Random | None = None,
         on_failure: FailureHook[K] | None = None,
         on_depth: Callable[[int], None] | None = None,
     ) -> None:
         self._handler = handler
+        self._lane = lane
         self._workers = workers
+        self._shared = shared
+        self._busy_lanes: Counter[Hashable] = Counter()
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_failure = on_failure
@@ -222,12 +230,20 @@ class Queue(Generic[K]):
     def _pump(self) -> None:
         """Give ready keys to free workers."""
         while self._running and self._ready and len(self._tasks) < self._workers:
-            key = self._ready.pop()
+            try:
+                key = self._ready.pop(self._may_begin)
+            except LookupError:
+                break
             self._items[key].busy = True
+            self._busy_lanes[self._lane(key)] += 1
             task = asyncio.get_running_loop().create_task(self._work(key))
             self._tasks[task] = key
             task.add_done_callback(self._end_work)
         self._changed()
+
+    def _may_begin(self, lane: Hashable) -> bool:
+        busy = self._busy_lanes.get(lane, 0)
+        return not self._shared or not busy or busy < self._workers - len(self._tasks)
 
     def _changed(self) -> None:
         if self._on_depth is not None:
@@ -267,6 +283,10 @@ class Queue(Generic[K]):
         key = self._tasks.pop(task)
         item = self._items[key]
         item.busy = False
+        lane = self._lane(key)
+        self._busy_lanes[lane] -= 1
+        if not self._busy_lanes[lane]:
+            del self._busy_lanes[lane]
         again, hurry, background = item.take_again()
         if again:
             # What came during a failed run does not end its back-off.

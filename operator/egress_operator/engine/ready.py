@@ -24,17 +24,17 @@ class _Rotation(Generic[K]):
         if not keys:
             del self._lanes[lane]
 
-    def pop(self) -> K:
-        lane, keys = next(iter(self._lanes.items()))
-        key = next(iter(keys))
-        del keys[key]
-        del self._lanes[lane]
-        if keys:
-            self._lanes[lane] = keys
-        return key
-
-    def __bool__(self) -> bool:
-        return bool(self._lanes)
+    def pop(self, may: Callable[[Hashable], bool]) -> K:
+        """Take the next key of the first lane that may. Raises LookupError when none may."""
+        for lane, keys in self._lanes.items():
+            if may(lane):
+                key = next(iter(keys))
+                del keys[key]
+                del self._lanes[lane]
+                if keys:
+                    self._lanes[lane] = keys
+                return key
+        raise LookupError
 
 
 class ReadySet(Generic[K]):
@@ -62,12 +62,16 @@ class ReadySet(Generic[K]):
         if present is not None:
             self._rows[present].discard(self._lane(key), key)
 
-    def pop(self) -> K:
-        """Take the next one out. There must be one."""
+    def pop(self, may: Callable[[Hashable], bool] = lambda _: True) -> K:
+        """Take the next one out whose lane may. Raises LookupError when there is none."""
         front, back = self._rows
+        is_their_turn = (self._picks + 1) % _BACKGROUND_EVERY == 0
+        first, second = (back, front) if is_their_turn else (front, back)
+        try:
+            key = first.pop(may)
+        except LookupError:
+            key = second.pop(may)
         self._picks += 1
-        is_their_turn = self._picks % _BACKGROUND_EVERY == 0
-        key = (back if back and (is_their_turn or not front) else front).pop()
         del self._is_background[key]
         return key
 

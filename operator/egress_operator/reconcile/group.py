@@ -30,6 +30,9 @@ STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
 group goes to the back of the queue with a back-off."""
 
+GROUP_WRITES = 8
+"""Of one group in flight: a host with many ports does not take every slot."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -271,9 +274,13 @@ class GroupWorker:
         return drift
 
     async def _send(self, group: SetKey, writes: Sequence[Write], *, drift: bool) -> None:
-        answers = await asyncio.gather(
-            *(self._writer.send(write) for write in writes), return_exceptions=True
-        )
+        limit = asyncio.Semaphore(GROUP_WRITES)
+
+        async def send(write: Write) -> None:
+            async with limit:
+                await self._writer.send(write, find_scope(group))
+
+        answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:

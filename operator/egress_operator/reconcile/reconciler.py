@@ -15,6 +15,7 @@ from egress_operator.engine.failure import ApiError
 from egress_operator.engine.queue import Queue, QueueLoad
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink
+from egress_operator.engine.slots import Slots
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
@@ -81,6 +82,7 @@ class Reconciler:
         settings: Settings,
         scopes: Sequence[str] = (EVERYWHERE,),
         workers: int = 32,
+        in_flight: int = 16,
         is_missing: Callable[[Kind], bool] = lambda _: False,
         on_gateways: Callable[[], None] = lambda: None,
     ) -> None:
@@ -111,7 +113,7 @@ class Reconciler:
             on_change=self._on_plan,
             on_failure=self._on_plan_failure,
         )
-        self._writer = Writer(outside.transport, self.cluster.objects, is_missing)
+        self._writer = Writer(outside.transport, self.cluster.objects, is_missing, Slots(in_flight))
         self._worker = GroupWorker(
             cluster=self.cluster,
             planner=self.planner,
@@ -142,6 +144,7 @@ class Reconciler:
             self._worker.work,
             lane=find_scope,
             workers=workers,
+            shared=True,
             on_failure=self._on_group_failure,
         )
         self.reports = Queue[PolicyKey](

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.slots import Slots
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Observed
+from egress_operator.istio.set_key import Scope
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
 from egress_operator.rollout.write import Create, Delete, Replace, Write
@@ -63,9 +65,14 @@ class Writer:
     """Sends the writes of a step. Keeps what a server or webhook made of a spec."""
 
     def __init__(
-        self, transport: Transport, objects: ObjectCache, is_missing: Callable[[Kind], bool]
+        self,
+        transport: Transport,
+        objects: ObjectCache,
+        is_missing: Callable[[Kind], bool],
+        slots: Slots,
     ) -> None:
         self._transport = transport
+        self._slots = slots
         self._objects = objects
         self._is_missing = is_missing
         self._answers: dict[ObjectKey, tuple[bytes, bytes]] = {}
@@ -84,19 +91,22 @@ class Writer:
         sent, answered = self._answers.get(observed.key, (b"", b""))
         return sent if sent and observed.spec_digest == answered else observed.spec_digest
 
-    async def send(self, write: Write) -> None:
+    async def send(self, write: Write, scope: Scope) -> None:
         """Send one write; return when it is acknowledged, or the object is known to be gone.
+
+        It waits its turn among the writes of all scopes; a permission that goes is first.
 
         Raises StaleError when something else stands there than the cache knows, BlockedError,
         MissingKindError, and ApiError for anything that may pass by itself.
         """
-        match write:
-            case Create():
-                await self._create(write)
-            case Replace():
-                await self._replace(write)
-            case Delete():
-                await self._delete(write)
+        async with self._slots.take(scope, urgent=_withdraws(write)):
+            match write:
+                case Create():
+                    await self._create(write)
+                case Replace():
+                    await self._replace(write)
+                case Delete():
+                    await self._delete(write)
 
     async def _create(self, write: Create) -> None:
         key = write.key
@@ -153,6 +163,10 @@ class Writer:
             self._answers.pop(observed.key, None)
         else:
             self._answers[observed.key] = (sent, observed.spec_digest)
+
+
+def _withdraws(write: Write) -> bool:
+    return isinstance(write, Delete) and write.key.kind is Kind.AUTHORIZATION_POLICY
 
 
 def _judge(key: ObjectKey, error: ApiError) -> Exception:

@@ -107,6 +107,7 @@ class Operator:
             settings=build_compiler_settings(settings, Mesh()),
             scopes=settings.namespaces or (EVERYWHERE,),
             workers=settings.workers,
+            in_flight=settings.in_flight,
             is_missing=self._is_missing,
             on_gateways=self._follow_gateways,
         )
