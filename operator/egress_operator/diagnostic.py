@@ -427,14 +427,6 @@ _SETTINGS: tuple[Rule, ...] = (
         "name the outside host",
     ),
     Rule(
-        "EG052",
-        Scope.SETTINGS,
-        Level.ERROR,
-        "InsideCluster",
-        "this two-label name ends with the name of a namespace, so it leads into the cluster",
-        "remove it if a Service is meant, which needs no policy; else use a longer name",
-    ),
-    Rule(
         "EG053",
         Scope.SETTINGS,
         Level.ERROR,
@@ -622,6 +614,9 @@ _CLUSTER: tuple[Rule, ...] = (
 )
 
 _ROWS: tuple[Rule, ...] = (*_INPUT, *_SETTINGS, *_CONFLICT, *_GATEWAY, *_COMBINATION, *_CLUSTER)
+
+RETIRED = frozenset({"EG052"})
+"""Codes of rules that are gone. No other rule gets them: people's alerts and scripts hold codes."""
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
 """Every rule by its code."""

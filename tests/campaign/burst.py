@@ -192,8 +192,8 @@ class Burst:
         hosts = list(destination["hosts"])
         kind = self.rng.random()
         if kind < 0.1:
-            # The proxy's resolver would complete it inside the cluster: refused.
-            hosts = [*hosts, f"svc.{namespace}"]
+            # A Service inside the cluster needs no policy: refused.
+            hosts = [*hosts, f"db.{namespace}.svc"]
         elif kind < 0.4 and len(hosts) > 1:
             hosts.pop()
         elif kind < 0.7:

@@ -32,7 +32,6 @@ class Evidence:
     """Every write of the operator in the audit log."""
     squatters: Mapping[Key, Object] = field(default_factory=dict)
     """Objects of others under our names or for our hosts, as they were placed beforehand."""
-    namespaces: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     """uids of owners of other kinds that are there."""
     faults: int = 0
@@ -75,7 +74,6 @@ class Evidence:
             namespace=namespace,
             policies=tuple(build_source(policy) for policy in policies),
             settings=self.settings,
-            namespaces=self.namespaces,
         )
         return plan_namespace(inputs, memo)
 
@@ -103,9 +101,6 @@ def gather_evidence(
         history=history.read(),
         records=tuple(plane.audit.records(user=user, writes=True)),
         squatters=squatters,
-        namespaces=frozenset(
-            item["metadata"]["name"] for item in client.list_objects("v1", "Namespace")
-        ),
         owners=frozenset(
             item["metadata"]["uid"] for item in client.list_objects("v1", "ConfigMap")
         ),

@@ -80,7 +80,6 @@ class Story:
             history=tuple(self.history),
             records=tuple(self.records),
             squatters=self.squatters,
-            namespaces=frozenset({NAMESPACE}),
             faults=self.faults,
             outages=self.outages,
         )

@@ -105,11 +105,7 @@ def gather(plane: ControlPlane) -> Evidence:
         for kind, version in API_VERSIONS.items()
         for item in client.list_objects(version, kind)
     ]
-    namespaces = client.list_objects("v1", "Namespace")
-    return Evidence(
-        objects={read_key(item): item for item in listed},
-        namespaces=frozenset(item["metadata"]["name"] for item in namespaces),
-    )
+    return Evidence(objects={read_key(item): item for item in listed})
 
 
 def wait_for_resyncs(operator: Operator) -> None:

@@ -91,8 +91,7 @@ def find_differences(tenant: TenantNamespace) -> list[str]:
         for kind, version in API_VERSIONS.items()
         for item in client.list_objects(version, kind, tenant.namespace)
     ]
-    names = frozenset(item["metadata"]["name"] for item in client.list_objects("v1", "Namespace"))
-    evidence = Evidence(objects={read_key(item): item for item in items}, namespaces=names)
+    evidence = Evidence(objects={read_key(item): item for item in items})
     return list(check_convergence(evidence))
 
 

@@ -286,7 +286,7 @@ def test_an_object_on_hold_may_name_an_owner_that_is_gone() -> None:
         story.put(item)
     story.remove(P_KEY)
     assert {"L2", "L7"} <= set(story.judge())
-    story.apply("q", 80, host=f"db.{NAMESPACE}")
+    story.apply("q", 80, host=f"db.{NAMESPACE}.svc")
     assert {"L2", "L7"}.isdisjoint(story.judge())
 
 
@@ -311,7 +311,7 @@ def test_a_lost_answer_excuses_one_write_in_vain() -> None:
 def refuse(story: Story) -> None:
     """Have `p` refused with its objects on hold, while `q` claims TLS on the host alone."""
     policy = copy.deepcopy(story.objects[P_KEY])
-    policy["spec"]["destinations"].append({"hosts": [f"db.{NAMESPACE}"]})
+    policy["spec"]["destinations"].append({"hosts": [f"db.{NAMESPACE}.svc"]})
     story.put(policy)
     policy["spec"] = {"destinations": [{"hosts": [HOST]}]}
     policy["metadata"] = {"name": "q", "namespace": NAMESPACE}
@@ -329,7 +329,7 @@ def test_ports_of_a_route_on_hold_stay_and_no_other() -> None:
     def find_specs(*ports: Object) -> list[str]:
         wanted["spec"]["ports"] = [*ports]
         story.put(wanted)
-        evidence = Evidence(objects=story.objects, namespaces=frozenset({NAMESPACE}))
+        evidence = Evidence(objects=story.objects)
         return [line for line in check_convergence(evidence) if ": spec" in line]
 
     tls = wanted["spec"]["ports"][0]

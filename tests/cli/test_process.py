@@ -256,13 +256,6 @@ def test_settings_come_from_flags_and_environment() -> None:
     assert call("lint", "-f", "-", stdin=text.encode(), env=env).returncode == 0
 
 
-def test_namespaces_of_the_input_are_known() -> None:
-    text = POLICY.replace("api.stripe.com", "db.billing")
-    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 0
-    text += "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: billing}\n"
-    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 1
-
-
 def test_namespace_of_policies_that_name_none() -> None:
     text = POLICY.replace(", namespace: shop", "")
     for arguments, namespace in [((), "default"), (("-n", "till"), "till")]:

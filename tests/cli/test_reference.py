@@ -5,7 +5,7 @@ from egress_operator.cli.exit import EXIT_TABLE, ExitCode
 from egress_operator.cli.finding import FILE_RULES, FileRule
 from egress_operator.cli.program import COMMANDS
 from egress_operator.cli.reference import build_reference
-from egress_operator.diagnostic import RULES
+from egress_operator.diagnostic import RETIRED, RULES
 from egress_operator.runtime.settings import OPTIONS
 
 
@@ -29,6 +29,10 @@ def test_tables_are_complete() -> None:
     assert [code for code, _ in EXIT_TABLE] == list(ExitCode)
     assert set(FILE_RULES) == set(FileRule)
     assert not {rule.value for rule in FileRule} & set(RULES)
+
+
+def test_the_code_of_a_retired_rule_stays_reserved() -> None:
+    assert not RETIRED & set(RULES)
 
 
 def test_help_has_the_exit_codes() -> None:

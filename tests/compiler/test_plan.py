@@ -105,13 +105,11 @@ def test_a_memo_never_changes_a_plan(
     history: list[tuple[tuple[PolicySource, ...], bool]],
 ) -> None:
     memo = Memo()
-    for round_, (policies, pay) in enumerate(history):
+    for round_, (policies, captured) in enumerate(history):
         fresh = tuple(
             replace(policy, generation=policy.generation + 10 * round_) for policy in policies
         )
-        inputs = NamespaceInput(
-            "shop", fresh, namespaces=frozenset({"pay"} if pay else ()), settings=Settings()
-        )
+        inputs = NamespaceInput("shop", fresh, Settings(dns_capture=captured))
         assert see(plan_namespace(inputs, memo)) == see(plan_namespace(inputs))
         assert see(plan_namespace(inputs, memo)) == see(plan_namespace(inputs))
 
@@ -181,18 +179,6 @@ def test_a_memo_keeps_namespaces_apart() -> None:
     assert {str(key) for key in plan_namespace(NamespaceInput("shop", (shop,)), memo).groups} == {
         "a.example.com"
     }
-
-
-def test_a_namespace_that_comes_later_is_seen() -> None:
-    memo = Memo()
-    policy = build_policy("a", {"hosts": ["orders.pay"]})
-    inputs = NamespaceInput("shop", (policy,))
-    assert plan_namespace(inputs, memo).verdicts["a"].accepted
-    later = replace(inputs, namespaces=frozenset({"pay"}))
-    assert [item.code for item in plan_namespace(later, memo).verdicts["a"].diagnostics] == [
-        "EG052"
-    ]
-    assert plan_namespace(inputs, memo).verdicts["a"].accepted
 
 
 def test_settings_that_change_are_seen() -> None:

@@ -167,7 +167,6 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
             gateways=tuple(map(build_gateway_source, case.gateways)),
             labels=case.namespaces.get(space, {}),
             unready=case.unready,
-            namespaces=frozenset({*case.namespaces, *spaces}),
         )
         for space in spaces
     ]

@@ -141,8 +141,7 @@ def test_a_refused_policy_says_why_and_keeps_what_it_had(tenant: TenantNamespace
     tenant.apply("payments", hosts("a.example.com"))
     tenant.wait_ready("payments")
     mark = tenant.mark()
-    # A name that the proxy's resolver would complete inside the cluster.
-    tenant.apply("payments", hosts("a.example.com", f"db.{tenant.namespace}"))
+    tenant.apply("payments", hosts("a.example.com", f"db.{tenant.namespace}.svc"))
 
     def look() -> bool:
         return tenant.condition("payments", "Accepted").get("status") == "False"
@@ -153,6 +152,13 @@ def test_a_refused_policy_says_why_and_keeps_what_it_had(tenant: TenantNamespace
     assert tenant.writes(mark) == [STATUS]
     tenant.apply("payments", hosts("a.example.com"))
     tenant.wait_ready("payments")
+
+
+def test_a_name_that_ends_with_that_of_a_namespace_is_outside(tenant: TenantNamespace) -> None:
+    host = f"db.{tenant.namespace}"
+    tenant.apply("payments", hosts(host))
+    tenant.wait_ready("payments")
+    assert tenant.get_entry(host)["spec"]["endpoints"] == [{"address": f"{host}."}]
 
 
 def test_a_paused_policy_is_left_alone(tenant: TenantNamespace) -> None:

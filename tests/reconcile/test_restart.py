@@ -62,7 +62,7 @@ def test_a_restart_writes_nothing_when_all_is_in_order(
     first = start(command=command)
     tenant.apply("payments", hosts(*FOUR))
     tenant.apply("slow", hosts("slow.example.com", ports=[HTTP], http={"timeout": "3s"}))
-    tenant.apply("refused", hosts(f"db.{tenant.namespace}"))
+    tenant.apply("refused", hosts(f"db.{tenant.namespace}.svc"))
     tenant.wait_ready("payments")
     tenant.wait_ready("slow")
     wait_until(lambda: tenant.ready("refused")[0] == "False", 15, "it is refused")

@@ -91,7 +91,7 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
     with managed_gateway(client, f"gw-{namespace}") as gateway:
         use_gateway(gateway, namespace, wait_ready)
     # A transition is told as an event.
-    apply("refused", f"db.{namespace}")
+    apply("refused", f"db.{namespace}.svc")
     wait_ready("refused", "False")
     granted = {
         (verb, permission.group, permission.resource)

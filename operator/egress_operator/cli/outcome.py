@@ -80,7 +80,6 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
                 hand_written=tuple(sorted(inventory.hand_written.get(namespace, ()))),
                 gateways=gateways,
                 labels=inventory.labels.get(namespace),
-                namespaces=frozenset(inventory.namespaces),
             )
         )
         plans.append(plan)

@@ -78,7 +78,6 @@ class Inventory:
     """By (namespace, name), in the order of the input."""
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """By name, in the order of the input."""
-    namespaces: set[str] = field(default_factory=set)
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of the namespaces that the input has as objects."""
     hand_written: dict[str, list[HandWritten]] = field(default_factory=dict)
@@ -106,7 +105,6 @@ def build_inventory(items: Iterable[File | Finding], default_namespace: str) -> 
                 inventory.findings.append(error.finding)
             else:
                 inventory.skipped += 1
-    inventory.namespaces.update(namespace for namespace, _ in inventory.policies)
     return inventory
 
 
@@ -144,7 +142,6 @@ def _add(inventory: Inventory, item: Item | Document) -> None:
     elif version == "v1" and kind == "Namespace":
         name, labels = item.metadata.get("name"), item.metadata.get("labels")
         if isinstance(name, str):
-            inventory.namespaces.add(name)
             inventory.labels[name] = labels if isinstance(labels, dict) else {}
     elif group in _ISTIO_GROUPS and kind in tuple(Kind):
         _add_hand_written(inventory, item)

@@ -1,4 +1,4 @@
-"""What only the operator's settings and the cluster's namespaces can tell about a policy.
+"""What only the operator's settings can tell about a policy.
 
 A policy passes through every check of the list; each is pure and reports all that it finds.
 """
@@ -22,15 +22,13 @@ from egress_operator.plan.source import Settings
 
 CLUSTER_NAME = "EG050"
 SYNTHETIC_NAME = "EG051"
-NAMESPACE_NAME = "EG052"
 PRIVATE_ADDRESS = "EG053"
 CLUSTER_ADDRESS = "EG054"
 ADDRESS_NEEDED = "EG055"
 
 _SERVICE_SUFFIX = "svc"
-_TWO = 2
-_ALWAYS = "default"
-_ALWAYS_PREFIXES = ("kube-", "istio-")
+_CLUSTERSET = "clusterset.local"
+"""The domain of the Multi-Cluster Services API, the same in all clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +37,16 @@ class Surroundings:
 
     cluster_domain: str
     synthetic_domains: tuple[str, ...]
-    namespaces: frozenset[str]
     allowed: tuple[Network, ...]
     cluster: tuple[Network, ...]
     dns_capture: bool
 
 
-def build_surroundings(settings: Settings, namespaces: frozenset[str]) -> Surroundings:
+def build_surroundings(settings: Settings) -> Surroundings:
     """Prepare what the checks need. Raises `ValueError` for a setting that is no CIDR."""
     return Surroundings(
         cluster_domain=settings.cluster_domain.lower().strip("."),
         synthetic_domains=tuple(sorted({*settings.synthetic_domains, DIRECT_DOMAIN})),
-        namespaces=namespaces,
         allowed=parse_networks(settings.allowed_cidrs),
         cluster=parse_networks(settings.cluster_cidrs),
         dns_capture=settings.dns_capture,
@@ -153,9 +149,8 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
 
 def _find_inside(name: str, surroundings: Surroundings) -> tuple[str, str] | None:
     """Return the rule that a name inside the cluster breaks, and what to say."""
-    labels = name.split(".")
-    domain = surroundings.cluster_domain
-    if _is_under(name, domain) or labels[-1] == _SERVICE_SUFFIX:
+    inside = (surroundings.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
+    if any(_is_under(name, domain) for domain in inside):
         return CLUSTER_NAME, (
             f"{name} is a name inside the cluster: no policy is needed to reach it, remove it"
         )
@@ -164,21 +159,11 @@ def _find_inside(name: str, surroundings: Surroundings) -> tuple[str, str] | Non
         return SYNTHETIC_NAME, (
             f"{name} is under {synthetic}, which the operator uses itself: name the outside host"
         )
-    if len(labels) == _TWO and _is_namespace(labels[-1], surroundings.namespaces):
-        return NAMESPACE_NAME, (
-            f"{name} is completed inside the cluster to {name}.svc.{domain}, because {labels[-1]} "
-            "is a namespace: for that Service no policy is needed; an outside host needs a longer "
-            f"name, such as www.{name}"
-        )
     return None
 
 
 def _is_under(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
-
-
-def _is_namespace(label: str, namespaces: frozenset[str]) -> bool:
-    return label == _ALWAYS or label.startswith(_ALWAYS_PREFIXES) or label in namespaces
 
 
 def _parse_ip(text: str) -> Network | None:

@@ -199,7 +199,6 @@ class Memo:
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
-        self._namespaces: frozenset[str] = frozenset()
         self._surroundings: Surroundings | None = None
         self._parts: dict[str, NamespaceMemo] = {}
         self._gateways: tuple[tuple[GatewaySource, ...], Settings] | None = None
@@ -207,7 +206,7 @@ class Memo:
 
     def open(self, inputs: NamespaceInput) -> NamespaceMemo:
         """Return the part of a namespace, with the surroundings of `inputs`."""
-        surroundings = self._read_surroundings(inputs.settings, inputs.namespaces)
+        surroundings = self._read_surroundings(inputs.settings)
         around = build_neighbourhood(inputs, self._judge_gateways(inputs))
         if not inputs.policies:
             self._parts.pop(inputs.namespace, None)
@@ -224,14 +223,9 @@ class Memo:
             self._gateways, self._verdicts = seen, judge_gateways(*seen)
         return self._verdicts
 
-    def _read_surroundings(self, settings: Settings, namespaces: frozenset[str]) -> Surroundings:
-        if (
-            self._surroundings is None
-            or settings != self._settings
-            or (namespaces is not self._namespaces and namespaces != self._namespaces)
-        ):
-            self._surroundings = build_surroundings(settings, namespaces)
-            self._settings, self._namespaces = settings, namespaces
+    def _read_surroundings(self, settings: Settings) -> Surroundings:
+        if self._surroundings is None or settings != self._settings:
+            self._surroundings, self._settings = build_surroundings(settings), settings
         return self._surroundings
 
 

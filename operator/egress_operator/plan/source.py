@@ -118,6 +118,3 @@ class NamespaceInput:
     """Of the namespace: they decide which gateways are open to it. None: not known."""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""
-    namespaces: frozenset[str] = frozenset()
-    """Names of all namespaces of the cluster (offline: of the input), for names that the proxy's
-    resolver would complete inside the cluster."""

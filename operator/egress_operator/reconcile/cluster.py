@@ -108,7 +108,6 @@ class Cluster:
             gateways=self._list_gateways(),
             labels=self.namespaces.get_labels(namespace),
             unready=self.unready,
-            namespaces=self.namespaces.names,
         )
 
     def plan_gateways(self) -> Plan:
@@ -179,27 +178,3 @@ class Cluster:
 
     def _list_gateways(self) -> tuple[GatewaySource, ...]:
         return tuple(record.source for record in self.gateways if not record.deleting)
-
-    def select_mentioning(self, name: str) -> set[str]:
-        """Find the namespaces with a policy that has a text ending in `.name`.
-
-        Only their plans can change when a namespace of that name comes or goes.
-        """
-        suffix = "." + name
-        return {
-            record.source.namespace
-            for record in self.policies
-            if _mentions(record.source.spec, suffix)
-        }
-
-
-def _mentions(value: object, suffix: str) -> bool:
-    match value:
-        case str():
-            return value.endswith(suffix)
-        case Mapping():
-            return any(_mentions(item, suffix) for item in value.values())
-        case list():
-            return any(_mentions(item, suffix) for item in value)
-        case _:
-            return False

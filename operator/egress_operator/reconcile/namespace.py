@@ -26,16 +26,7 @@ class NamespaceCache:
     """All namespaces; empty where the operator serves single ones, which it may not watch."""
 
     def __init__(self, on_change: NamespaceChangeHook) -> None:
-        self._cache = Cache[str, NamespaceFacts](lambda _: "", self._note)
-        self._on_change = on_change
-        self._names: frozenset[str] | None = None
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names of all that are there."""
-        if self._names is None:
-            self._names = frozenset(name for name, _ in self._cache.select(""))
-        return self._names
+        self._cache = Cache[str, NamespaceFacts](lambda _: "", on_change)
 
     def get_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none when it is absent."""
@@ -56,11 +47,6 @@ class NamespaceCache:
         return CacheSink(
             NAMESPACES, self._cache, _read_name, parse_namespace, on_unreadable=on_unreadable
         )
-
-    def _note(self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None) -> None:
-        if old is None or new is None:
-            self._names = None
-        self._on_change(name, old, new)
 
 
 def parse_namespace(body: JsonObject) -> NamespaceFacts:

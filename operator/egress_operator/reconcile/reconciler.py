@@ -296,9 +296,6 @@ class Reconciler:
     ) -> None:
         if not self._started:
             return
-        if old is None or new is None:
-            for namespace in self.cluster.select_mentioning(name):
-                self.planner.mark(namespace)
         if new is not None and (old is None or old.labels != new.labels):
             self.planner.mark(None)
             if name in self.cluster.select_through_gateways():
