@@ -41,6 +41,9 @@ class StatusCounter:
     def count_unreadable(self, *_: object) -> None:
         """Count nothing."""
 
+    def observe_plan(self, *_: object) -> None:
+        """Count nothing."""
+
     def count_reconcile(self, *_: object) -> None:
         """Count nothing."""
 

@@ -20,6 +20,7 @@ NAMES = {
     "objects": {"kind"},
     "reconcile": {"result"},
     "reconcile_duration_seconds": {"le"},
+    "plan_seconds": {"le"},
     "queue_depth": set(),
     "queue_busy": set(),
     "queue_waiting": set(),

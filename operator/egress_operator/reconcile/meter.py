@@ -12,5 +12,8 @@ class Meter(Protocol):
     def count_unreadable(self, resource: str) -> None:
         """Count one object of a resource (its plural) that cannot be read."""
 
+    def observe_plan(self, seconds: float) -> None:
+        """Take the time of one plan, in which nothing else is done."""
+
     def count_reconcile(self, result: str, seconds: float) -> None:
         """Count one attempt at a host; `result` is settled, waiting, blocked or error."""

@@ -189,9 +189,13 @@ class Reconciler:
             self.planner.mark(namespace)
 
     def _plan(self, scope: Scope) -> Plan:
-        if scope is None:
-            return self.cluster.plan_gateways()
-        return plan_namespace(self.cluster.build_input(scope), self._memo)
+        start = self._clock()
+        try:
+            if scope is None:
+                return self.cluster.plan_gateways()
+            return plan_namespace(self.cluster.build_input(scope), self._memo)
+        finally:
+            self._meter.observe_plan(self._clock() - start)
 
     def change_settings(self, settings: Settings) -> None:
         """Plan everything again when what was read of the mesh has changed."""

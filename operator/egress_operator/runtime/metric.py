@@ -40,6 +40,13 @@ class Metric:
             registry=self.registry,
             buckets=_BUCKETS,
         )
+        self._plan = Histogram(
+            "plan_seconds",
+            "Time of one plan, of a namespace or of the gateways; nothing else is done then.",
+            namespace=PREFIX,
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
         self._writes = Counter(
             "writes",
             "Answered writes to the API server; code 0 means no answer.",
@@ -90,6 +97,10 @@ class Metric:
         """Count one attempt at a host."""
         self._reconciles.labels(result).inc()
         self._duration.observe(seconds)
+
+    def observe_plan(self, seconds: float) -> None:
+        """Take the time of one plan."""
+        self._plan.observe(seconds)
 
     def count_unreadable(self, resource: str) -> None:
         """Count one object that cannot be read."""
