@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from compiler.fake_cluster import AP, EPSILON
+from compiler.fake_cluster import EPSILON
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import PolicySet
 from egress_operator.istio.group import Group
@@ -50,11 +50,9 @@ def converge(checker: InvariantChecker, policy_set: PolicySet, limit: int = 40) 
 
 
 def check_withdrawal(observed: Iterable[Observed], group: Group, step: Step) -> None:
-    """When permission is withdrawn the AuthorizationPolicies go before anything else."""
-    if not group.is_closing:
+    """Check that a withdrawn permission goes before anything else is written at its gateway."""
+    if group.access is None:
         return
-    there = [item for item in observed if item.key.kind is AP and item.group == group.key]
-    first = [write.key for write in step.writes if write.key.kind is AP]
-    wanted = {desired.key for desired in group.objects}
-    if first and {item.key for item in there} - wanted:
-        assert all(write.key.kind is AP for write in step.writes)
+    there = {item.key for item in observed if item.ours}
+    if withdrawn := group.access.withdrawn & there:
+        assert {write.key for write in step.writes} == withdrawn

@@ -100,6 +100,7 @@ class FakeCluster:
         keys = list_keys(group)
         observed = self.observe() if seen is None else list(seen)
         after = {key for desired in group.objects for key in desired.after}
+        after |= {desired.key for desired in group.allows}
         key = group.key
         return next_step(
             group,
@@ -187,6 +188,9 @@ class FakeCluster:
         for obj in found.values():
             for name in ("uid", "creationTimestamp"):
                 obj["metadata"].pop(name, None)
+            if not obj["metadata"].get("ownerReferences", True):
+                # The API server leaves out an empty list.
+                del obj["metadata"]["ownerReferences"]
         return found
 
     def remove_owners(self, owners: Iterable[Owner]) -> None:

@@ -88,6 +88,9 @@ class InvariantChecker:
         if not isinstance(write, Delete):
             return
         item = read_observed(self.cluster.objects[write.key])
+        if self._is_withdrawn_permission(write.key):
+            self.locked_out.add((item.tenant, item.key.namespace))
+            return
         if item.group is None or self._may_miss(item.group):
             return
         since = self.cluster.now - self.needed_at.get(write.key, NEVER)
@@ -111,6 +114,9 @@ class InvariantChecker:
 
     def _check_access(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
         """No tenant that a gateway let in is turned away."""
+        self.locked_out |= {
+            pair for pair in snapshot.find_locked_out() if pair[0] in self._find_denied()
+        }
         locked = {pair for pair in snapshot.find_locked_out() if not self._is_withdrawn(pair[0])}
         led = {find_tenant(need) for need in needs if need.kind is DR}
         self.locked_out |= led - {find_tenant(need) for need in self.before if need.kind is DR}
@@ -134,6 +140,23 @@ class InvariantChecker:
     def _may_miss(self, key: SetKey) -> bool:
         """Whether the route may lose what it leads to: it, or its tenant, is being closed."""
         return self.is_closing(key) or self._is_withdrawn(find_scope(key))
+
+    def _find_denied(self) -> set[str]:
+        """Return the tenants that a plan denies: enforcement began while they were elsewhere."""
+        return {
+            namespace
+            for plan in self.plans
+            for group in plan.groups.values()
+            for namespace in (group.access.denied if group.access else ())
+        }
+
+    def _is_withdrawn_permission(self, key: ObjectKey) -> bool:
+        """Whether it lets a tenant in that may not use the gateway any more."""
+        return any(
+            group.access is not None and key in group.access.withdrawn
+            for plan in self.plans
+            for group in plan.groups.values()
+        )
 
     def _is_withdrawn(self, scope: Scope) -> bool:
         """Whether a gateway is not open to the namespace any more."""

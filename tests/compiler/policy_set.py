@@ -1,13 +1,14 @@
 """Namespaces, gateways and policies as users wrote them, and what is planned for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.fake_cluster import FakeCluster, build_policy
 from egress_operator.istio.object import GATEWAY_KIND, Owner
-from egress_operator.plan.gateway import judge_gateways
-from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
+from egress_operator.istio.set_key import GatewaySet, TenantSet
+from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.permission import build_standing, collect_allows, plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import (
     GatewaySource,
@@ -81,14 +82,39 @@ class PolicySet:
                     tuple(item for item in self.policies if item.namespace == namespace),
                     self.settings,
                     gateways=self.gateways,
-                    labels={"egress": "yes"} if namespace in self.selected else {},
+                    labels=self._find_labels(namespace),
                 )
             )
             for namespace in NAMESPACES
         ]
         verdicts = judge_gateways(self.gateways, self.settings)
-        observed = cluster.observe()
-        gateways = [item.gateway for item in verdicts.values() if item.gateway is not None]
-        access = {gateway.label: find_access(gateway, observed) for gateway in gateways}
-        relied_on = frozenset(item.owner for item in gateways if is_relied_on(item, observed))
-        return [*plans, plan_gateways(verdicts, access, relied_on)]
+        return [*plans, plan_permission(plans, verdicts, cluster, self._find_labels)]
+
+    def _find_labels(self, namespace: str) -> Mapping[str, str]:
+        return {"egress": "yes"} if namespace in self.selected else {}
+
+
+def plan_permission(
+    plans: Iterable[Plan],
+    verdicts: Mapping[str, GatewayVerdict],
+    cluster: FakeCluster,
+    labels: Callable[[str], Mapping[str, str] | None],
+) -> Plan:
+    """Plan the gateways, from what other plans need and what is there."""
+    ours = [item for item in cluster.observe() if item.ours]
+    names = {str(item.group) for item in ours if isinstance(item.group, GatewaySet)}
+    standing = {}
+    for name in names | set(verdicts):
+        policies = [item for item in ours if item.group == GatewaySet(name)]
+        places = {item.place for item in policies}
+        if (verdict := verdicts.get(name)) is not None and verdict.gateway is not None:
+            places.add(verdict.gateway.label)
+        places |= {
+            item.label
+            for item in ours
+            if isinstance(item.group, TenantSet)
+            and any((owner.kind, owner.name) == (GATEWAY_KIND, name) for owner in item.owners)
+        } - {""}
+        servers = [item for item in ours if item.label in places]
+        standing[name] = build_standing(policies, servers)
+    return plan_gateways(verdicts, collect_allows(plans), standing, labels)

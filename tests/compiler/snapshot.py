@@ -7,7 +7,7 @@ from typing import Any
 from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Observed, Owner
-from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
+from egress_operator.istio.set_key import SetKey, TenantSet
 from egress_operator.istio.virtual_service import MESH
 
 
@@ -173,8 +173,8 @@ class Snapshot:
                 yield (
                     (tenant, place),
                     any(
-                        (isinstance(item.group, GatewaySet) and not item.facts.is_closed)
-                        or item.group == TenantSet(tenant, label)
+                        (not item.tenant and not item.facts.is_closed)
+                        or (item.tenant, item.place) == (tenant, label)
                         for item in there
                     ),
                 )

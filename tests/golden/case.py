@@ -9,11 +9,11 @@ import yaml
 from pydantic import TypeAdapter
 
 from compiler.fake_cluster import FakeCluster
+from compiler.policy_set import plan_permission
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.observed import read_observed
-from egress_operator.istio.set_key import SetKey
+from egress_operator.istio.set_key import SetKey, find_scope
 from egress_operator.plan.gateway import judge_gateways
-from egress_operator.plan.gateway_plan import plan_gateways
 from egress_operator.plan.plan import Memo, Plan, Verdict, plan_namespace
 from egress_operator.plan.source import (
     GatewaySource,
@@ -183,7 +183,8 @@ def run_case(case: Case) -> Result:
         cluster.put(item)
     plans = {inputs.namespace: plan_namespace(inputs, memo) for inputs in build_inputs(case)}
     gateways = judge_gateways(map(build_gateway_source, case.gateways), case.settings)
-    cluster.converge(*plans.values(), plan_gateways(gateways, {}, frozenset()))
+    permission = plan_permission(plans.values(), gateways, cluster, case.namespaces.get)
+    cluster.converge(*plans.values(), permission)
     objects = [cluster.objects[item.key] for item in cluster.observe() if item.ours]
     for inputs in build_inputs(case):
         plan = plans[inputs.namespace]
@@ -204,16 +205,18 @@ def run_case(case: Case) -> Result:
             )
             findings += [f"{label} {line}" for line in _build_lines(verdict)]
     for name, gateway in gateways.items():
+        label = gateway.gateway.label if gateway.gateway else ""
+        served = {
+            item.group
+            for item in cluster.observe()
+            if item.group and item.key.kind is Kind.SERVICE_ENTRY and label in item.facts.refs
+        }
         facts = GatewayFacts(
             GroupProgress(GroupState.APPLIED),
             case.unready.get(name, ""),
             "",
-            namespaces=len(case.namespaces),
-            hosts=sum(
-                plan.gateway_hosts.get(gateway.gateway.label, 0)
-                for plan in plans.values()
-                if gateway.gateway
-            ),
+            namespaces=len({find_scope(host) for host in served}),
+            hosts=len(served),
         )
         statuses[name] = compute_gateway_status(gateway, facts, None, NOW)
         findings += [
@@ -236,7 +239,7 @@ def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, GroupProgre
         assert step.wait is None
         ours = tuple(
             desired.key
-            for desired in group.objects
+            for desired in (*group.objects, *group.allows)
             if desired.key in found and found[desired.key].ours
         )
         progress[key] = replace(

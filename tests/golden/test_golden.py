@@ -22,6 +22,7 @@ from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
+    EGRESS_GATEWAY_ANNOTATION,
     GATEWAY_ANNOTATION,
     HOST_ANNOTATION,
     MANAGED_BY_LABEL,
@@ -76,14 +77,14 @@ def test_every_directory_is_a_case() -> None:
 
 _OF_HOST = {HOST_ANNOTATION, POLICIES_ANNOTATION}
 _OF_TENANT = {GATEWAY_ANNOTATION}
+_OF_ACCESS = {GATEWAY_ANNOTATION, EGRESS_GATEWAY_ANNOTATION, DRY_RUN_ANNOTATION}
 _ANNOTATIONS = (
     _OF_HOST,
     _OF_HOST | _OF_TENANT | {NAMESPACE_ANNOTATION},
-    _OF_HOST | _OF_TENANT | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
     _OF_TENANT,
-    _OF_TENANT | {DRY_RUN_ANNOTATION},
     _OF_TENANT | {NAMESPACE_ANNOTATION},
-    _OF_TENANT | {NAMESPACE_ANNOTATION, DRY_RUN_ANNOTATION},
+    _OF_ACCESS,
+    _OF_ACCESS | {NAMESPACE_ANNOTATION},
 )
 
 
@@ -127,7 +128,9 @@ def test_objects_have_the_name_of_their_group(directory: Path) -> None:
 def test_objects_have_owners(directory: Path) -> None:
     for obj in _run(directory).objects:
         metadata = obj["metadata"]
-        owners = [(owner["kind"], owner["name"]) for owner in metadata["ownerReferences"]]
+        owners = [(owner["kind"], owner["name"]) for owner in metadata.get("ownerReferences", ())]
+        # Else the deletion of the EgressGateway would take the denial away.
+        assert obj["kind"] != "AuthorizationPolicy" or not owners
         policies = [name for kind, name in owners if kind == "EgressPolicy"]
         assert owners == sorted(owners, key=lambda owner: owner[1])
         assert not policies or len(policies) == len(owners)

@@ -87,26 +87,6 @@ def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for s
     return reconciler
 
 
-async def test_gateways_are_not_reported_before_all_that_was_there_at_the_start_is_planned(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counter = StatusCounter()
-    reconciler = build_reconciler(counter)
-    build = reconciler.cluster.build_input
-    written_before: list[int] = []
-
-    def build_and_note(namespace: str) -> NamespaceInput:
-        written_before.append(counter.count)
-        return build(namespace)
-
-    monkeypatch.setattr(reconciler.cluster, "build_input", build_and_note)
-    reconciler.start()
-    await asyncio.sleep(1)
-    await reconciler.stop(1)
-    assert written_before == [0] * len(NAMESPACES)
-    assert counter.count >= 1
-
-
 async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """What the memory makes of objects that carry our marks where we would not write them."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from compiler.policy_set import build_gateway
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_host_name, build_tenant_name
 from egress_operator.istio.object import Observed
-from egress_operator.istio.set_key import HostSet, TenantSet
+from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, TenantSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.group import WriteTimes
@@ -18,6 +19,7 @@ from egress_operator.reconcile.objects import EVERYWHERE
 HOST = "api.example.com"
 LABEL = "shared-h0123456789abcdef"
 ACCESS = ("security.istio.io/v1", Kind.AUTHORIZATION_POLICY)
+SERVER = ("networking.istio.io/v1", Kind.GATEWAY)
 ENTRY = ("networking.istio.io/v1", Kind.SERVICE_ENTRY)
 OURS = {"app.kubernetes.io/managed-by": "egress-operator"}
 OWNER = {
@@ -67,11 +69,23 @@ def find_label(cluster: Cluster) -> str:
     return gateway.label
 
 
-def build_access(namespace: str, label: str, *, owned: bool = False) -> Object:
+def build_access(namespace: str, label: str) -> Object:
     """Build the AuthorizationPolicy that lets `shop` in, in some namespace."""
+    return build_object(ACCESS, namespace, label, {"egress-operator.io/egress-gateway": "shared"})
+
+
+def build_object(
+    kind: tuple[str, Kind],
+    namespace: str,
+    label: str,
+    annotations: Mapping[str, str] = MappingProxyType({}),
+    *,
+    owned: bool = False,
+) -> Object:
+    """Build what serves `shop` in the namespace of a gateway, or says so."""
     return {
-        "apiVersion": ACCESS[0],
-        "kind": str(ACCESS[1]),
+        "apiVersion": kind[0],
+        "kind": str(kind[1]),
         "metadata": {
             "name": build_tenant_name("shop", label),
             "namespace": namespace,
@@ -81,6 +95,7 @@ def build_access(namespace: str, label: str, *, owned: bool = False) -> Object:
             "annotations": {
                 "egress-operator.io/gateway": label,
                 "egress-operator.io/namespace": "shop",
+                **annotations,
             },
             "ownerReferences": [OWNER] if owned else [],
         },
@@ -88,29 +103,31 @@ def build_access(namespace: str, label: str, *, owned: bool = False) -> Object:
     }
 
 
-def list_ours(cluster: Cluster) -> list[Observed]:
-    return [item for item in cluster.objects.select("shop") if item.ours]
+def list_ours(cluster: Cluster, scope: Scope) -> list[Observed]:
+    return [item for item in cluster.objects.select(scope) if item.ours]
 
 
-def test_what_stands_at_the_gateway_is_of_its_tenant(cluster: Cluster) -> None:
+def test_what_stands_at_the_gateway_is_of_it(cluster: Cluster) -> None:
     label = find_label(cluster)
     cluster.objects.store(build_access("istio-egress", label))
-    assert [item.group for item in list_ours(cluster)] == [TenantSet("shop", label)]
+    assert [item.group for item in list_ours(cluster, None)] == [GatewaySet("shared")]
     assert cluster.objects.count()[Kind.AUTHORIZATION_POLICY] == 1
 
 
 @pytest.mark.parametrize("owned", [False, True])
+@pytest.mark.parametrize("kind", [ACCESS, SERVER])
 def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
-    cluster: Cluster, *, owned: bool
+    cluster: Cluster, kind: tuple[str, Kind], *, owned: bool
 ) -> None:
     label = find_label(cluster)
-    cluster.objects.store(build_access("evil", label, owned=owned))
+    annotations = {"egress-operator.io/egress-gateway": "shared"}
+    cluster.objects.store(build_object(kind, "evil", label, annotations, owned=owned))
     objects = cluster.objects
-    assert list_ours(cluster) == []
-    assert list(objects.select_tenants()) == []
+    assert list_ours(cluster, "shop") == list_ours(cluster, None) == []
+    assert list(objects.select_policies()) == list(objects.select_servers(label)) == []
     assert list(objects.select_group(TenantSet("shop", label))) == []
     assert objects.find_scopes() == set()
-    assert objects.count()[Kind.AUTHORIZATION_POLICY] == 0
+    assert objects.count()[kind[1]] == 0
     (seen,) = objects.select("evil")
     assert (seen.group, seen.is_damaged) == (None, False)
 
@@ -118,10 +135,18 @@ def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
 def test_of_a_gateway_that_is_not_known_only_what_an_egressgateway_owns_is_believed(
     cluster: Cluster,
 ) -> None:
-    cluster.objects.store(build_access("evil", LABEL))
-    assert list_ours(cluster) == []
-    cluster.objects.store(build_access("istio-egress", LABEL, owned=True))
-    assert [item.key.namespace for item in list_ours(cluster)] == ["istio-egress"]
+    cluster.objects.store(build_object(SERVER, "evil", LABEL))
+    assert list_ours(cluster, "shop") == []
+    cluster.objects.store(build_object(SERVER, "istio-egress", LABEL, owned=True))
+    assert [item.key.namespace for item in list_ours(cluster, "shop")] == ["istio-egress"]
+
+
+def test_an_authorization_policy_of_a_gateway_that_is_not_known_is_its_own(
+    cluster: Cluster,
+) -> None:
+    """Nobody owns it, and its EgressGateway may be gone: it is there to be deleted."""
+    cluster.objects.store(build_access("istio-egress", LABEL))
+    assert [item.group for item in list_ours(cluster, None)] == [GatewaySet("shared")]
 
 
 def build_entry(version: str, marks: Mapping[str, object]) -> Object:
@@ -154,7 +179,7 @@ def test_an_object_that_lost_every_mark_is_known_by_its_uid(cluster: Cluster) ->
     seen = cluster.objects.get(key)
     assert seen is not None
     assert not seen.is_damaged
-    assert HostSet("shop", HOST) not in {item.group for item in list_ours(cluster)}
+    assert HostSet("shop", HOST) not in {item.group for item in list_ours(cluster, "shop")}
 
 
 def test_times_of_writes_are_kept_while_they_count() -> None:

@@ -15,7 +15,7 @@ from testbed.deadline import wait_until
 from testbed.operator import start_operator
 
 from .gateway import managed_gateway
-from .tenant import ENTRY, POLICY, ROUTE, TenantNamespace, hosts
+from .tenant import ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, build_policy, hosts
 
 SHOP = "shop"
 
@@ -45,33 +45,35 @@ def test_policies_gateways_and_namespaces_are_as_the_backup_has_them(plane: Cont
     with start_operator(plane) as operator, managed_gateway(client, "shared") as gateway:
         tenant = TenantNamespace(plane, SHOP, operator.user)
 
-        def wait_open_to(count: int) -> None:
+        def wait_open(*, expected: bool) -> None:
             wait_until(
-                lambda: gateway.status().get("namespaces") == count,
+                lambda: tenant.condition("through", "ResolvedRefs").get("status") == str(expected),
                 30,
-                f"the gateway is open to {count} namespaces",
+                f"the gateway is open to the namespace: {expected}",
             )
 
         tenant.apply("edited", hosts("a.example.com"))
         tenant.wait_ready("edited")
         gateway.apply(authorization="None")
-        wait_open_to(0)
+        through = build_policy(SHOP, "through", hosts("x.example.com", ports=[HTTP]))
+        through["spec"]["gatewayRef"] = {"name": gateway.name}
+        client.apply(through)
+        wait_open(expected=False)
         copy_data(plane, data, saved)
         gateway.select(SHOP)
-        wait_open_to(1)
+        wait_open(expected=True)
         tenant.apply("edited", hosts("b.example.com"))
         tenant.apply("later", hosts("c.example.com"))
         tenant.wait_ready("edited", timeout_s=40)
         tenant.wait_ready("later", timeout_s=40)
         copy_data(plane, saved, data)
-        wait_open_to(0)
+        wait_open(expected=False)
         # Generation 2 for the second time.
         tenant.apply("edited", hosts("d.example.com"))
         tenant.wait_ready("edited", timeout_s=40)
-        tenant.wait_hosts("d.example.com", timeout_s=30)
+        tenant.wait_hosts("d.example.com", "x.example.com", timeout_s=30)
         gateway.select(SHOP)
-        wait_open_to(1)
-        assert [item["metadata"]["name"] for item in client.list_objects(*POLICY, SHOP)] == [
-            "edited"
-        ]
+        wait_open(expected=True)
+        left = [item["metadata"]["name"] for item in client.list_objects(*POLICY, SHOP)]
+        assert left == ["edited", "through"]
         assert operator.stop() == 0

@@ -1,4 +1,4 @@
-"""An EgressGateway that changes its place and its authorization in one edit.
+"""An EgressGateway that changes its place, and then its authorization.
 
 Its operator compares nothing by itself: every step follows from a change that it sees.
 """
@@ -64,7 +64,14 @@ def test_it_ends_as_if_it_had_always_been_so(
     tenant.client.apply(policy)
     tenant.wait_ready("web")
     before = set(gateway.objects(tenant.namespace))
-    gateway.apply(authorization=new, service={"name": SERVICE, "port": OTHER_PORT})
+    moved = {"name": SERVICE, "port": OTHER_PORT}
+    gateway.apply(authorization=old, service=moved)
+
+    def is_moved() -> bool:
+        return len(before & set(gateway.objects(tenant.namespace))) == 2
+
+    wait_until(is_moved, TIMEOUT_S, "only the two objects of the host itself stay")
+    gateway.apply(authorization=new, service=moved)
 
     def look() -> bool:
         assert list_access(gateway) == ([(False, end), (True, end)] if end else [])

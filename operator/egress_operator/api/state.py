@@ -249,7 +249,7 @@ class EgressGatewayStatus(Model):
         Field(
             ge=0,
             json_schema_extra={"format": "int32"},
-            description="How many namespaces may use the gateway.",
+            description="How many namespaces have something at the gateway, wanted or not.",
             examples=[12],
         ),
     ] = None

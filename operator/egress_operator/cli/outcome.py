@@ -13,7 +13,7 @@ from egress_operator.diagnostic import Level as RuleLevel
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.plan.gateway import judge_gateways
-from egress_operator.plan.gateway_plan import plan_gateways
+from egress_operator.plan.permission import collect_allows, plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.reference import NOT_FOUND
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
@@ -88,7 +88,9 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
             absent = [item for item in found if item.code == NOT_FOUND and not gateways]
             unchecked += len(absent)
             findings += [_build_finding(policy, item) for item in found if item not in absent]
-    plans.append(plan_gateways(verdicts, {}, frozenset()))
+    known = inventory.labels
+    wanted = collect_allows(plans)
+    plans.append(plan_gateways(verdicts, wanted, {}, lambda name: known.get(name, {})))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),

@@ -8,7 +8,6 @@ from typing import Any
 
 from egress_operator.istio.facts import Facts, Spec
 from egress_operator.istio.kind import SECURITY, ObjectKey
-from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.traffic import Labels
 
 API_VERSION = SECURITY
@@ -43,19 +42,9 @@ def build_restricted_access_spec(
 
 
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
-    """Return the labels of the gateways whose tenants an AuthorizationPolicy lets in. Pure."""
+    """Return whether an AuthorizationPolicy allows nothing. Pure."""
     del key
-    rules = spec.get("rules") or ()
-    return Facts(
-        refs=frozenset(
-            label
-            for rule in rules
-            for condition in rule.get("when") or ()
-            for name in condition.get("values") or ()
-            if (label := find_gateway_label(str(name)))
-        ),
-        is_closed=not rules,
-    )
+    return Facts(is_closed=not spec.get("rules"))
 
 
 def _build_rule(source: dict[str, list[str]], names: list[str]) -> dict[str, Any]:

@@ -8,6 +8,34 @@ from egress_operator.istio.set_key import HostSet, SetKey, build_set_name, find_
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """The AuthorizationPolicies that an EgressGateway should have."""
+
+    baseline: Desired | None
+    """Denies what no other ALLOW allows. None while the EgressGateway is not accepted, or is gone:
+    then nothing is written."""
+    enforces: bool = False
+    """Whether they deny anything: authorization `Managed`."""
+    is_final: bool = True
+    """Whether the baseline stays in the end; false with authorization `None`."""
+    allows: tuple[Desired, ...] = ()
+    """One for each permission, sorted by key."""
+    kept: frozenset[ObjectKey] = frozenset()
+    """Not wanted, but left as they are, because what they guard is still there."""
+    withdrawn: frozenset[ObjectKey] = frozenset()
+    """ALLOWs of namespaces that may not use the gateway (any more): these go first."""
+    in_use: bool = False
+    """Whether tenants have servers at the gateway, so that requests may be under way."""
+    denied: tuple[str, ...] = ()
+    """Namespaces that have a server at the gateway and no permission, sorted."""
+
+    @property
+    def desired(self) -> tuple[Desired, ...]:
+        """All that may be written."""
+        return self.allows if self.baseline is None else (self.baseline, *self.allows)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The objects of one set."""
 
@@ -15,7 +43,11 @@ class Group:
     objects: tuple[Desired, ...] = ()
     """In the order of `Kind`. An observed object of the group that is not among them is pruned."""
     is_closing: bool = False
-    """Permission is withdrawn: what is not wanted goes at once, authorization first."""
+    """Permission is withdrawn: what is not wanted goes at once."""
+    allows: tuple[Desired, ...] = ()
+    """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
+    access: Access | None = None
+    """Of the group of a gateway: how its AuthorizationPolicies change."""
 
     @property
     def name(self) -> str:

@@ -76,6 +76,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
     allocate: bool | None = None,
     dry_run: bool | None = None,
     place: str = "",
+    tenant: str = "",
     after: frozenset[ObjectKey] = frozenset(),
     before: Spec | None = None,
 ) -> Desired:
@@ -90,6 +91,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
         allocate=allocate,
         dry_run=dry_run,
         place=place,
+        tenant=tenant,
         after=after,
         before=before,
     )

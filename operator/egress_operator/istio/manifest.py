@@ -7,6 +7,7 @@ from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
+    EGRESS_GATEWAY_ANNOTATION,
     GATEWAY_ANNOTATION,
     HOST_ANNOTATION,
     MANAGED_BY,
@@ -58,6 +59,7 @@ def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner])
         and observed.allocate == desired.allocate
         and observed.dry_run == desired.dry_run
         and observed.place == desired.place
+        and observed.tenant == desired.tenant
     )
 
 
@@ -72,7 +74,7 @@ def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
             "namespace": desired.key.namespace,
             "labels": _build_labels(desired),
             "annotations": _build_annotations(desired, listed),
-            "ownerReferences": build_owner_references(listed),
+            **({"ownerReferences": build_owner_references(listed)} if listed else {}),
         },
         "spec": dict(desired.spec),
     }
@@ -116,8 +118,11 @@ def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, s
             annotations[GATEWAY_ANNOTATION] = label
             if desired.place:
                 annotations[NAMESPACE_ANNOTATION] = namespace
-        case GatewaySet(label):
-            annotations[GATEWAY_ANNOTATION] = label
+        case GatewaySet(name):
+            annotations[EGRESS_GATEWAY_ANNOTATION] = name
+            annotations[GATEWAY_ANNOTATION] = desired.place
+            if desired.tenant:
+                annotations[NAMESPACE_ANNOTATION] = desired.tenant
     if desired.dry_run is not None:
         annotations[DRY_RUN_ANNOTATION] = str(desired.dry_run).lower()
     return annotations

@@ -24,6 +24,7 @@ _HASH_LENGTH = 16
 _HASH = rf"[0-9a-f]{{{_HASH_LENGTH}}}"
 _LABEL = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}")
 _BEHIND = re.compile(rf"-[0-9]{{1,5}}-({_HASH})")
+_RESTRICTED = re.compile(rf".+-h{_HASH}-[0-9]{{1,5}}-({_HASH})")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
@@ -70,6 +71,15 @@ def is_behind_name(name: str, host: str, *scope: str) -> bool:
     if found is None:
         return False
     return not scope or any(found[1] == _build_hash(" ".join((*scope, mode))) for mode in MODES)
+
+
+def is_restricted_name(name: str, namespace: str, label: str) -> bool:
+    """Whether `build_behind_name` gives this name to a port that service accounts reach there."""
+    found = _RESTRICTED.fullmatch(name)
+    if found is None:
+        return False
+    modes = (mode for mode in MODES if mode.startswith("restricted-"))
+    return any(found[1] == _build_hash(f"{namespace} {label} {mode}") for mode in modes)
 
 
 def build_tenant_domain(label: str, namespace: str) -> str:

@@ -22,6 +22,9 @@ POLICIES_ANNOTATION = f"{POLICY_GROUP}/policies"
 GATEWAY_ANNOTATION = f"{POLICY_GROUP}/gateway"
 """The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself; and
 on all that stand in the namespace of a gateway."""
+EGRESS_GATEWAY_ANNOTATION = f"{POLICY_GROUP}/egress-gateway"
+"""The name of the EgressGateway, on its AuthorizationPolicies: Kubernetes must not delete them with
+it, so it does not own them."""
 NAMESPACE_ANNOTATION = f"{POLICY_GROUP}/namespace"
 """The tenant, on objects that stand in the namespace of its gateway."""
 DRY_RUN_ANNOTATION = "istio.io/dry-run"
@@ -66,12 +69,14 @@ class Desired:
     """Whether an AuthorizationPolicy only counts; None for other kinds."""
     place: str = ""
     """The label of the gateway in whose namespace it stands. Empty for what stands in the namespace
-    of its set, but for AuthorizationPolicies."""
+    of its set."""
+    tenant: str = ""
+    """Of an AuthorizationPolicy: the namespace that it lets in."""
     after: frozenset[ObjectKey] = frozenset()
     """Objects of other groups that must be there, and have settled, first."""
     before: Spec | None = field(default=None, compare=False, hash=False)
     """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
-    endpoints: the one with endpoints. Of a gateway's AuthorizationPolicy: one that allows all."""
+    endpoints: the one with endpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,10 @@ class Observed:
     """As an AuthorizationPolicy's annotation says; None when it says neither."""
     place: str = ""
     """As of `Desired`, when it is ours; as the annotation says."""
+    tenant: str = ""
+    """As of `Desired`, when it is ours."""
+    label: str = ""
+    """Of a Gateway: the label of the gateway whose names it serves."""
     is_damaged: bool = False
     """Not ours as it stands, and yet it was: it has our label, or owners that are all of our kinds.
     Under a name that we want it is restored."""

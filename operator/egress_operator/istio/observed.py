@@ -5,9 +5,11 @@ from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import read_facts
+from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.object import (
     ALLOCATE_LABEL,
     DRY_RUN_ANNOTATION,
+    EGRESS_GATEWAY_ANNOTATION,
     GATEWAY_ANNOTATION,
     GATEWAY_KIND,
     HOST_ANNOTATION,
@@ -61,6 +63,8 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         if key.kind is Kind.AUTHORIZATION_POLICY
         else None,
         place=place,
+        tenant=annotations.get(NAMESPACE_ANNOTATION, "") if isinstance(group, GatewaySet) else "",
+        label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
         is_damaged=group is None and (labelled or (bool(owners) and not alien)),
         maps=frozenset(name for name in ("annotations", "labels") if metadata.get(name)),
     )
@@ -72,8 +76,9 @@ def _read_group(key: ObjectKey, annotations: Mapping[str, str]) -> tuple[SetKey 
     Of the sets that the annotations may mean, the one that would write the object there; None and
     an empty label when there is none. Annotations beside those that count do no harm.
     """
+    tenant = annotations.get(NAMESPACE_ANNOTATION, "")
     for group, place in _list_candidates(key, annotations):
-        if is_expected(group, key, place):
+        if is_expected(group, key, place, tenant):
             return group, place
     return None, ""
 
@@ -84,12 +89,14 @@ def _list_candidates(
     host = annotations.get(HOST_ANNOTATION, "")
     label = annotations.get(GATEWAY_ANNOTATION, "")
     tenant = annotations.get(NAMESPACE_ANNOTATION, "")
-    if tenant and (tenant != key.namespace or key.kind is Kind.AUTHORIZATION_POLICY):
+    if key.kind is Kind.AUTHORIZATION_POLICY:
+        yield GatewaySet(annotations.get(EGRESS_GATEWAY_ANNOTATION, "")), label
+        return
+    if tenant and tenant != key.namespace:
         yield HostSet(tenant, host), label
         yield TenantSet(tenant, label), label
     yield HostSet(key.namespace, host), ""
     yield TenantSet(key.namespace, label), ""
-    yield GatewaySet(label), label
 
 
 def _read_owners(metadata: Mapping[str, Any]) -> tuple[frozenset[Owner], bool]:
@@ -104,3 +111,10 @@ def _read_owners(metadata: Mapping[str, Any]) -> tuple[frozenset[Owner], bool]:
         else:
             alien = True
     return frozenset(owners), alien
+
+
+def _read_label(spec: Mapping[str, Any]) -> str:
+    """Return the label of the gateway whose names a Gateway of ours serves."""
+    names = (host for server in spec.get("servers") or () for host in server.get("hosts") or ())
+    labels = (find_gateway_label(str(name).rpartition("/")[2]) for name in names)
+    return next(filter(None, labels), "")

@@ -12,6 +12,7 @@ from egress_operator.istio.name import (
     build_tenant_name,
     is_behind_name,
     is_label,
+    is_restricted_name,
 )
 
 
@@ -43,10 +44,10 @@ class TenantSet:
 
 @dataclass(frozen=True, slots=True, order=True)
 class GatewaySet:
-    """The objects that serve a gateway as a whole."""
+    """The AuthorizationPolicies of an EgressGateway, wherever it is and was."""
 
     gateway: str
-    """The gateway's label."""
+    """The name of the EgressGateway."""
 
     def __str__(self) -> str:
         """Name the gateway."""
@@ -85,10 +86,11 @@ def sort_key(key: SetKey) -> tuple[bool, str, str]:
     return isinstance(key, HostSet), find_scope(key) or "", str(key)
 
 
-def is_expected(key: SetKey, at: ObjectKey, place: str) -> bool:
+def is_expected(key: SetKey, at: ObjectKey, place: str, tenant: str = "") -> bool:
     """Whether a set would write an object of this kind under this very name. Pure.
 
-    `place`: as `Desired.place`. Whether the gateway is in that namespace is not known here.
+    `place` and `tenant`: as of `Desired`. Whether the gateway is in that namespace is not known
+    here.
     """
     match key:
         case HostSet():
@@ -97,13 +99,20 @@ def is_expected(key: SetKey, at: ObjectKey, place: str) -> bool:
             return _is_of_tenant(key, at, place)
         case GatewaySet():
             access = at.kind is Kind.AUTHORIZATION_POLICY
-            return access and at.name == key.gateway == place and is_label(key.gateway)
+            return access and is_label(place) and _is_permission(at.name, place, tenant)
+
+
+def _is_permission(name: str, label: str, tenant: str) -> bool:
+    """Whether it is the name of the gateway's own, of a tenant's, or of one host's."""
+    if not tenant:
+        return name == label
+    return name == build_tenant_name(tenant, label) or is_restricted_name(name, tenant, label)
 
 
 def _is_of_host(key: HostSet, at: ObjectKey, place: str) -> bool:
     name = build_host_name(key.host)
     if place:
-        away = at.kind in _AWAY
+        away = at.kind is Kind.GATEWAY
         return away and is_behind_name(at.name, name, key.namespace, place)
     if at.namespace != key.namespace or at.kind is Kind.AUTHORIZATION_POLICY:
         return False
@@ -117,7 +126,7 @@ def _is_of_tenant(key: TenantSet, at: ObjectKey, place: str) -> bool:
         return False
     if place:
         named = at.name == build_tenant_name(key.namespace, key.gateway)
-        return named and place == key.gateway and at.kind in _AWAY
+        return named and place == key.gateway and at.kind is Kind.GATEWAY
     if at.namespace != key.namespace:
         return False
     if at.name == key.gateway:

@@ -85,6 +85,13 @@ class GatewayVerdict:
     """Errors first; with one the gateway is not accepted."""
     gateway: Gateway | None
     """None when it is not accepted."""
+    intent: GatewayIntent | None
+    """What it says; None when it cannot be read."""
+
+    def is_open_to(self, labels: Mapping[str, str]) -> bool:
+        """Whether it selects a namespace with these labels, also while it is not accepted."""
+        tenants = None if self.intent is None else self.intent.tenants
+        return tenants is not None and tenants.matches(labels)
 
 
 def judge_gateways(
@@ -101,7 +108,7 @@ def judge_gateways(
         if intent is not None and not has_error(diagnostics):
             gateway = _build_gateway(source, intent, settings)
             accepted.append(gateway)
-        verdicts[source.name] = GatewayVerdict(source, diagnostics, gateway)
+        verdicts[source.name] = GatewayVerdict(source, diagnostics, gateway, intent)
     return verdicts
 
 

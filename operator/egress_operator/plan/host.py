@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.istio import destination_rule, service_entry, virtual_service
-from egress_operator.istio.authorization_policy import build_restricted_access_spec
 from egress_operator.istio.facts import Spec, build_gateway_ref
 from egress_operator.istio.gateway import build_host_server_spec
 from egress_operator.istio.group import Group
@@ -18,7 +17,7 @@ from egress_operator.istio.traffic import HostIntent
 from egress_operator.plan.claim import Claim, Verdicts, find_lifted
 from egress_operator.plan.gateway import Authorization
 from egress_operator.plan.route import Tenants, resolve_routes
-from egress_operator.plan.tenant import Tenant
+from egress_operator.plan.tenant import Tenant, build_restricted_access
 from egress_operator.plan.verdict import ClaimState, ClaimVerdict, build_claim_row
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
@@ -112,7 +111,15 @@ class _Builder:
         ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
         closed = not self.routes.is_open
         missing = closed and len(self.routes.routes) < len(self.routes.ports)
-        return Group(self.group, tuple(ordered), is_closing=missing)
+        return Group(
+            self.group, tuple(ordered), is_closing=missing, allows=tuple(self._build_allows())
+        )
+
+    def _build_allows(self) -> Iterator[Desired]:
+        """Build the permissions of service accounts."""
+        for route in self.routes.routes:
+            if route.hop is not None and route.accounts:
+                yield build_restricted_access(self.tenants[route.hop.label], route)
 
     def _build_entry(self) -> Desired:
         as_dialled = self.first.as_dialled
@@ -172,18 +179,13 @@ class _Builder:
         yield self._build(Kind.VIRTUAL_SERVICE, route.name, spec)
 
     def _build_server(self, route: Route, tenant: Tenant, server: ObjectKey) -> Iterator[Desired]:
-        """Build a way of its own into the gateway, and for service accounts the permission."""
+        """Build a way of its own into the gateway."""
         spec = build_host_server_spec(
             tenant.gateway.place, self.namespace, route.host, is_http=route.port.is_http
         )
         yield tenant.build_server(self.group, server, spec, self.owners)
         subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}-c")
         yield tenant.build_subset(self.group, subset, route.name, route.host, self.owners)
-        if route.accounts:
-            access = build_restricted_access_spec(
-                tenant.gateway.intent.selector, self.namespace, route.host, route.accounts
-            )
-            yield tenant.build_access(self.group, tenant.find_access_key(route.name), access)
 
     def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
         key = ObjectKey(kind, self.namespace, name)
@@ -197,5 +199,7 @@ class _Builder:
         if not route.has_server:
             yield tenant.server_key
             yield tenant.subset_key
-        if not route.accounts and tenant.gateway.authorization is not Authorization.NONE:
+        if route.accounts:
+            yield build_restricted_access(tenant, route).key
+        elif tenant.gateway.authorization is not Authorization.NONE:
             yield tenant.access_key

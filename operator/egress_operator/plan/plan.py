@@ -1,11 +1,10 @@
 """`plan_namespace`: the policies of a namespace in, the objects of each host and verdicts out."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.istio.group import Group
-from egress_operator.istio.object import Owner
+from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.host import CompiledHost, compile_host
 from egress_operator.plan.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
@@ -41,8 +40,8 @@ class Plan:
     live: frozenset[Owner]
     """Policies that may change things: what they alone own and no longer claim is pruned. And
     EgressGateways that are accepted."""
-    gateway_hosts: Mapping[str, int] = field(default_factory=dict)
-    """How many hosts go through a gateway, by its label."""
+    allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
+    """The AuthorizationPolicies that the groups need, by the label of the gateway."""
 
 
 def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
@@ -58,22 +57,29 @@ def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
     hosts = _compile_hosts(inputs.namespace, policies, part)
     tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
+    groups: dict[SetKey, Group] = {
+        compiled.group.key: compiled.group
+        for compiled in hosts.values()
+        if compiled.group is not None
+    }
+    groups |= _build_tenant_groups(inputs.namespace, tenants, policies, part.around)
     return Plan(
         scope=inputs.namespace,
-        groups={
-            compiled.group.key: compiled.group
-            for compiled in hosts.values()
-            if compiled.group is not None
-        }
-        | _build_tenant_groups(inputs.namespace, tenants, policies, part.around),
+        groups=groups,
         verdicts={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
         held=frozenset(policy.owner for policy in policies if not policy.is_live),
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
-        gateway_hosts=Counter(
-            tenant.gateway.label for host in hosts.values() for tenant in host.tenants
-        ),
+        allows=_collect_allows(groups.values()),
     )
+
+
+def _collect_allows(groups: Iterable[Group]) -> dict[str, tuple[Desired, ...]]:
+    found: dict[str, list[Desired]] = {}
+    for group in groups:
+        for desired in group.allows:
+            found.setdefault(desired.place, []).append(desired)
+    return {label: tuple(allows) for label, allows in found.items()}
 
 
 def _find_gateway_owners(around: Neighbourhood) -> frozenset[Owner]:

@@ -1,8 +1,12 @@
 """A namespace at a gateway: its domain there, and the objects that serve all of its hosts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from egress_operator.istio.authorization_policy import build_tenant_access_spec
+from egress_operator.istio.authorization_policy import (
+    build_baseline_spec,
+    build_restricted_access_spec,
+    build_tenant_access_spec,
+)
 from egress_operator.istio.destination_rule import build_subset_spec
 from egress_operator.istio.facts import Spec
 from egress_operator.istio.gateway import build_tenant_server_spec
@@ -11,8 +15,8 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_tenant_domain, build_tenant_name
 from egress_operator.istio.object import Desired, Owner
-from egress_operator.istio.route import GatewayHop
-from egress_operator.istio.set_key import SetKey, TenantSet
+from egress_operator.istio.route import GatewayHop, Route
+from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
 from egress_operator.plan.gateway import Authorization, Gateway
 
 
@@ -59,10 +63,6 @@ class Tenant:
         namespace = self.gateway.namespace if self.is_scoped else self.namespace
         return ObjectKey(Kind.GATEWAY, namespace, name)
 
-    def find_access_key(self, name: str) -> ObjectKey:
-        """Return where an AuthorizationPolicy of this name stands."""
-        return ObjectKey(Kind.AUTHORIZATION_POLICY, self.gateway.namespace, name)
-
     def build_server(
         self, group: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
     ) -> Desired:
@@ -73,6 +73,7 @@ class Tenant:
             (self.gateway.owner,) if self.is_scoped else owner,
             spec,
             place=self.gateway.label if key.namespace != self.namespace else "",
+            after=self._list_guards(),
         )
 
     def build_subset(
@@ -84,17 +85,10 @@ class Tenant:
         )
         return build_desired(key, group, owner, spec)
 
-    def build_access(self, group: SetKey, key: ObjectKey, spec: Spec) -> Desired:
-        """Build an AuthorizationPolicy that lets this tenant in."""
-        return build_desired(
-            key,
-            group,
-            (self.gateway.owner,),
-            spec,
-            dry_run=self.gateway.authorization is Authorization.DRY_RUN,
-            place=self.gateway.label,
-            after=frozenset({self.gateway.baseline_key}),
-        )
+    def _list_guards(self) -> frozenset[ObjectKey]:
+        """Return what denies strangers, and must do so before there is a server."""
+        enforces = self.gateway.authorization is Authorization.MANAGED
+        return frozenset({self.gateway.baseline_key} if enforces else ())
 
     @property
     def _name_at_gateway(self) -> str:
@@ -106,19 +100,47 @@ def build_tenant_group(tenant: Tenant) -> Group:
     gateway = tenant.gateway
     label, owner = gateway.label, (gateway.owner,)
     key = TenantSet(tenant.namespace, label)
-    objects = [
+    spec = build_tenant_server_spec(gateway.place, tenant.namespace, tenant.domain)
+    objects = (
         tenant.build_subset(key, tenant.subset_key, label, tenant.domain, owner),
-        tenant.build_server(
-            key,
-            tenant.server_key,
-            build_tenant_server_spec(gateway.place, tenant.namespace, tenant.domain),
-            owner,
-        ),
-    ]
-    if gateway.authorization is Authorization.NONE:
-        # For `next_step`: what lets the tenant in goes after the gateway has stopped denying.
-        objects[1] = replace(objects[1], after=frozenset({gateway.baseline_key}))
-    else:
-        spec = build_tenant_access_spec(gateway.intent.selector, tenant.namespace, tenant.domain)
-        objects.append(tenant.build_access(key, tenant.access_key, spec))
-    return Group(key, tuple(objects))
+        tenant.build_server(key, tenant.server_key, spec, owner),
+    )
+    allows: tuple[Desired, ...] = ()
+    if gateway.authorization is not Authorization.NONE:
+        allows = (build_tenant_access(gateway, tenant.namespace),)
+    return Group(key, objects, allows=allows)
+
+
+def build_baseline(gateway: Gateway) -> Desired:
+    """Build the AuthorizationPolicy that denies what no other one allows. Pure."""
+    spec = build_baseline_spec(gateway.intent.selector)
+    return _build_access(gateway, gateway.baseline_key, spec)
+
+
+def build_tenant_access(gateway: Gateway, namespace: str) -> Desired:
+    """Build the AuthorizationPolicy that lets a namespace in under its domain. Pure."""
+    domain = build_tenant_domain(gateway.label, namespace)
+    spec = build_tenant_access_spec(gateway.intent.selector, namespace, domain)
+    return _build_access(gateway, gateway.find_access_key(namespace), spec, namespace)
+
+
+def build_restricted_access(tenant: Tenant, route: Route) -> Desired:
+    """Build the AuthorizationPolicy that lets service accounts in by one route. Pure."""
+    gateway = tenant.gateway
+    key = ObjectKey(Kind.AUTHORIZATION_POLICY, gateway.namespace, route.name)
+    spec = build_restricted_access_spec(
+        gateway.intent.selector, tenant.namespace, route.host, route.accounts
+    )
+    return _build_access(gateway, key, spec, tenant.namespace)
+
+
+def _build_access(gateway: Gateway, key: ObjectKey, spec: Spec, tenant: str = "") -> Desired:
+    return build_desired(
+        key,
+        GatewaySet(gateway.name),
+        (),
+        spec,
+        dry_run=gateway.authorization is Authorization.DRY_RUN,
+        place=gateway.label,
+        tenant=tenant,
+    )

@@ -3,15 +3,15 @@
 Only this memory is read to decide. It is filled by watches and by the answers to our own writes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.object import GATEWAY_KIND, Observed, Owner
+from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
+from egress_operator.istio.set_key import GatewaySet, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
-from egress_operator.plan.gateway_plan import find_access, is_relied_on, plan_gateways
+from egress_operator.plan.permission import Standing, build_standing, plan_gateways
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.readiness import Scenery, find_unready
 from egress_operator.plan.source import (
@@ -110,19 +110,56 @@ class Cluster:
             unready=self.unready,
         )
 
-    def plan_gateways(self) -> Plan:
-        """Plan what serves the gateways as a whole."""
-        verdicts = self.judge_gateways()
-        tenants = tuple(self.objects.select_tenants())
-        access = {}
-        relied_on = set()
-        for verdict in verdicts.values():
-            if (gateway := verdict.gateway) is not None:
-                there = self.objects.select_kind(Kind.AUTHORIZATION_POLICY, gateway.namespace)
-                access[gateway.label] = find_access(gateway, chain(there, tenants))
-                if is_relied_on(gateway, tenants):
-                    relied_on.add(gateway.owner)
-        return plan_gateways(verdicts, access, frozenset(relied_on))
+    def plan_gateways(self, wanted: Mapping[str, Iterable[Desired]]) -> Plan:
+        """Plan the AuthorizationPolicies of the gateways; `wanted` as of `plan_gateways`."""
+        return plan_gateways(
+            self.judge_gateways(), wanted, self._find_standing(), self._find_labels
+        )
+
+    def _find_standing(self) -> dict[str, Standing]:
+        """Return what stands at each EgressGateway, by its name; also at one that is gone."""
+        policies: dict[str, list[Observed]] = {name: [] for name in self.judge_gateways()}
+        for item in self.objects.select_policies():
+            policies.setdefault(str(item.group), []).append(item)
+        return {
+            name: build_standing(found, self._select_servers(self._find_places(name, found)))
+            for name, found in policies.items()
+        }
+
+    def _select_servers(self, places: Iterable[str]) -> Iterator[Observed]:
+        for label in places:
+            yield from self.objects.select_servers(label)
+
+    def _find_places(self, name: str, policies: Iterable[Observed]) -> set[str]:
+        """Return the labels of an EgressGateway: of its place, and of those where it was before."""
+        verdict = self.judge_gateways().get(name)
+        present = {verdict.gateway.label} if verdict and verdict.gateway else set()
+        present |= {item.place for item in policies}
+        return present | {label for label in self.objects.find_labels() if self._owns(name, label)}
+
+    def _owns(self, name: str, label: str) -> bool:
+        """Whether an EgressGateway of this name owns the servers of tenants at a place."""
+        return any(
+            owner.kind == GATEWAY_KIND and owner.name == name
+            for item in self.objects.select_servers(label)
+            if isinstance(item.group, TenantSet)
+            for owner in item.owners
+        )
+
+    def count_standing(self, name: str) -> tuple[int, int]:
+        """Count the namespaces and hosts that have something at an EgressGateway."""
+        policies = list(self.objects.select_group(GatewaySet(name)))
+        places = self._find_places(name, policies)
+        hosts = {host for label in places for host in self.objects.find_served(label)}
+        scopes = {find_scope(host) for host in hosts}
+        scopes |= {item.tenant for item in policies if item.tenant}
+        scopes |= {find_scope(item.group) for item in self._select_servers(places) if item.group}
+        return len(scopes), len(hosts)
+
+    def _find_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Return the labels of a namespace that is there and is not being deleted."""
+        facts = self.namespaces.find(namespace)
+        return None if facts is None or facts.terminating else facts.labels
 
     def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
@@ -169,11 +206,14 @@ class Cluster:
         """Whether an object that says to stand in the namespace of a gateway does.
 
         Of a gateway that was never accepted since the start the place is not known. What is left
-        of it is owned by an EgressGateway; without that it was written by somebody else.
+        of it is owned by an EgressGateway; without that it was written by somebody else. But an
+        AuthorizationPolicy has no owner, and does nothing at such a place but be deleted.
         """
         place = self._places.get(observed.place)
         if place is not None:
             return place == observed.key.namespace
+        if observed.key.kind is Kind.AUTHORIZATION_POLICY:
+            return True
         return any(owner.kind == GATEWAY_KIND for owner in observed.owners)
 
     def _list_gateways(self) -> tuple[GatewaySource, ...]:

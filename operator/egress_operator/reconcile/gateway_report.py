@@ -1,15 +1,16 @@
 """The status of one EgressGateway, written when it changed."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
-from egress_operator.istio.set_key import GatewaySet, Scope
+from egress_operator.istio.group import Group
+from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.gateway import GatewayVerdict
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.group import GroupWorker
+from egress_operator.reconcile.group import UNDER_WAY, GroupWorker
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.resource import GATEWAYS
@@ -38,31 +39,25 @@ class GatewayReporter:
         self._worker = worker
         self._transport = transport
         self._now = now
-        self._awaited: set[Scope] = set()
-
-    def hold(self, scopes: Iterable[Scope]) -> None:
-        """Write nothing until each of these is released: at a start their hosts are not counted."""
-        self._awaited = set(scopes)
-
-    def release(self, scope: Scope) -> None:
-        """Do not wait for this scope any more: it is planned, or cannot be planned."""
-        self._awaited.discard(scope)
+        self._judged: set[str] = set()
+        """The gateways whose own objects have been looked at since the start."""
 
     async def report(self, name: str) -> None:
         """Write the status of a gateway if it changed. Raises ApiError.
 
-        Does nothing while a scope of `hold` is not released; the gateway must be added again.
+        A status from before a restart stays until the gateway's own objects have been looked at.
         """
-        if self._awaited:
-            return
         record = self._cluster.gateways.get((CLUSTER, name))
         verdict = self._cluster.judge_gateways().get(name)
         if record is None or verdict is None or record.deleting:
             return
         previous = record.status
+        progress = self._find_progress(name)
+        if previous and progress is None:
+            return
         status = compute_gateway_status(
             verdict,
-            self._gather(verdict),
+            self._gather(verdict, progress),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
@@ -91,25 +86,34 @@ class GatewayReporter:
                 },
             )
 
-    def _gather(self, verdict: GatewayVerdict) -> GatewayFacts:
-        gateway = verdict.gateway
-        if gateway is None:
-            return GatewayFacts(GroupProgress(GroupState.PENDING), "", "", 0, 0)
-        plans = map(self._planner.get, self._planner.scopes())
+    def _gather(self, verdict: GatewayVerdict, progress: GroupProgress | None) -> GatewayFacts:
+        name = verdict.source.name
+        namespaces, hosts = self._cluster.count_standing(name)
+        group = self._find_group(name)
+        access = None if group is None else group.access
         return GatewayFacts(
-            progress=self._find_progress(gateway.label),
-            unready=self._cluster.unready.get(gateway.name, ""),
+            progress=progress or GroupProgress(GroupState.PENDING),
+            unready=self._cluster.unready.get(name, ""),
             admission=self._cluster.admission,
-            namespaces=sum(gateway.is_open_to(facts.labels) for facts in self._cluster.namespaces),
-            hosts=sum(plan.gateway_hosts.get(gateway.label, 0) for plan in plans if plan),
+            namespaces=namespaces,
+            hosts=hosts,
+            denied=() if access is None else access.denied,
         )
 
-    def _find_progress(self, label: str) -> GroupProgress:
+    def _find_group(self, name: str) -> Group | None:
         plan = self._planner.get(None)
-        key = GatewaySet(label)
-        if plan is None or key not in plan.groups:
-            return GroupProgress(GroupState.APPLIED if plan is not None else GroupState.PENDING)
-        outcome, _ = self._worker.get_outcome(key)
+        return None if plan is None else plan.groups.get(GatewaySet(name))
+
+    def _find_progress(self, name: str) -> GroupProgress | None:
+        """Return how far the gateway's own objects are; None before the first look at them."""
+        if self._planner.get(None) is None:
+            return None
+        if self._find_group(name) is None:
+            return GroupProgress(GroupState.APPLIED)
+        outcome, _ = self._worker.get_outcome(GatewaySet(name))
+        if outcome == UNDER_WAY and name not in self._judged:
+            return None
+        self._judged.add(name)
         if outcome.settled:
             return GroupProgress(GroupState.APPLIED, squatted=outcome.squatted)
         return GroupProgress(GroupState.PENDING, message=outcome.problem)

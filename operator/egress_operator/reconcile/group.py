@@ -165,8 +165,12 @@ class GroupWorker:
         ]
 
     def find_objects(self, key: SetKey) -> tuple[ObjectKey, ...]:
-        """Name our objects of a group that are there."""
-        return tuple(sorted(item.key for item in self._select(Group(key)) if item.ours))
+        """Name our objects of a group that are there, and the permissions that it needs."""
+        plan = self._planner.get(find_scope(key))
+        group = plan.groups.get(key) if plan else None
+        allows = (self._cluster.objects.get(item.key) for item in (group.allows if group else ()))
+        found = [*self._select(group or Group(key)), *filter(None, allows)]
+        return tuple(sorted(item.key for item in found if item.ours))
 
     async def work(self, key: SetKey) -> float | None:
         """Bring a group as far as it may go now. Seconds: come back then. Raises for a retry."""
@@ -236,17 +240,23 @@ class GroupWorker:
         )
 
     def _ask(self, plan: Plan, group: Group) -> Step:
-        observed = [
-            replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
-            for item in self._select(group)
-        ]
+        observed = [self._translate(item) for item in self._select(group)]
         clock = Clock(self._clock(), self._started_at, self._written.times, self._settle)
         return next_step(group, observed, self._look_around(plan, group), clock)
+
+    def _translate(self, item: Observed) -> Observed:
+        """Return an object of ours with the digest to compare with what is wanted."""
+        return replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
 
     def _look_around(self, plan: Plan, group: Group) -> Surroundings:
         objects = self._cluster.objects
         after = {key for desired in group.objects for key in desired.after}
-        found = [item for item in map(objects.get, after) if item is not None and item.ours]
+        after |= {desired.key for desired in group.allows}
+        found = [
+            self._translate(item)
+            for item in map(objects.get, after)
+            if item is not None and item.ours
+        ]
         referenced = frozenset[str]()
         if not group.objects and isinstance(group.key, TenantSet):
             referenced = find_references(objects.select(group.key.namespace), group.key)

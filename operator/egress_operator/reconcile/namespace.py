@@ -28,6 +28,10 @@ class NamespaceCache:
     def __init__(self, on_change: NamespaceChangeHook) -> None:
         self._cache = Cache[str, NamespaceFacts](lambda _: "", on_change)
 
+    def find(self, name: str) -> NamespaceFacts | None:
+        """Return what is known of a namespace; None when it is absent."""
+        return self._cache.get(name)
+
     def get_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none when it is absent."""
         facts = self._cache.get(name)

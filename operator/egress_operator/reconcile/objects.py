@@ -1,6 +1,7 @@
 """The Istio objects of the cluster: facts and hashes, filled by watches and by our own writes."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -66,6 +67,8 @@ class _Pool:
             owners=self.share(observed.owners),
             facts=self._share_facts(observed.facts),
             place=sys.intern(observed.place),
+            tenant=sys.intern(observed.tenant),
+            label=sys.intern(observed.label),
             maps=self.share(observed.maps),
         )
 
@@ -91,13 +94,44 @@ class _Index:
         """What serves gateways and their tenants, and no host alone."""
         self._guests: dict[Scope, set[ObjectKey]] = {}
         """What a plan decides on and stands in another namespace."""
+        self._servers: dict[str, set[ObjectKey]] = {}
+        """By the label of a gateway: the objects of kind Gateway."""
+        self._served: dict[str, Counter[SetKey]] = {}
+        """By the label of a gateway: hosts, each with how many names it has there."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
         if old is not None and old.group is not None:
             self._remove(old.key, old.group)
+            self._note_gateway(old, old.group, -1)
         if new is not None and new.group is not None:
             self._add(new.key, new.group)
+            self._note_gateway(new, new.group, 1)
+
+    def _note_gateway(self, item: Observed, group: SetKey, change: int) -> None:
+        if item.label and change > 0:
+            self._servers.setdefault(item.label, set()).add(item.key)
+        elif item.label:
+            _discard(self._servers, item.label, item.key)
+        for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
+            counts = self._served.setdefault(label, Counter())
+            counts[group] += change
+            if not counts[group]:
+                del counts[group]
+            if not counts:
+                del self._served[label]
+
+    def find_labels(self) -> list[str]:
+        """Return the labels of gateways that have an object of kind Gateway."""
+        return list(self._servers)
+
+    def find_servers(self, label: str) -> Iterable[ObjectKey]:
+        """Return the objects of kind Gateway at the gateway with this label."""
+        return self._servers.get(label, ())
+
+    def find_served(self, label: str) -> Iterable[SetKey]:
+        """Return the hosts that have something at the gateway with this label."""
+        return self._served.get(label, ())
 
     def find_members(self, group: SetKey) -> Iterable[ObjectKey]:
         """Return the objects of a set that do not have its name."""
@@ -107,11 +141,10 @@ class _Index:
         """Return the sets of gateways and tenants in a scope that hold something."""
         return list(self._of_gateways.get(scope, ()))
 
-    def find_tenants(self) -> Iterator[ObjectKey]:
-        """Give the objects of all sets of gateways and tenants."""
-        for groups in self._of_gateways.values():
-            for keys in groups.values():
-                yield from keys
+    def find_policies(self) -> Iterator[ObjectKey]:
+        """Give the AuthorizationPolicies of all gateways."""
+        for keys in self._of_gateways.get(None, {}).values():
+            yield from keys
 
     def find_guests(self, scope: Scope) -> Iterable[ObjectKey]:
         """Return what is of a scope and stands in another namespace."""
@@ -201,9 +234,21 @@ class ObjectCache:
         """Return the sets of gateways and tenants in a scope that hold something."""
         return self._index.find_gateway_sets(scope)
 
-    def select_tenants(self) -> Iterator[Observed]:
-        """Everything of ours that serves gateways and their tenants, and no host alone."""
-        return (item for item in self._get_all(self._index.find_tenants()) if item.ours)
+    def select_policies(self) -> Iterator[Observed]:
+        """Give our AuthorizationPolicies."""
+        return (item for item in self._get_all(self._index.find_policies()) if item.ours)
+
+    def select_servers(self, label: str) -> Iterator[Observed]:
+        """Give our objects of kind Gateway at the gateway with this label."""
+        return (item for item in self._get_all(self._index.find_servers(label)) if item.ours)
+
+    def find_labels(self) -> list[str]:
+        """Return the labels of gateways that have an object of kind Gateway."""
+        return self._index.find_labels()
+
+    def find_served(self, label: str) -> Iterable[SetKey]:
+        """Return the hosts that have something at the gateway with this label."""
+        return self._index.find_served(label)
 
     def select_ours(self) -> Iterator[tuple[SetKey, Observed]]:
         """Everything of ours, each with its set."""

@@ -29,6 +29,8 @@ class PlanChange:
     """Policies whose verdict changed."""
     first: bool
     """There was no plan before: a start, so nobody waits for these in particular."""
+    permission: bool
+    """Whether other AuthorizationPolicies are needed than before."""
 
 
 class Planner:
@@ -49,6 +51,8 @@ class Planner:
         self._on_change = on_change
         self._plans: dict[Scope, Plan] = {}
         self._objects: dict[ObjectKey, Desired] = {}
+        self._allows: dict[str, dict[Scope, tuple[Desired, ...]]] = {}
+        """By the label of a gateway."""
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
         self.queue = Queue[Scope](
@@ -74,6 +78,13 @@ class Planner:
     def find_claimants(self, group: SetKey) -> tuple[str, ...]:
         """Names of the policies that need a set, all of its namespace."""
         return self._claimants.get(find_scope(group), {}).get(group, ())
+
+    def collect_allows(self) -> dict[str, list[Desired]]:
+        """Return the AuthorizationPolicies that all plans need, by the label of the gateway."""
+        return {
+            label: [desired for allows in found.values() for desired in allows]
+            for label, found in self._allows.items()
+        }
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
@@ -102,9 +113,10 @@ class Planner:
                 if old is None or old.verdicts.get(name) != verdict
             ),
             first=old is None,
+            permission=({} if old is None else old.allows) != plan.allows,
         )
         self._index(old, plan)
-        if plan.verdicts or plan.groups or ours:
+        if plan.verdicts or plan.groups or ours or scope is None:
             self._plans[scope] = plan
             self._claimants[scope] = _index_claimants(plan)
         else:
@@ -114,6 +126,12 @@ class Planner:
 
     def _index(self, old: Plan | None, plan: Plan) -> None:
         """Know what should stand where; a group that is the same value needs no look."""
+        for label in {} if old is None else old.allows.keys() - plan.allows.keys():
+            self._allows[label].pop(plan.scope)
+            if not self._allows[label]:
+                del self._allows[label]
+        for label, allows in plan.allows.items():
+            self._allows.setdefault(label, {})[plan.scope] = allows
         before = {} if old is None else old.groups
         for key, group in before.items():
             if plan.groups.get(key) is not group:

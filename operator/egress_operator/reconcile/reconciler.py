@@ -5,7 +5,7 @@ No handler looks at old and new to decide what to do: a change only says what to
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -30,6 +30,7 @@ from egress_operator.istio.set_key import (
     find_scope,
     sort_key,
 )
+from egress_operator.plan.gateway import Authorization
 from egress_operator.plan.plan import Memo, Plan, plan_namespace
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
@@ -51,12 +52,14 @@ from egress_operator.reconcile.policy import (
 )
 from egress_operator.reconcile.report import Announcer, Reporter
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
-from egress_operator.rollout.write import Delete, Write
+from egress_operator.rollout.write import Delete, Replace, Write
 
 logger = logging.getLogger(__name__)
 
 REPORT_WORKERS = 32
 RESUME_INTERVAL_S = 1.0
+GATEWAY_REPORT_PAUSE_S = 0.2
+"""Between what changes at a gateway and its status: many hosts come and go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ class Reconciler:
         self._settle = settings.settle
         self._started = False
         self._stalled: set[SetKey] = set()
+        self._withdrawals: set[GatewaySet | None] | None = set()
+        """The gateways whose withdrawn permissions go before namespaces are planned at a start;
+        None: they are planned."""
         self._stalled_reports: set[PolicyKey] = set()
         self._resumed_at = float("-inf")
         self.cluster = Cluster(
@@ -162,7 +168,7 @@ class Reconciler:
 
     def _report_gateways(self) -> None:
         for record in self.cluster.gateways:
-            self.reports.add((CLUSTER, record.source.name), hurry=False)
+            self.reports.add_after((CLUSTER, record.source.name), GATEWAY_REPORT_PAUSE_S)
 
     # What is seen.
 
@@ -192,7 +198,7 @@ class Reconciler:
         start = self._clock()
         try:
             if scope is None:
-                return self.cluster.plan_gateways()
+                return self.cluster.plan_gateways(self.planner.collect_allows())
             return plan_namespace(self.cluster.build_input(scope), self._memo)
         finally:
             self._meter.observe_plan(self._clock() - start)
@@ -217,12 +223,13 @@ class Reconciler:
     # What is done.
 
     def start(self) -> None:
-        """Begin to plan and write; every cache holds a whole list now."""
+        """Begin to plan and write; every cache holds a whole list now.
+
+        Permissions that were withdrawn meanwhile go before anything is written for anybody.
+        """
         self.cluster.judge_gateways()
         self._started = True
-        self._gateway_reporter.hold({None, *self.cluster.select_through_gateways()})
-        for scope in self._find_scopes():
-            self.planner.mark(scope, background=True)
+        self.planner.mark(None)
         self.planner.queue.start()
         self.groups.start()
         self.reports.start()
@@ -300,10 +307,11 @@ class Reconciler:
     ) -> None:
         if not self._started:
             return
-        if new is not None and (old is None or old.labels != new.labels):
-            self.planner.mark(None)
-            if name in self.cluster.select_through_gateways():
-                self.planner.mark(name)
+        # First: a permission that is withdrawn goes before anything else is written.
+        self.planner.mark(None)
+        same = new is None or (old is not None and old.labels == new.labels)
+        if not same and name in self.cluster.select_through_gateways():
+            self.planner.mark(name)
 
     def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         if not self._started:
@@ -324,16 +332,18 @@ class Reconciler:
             and is_as_desired(new, desired, desired.owners)
         ):
             # What we have just written: the watch may be ahead of the answer.
+            self._release_gateway(key)
             return
         if groups:
             self._worker.note_seen(key)
+            self._report_gateways()
         for group in groups:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
             self.groups.add(group, hurry=False)
             self._release(find_scope(group))
         if new is None:
             self._writer.forget(key)
-        if new is None and groups:
+        if (old is None or new is None) and groups:
             self._release_gateway(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
         if foreign and self.planner.get(key.namespace) is not None:
@@ -343,15 +353,17 @@ class Reconciler:
 
     def _on_write(self, group: SetKey, write: Write) -> None:
         """Look at what waited for this write: others may go on, or have nothing to wait for."""
+        if not isinstance(write, Replace):
+            self._report_gateways()
+            self._release_gateway(write.key)
         if not isinstance(group, HostSet):
             for waiting in self._worker.list_settling(find_scope(group)):
                 self.groups.add(waiting)
         if isinstance(write, Delete):
             self._release(find_scope(group))
-            self._release_gateway(write.key)
 
     def _release_gateway(self, key: ObjectKey) -> None:
-        """Plan again what serves gateways as a whole when something that it waits for is gone."""
+        """Plan permission again when what stands at a gateway has changed."""
         if KINDS[key.kind].for_gateways:
             self.planner.mark(None)
 
@@ -380,7 +392,30 @@ class Reconciler:
                 self._stalled.discard(key)
                 self.groups.add(key)
 
+    def _begin_namespaces(self, done: GatewaySet | None = None) -> None:
+        """Plan the namespaces once the permissions that were withdrawn are gone, or were tried."""
+        if self._withdrawals is None:
+            return
+        self._withdrawals.discard(done)
+        if not self._withdrawals:
+            self._withdrawals = None
+            for scope in self._find_scopes() - {None}:
+                self.planner.mark(scope, background=True)
+
+    def _await_withdrawals(self) -> None:
+        plan = self.planner.get(None)
+        self._withdrawals = {
+            key
+            for key, group in (plan.groups.items() if plan else ())
+            if isinstance(key, GatewaySet) and group.access and group.access.withdrawn
+        }
+        self._begin_namespaces()
+
     def _on_plan(self, change: PlanChange) -> None:
+        if self._withdrawals is not None and change.scope is None:
+            self._await_withdrawals()
+        if change.permission:
+            self.planner.mark(None)
         waiting = self._find_denied(change)
         # What serves a tenant first: a permission that is withdrawn goes before everything else.
         for group in sorted(change.groups, key=sort_key):
@@ -391,7 +426,6 @@ class Reconciler:
                 self.groups.add(group, background=change.first)
         for name in change.policies:
             self.reports.add((change.scope or CLUSTER, name), background=change.first)
-        self._gateway_reporter.release(change.scope)
         self._report_gateways()
 
     def _find_denied(self, change: PlanChange) -> set[HostSet]:
@@ -406,22 +440,28 @@ class Reconciler:
         closing = {
             key for key in change.groups if key in plan.groups and plan.groups[key].is_closing
         }
-        enforced = any(
-            item.key.kind is Kind.AUTHORIZATION_POLICY and not item.dry_run
-            for key in closing
-            if isinstance(key, TenantSet)
-            for item in self.cluster.objects.select_group(key)
+        labels = {key.gateway for key in closing if isinstance(key, TenantSet)}
+        hosts = {key for key in closing if isinstance(key, HostSet)}
+        return hosts if self._enforces(labels) else set()
+
+    def _enforces(self, labels: Container[str]) -> bool:
+        """Whether a gateway with one of these labels denies those who have no permission."""
+        return any(
+            verdict.gateway is not None
+            and verdict.gateway.label in labels
+            and verdict.gateway.authorization is Authorization.MANAGED
+            for verdict in self.cluster.judge_gateways().values()
         )
-        return {key for key in closing if isinstance(key, HostSet)} if enforced else set()
 
     def _on_outcome(self, key: SetKey) -> None:
         if isinstance(key, GatewaySet):
+            self._begin_namespaces(key)
             self._report_gateways()
         for name in self.planner.find_claimants(key):
             self.reports.add((find_scope(key) or CLUSTER, name))
 
     def _on_plan_failure(self, scope: Scope, error: Exception, wait: float) -> None:
-        self._gateway_reporter.release(scope)
+        self._begin_namespaces()
         self._report_gateways()
         _log_failure(error, wait, {"namespace": scope or CLUSTER})
 

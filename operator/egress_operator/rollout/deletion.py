@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.set_key import HostSet, TenantSet
-from egress_operator.rollout.access import compute_access_wait
 from egress_operator.rollout.scene import Scene, Slot
 from egress_operator.rollout.wait import compute_route_wait
 from egress_operator.rollout.write import Delete, Step, build_step
@@ -66,8 +65,6 @@ def delete_behind(scene: Scene) -> Step:
     if not leaving or _is_referenced(scene) or (stays and not scene.group.is_closing):
         return Step()
     wait = scene.clock.compute_wait(_list_host_keys(scene.group))
-    if any(slot.key.kind is Kind.AUTHORIZATION_POLICY for slot in leaving):
-        wait = max(wait, compute_access_wait(scene))
     if wait > 0:
         return Step(wait=wait)
     routes = delete_all(slot for slot in leaving if slot.key.kind is Kind.VIRTUAL_SERVICE)

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator
 
 from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind
+from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Observed
-from egress_operator.rollout.access import apply_access
+from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.closing import close_host
 from egress_operator.rollout.deletion import (
-    delete_all,
     delete_behind,
     delete_entry,
     delete_route,
@@ -21,7 +21,8 @@ from egress_operator.rollout.deletion import (
 )
 from egress_operator.rollout.opening import open_host
 from egress_operator.rollout.scene import Clock, Scene, Surroundings, build_scene
-from egress_operator.rollout.write import Step, build_step
+from egress_operator.rollout.wait import LOOK_AGAIN_S, compute_wait_after
+from egress_operator.rollout.write import Create, Step, Write, build_step
 
 
 def next_step(
@@ -36,6 +37,8 @@ def next_step(
     change between two of them, and no state in between has a VirtualService of ours that needs what
     is not there.
     """
+    if group.access is not None:
+        return order_access(group.key, group.access, observed, clock)
     scene = build_scene(group, observed, around, clock)
     squatted = scene.list_squatted()
     for step in _list_steps(scene):
@@ -48,22 +51,49 @@ def next_step(
 
 def _list_steps(scene: Scene) -> Iterator[Step]:
     """Give the steps of a change in their order; the first that has something to do counts."""
-    if scene.group.is_closing:
-        yield build_step(*delete_all(scene.select(Kind.AUTHORIZATION_POLICY)))
     yield _change_behind(scene)
-    yield apply_access(scene)
     yield _apply(scene, Kind.VIRTUAL_SERVICE)
     yield _change_host(scene)
     yield delete_route(scene)
     yield delete_entry(scene)
     yield delete_behind(scene)
+    yield _await_allows(scene)
+
+
+def _await_allows(scene: Scene) -> Step:
+    """Wait until the gateway has the permissions that this group needs."""
+    there = {item.key: item for item in scene.around.outside}
+    missing = any(
+        desired.key not in there or not is_as_desired(there[desired.key], desired, desired.owners)
+        for desired in scene.group.allows
+    )
+    return Step(wait=scene.clock.settle or LOOK_AGAIN_S) if missing else Step()
 
 
 def _change_behind(scene: Scene) -> Step:
     """Write what serves a route on a gateway, and delete the DestinationRules in its way."""
     staying = {slot.key.name for slot in scene.select(Kind.SERVICE_ENTRY) if slot.desired}
-    step = _apply(scene, Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.GATEWAY)
-    return build_step(*step.writes, *delete_rules(scene, staying))
+    step = _apply(scene, Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE)
+    servers, wait = _apply_servers(scene)
+    return build_step(*step.writes, *servers, *delete_rules(scene, staying), wait=wait)
+
+
+def _apply_servers(scene: Scene) -> tuple[list[Write], float | None]:
+    """Write the Gateways; a new one waits until the gateway denies strangers."""
+    writes: list[Write] = []
+    waits: list[float] = []
+    for slot in scene.select(Kind.GATEWAY):
+        write = slot.build_write(slot.desired)
+        if write is None or slot.desired is None:
+            continue
+        wait = None
+        if isinstance(write, Create) and slot.desired.after:
+            wait = compute_wait_after(scene, slot.desired, scene.around.outside)
+        if wait is None:
+            writes.append(write)
+        else:
+            waits.append(wait)
+    return writes, max(waits, default=None)
 
 
 def _apply(scene: Scene, *kinds: Kind) -> Step:

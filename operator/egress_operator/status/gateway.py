@@ -24,6 +24,9 @@ from egress_operator.status.progress import GroupProgress, GroupState
 
 GatewayStatus = dict[str, Any]
 
+MOST_NAMED = 10
+"""Namespaces that a message names; the rest is counted."""
+
 
 class GatewayType(StrEnum):
     """The types of conditions, in the order in which they stand in a status."""
@@ -57,9 +60,11 @@ class GatewayFacts:
     admission: str
     """Why the admission policy is not in force, in one line; empty when it is."""
     namespaces: int
-    """How many may use it."""
+    """How many have something at it."""
     hosts: int
-    """How many go through it."""
+    """How many stand at it."""
+    denied: tuple[str, ...] = ()
+    """Namespaces that have something at it and no permission, sorted."""
 
 
 def compute_gateway_status(
@@ -135,7 +140,18 @@ def _judge_isolated(authorization: Authorization, facts: GatewayFacts) -> _Judge
         "each namespace reaches only its own hosts through the gateway, and the admission policies "
         "stop it from using those of another"
     )
-    return Truth.TRUE, GatewayReason.ISOLATED, message
+    return Truth.TRUE, GatewayReason.ISOLATED, message + _explain_denied(facts.denied)
+
+
+def _explain_denied(denied: tuple[str, ...]) -> str:
+    """Name the namespaces that are denied although something of theirs stands at the gateway."""
+    if not denied:
+        return ""
+    more = f" and {len(denied) - MOST_NAMED} more" if len(denied) > MOST_NAMED else ""
+    return (
+        f"; denied, although objects for them are still there: {', '.join(denied[:MOST_NAMED])}"
+        f"{more}"
+    )
 
 
 def _find_pending(progress: GroupProgress) -> str:

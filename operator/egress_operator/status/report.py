@@ -11,6 +11,7 @@
 | beside a hand-written object | as above | | | | Shadowed |
 | beside an open policy, or a restricted one | as above | | | | RestrictionLifted |
 | paused | last | last | last | last | Paused |
+| paused, gateway closed | last | False/reason | False/reason | False/reason | Paused, Stalled |
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ from typing import Any
 from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
-from egress_operator.plan.reference import NOT_READY
+from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
 from egress_operator.plan.source import OutboundMode
 from egress_operator.plan.verdict import Verdict
 from egress_operator.status.condition import (
@@ -222,13 +223,15 @@ def _build_paused(
         "the annotation egress-operator.io/paused is true: nothing is changed until it is removed",
         verdict.generation,
     )
-    if previous and all(type_ in before for type_ in ALWAYS):
-        kept = [
-            condition
-            for type_, condition in before.items()
-            if type_ not in {Type.RECONCILING, Type.PAUSED}
-        ]
-        return {**previous, "conditions": _build_conditions([*kept, paused], before, now)}
+    known = all(type_ in before for type_ in ALWAYS)
+    if previous and known and not _is_restored(verdict, before):
+        withdrawn = _judge_withdrawn(verdict, before)
+        replaced = {Type.RECONCILING, Type.PAUSED, *(item.type for item in withdrawn)}
+        kept = [condition for type_, condition in before.items() if type_ not in replaced]
+        return {
+            **previous,
+            "conditions": _build_conditions([*withdrawn, paused, *kept], before, now),
+        }
     rows = compute_rows(verdict.claims, {})
     shown, rest = build_rows(rows)
     unknown = [
@@ -250,6 +253,29 @@ def _build_paused(
     if rest:
         status["moreDestinations"] = rest
     return status
+
+
+def _is_restored(verdict: Verdict, before: Conditions) -> bool:
+    """Whether a policy had lost its permission when it was last looked at, and has it again."""
+    reason = RULES[NOT_ALLOWED].reason
+    lost = before[Type.RESOLVED_REFS]["reason"] == reason
+    return lost and (verdict.reference is None or verdict.reference.code != NOT_ALLOWED)
+
+
+def _judge_withdrawn(verdict: Verdict, before: Conditions) -> list[Condition]:
+    """Return what is false of a paused policy too: that it may use its gateway."""
+    reference, accepted = verdict.reference, before[Type.ACCEPTED]
+    if reference is None or reference.code != NOT_ALLOWED or accepted["status"] != Truth.TRUE:
+        return []
+    generation = accepted["observedGeneration"]
+    reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
+    return [
+        *(
+            Condition(type_, Truth.FALSE, reason, message, generation)
+            for type_ in (Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
+        ),
+        Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
+    ]
 
 
 def _judge_company(verdict: Verdict) -> list[Condition]:

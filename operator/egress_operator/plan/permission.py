@@ -1,0 +1,170 @@
+"""Permission at EgressGateways: which AuthorizationPolicies each of them should have.
+
+It follows the EgressGateway, the labels of namespaces, and what stands at the gateway. The state of
+a tenant's policies (paused, invalid, deleted, orphaned) takes no part: a policy on hold keeps its
+objects, and no permission.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from egress_operator.istio.group import Access, Group
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.set_key import GatewaySet, SetKey, find_scope
+from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
+from egress_operator.plan.plan import Plan
+from egress_operator.plan.tenant import build_baseline, build_tenant_access
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at one EgressGateway, at its present place and at former ones."""
+
+    policies: tuple[Observed, ...] = ()
+    """Its AuthorizationPolicies."""
+    tenants: frozenset[tuple[str, str]] = frozenset()
+    """(namespace, label of the place) of each tenant with a server there."""
+    guarded: frozenset[ObjectKey] = frozenset()
+    """The AuthorizationPolicies of single hosts whose servers are there."""
+
+
+def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) -> Standing:
+    """Gather what stands at one EgressGateway. Pure.
+
+    `policies`: its AuthorizationPolicies; `servers`: the objects of kind Gateway at its places.
+    """
+    found = tuple(sorted(policies, key=lambda item: item.key))
+    tenants, names = set(), set()
+    for server in servers:
+        namespace = "" if server.group is None else find_scope(server.group) or ""
+        tenants.add((namespace, server.label))
+        names.add((namespace, server.key.name))
+    guarded = frozenset(item.key for item in found if (item.tenant, item.key.name) in names)
+    return Standing(found, frozenset(tenants), guarded)
+
+
+def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
+    """Return the AuthorizationPolicies that plans need, by the label of the gateway. Pure."""
+    wanted: dict[str, list[Desired]] = {}
+    for plan in plans:
+        for label, allows in plan.allows.items():
+            wanted.setdefault(label, []).extend(allows)
+    return wanted
+
+
+Selection = Callable[[str], bool]
+"""Whether a namespace may use a gateway: it is there, is not being deleted, and is selected."""
+
+
+def plan_gateways(
+    verdicts: Mapping[str, GatewayVerdict],
+    wanted: Mapping[str, Iterable[Desired]],
+    standing: Mapping[str, Standing],
+    labels: Callable[[str], Mapping[str, str] | None],
+) -> Plan:
+    """Plan the AuthorizationPolicies of all EgressGateways. Pure.
+
+    `wanted`: by the label of a gateway, the ALLOWs that the plans of namespaces ask for.
+    `standing`: by the name of a gateway, also of one that is gone. `labels` returns those of a
+    namespace, None for one that is not there or is being deleted.
+    """
+    groups: dict[SetKey, Group] = {}
+    for name in sorted({*verdicts, *standing}):
+        access = _plan_access(verdicts.get(name), wanted, standing.get(name, Standing()), labels)
+        if access is not None:
+            key = GatewaySet(name)
+            groups[key] = Group(key, access.desired, access=access)
+    return Plan(None, groups, {}, frozenset(), frozenset())
+
+
+def _plan_access(
+    verdict: GatewayVerdict | None,
+    wanted: Mapping[str, Iterable[Desired]],
+    standing: Standing,
+    labels: Callable[[str], Mapping[str, str] | None],
+) -> Access | None:
+    """Return what one gateway should have; None for nothing, where nothing is either."""
+
+    def is_selected(namespace: str) -> bool:
+        found = labels(namespace)
+        return verdict is not None and found is not None and verdict.is_open_to(found)
+
+    withdrawn = frozenset(
+        item.key for item in standing.policies if item.tenant and not is_selected(item.tenant)
+    )
+    gateway = None if verdict is None else verdict.gateway
+    if gateway is None:
+        if not standing.policies:
+            return None
+        stays = frozenset(item.key for item in standing.policies)
+        if verdict is None:
+            stays = _find_served_baselines(standing)
+        return Access(None, kept=stays - withdrawn, withdrawn=withdrawn)
+    enforces = gateway.authorization is Authorization.MANAGED
+    tenants = sorted(
+        namespace
+        for namespace, label in standing.tenants
+        if label == gateway.label and is_selected(namespace)
+    )
+    none = gateway.authorization is Authorization.NONE
+    if none and not standing.policies:
+        return None
+    allows = {} if none else _build_allows(gateway, wanted, tenants, is_selected)
+    kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
+    allowed = {(item.tenant, item.place) for item in allows.values()} | {
+        (item.tenant, item.place) for item in standing.policies if item.key in kept
+    }
+    denied = {namespace for namespace, _ in standing.tenants - allowed}
+    return Access(
+        baseline=build_baseline(gateway),
+        enforces=enforces,
+        is_final=not none,
+        allows=tuple(allows[key] for key in sorted(allows)),
+        kept=kept,
+        withdrawn=withdrawn,
+        in_use=bool(tenants),
+        denied=tuple(sorted(denied)) if enforces else (),
+    )
+
+
+def _build_allows(
+    gateway: Gateway,
+    wanted: Mapping[str, Iterable[Desired]],
+    tenants: Iterable[str],
+    is_selected: Selection,
+) -> dict[ObjectKey, Desired]:
+    """Return the ALLOWs that policies ask for, and those of tenants that have a server."""
+    allows = {item.key: item for item in wanted.get(gateway.label, ()) if is_selected(item.tenant)}
+    for namespace in tenants:
+        desired = build_tenant_access(gateway, namespace)
+        allows.setdefault(desired.key, desired)
+    return allows
+
+
+def _find_kept(gateway: Gateway, standing: Standing) -> frozenset[ObjectKey]:
+    """Name what stays although no policy asks for it: it is enforced, and what it guards stands.
+
+    Of single hosts at any place; of former places all that serves somebody there.
+    """
+    return standing.guarded.intersection(
+        item.key for item in standing.policies if not item.dry_run
+    ) | frozenset(
+        item.key
+        for item in standing.policies
+        if item.place != gateway.label
+        and not item.dry_run
+        and (
+            (item.tenant, item.place) in standing.tenants
+            if item.tenant
+            else item.key in _find_served_baselines(standing)
+        )
+    )
+
+
+def _find_served_baselines(standing: Standing) -> frozenset[ObjectKey]:
+    """Name the baselines of places where somebody has a server."""
+    served = {label for _, label in standing.tenants}
+    return frozenset(
+        item.key for item in standing.policies if not item.tenant and item.place in served
+    )

@@ -1,0 +1,132 @@
+"""The order in which the AuthorizationPolicies of one EgressGateway change.
+
+A gateway that enforces has a *baseline*, an ALLOW without rules, and one ALLOW for each permission.
+As soon as one ALLOW is enforced, Istio denies what none of them allows. All are of one kind, so
+istiod takes them over in the order of their writes, and a proxy gets all of them in one listener
+(pilot/pkg/security/authz/builder): between two of these writes nothing has to settle.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from egress_operator.istio.authorization_policy import open_spec
+from egress_operator.istio.group import Access
+from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.kinds import replace_spec
+from egress_operator.istio.manifest import is_as_desired
+from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.set_key import SetKey
+from egress_operator.rollout.scene import Clock
+from egress_operator.rollout.write import Create, Delete, Replace, Step, Write, build_step
+
+PATIENCE_S = 3.0
+"""How long, beyond a settle time, a gateway that begins to enforce waits for ALLOWs that cannot be
+written: the permission of one tenant never holds up the protection of all."""
+
+
+def order_access(key: SetKey, access: Access, observed: Collection[Observed], clock: Clock) -> Step:
+    """Compute the next writes of a gateway's AuthorizationPolicies, or the wait for them. Pure.
+
+    `observed`: what stands under the keys of `access`, ours or not, and all others of this
+    EgressGateway. From every mixture of old and new the steps converge. A tenant that has its
+    permission before and after is not denied in between, and a permission that is withdrawn goes
+    before anything else is written.
+    """
+    wanted = {item.key for item in access.desired}
+    there = {
+        item.key: item
+        for item in observed
+        if item.group == key or (item.is_damaged and item.key in wanted)
+    }
+    foreign = {item.key for item in observed} - there.keys()
+    squatted = tuple(item.key for item in access.desired if item.key in foreign)
+    state = _State(access, there, frozenset(squatted), clock)
+    step = next((step for step in state.list_steps() if step.writes or step.wait), Step())
+    return replace(step, squatted=squatted)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is wanted beside what is there."""
+
+    access: Access
+    there: Mapping[ObjectKey, Observed]
+    squatted: frozenset[ObjectKey]
+    clock: Clock
+
+    def list_steps(self) -> Iterator[Step]:
+        """Give the steps in their order; the first that has something to do counts."""
+        yield build_step(*self._delete(self.access.withdrawn))
+        baseline = self.access.baseline
+        if baseline is None:
+            yield build_step(*self._delete_stale())
+        elif self.access.enforces:
+            yield from self._enforce(baseline)
+        else:
+            yield from self._relax(baseline)
+
+    def _enforce(self, baseline: Desired) -> Iterator[Step]:
+        """Deny at last: at once where nobody is let in yet, else after the ALLOWs."""
+        have = self.there.get(baseline.key)
+        closing, allows = self._write(baseline), self._write(*self.access.allows)
+        if (have is None or not _is_open(have)) and not self._is_opening():
+            yield build_step(*closing, *allows, *self._delete_stale())
+            return
+        if have is None or not _is_open(have):
+            yield build_step(*self._write(_open(baseline)))
+        # Written when it was opened.
+        if self.clock.compute_wait((baseline.key,)) + PATIENCE_S <= 0:
+            yield build_step(*closing, *allows)
+        yield build_step(*allows)
+        wait = self.clock.compute_wait(item.key for item in self.access.allows)
+        yield Step(wait=wait) if wait > 0 else build_step(*closing)
+
+    def _is_opening(self) -> bool:
+        """Whether tenants are let in because nothing is enforced yet."""
+        keys = {item.key for item in self.access.desired} - self.squatted
+        enforced = {key for key in keys & self.there.keys() if not self.there[key].dry_run}
+        return self.access.in_use and len(keys) > 1 and not enforced
+
+    def _relax(self, baseline: Desired) -> Iterator[Step]:
+        """Deny nothing at last: what allows everything comes first, and goes last."""
+        have = self.there.get(baseline.key)
+        denies = any(not item.dry_run for key, item in self.there.items() if key != baseline.key)
+        closed = have is not None and not have.dry_run and not _is_open(have)
+        if self.access.in_use and (closed or (denies and (have is None or not _is_open(have)))):
+            yield build_step(*self._write(_open(baseline)))
+        yield build_step(*self._write(*self.access.allows), *self._delete_stale())
+        if self.access.is_final:
+            yield build_step(*self._write(baseline))
+        else:
+            yield build_step(*self._delete({baseline.key}))
+
+    def _write(self, *desired: Desired) -> list[Write]:
+        """Return the writes that make objects as desired. EgressGateways own none of them."""
+        writes: list[Write] = []
+        for item in desired:
+            have = self.there.get(item.key)
+            if item.key in self.squatted:
+                continue
+            if have is None:
+                writes.append(Create(item, item.owners))
+            elif not is_as_desired(have, item, item.owners):
+                writes.append(Replace(item, item.owners, have.uid, have.maps))
+        return writes
+
+    def _delete(self, keys: Iterable[ObjectKey]) -> list[Delete]:
+        return [Delete(key, self.there[key].uid) for key in sorted(keys) if key in self.there]
+
+    def _delete_stale(self) -> list[Delete]:
+        """Return the deletions of what is neither wanted nor kept."""
+        wanted = {item.key for item in self.access.desired}
+        return self._delete(self.there.keys() - wanted - self.access.kept)
+
+
+def _open(baseline: Desired) -> Desired:
+    """Return the baseline that allows everything, enforced."""
+    return replace(replace_spec(baseline, open_spec(dict(baseline.spec))), dry_run=False)
+
+
+def _is_open(have: Observed) -> bool:
+    """Whether a baseline allows everything, enforced."""
+    return not have.dry_run and not have.facts.is_closed
