@@ -15,7 +15,7 @@ from .gateway import Gateway, apply_namespace, serving_gateway
 from .standing import find_ours, find_permissions
 from .state import POLICIES, State, begin, enter, wait_begun
 from .tenant import Tenant
-from .violation import missing, require, require_soon
+from .violation import require, require_soon
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -96,16 +96,11 @@ def orphans(control_plane: ControlPlane, operator: Operator) -> Iterator[Orphans
         client.delete("v1", "Namespace", tenant.namespace)
 
 
-ORPHANED = "objects without owners stay for good"
-
-
-@missing(ORPHANED)
 def test_objects_of_a_direct_host_go(orphans: Orphans) -> None:
     found = find_ours(orphans.direct.client, orphans.direct.namespace)
     require(not found, f"they are still there: {found}")
 
 
-@missing(ORPHANED)
 def test_objects_and_permissions_of_hosts_through_a_gateway_go(orphans: Orphans) -> None:
     client, tenant = orphans.through.client, orphans.through
     found = find_ours(client, tenant.namespace)
@@ -113,7 +108,6 @@ def test_objects_and_permissions_of_hosts_through_a_gateway_go(orphans: Orphans)
     require(not found, f"they are still there: {found}")
 
 
-@missing(ORPHANED)
 def test_what_nobody_claims_of_a_shared_host_goes(orphans: Orphans) -> None:
     """While the operator was away one policy was made anew, and the other went without objects."""
     found = orphans.find_without_owners(orphans.shared)

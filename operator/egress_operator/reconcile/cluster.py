@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
-from egress_operator.istio.kind import Kind
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
 from egress_operator.istio.set_key import GatewaySet, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
@@ -63,6 +63,8 @@ class Cluster:
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
         """Owners that a list has shown to be gone, while objects still name them: `Leftovers`."""
+        self.orphans: frozenset[ObjectKey] = frozenset()
+        """Our objects that have had no owner for a while: `Leftovers`."""
         self.unready: dict[str, str] = {}
         """Why gateways cannot carry traffic, by their names; those that can are left out."""
         self.admission = "not looked at yet"

@@ -260,7 +260,14 @@ class GroupWorker:
         referenced = frozenset[str]()
         if not group.objects and isinstance(group.key, TenantSet):
             referenced = find_references(objects.select(group.key.namespace), group.key)
-        return Surroundings(plan.held, plan.live, found, referenced, self._cluster.gone)
+        return Surroundings(
+            plan.held,
+            plan.live,
+            found,
+            referenced,
+            self._cluster.gone,
+            self._cluster.orphans,
+        )
 
     def _select(self, group: Group) -> list[Observed]:
         """Everything that stands where objects of the group do, and all others of it."""

@@ -5,12 +5,17 @@ collector's watch is interrupted, as by a restart of the API server. Its informe
 policy that has changed, so it never looks at what the first one owned
 (kubernetes/pkg/controller/garbagecollector/graph_builder.go). A host would stay allowed by nobody's
 policy. An object that a policy on hold owns too is no leftover: it goes with its last owner.
+
+An object without owners is a leftover as well: `kubectl delete --cascade=orphan` leaves it. A
+policy that claims it adopts it at once; the time between two looks is there for such a policy to be
+made anew.
 """
 
 import logging
 from collections.abc import Iterable, Mapping
 
 from egress_operator.engine.transport import Transport
+from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import POLICY_KIND, Observed, Owner
 from egress_operator.istio.set_key import SetKey
 from egress_operator.reconcile.cluster import Cluster
@@ -22,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Leftovers:
-    """Knows which owners are gone while objects still name them; looks when it is told to."""
+    """Knows which owners are gone, and which objects have none; looks when it is told to."""
 
     def __init__(self, transport: Transport, cluster: Cluster, *, sees_gateways: bool) -> None:
         self._transport = transport
@@ -34,8 +39,9 @@ class Leftovers:
         """Return the groups with something to delete, and note its owners in `Cluster.gone`.
 
         What the last look found too is left over: between two looks the garbage collector has had
-        its time. It counts only when a list shows that its owners are gone. Without leftovers
-        nothing is read from the API server. Raises ApiError.
+        its time, and a policy that claims an object without owners has adopted it. Owners count as
+        gone only when a list shows it. Without such owners nothing is read from the API server.
+        Raises ApiError.
         """
         before = self._suspects
         ours = self._cluster.objects.select_ours()
@@ -53,10 +59,14 @@ class Leftovers:
                 owner.uid,
             )
         self._cluster.gone = gone
+        self._cluster.orphans = frozenset(item.key for _, item in left if not item.owners)
         return {group for group, item in left if item.owners <= gone}
 
     def _is_suspect(self, item: Observed) -> bool:
-        return bool(item.owners) and not any(self._is_known(item, owner) for owner in item.owners)
+        """Whether an object has no owner that is there; AuthorizationPolicies never have one."""
+        if item.key.kind is Kind.AUTHORIZATION_POLICY:
+            return False
+        return not any(self._is_known(item, owner) for owner in item.owners)
 
     def _is_known(self, item: Observed, owner: Owner) -> bool:
         """Whether an owner is there, or nobody can tell; also while its deletion is under way."""

@@ -24,6 +24,8 @@ class Surroundings:
     """For a tenant of a gateway: everything that other groups of its namespace refer to."""
     gone: frozenset[Owner] = frozenset()
     """Owners that surely are not there any more, though objects name them."""
+    orphans: frozenset[ObjectKey] = frozenset()
+    """Our objects that have had no owner for a while: those that nothing claims are deleted."""
 
 
 def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[str]:
@@ -66,7 +68,8 @@ class Slot:
     squatted: bool
     """Wanted, and its name is somebody else's."""
     prunable: bool
-    """Ours, not wanted, with an owner that is live or surely gone, and none on hold."""
+    """Ours, not wanted, with an owner that is live or surely gone, or with none at all for a while;
+    and none on hold."""
 
     def build_write(self, desired: Desired | None) -> Create | Replace | None:
         """Return the write that makes the object `desired`, None when it is so already."""
@@ -178,7 +181,11 @@ def _is_prunable(ours: Observed, around: Surroundings, *, frozen: bool) -> bool:
     if frozen and any(owner.kind == GATEWAY_KIND for owner in ours.owners):
         return False
     owners = ours.owners
-    released = not owners.isdisjoint(around.live) or not owners.isdisjoint(around.gone)
+    released = (
+        not owners.isdisjoint(around.live)
+        or not owners.isdisjoint(around.gone)
+        or ours.key in around.orphans
+    )
     return released and owners.isdisjoint(around.held)
 
 
