@@ -201,7 +201,8 @@ def find_shared(items: Iterable[Object], namespace: str) -> list[Object]:
     return [
         item
         for item in items
-        if GATEWAY_ANNOTATION in item["metadata"].get("annotations", {})
+        if GATEWAY_ANNOTATION in (annotations := item["metadata"].get("annotations", {}))
+        and HOST_ANNOTATION not in annotations
         and _find_namespace(item) == namespace
     ]
 

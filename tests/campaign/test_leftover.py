@@ -64,7 +64,7 @@ def test_an_object_goes_with_its_last_owner_also_when_another_owner_went_unseen(
             tenant.apply(name, hosts("shared.example.com", **TIMED))
             tenant.wait_ready(name)
         wait_for_collector(tenant)
-        tenant.apply("held", hosts("shared.example.com", "db.default", **TIMED))
+        tenant.apply("held", hosts("shared.example.com", "db.default.svc", **TIMED))
         wait_until(
             lambda: tenant.condition("held", "Accepted")["status"] == "False", 30, "it is on hold"
         )

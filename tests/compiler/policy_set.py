@@ -117,4 +117,9 @@ def plan_permission(
         } - {""}
         servers = [item for item in ours if item.label in places]
         standing[name] = build_standing(policies, servers)
-    return plan_gateways(verdicts, collect_allows(plans), standing, labels)
+
+    def is_selected(verdict: GatewayVerdict, namespace: str) -> bool:
+        found = labels(namespace)
+        return found is not None and verdict.is_open_to(found)
+
+    return plan_gateways(verdicts, collect_allows(plans), standing, is_selected)

@@ -127,7 +127,6 @@ def only_labelled(metadata: Object) -> None:
         without_annotations,
         of_another_host,
         with_another_owner,
-        only_labelled,
     ],
 )
 def test_what_somebody_took_from_a_wanted_object_is_restored(
@@ -196,3 +195,13 @@ def test_objects_of_one_namespace_do_not_hold_those_of_another() -> None:
     live = PolicySet((build_policy("a", {"hosts": ["b.example"]}, generation=2),), gateways)
     cluster.converge(*live.plan(cluster))
     assert ObjectKey(DR, "shop", label) not in cluster.objects
+
+
+def test_an_object_that_only_somebody_else_owns_is_theirs_although_it_has_our_label() -> None:
+    plan = build_plan()
+    cluster, entry = build_stored(plan)
+    only_labelled(entry["metadata"])
+    seen = read_observed(entry)
+    assert not seen.ours
+    assert not seen.is_damaged
+    assert cluster.converge(plan) == []

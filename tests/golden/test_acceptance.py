@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from egress_operator.istio.object import GATEWAY_ANNOTATION, HOST_ANNOTATION, digest_spec
+from egress_operator.istio.object import (
+    EGRESS_GATEWAY_ANNOTATION,
+    GATEWAY_ANNOTATION,
+    HOST_ANNOTATION,
+    digest_spec,
+)
 from egress_operator.istio.observed import read_observed
 from golden.case import find_cases, read_case, run_case
 from testbed.client import ApiError
@@ -30,8 +35,9 @@ def test_objects_are_accepted_and_stored_as_written(
         observed = read_observed(stored)
         assert observed.spec_digest == digest_spec(obj["spec"])
         annotations = obj["metadata"]["annotations"]
-        assert str(observed.group) == annotations.get(
-            HOST_ANNOTATION, annotations.get(GATEWAY_ANNOTATION)
+        names = (EGRESS_GATEWAY_ANNOTATION, HOST_ANNOTATION, GATEWAY_ANNOTATION)
+        assert str(observed.group) == next(
+            annotations[name] for name in names if name in annotations
         )
 
 

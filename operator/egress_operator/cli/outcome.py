@@ -12,8 +12,8 @@ from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.plan.gateway import judge_gateways
-from egress_operator.plan.permission import collect_allows, plan_gateways
+from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.permission import Selection, collect_allows, plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.reference import NOT_FOUND
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
@@ -88,15 +88,23 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
             absent = [item for item in found if item.code == NOT_FOUND and not gateways]
             unchecked += len(absent)
             findings += [_build_finding(policy, item) for item in found if item not in absent]
-    known = inventory.labels
-    wanted = collect_allows(plans)
-    plans.append(plan_gateways(verdicts, wanted, {}, lambda name: known.get(name, {})))
+    plans.append(plan_gateways(verdicts, collect_allows(plans), {}, _build_selection(inventory)))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),
         policies=len(inventory.policies),
         unchecked=unchecked,
     )
+
+
+def _build_selection(inventory: Inventory) -> Selection:
+    """Return whether a gateway is open to a namespace; one that no file describes may use it."""
+
+    def is_selected(verdict: GatewayVerdict, namespace: str) -> bool:
+        labels = inventory.labels.get(namespace)
+        return labels is None or verdict.is_open_to(labels)
+
+    return is_selected
 
 
 def _read_gateways(inventory: Inventory, findings: list[Finding]) -> tuple[GatewaySource, ...]:

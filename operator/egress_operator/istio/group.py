@@ -1,6 +1,6 @@
 """A group: objects that are written together, the unit of order, settling and back-off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired
@@ -12,8 +12,8 @@ class Access:
     """The AuthorizationPolicies that an EgressGateway should have."""
 
     baseline: Desired | None
-    """Denies what no other ALLOW allows. None while the EgressGateway is not accepted, or is gone:
-    then nothing is written."""
+    """Denies what no other ALLOW allows. None where nothing is to be written: the EgressGateway is
+    not accepted, or gone, or has authorization `None` and nothing is there."""
     enforces: bool = False
     """Whether they deny anything: authorization `Managed`."""
     is_final: bool = True
@@ -28,6 +28,8 @@ class Access:
     """Whether tenants have servers at the gateway, so that requests may be under way."""
     denied: tuple[str, ...] = ()
     """Namespaces that have a server at the gateway and no permission, sorted."""
+    generation: int = field(default=0, compare=False)
+    """Of the EgressGateway; 0 when it is gone."""
 
     @property
     def desired(self) -> tuple[Desired, ...]:

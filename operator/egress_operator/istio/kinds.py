@@ -77,6 +77,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
     dry_run: bool | None = None,
     place: str = "",
     tenant: str = "",
+    host: str = "",
     after: frozenset[ObjectKey] = frozenset(),
     before: Spec | None = None,
 ) -> Desired:
@@ -92,6 +93,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
         dry_run=dry_run,
         place=place,
         tenant=tenant,
+        host=host,
         after=after,
         before=before,
     )

@@ -123,6 +123,8 @@ def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, s
             annotations[GATEWAY_ANNOTATION] = desired.place
             if desired.tenant:
                 annotations[NAMESPACE_ANNOTATION] = desired.tenant
+            if desired.host:
+                annotations[HOST_ANNOTATION] = desired.host
     if desired.dry_run is not None:
         annotations[DRY_RUN_ANNOTATION] = str(desired.dry_run).lower()
     return annotations

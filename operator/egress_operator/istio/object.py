@@ -72,6 +72,8 @@ class Desired:
     of its set."""
     tenant: str = ""
     """Of an AuthorizationPolicy: the namespace that it lets in."""
+    host: str = ""
+    """Of an AuthorizationPolicy: the host that it is for alone; for people who read it."""
     after: frozenset[ObjectKey] = frozenset()
     """Objects of other groups that must be there, and have settled, first."""
     before: Spec | None = field(default=None, compare=False, hash=False)
@@ -106,8 +108,8 @@ class Observed:
     label: str = ""
     """Of a Gateway: the label of the gateway whose names it serves."""
     is_damaged: bool = False
-    """Not ours as it stands, and yet it was: it has our label, or owners that are all of our kinds.
-    Under a name that we want it is restored."""
+    """Not ours as it stands, and yet it was: it has our label, or owners of our kinds; beside other
+    owners, only the latter. Under a name that we want it is restored."""
     maps: frozenset[str] = frozenset()
     """Which of labels and annotations it has at all."""
 

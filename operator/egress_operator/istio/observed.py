@@ -65,7 +65,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         place=place,
         tenant=annotations.get(NAMESPACE_ANNOTATION, "") if isinstance(group, GatewaySet) else "",
         label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
-        is_damaged=group is None and (labelled or (bool(owners) and not alien)),
+        is_damaged=group is None and (bool(owners) if alien else labelled or bool(owners)),
         maps=frozenset(name for name in ("annotations", "labels") if metadata.get(name)),
     )
 

@@ -56,8 +56,6 @@ class GatewaySet:
 
 SetKey = HostSet | TenantSet | GatewaySet
 
-_AWAY = frozenset({Kind.GATEWAY, Kind.AUTHORIZATION_POLICY})
-"""Kinds whose objects may stand in the namespace of a gateway."""
 
 Scope = str | None
 """What is planned together: a namespace; or what belongs to none, the gateways as a whole."""

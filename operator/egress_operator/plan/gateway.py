@@ -89,9 +89,14 @@ class GatewayVerdict:
     """What it says; None when it cannot be read."""
 
     def is_open_to(self, labels: Mapping[str, str]) -> bool:
-        """Whether it selects a namespace with these labels, also while it is not accepted."""
-        tenants = None if self.intent is None else self.intent.tenants
-        return tenants is not None and tenants.matches(labels)
+        """Whether it selects a namespace with these labels, also while it is not accepted.
+
+        One that cannot be read withdraws nothing. The API server refuses those, but for a CRD that
+        is newer than this operator.
+        """
+        if self.intent is None:
+            return True
+        return self.intent.tenants is not None and self.intent.tenants.matches(labels)
 
 
 def judge_gateways(

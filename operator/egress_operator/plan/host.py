@@ -119,7 +119,7 @@ class _Builder:
         """Build the permissions of service accounts."""
         for route in self.routes.routes:
             if route.hop is not None and route.accounts:
-                yield build_restricted_access(self.tenants[route.hop.label], route)
+                yield build_restricted_access(self.tenants[route.hop.label], self.key, route)
 
     def _build_entry(self) -> Desired:
         as_dialled = self.first.as_dialled
@@ -200,6 +200,6 @@ class _Builder:
             yield tenant.server_key
             yield tenant.subset_key
         if route.accounts:
-            yield build_restricted_access(tenant, route).key
+            yield build_restricted_access(tenant, self.key, route).key
         elif tenant.gateway.authorization is not Authorization.NONE:
             yield tenant.access_key

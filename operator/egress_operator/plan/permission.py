@@ -6,7 +6,7 @@ objects, and no permission.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egress_operator.istio.group import Access, Group
 from egress_operator.istio.kind import ObjectKey
@@ -53,7 +53,7 @@ def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
     return wanted
 
 
-Selection = Callable[[str], bool]
+Selection = Callable[[GatewayVerdict, str], bool]
 """Whether a namespace may use a gateway: it is there, is not being deleted, and is selected."""
 
 
@@ -61,20 +61,25 @@ def plan_gateways(
     verdicts: Mapping[str, GatewayVerdict],
     wanted: Mapping[str, Iterable[Desired]],
     standing: Mapping[str, Standing],
-    labels: Callable[[str], Mapping[str, str] | None],
+    is_selected: Selection,
+    *,
+    is_complete: bool = True,
 ) -> Plan:
     """Plan the AuthorizationPolicies of all EgressGateways. Pure.
 
     `wanted`: by the label of a gateway, the ALLOWs that the plans of namespaces ask for.
-    `standing`: by the name of a gateway, also of one that is gone. `labels` returns those of a
-    namespace, None for one that is not there or is being deleted.
+    `standing`: by the name of a gateway, also of one that is gone. `is_complete`: whether every
+    namespace that uses a gateway is planned. Before that, at a start, what is not wanted stays.
     """
     groups: dict[SetKey, Group] = {}
     for name in sorted({*verdicts, *standing}):
-        access = _plan_access(verdicts.get(name), wanted, standing.get(name, Standing()), labels)
-        if access is not None:
-            key = GatewaySet(name)
-            groups[key] = Group(key, access.desired, access=access)
+        found = standing.get(name, Standing())
+        access = _plan_access(verdicts.get(name), wanted, found, is_selected)
+        if not is_complete:
+            there = frozenset(item.key for item in found.policies)
+            access = replace(access, kept=access.kept | (there - access.withdrawn))
+        key = GatewaySet(name)
+        groups[key] = Group(key, access.desired, access=access)
     return Plan(None, groups, {}, frozenset(), frozenset())
 
 
@@ -82,35 +87,32 @@ def _plan_access(
     verdict: GatewayVerdict | None,
     wanted: Mapping[str, Iterable[Desired]],
     standing: Standing,
-    labels: Callable[[str], Mapping[str, str] | None],
-) -> Access | None:
-    """Return what one gateway should have; None for nothing, where nothing is either."""
+    is_selected: Selection,
+) -> Access:
+    """Return what one gateway should have."""
 
-    def is_selected(namespace: str) -> bool:
-        found = labels(namespace)
-        return verdict is not None and found is not None and verdict.is_open_to(found)
+    def selects(namespace: str) -> bool:
+        return verdict is not None and is_selected(verdict, namespace)
 
     withdrawn = frozenset(
-        item.key for item in standing.policies if item.tenant and not is_selected(item.tenant)
+        item.key for item in standing.policies if item.tenant and not selects(item.tenant)
     )
-    gateway = None if verdict is None else verdict.gateway
+    if verdict is None:
+        return Access(None, kept=_find_served_baselines(standing), withdrawn=withdrawn)
+    gateway, generation = verdict.gateway, verdict.source.generation
     if gateway is None:
-        if not standing.policies:
-            return None
-        stays = frozenset(item.key for item in standing.policies)
-        if verdict is None:
-            stays = _find_served_baselines(standing)
-        return Access(None, kept=stays - withdrawn, withdrawn=withdrawn)
+        stays = frozenset(item.key for item in standing.policies) - withdrawn
+        return Access(None, kept=stays, withdrawn=withdrawn, generation=generation)
     enforces = gateway.authorization is Authorization.MANAGED
     tenants = sorted(
         namespace
         for namespace, label in standing.tenants
-        if label == gateway.label and is_selected(namespace)
+        if label == gateway.label and selects(namespace)
     )
     none = gateway.authorization is Authorization.NONE
     if none and not standing.policies:
-        return None
-    allows = {} if none else _build_allows(gateway, wanted, tenants, is_selected)
+        return Access(None, generation=generation)
+    allows = {} if none else _build_allows(gateway, wanted, tenants, selects)
     kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
     allowed = {(item.tenant, item.place) for item in allows.values()} | {
         (item.tenant, item.place) for item in standing.policies if item.key in kept
@@ -125,6 +127,7 @@ def _plan_access(
         withdrawn=withdrawn,
         in_use=bool(tenants),
         denied=tuple(sorted(denied)) if enforces else (),
+        generation=generation,
     )
 
 
@@ -132,13 +135,19 @@ def _build_allows(
     gateway: Gateway,
     wanted: Mapping[str, Iterable[Desired]],
     tenants: Iterable[str],
-    is_selected: Selection,
+    selects: Callable[[str], bool],
 ) -> dict[ObjectKey, Desired]:
     """Return the ALLOWs that policies ask for, and those of tenants that have a server."""
-    allows = {item.key: item for item in wanted.get(gateway.label, ()) if is_selected(item.tenant)}
+    # The plans of namespaces may be older than the authorization of the gateway.
+    dry_run = gateway.authorization is Authorization.DRY_RUN
+    allows = {
+        item.key: replace(item, dry_run=dry_run)
+        for item in wanted.get(gateway.label, ())
+        if selects(item.tenant)
+    }
     for namespace in tenants:
         desired = build_tenant_access(gateway, namespace)
-        allows.setdefault(desired.key, desired)
+        allows[desired.key] = desired
     return allows
 
 

@@ -124,17 +124,19 @@ def build_tenant_access(gateway: Gateway, namespace: str) -> Desired:
     return _build_access(gateway, gateway.find_access_key(namespace), spec, namespace)
 
 
-def build_restricted_access(tenant: Tenant, route: Route) -> Desired:
+def build_restricted_access(tenant: Tenant, host: str, route: Route) -> Desired:
     """Build the AuthorizationPolicy that lets service accounts in by one route. Pure."""
     gateway = tenant.gateway
     key = ObjectKey(Kind.AUTHORIZATION_POLICY, gateway.namespace, route.name)
     spec = build_restricted_access_spec(
         gateway.intent.selector, tenant.namespace, route.host, route.accounts
     )
-    return _build_access(gateway, key, spec, tenant.namespace)
+    return _build_access(gateway, key, spec, tenant.namespace, host)
 
 
-def _build_access(gateway: Gateway, key: ObjectKey, spec: Spec, tenant: str = "") -> Desired:
+def _build_access(
+    gateway: Gateway, key: ObjectKey, spec: Spec, tenant: str = "", host: str = ""
+) -> Desired:
     return build_desired(
         key,
         GatewaySet(gateway.name),
@@ -143,4 +145,5 @@ def _build_access(gateway: Gateway, key: ObjectKey, spec: Spec, tenant: str = ""
         dry_run=gateway.authorization is Authorization.DRY_RUN,
         place=gateway.label,
         tenant=tenant,
+        host=host,
     )

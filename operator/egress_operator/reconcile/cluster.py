@@ -112,10 +112,14 @@ class Cluster:
             unready=self.unready,
         )
 
-    def plan_gateways(self, wanted: Mapping[str, Iterable[Desired]]) -> Plan:
-        """Plan the AuthorizationPolicies of the gateways; `wanted` as of `plan_gateways`."""
+    def plan_gateways(self, wanted: Mapping[str, Iterable[Desired]], *, is_complete: bool) -> Plan:
+        """Plan the AuthorizationPolicies of the gateways; the arguments are as of the function."""
         return plan_gateways(
-            self.judge_gateways(), wanted, self._find_standing(), self._find_labels
+            self.judge_gateways(),
+            wanted,
+            self._find_standing(),
+            self._is_selected,
+            is_complete=is_complete,
         )
 
     def _find_standing(self) -> dict[str, Standing]:
@@ -158,10 +162,10 @@ class Cluster:
         scopes |= {find_scope(item.group) for item in self._select_servers(places) if item.group}
         return len(scopes), len(hosts)
 
-    def _find_labels(self, namespace: str) -> Mapping[str, str] | None:
-        """Return the labels of a namespace that is there and is not being deleted."""
+    def _is_selected(self, verdict: GatewayVerdict, namespace: str) -> bool:
+        """Whether a namespace may use a gateway: not one that is gone, or is being deleted."""
         facts = self.namespaces.find(namespace)
-        return None if facts is None or facts.terminating else facts.labels
+        return facts is not None and not facts.terminating and verdict.is_open_to(facts.labels)
 
     def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
@@ -208,13 +212,17 @@ class Cluster:
         """Whether an object that says to stand in the namespace of a gateway does.
 
         Of a gateway that was never accepted since the start the place is not known. What is left
-        of it is owned by an EgressGateway; without that it was written by somebody else. But an
-        AuthorizationPolicy has no owner, and does nothing at such a place but be deleted.
+        of it is owned by an EgressGateway, or is beside what that gateway has; without that it was
+        written by somebody else. But an AuthorizationPolicy has no owner, and does nothing at such
+        a place but be deleted.
         """
         place = self._places.get(observed.place)
         if place is not None:
             return place == observed.key.namespace
         if observed.key.kind is Kind.AUTHORIZATION_POLICY:
+            return True
+        baseline = ObjectKey(Kind.AUTHORIZATION_POLICY, observed.key.namespace, observed.place)
+        if (found := self.objects.get(baseline)) is not None and found.ours:
             return True
         return any(owner.kind == GATEWAY_KIND for owner in observed.owners)
 

@@ -52,7 +52,7 @@ class GatewayReporter:
         if record is None or verdict is None or record.deleting:
             return
         previous = record.status
-        progress = self._find_progress(name)
+        progress = self._find_progress(name, record.source.generation)
         if previous and progress is None:
             return
         status = compute_gateway_status(
@@ -104,12 +104,11 @@ class GatewayReporter:
         plan = self._planner.get(None)
         return None if plan is None else plan.groups.get(GatewaySet(name))
 
-    def _find_progress(self, name: str) -> GroupProgress | None:
-        """Return how far the gateway's own objects are; None before the first look at them."""
-        if self._planner.get(None) is None:
+    def _find_progress(self, name: str, generation: int) -> GroupProgress | None:
+        """Return how far the gateway's own objects are; None before a look at this generation."""
+        group = self._find_group(name)
+        if group is None or group.access is None or group.access.generation != generation:
             return None
-        if self._find_group(name) is None:
-            return GroupProgress(GroupState.APPLIED)
         outcome, _ = self._worker.get_outcome(GatewaySet(name))
         if outcome == UNDER_WAY and name not in self._judged:
             return None

@@ -99,6 +99,8 @@ class Reconciler:
         self._withdrawals: set[GatewaySet | None] | None = set()
         """The gateways whose withdrawn permissions go before namespaces are planned at a start;
         None: they are planned."""
+        self._unplanned: set[Scope] = set()
+        """The namespaces that use a gateway and are not planned yet since the start."""
         self._stalled_reports: set[PolicyKey] = set()
         self._resumed_at = float("-inf")
         self.cluster = Cluster(
@@ -198,7 +200,9 @@ class Reconciler:
         start = self._clock()
         try:
             if scope is None:
-                return self.cluster.plan_gateways(self.planner.collect_allows())
+                return self.cluster.plan_gateways(
+                    self.planner.collect_allows(), is_complete=not self._unplanned
+                )
             return plan_namespace(self.cluster.build_input(scope), self._memo)
         finally:
             self._meter.observe_plan(self._clock() - start)
@@ -229,6 +233,7 @@ class Reconciler:
         """
         self.cluster.judge_gateways()
         self._started = True
+        self._unplanned = {*self.cluster.select_through_gateways()}
         self.planner.mark(None)
         self.planner.queue.start()
         self.groups.start()
@@ -285,7 +290,7 @@ class Reconciler:
     def _on_policy(
         self, key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None
     ) -> None:
-        if self._note_record(key, old, new):
+        if self._note_record(key, old, new) and self._withdrawals is None:
             self.planner.mark(key[0])
 
     def _note_record(self, key: PolicyKey, old: Record[S] | None, new: Record[S] | None) -> bool:
@@ -402,6 +407,13 @@ class Reconciler:
             for scope in self._find_scopes() - {None}:
                 self.planner.mark(scope, background=True)
 
+    def _note_planned(self, scope: Scope) -> None:
+        """Know that a namespace is planned, or cannot be; with the last one permission is whole."""
+        if scope in self._unplanned:
+            self._unplanned.discard(scope)
+            if not self._unplanned:
+                self.planner.mark(None)
+
     def _await_withdrawals(self) -> None:
         plan = self.planner.get(None)
         self._withdrawals = {
@@ -414,6 +426,7 @@ class Reconciler:
     def _on_plan(self, change: PlanChange) -> None:
         if self._withdrawals is not None and change.scope is None:
             self._await_withdrawals()
+        self._note_planned(change.scope)
         if change.permission:
             self.planner.mark(None)
         waiting = self._find_denied(change)
@@ -462,10 +475,13 @@ class Reconciler:
 
     def _on_plan_failure(self, scope: Scope, error: Exception, wait: float) -> None:
         self._begin_namespaces()
+        self._note_planned(scope)
         self._report_gateways()
         _log_failure(error, wait, {"namespace": scope or CLUSTER})
 
     def _on_group_failure(self, key: SetKey, error: Exception, wait: float) -> None:
+        if isinstance(key, GatewaySet):
+            self._begin_namespaces(key)
         if _may_resume(error) or isinstance(error, MissingKindError):
             self._stalled.add(key)
         _log_failure(error, wait, {"namespace": find_scope(key) or CLUSTER, "host": str(key)})
