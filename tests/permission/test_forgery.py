@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.client import Client, Object
+from testbed.client import Client, Object, read_owners
 from testbed.controlplane import ControlPlane
 from testbed.deadline import DeadlineError, wait_until
 from testbed.operator import Operator
@@ -276,6 +276,12 @@ def test_another_live_owner_does_not_disown_an_object(
     for item in items:
         owners = [*item["metadata"].get("ownerReferences", ()), owner]
         client.merge_patch(item, {"metadata": {"ownerReferences": owners}})
+
+    def is_restored() -> bool:
+        found = find_ours(client, tenant.namespace, "ServiceEntry")
+        return not any(owner["uid"] in read_owners(item) for item in found)
+
+    require_soon(is_restored, RESTORED_S, "the other owner stays")
     for policy in POLICIES:
         tenant.delete(policy)
     require_soon(

@@ -17,16 +17,16 @@ OTHER_EGRESS = replace(EGRESS, namespace="other-egress", proxy_config=PATIENT)
 
 GATEWAY_STAGES = (
     ("None", 443),
-    ("Managed", 80),
-    ("DryRun", 443),
     ("Managed", 443),
     ("Managed", 80),
     ("Managed", 443),
     ("DryRun", 443),
+    ("DryRun", 80),
+    ("DryRun", 443),
+    ("Managed", 443),
     ("None", 443),
 )
-"""The authorization, and the port of the Service, of each stage: the port changes, or the
-authorization, or both."""
+"""The authorization, and the port of the Service, of each stage: one of them changes at a time."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_operators_end_while_policies_change(
 def test_operators_end_while_a_gateway_changes(
     slowly_operated: OperatedMesh, gateways: Gateways
 ) -> None:
-    scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED], GATEWAY_STAGES[:3])
+    scenario = build_gateway_scenario(slowly_operated.mesh, gateways[SHARED], GATEWAY_STAGES[:4])
     run_with_deaths(slowly_operated, [scenario], gateways)
 
 

@@ -209,7 +209,7 @@ def test_a_synthetic_server_name_opens_nothing(
         ({"hosts": ["a.shop.egress.internal"]}, "ReservedHost"),
         ({"hosts": ["a.shop.direct.internal"]}, "ReservedHost"),
         ({"hosts": ["istiod.istio-system.svc.cluster.local"]}, "InsideCluster"),
-        ({"hosts": ["checkout.shop"]}, "InsideCluster"),
+        ({"hosts": ["checkout.shop.svc"]}, "InsideCluster"),
         (
             {
                 "hosts": ["a.example"],
