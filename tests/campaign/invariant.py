@@ -145,14 +145,17 @@ def check_honesty(evidence: Evidence) -> Iterator[str]:
 def check_cost(evidence: Evidence) -> Iterator[str]:
     """L6: no more writes than every change needs one by one, and two for each fault.
 
+    Each kill of the API server may be told once in the status of each policy.
+
     And none that changes nothing: each that was accepted stands in the history. Excepted is one
     for each object and kill of the API server: it logs a write before it answers, so an answer can
     be lost, and the write is repeated by an operator that cannot know.
     """
     written = count_writes(evidence)
     allowed = count_necessary_writes(evidence) + WRITES_PER_FAULT * evidence.faults
-    if written > allowed + evidence.drifts:
-        yield f"{written} writes, where {allowed + evidence.drifts} are enough"
+    allowed += evidence.drifts + evidence.outages * sum(1 for _ in evidence.select(POLICY))
+    if written > allowed:
+        yield f"{written} writes, where {allowed} are enough"
     made = Counter(change.key for change in evidence.history if _is_visible(change))
     accepted = Counter(
         Key(_RESOURCES[record.resource], record.namespace, record.name)
