@@ -113,10 +113,13 @@ def _withdraw(
         gone = _find_deletions(batch, names, writes)
         for key in batch.tenants:
             begun = ready if mode is not Mode.RUNNING else _find_withdrawal(batch, key, writes)
-            delay = max(0.0, max(gone[key]) - begun) if len(gone[key]) == len(names[key]) else None
-            result.outcomes[key] = Outcome(delay, len(batch.find(key)))
+            left = len(batch.find(key))
+            # The answer to an operator that is killed meanwhile is logged as an error.
+            seen = len(gone[key]) == len(names[key]) or (mode is Mode.KILLED and not left)
+            delay = max(0.0, max(gone[key], default=begun) - begun) if seen else None
+            result.outcomes[key] = Outcome(delay, left)
         if mode is not Mode.RUNNING:
-            result.orders += _find_late(batch, names, gone, writes, operator.user)
+            result.orders += _find_late(batch, gone, writes, operator.user)
     after = batch.list_others()
     result.touched += [name for name, version in others.items() if after.get(name) != version]
 
@@ -169,7 +172,6 @@ def _find_deletions(
 
 def _find_late(
     batch: Batch,
-    names: Mapping[Key, set[str]],
     gone: Mapping[Key, Sequence[float]],
     writes: Sequence[Record],
     user: str,
@@ -186,7 +188,7 @@ def _find_late(
     return [
         batch.tenants[key].namespace
         for key in batch.tenants
-        if len(gone[key]) < len(names[key]) or max(gone[key]) > first
+        if batch.find(key) or max(gone[key], default=first) > first
     ]
 
 
