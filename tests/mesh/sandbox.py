@@ -19,7 +19,7 @@ def run_in_sandbox(script: str) -> list[list[str]]:
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

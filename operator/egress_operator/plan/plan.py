@@ -70,11 +70,12 @@ def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
         held=frozenset(policy.owner for policy in policies if not policy.is_live),
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
-        allows=_collect_allows(groups.values()),
+        allows=collect_group_allows(groups.values()),
     )
 
 
-def _collect_allows(groups: Iterable[Group]) -> dict[str, tuple[Desired, ...]]:
+def collect_group_allows(groups: Iterable[Group]) -> dict[str, tuple[Desired, ...]]:
+    """Return the AuthorizationPolicies that groups need, by the label of the gateway. Pure."""
     found: dict[str, list[Desired]] = {}
     for group in groups:
         for desired in group.allows:

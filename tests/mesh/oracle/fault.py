@@ -18,7 +18,7 @@ from egress_operator.istio.kinds import replace_spec
 from egress_operator.istio.object import Desired
 from egress_operator.istio.service_entry import is_closed
 from egress_operator.istio.virtual_service import MESH
-from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.plan import Memo, Plan, collect_group_allows, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import reconciler
 
@@ -227,7 +227,11 @@ def find_planted(host: str) -> Fault | None:
 
 def spoil(fault: Fault, group: Group) -> Group:
     """Let a fault spoil the objects of a host. Pure."""
-    return replace(group, objects=tuple(_spoil_objects(fault, group.objects)))
+    return replace(
+        group,
+        objects=tuple(_spoil_objects(fault, group.objects)),
+        allows=tuple(_spoil_objects(fault, group.allows)),
+    )
 
 
 def _spoil_objects(fault: Fault, objects: tuple[Desired, ...]) -> Iterator[Desired]:
@@ -247,7 +251,7 @@ class _Spoiler:
         """Stand in for `plan_namespace`."""
         plan = plan_namespace(inputs, memo)
         groups = {key: self._spoil_group(group) for key, group in plan.groups.items()}
-        return replace(plan, groups=groups)
+        return replace(plan, groups=groups, allows=collect_group_allows(groups.values()))
 
     def _spoil_group(self, group: Group) -> Group:
         fault = find_planted(str(group.key))
