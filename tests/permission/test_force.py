@@ -112,9 +112,14 @@ def test_the_gateway_denies_in_time(sites: Sites, before: str, state: State) -> 
 def test_the_status_says_so(sites: Sites, before: str, state: State) -> None:
     """In force, or without the admission policies at least not pending any more."""
     gateway = sites[before, state].gateway
-    ready, isolated = gateway.condition("Ready"), gateway.condition("Isolated")
-    require(ready.get("status") == "True", f"it is {ready}")
-    require(isolated.get("reason") not in {None, "Pending", "NotEnforced"}, f"it is {isolated}")
+
+    def look() -> bool:
+        ready, isolated = gateway.condition("Ready"), gateway.condition("Isolated")
+        require(ready.get("status") == "True", f"it is {ready}")
+        require(isolated.get("reason") not in {None, "Pending", "NotEnforced"}, f"it is {isolated}")
+        return True
+
+    require_soon(look, LIMIT_S, "the status is late")
 
 
 @pytest.mark.parametrize(("before", "state"), CASES)
