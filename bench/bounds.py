@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
-from egress_operator.plan.plan import Memo, plan_namespace
+from egress_operator.plan.plan import PlanCache, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
 
 NAMESPACE = "shop"
@@ -109,7 +109,7 @@ def _print(name: str, *cells: str) -> None:
 
 def measure(case: Case) -> tuple[float, float]:
     """Return the CPU seconds of the first plan, and the median of plans after an edit each."""
-    inputs, memo = case.build(case.size), Memo()
+    inputs, memo = case.build(case.size), PlanCache()
     first = _time(inputs, memo)
     return first, median(_time(edited, memo) for edited in _edit(inputs))
 
@@ -121,7 +121,7 @@ def _edit(inputs: NamespaceInput) -> Iterator[NamespaceInput]:
         yield replace(inputs, policies=(edited, *others))
 
 
-def _time(inputs: NamespaceInput, memo: Memo) -> float:
+def _time(inputs: NamespaceInput, memo: PlanCache) -> float:
     start = time.process_time()
     plan = plan_namespace(inputs, memo)
     seconds = time.process_time() - start

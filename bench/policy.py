@@ -46,6 +46,6 @@ def build_children(policy: Object, uid: str) -> list[tuple[str, Object]]:
     owners = (Owner(metadata["name"], uid),)
     return [
         (KINDS[desired.key.kind].plural, dict(build_manifest(desired, owners)))
-        for group in plan.groups.values()
+        for group in plan.sets.values()
         for desired in group.objects
     ]

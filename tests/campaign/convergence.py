@@ -6,7 +6,7 @@ from typing import Any
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import HOST_ANNOTATION, POLICIES_ANNOTATION, Desired
 from egress_operator.plan.plan import Plan
-from egress_operator.plan.verdict import ClaimState, Verdict
+from egress_operator.plan.result import ClaimState, PolicyResult
 from status.lint import lint_status
 from testbed.client import Object, read_owners
 
@@ -21,7 +21,7 @@ def check_convergence(evidence: Evidence) -> Iterator[str]:
     for namespace in sorted({key.namespace for key in evidence.objects}):
         plan = evidence.plan(namespace)
         held |= {owner.uid for owner in plan.held}
-        for group in plan.groups.values():
+        for group in plan.sets.values():
             if squatted := [
                 item for item in group.objects if to_key(item.key) in evidence.squatters
             ]:
@@ -32,7 +32,7 @@ def check_convergence(evidence: Evidence) -> Iterator[str]:
                     continue
                 wanted.add(to_key(item.key))
                 yield from _compare(evidence, item, plan)
-        for verdict in plan.verdicts.values():
+        for verdict in plan.results.values():
             yield from _check_status(evidence, plan, verdict)
     for key, there in evidence.select_ours():
         if key not in wanted and not read_owners(there) & held:
@@ -64,7 +64,7 @@ def _compare(evidence: Evidence, wanted: Desired, plan: Plan) -> Iterator[str]:
     expected: dict[str, tuple[Any, Any]] = {
         "spec": (_leave_out_held_ports(evidence, there, wanted, plan), dict(wanted.spec)),
         "label": (is_labelled(there), True),
-        "host": (annotations.get(HOST_ANNOTATION), str(wanted.group)),
+        "host": (annotations.get(HOST_ANNOTATION), str(wanted.set_key)),
         "policies": (annotations.get(POLICIES_ANNOTATION), ",".join(sorted(owners))),
         "owners": (read_owners(there), set(owners.values())),
     }
@@ -80,7 +80,7 @@ def _leave_out_held_ports(evidence: Evidence, entry: Object, wanted: Desired, pl
     """
     spec: Object = entry["spec"]
     route = evidence.objects.get(Key(ROUTE, wanted.key.namespace, wanted.key.name))
-    planned = plan.groups[wanted.group].objects
+    planned = plan.sets[wanted.set_key].objects
     if route is None or len(planned) > 1 or wanted.key.kind is not Kind.SERVICE_ENTRY:
         return spec
     if read_owners(route).isdisjoint(owner.uid for owner in plan.held):
@@ -93,7 +93,7 @@ def _leave_out_held_ports(evidence: Evidence, entry: Object, wanted: Desired, pl
     return {**spec, "ports": ports}
 
 
-def _check_status(evidence: Evidence, plan: Plan, verdict: Verdict) -> Iterator[str]:
+def _check_status(evidence: Evidence, plan: Plan, verdict: PolicyResult) -> Iterator[str]:
     policy = evidence.objects[Key(POLICY, plan.scope or "", verdict.policy)]
     key, generation = read_key(policy), policy["metadata"]["generation"]
     status, ready = policy.get("status") or {}, find_condition(policy, "Ready")
@@ -103,8 +103,8 @@ def _check_status(evidence: Evidence, plan: Plan, verdict: Verdict) -> Iterator[
     yield from (f"{key}: {finding}" for finding in lint_status(status, generation))
     squatted = any(
         to_key(item.key) in evidence.squatters
-        for host in verdict.groups
-        for item in plan.groups[host].objects
+        for host in verdict.set_keys
+        for item in plan.sets[host].objects
     )
     conflicted = any(claim.state is ClaimState.CONFLICTED for claim in verdict.claims)
     right = "True" if verdict.accepted and not squatted and not conflicted else "False"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired
-from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from testbed.client import Object
 
@@ -17,7 +17,7 @@ from .history import POLICY, Change
 
 def count_necessary_writes(evidence: Evidence) -> int:
     """Count the writes of objects and statuses over the whole history."""
-    memo = Memo()
+    memo = PlanCache()
     policies: dict[str, dict[str, Object]] = {}
     plans: dict[str, Plan] = {}
     total = 0
@@ -70,8 +70,8 @@ def _count_objects(before: Plan, after: Plan) -> int:
 
 
 def _count_statuses(before: Plan, after: Plan) -> int:
-    return sum(before.verdicts.get(name) != verdict for name, verdict in after.verdicts.items())
+    return sum(before.results.get(name) != verdict for name, verdict in after.results.items())
 
 
 def _index(plan: Plan) -> dict[ObjectKey, Desired]:
-    return {item.key: item for group in plan.groups.values() for item in group.objects}
+    return {item.key: item for group in plan.sets.values() for item in group.objects}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from egress_operator.istio.object import MANAGED_BY, MANAGED_BY_LABEL
-from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from testbed.audit import Record
 from testbed.client import Object
@@ -61,14 +61,16 @@ class Evidence:
         namespaces = {key.namespace for key in self.objects}
         return frozenset(owner.uid for name in namespaces for owner in self.plan(name).held)
 
-    def plan(self, namespace: str, memo: Memo | None = None) -> Plan:
+    def plan(self, namespace: str, memo: PlanCache | None = None) -> Plan:
         """Compile the policies of a namespace as they are now."""
         policies = [
             item for item in self.select(POLICY) if item["metadata"]["namespace"] == namespace
         ]
         return self.compile(namespace, policies, memo)
 
-    def compile(self, namespace: str, policies: Iterable[Object], memo: Memo | None = None) -> Plan:
+    def compile(
+        self, namespace: str, policies: Iterable[Object], memo: PlanCache | None = None
+    ) -> Plan:
         """Compile some policies as if they were all of the namespace."""
         inputs = NamespaceInput(
             namespace=namespace,

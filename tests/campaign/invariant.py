@@ -249,9 +249,9 @@ def _find_lacking(evidence: Evidence, timeline: Timeline, start: Change, end: in
     policy = start.after or {}
     uid, namespace = policy["metadata"]["uid"], policy["metadata"]["namespace"]
     plan = evidence.compile(namespace, [policy])
-    if any(not verdict.accepted for verdict in plan.verdicts.values()):
+    if any(not verdict.accepted for verdict in plan.results.values()):
         yield "it was accepted"
-    for group in plan.groups.values():
+    for group in plan.sets.values():
         for item in group.objects:
             states = timeline.find(to_key(item.key), start.revision, end)
             if not any(there and _serves(there, item, uid) for there in states):

@@ -6,7 +6,7 @@ from typing import Any
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import compute_status
 from testbed.audit import Record
 from testbed.client import Object
@@ -110,7 +110,7 @@ class Story:
         source = PolicySource(
             NAMESPACE, name, policy["metadata"]["uid"], 1, CREATED, policy["spec"]
         )
-        (group,) = plan_namespace(NamespaceInput(NAMESPACE, (source,))).groups.values()
+        (group,) = plan_namespace(NamespaceInput(NAMESPACE, (source,))).sets.values()
         desired = next(item for item in group.objects if item.key.kind == kind)
         item = build_manifest(desired, desired.owners)
         there = self.objects.get(read_key(item))
@@ -128,12 +128,10 @@ class Story:
             NAMESPACE, name, metadata["uid"], metadata["generation"], CREATED, policy["spec"]
         )
         plan = plan_namespace(NamespaceInput(NAMESPACE, (source,)))
-        verdict = plan.verdicts[name]
+        verdict = plan.results[name]
         progress = {
-            host: GroupProgress(
-                GroupState.APPLIED, objects=tuple(item.key for item in group.objects)
-            )
-            for host, group in plan.groups.items()
+            host: SetProgress(SetState.APPLIED, objects=tuple(item.key for item in group.objects))
+            for host, group in plan.sets.items()
         }
         policy["status"] = compute_status(verdict, progress, policy.get("status"), CREATED)
         self.record("patch", "egresspolicies", name, "status")

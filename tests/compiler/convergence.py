@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from compiler.fake_cluster import EPSILON
 from compiler.invariant import InvariantChecker
 from compiler.policy_set import PolicySet
-from egress_operator.istio.group import Group
 from egress_operator.istio.object import Observed
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.rollout.write import Step, Write
 
 
@@ -16,7 +16,7 @@ def list_steps(checker: InvariantChecker) -> list[Step]:
     observed = cluster.observe()
     steps = []
     for plan in checker.plans:
-        for group in cluster.list_groups(plan):
+        for group in cluster.list_sets(plan):
             step = cluster.compute_step(plan, group, observed)
             check_withdrawal(observed, group, step)
             steps.append(step)
@@ -49,7 +49,7 @@ def converge(checker: InvariantChecker, policy_set: PolicySet, limit: int = 40) 
     return checker.writes[start:]
 
 
-def check_withdrawal(observed: Iterable[Observed], group: Group, step: Step) -> None:
+def check_withdrawal(observed: Iterable[Observed], group: ObjectSet, step: Step) -> None:
     """Check that a withdrawn permission goes before anything else is written at its gateway."""
     if group.access is None:
         return

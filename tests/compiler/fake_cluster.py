@@ -11,15 +11,15 @@ from typing import Any
 
 from jsonpatch import apply_patch
 
-from egress_operator.istio.group import Group, list_keys
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Observed, Owner
+from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import HostSet, Scope, TenantSet, find_scope, sort_key
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.source import PolicySource
-from egress_operator.rollout.scene import Clock, Surroundings, find_references
+from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
 from egress_operator.rollout.write import Create, Delete, Replace, Step, Write
 
@@ -51,15 +51,15 @@ def build_policy(
     )
 
 
-def find_host(plan: Plan, host: str) -> Group:
+def find_host(plan: Plan, host: str) -> ObjectSet:
     """Return the set of a host of a namespace's plan."""
     assert plan.scope is not None
-    return plan.groups[HostSet(plan.scope, host)]
+    return plan.sets[HostSet(plan.scope, host)]
 
 
 def list_of(observed: Iterable[Observed], scope: Scope) -> list[Observed]:
     """List the objects of ours that the plan of a scope decides on."""
-    return [item for item in observed if item.group and find_scope(item.group) == scope]
+    return [item for item in observed if item.set_key and find_scope(item.set_key) == scope]
 
 
 def name_writes(writes: Iterable[Write]) -> list[str]:
@@ -94,7 +94,7 @@ class FakeCluster:
         self.started_at, self.written_at = self.now, {}
 
     def compute_step(
-        self, plan: Plan, group: Group, seen: Iterable[Observed] | None = None
+        self, plan: Plan, group: ObjectSet, seen: Iterable[Observed] | None = None
     ) -> Step:
         """Compute the next step of a group from what is there, or from what was seen before."""
         keys = list_keys(group)
@@ -104,8 +104,8 @@ class FakeCluster:
         key = group.key
         return next_step(
             group,
-            [item for item in observed if item.key in keys or item.group == key],
-            Surroundings(
+            [item for item in observed if item.key in keys or item.set_key == key],
+            RolloutContext(
                 plan.held,
                 plan.live,
                 outside=[item for item in observed if item.ours and item.key in after],
@@ -129,18 +129,18 @@ class FakeCluster:
                 assert self.objects.pop(key)["metadata"]["uid"] == uid
         self.written_at[write.key] = self.now
 
-    def list_groups(self, plan: Plan) -> list[Group]:
+    def list_sets(self, plan: Plan) -> list[ObjectSet]:
         """List the plan's groups, and those to prune."""
-        found = {item.group for item in self.observe() if item.group is not None}
-        gone = {key for key in found - {*plan.groups} if find_scope(key) == plan.scope}
-        return [*plan.groups.values(), *map(Group, sorted(gone, key=sort_key))]
+        found = {item.set_key for item in self.observe() if item.set_key is not None}
+        gone = {key for key in found - {*plan.sets} if find_scope(key) == plan.scope}
+        return [*plan.sets.values(), *map(ObjectSet, sorted(gone, key=sort_key))]
 
     def converge(self, *plans: Plan, limit: int = 100) -> list[Write]:
         """Go on with every group in turn until nothing is left to do; the writes in their order."""
         writes: list[Write] = []
         for _ in range(limit):
             steps = [
-                self.compute_step(plan, group) for plan in plans for group in self.list_groups(plan)
+                self.compute_step(plan, group) for plan in plans for group in self.list_sets(plan)
             ]
             waits = [step.wait for step in steps if step.wait is not None]
             sent = [write for step in steps for write in step.writes]
@@ -177,7 +177,7 @@ class FakeCluster:
                 desired.owners,
             )
             for plan in plans
-            for group in plan.groups.values()
+            for group in plan.sets.values()
             for desired in group.objects
         }
         return self.strip() == wanted

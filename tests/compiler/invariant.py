@@ -61,14 +61,14 @@ class InvariantChecker:
 
     def is_closing(self, key: SetKey) -> bool:
         """Whether permission is withdrawn."""
-        return any(key in plan.groups and plan.groups[key].is_closing for plan in self.plans)
+        return any(key in plan.sets and plan.sets[key].is_closing for plan in self.plans)
 
     def find_wanted_ports(self, key: ObjectKey) -> set[int]:
         """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
         return {
             port.number
             for plan in self.plans
-            for group in plan.groups.values()
+            for group in plan.sets.values()
             if plan.scope == key.namespace and not group.is_closing
             for desired in group.objects
             if desired.key == key
@@ -91,7 +91,7 @@ class InvariantChecker:
         if self._is_withdrawn_permission(write.key):
             self.locked_out.add((item.tenant, item.key.namespace))
             return
-        if item.group is None or self._may_miss(item.group):
+        if item.set_key is None or self._may_miss(item.set_key):
             return
         since = self.cluster.now - self.needed_at.get(write.key, NEVER)
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
@@ -146,7 +146,7 @@ class InvariantChecker:
         return {
             namespace
             for plan in self.plans
-            for group in plan.groups.values()
+            for group in plan.sets.values()
             for namespace in (group.access.denied if group.access else ())
         }
 
@@ -155,7 +155,7 @@ class InvariantChecker:
         return any(
             group.access is not None and key in group.access.withdrawn
             for plan in self.plans
-            for group in plan.groups.values()
+            for group in plan.sets.values()
         )
 
     def _is_withdrawn(self, scope: Scope) -> bool:
@@ -164,7 +164,7 @@ class InvariantChecker:
             group.is_closing
             for plan in self.plans
             if plan.scope == scope
-            for group in plan.groups.values()
+            for group in plan.sets.values()
         )
 
     def _check_fresh(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:

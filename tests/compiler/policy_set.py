@@ -7,7 +7,7 @@ from typing import Any
 from compiler.fake_cluster import FakeCluster, build_policy
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet, TenantSet
-from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import build_standing, collect_allows, plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import (
@@ -96,29 +96,29 @@ class PolicySet:
 
 def plan_permission(
     plans: Iterable[Plan],
-    verdicts: Mapping[str, GatewayVerdict],
+    verdicts: Mapping[str, GatewayResult],
     cluster: FakeCluster,
     labels: Callable[[str], Mapping[str, str] | None],
 ) -> Plan:
     """Plan the gateways, from what other plans need and what is there."""
     ours = [item for item in cluster.observe() if item.ours]
-    names = {str(item.group) for item in ours if isinstance(item.group, GatewaySet)}
+    names = {str(item.set_key) for item in ours if isinstance(item.set_key, GatewaySet)}
     standing = {}
     for name in names | set(verdicts):
-        policies = [item for item in ours if item.group == GatewaySet(name)]
+        policies = [item for item in ours if item.set_key == GatewaySet(name)]
         places = {item.place for item in policies}
         if (verdict := verdicts.get(name)) is not None and verdict.gateway is not None:
             places.add(verdict.gateway.label)
         places |= {
             item.label
             for item in ours
-            if isinstance(item.group, TenantSet)
+            if isinstance(item.set_key, TenantSet)
             and any((owner.kind, owner.name) == (GATEWAY_KIND, name) for owner in item.owners)
         } - {""}
         servers = [item for item in ours if item.label in places]
         standing[name] = build_standing(policies, servers)
 
-    def is_selected(verdict: GatewayVerdict, namespace: str) -> bool:
+    def is_selected(verdict: GatewayResult, namespace: str) -> bool:
         found = labels(namespace)
         return found is not None and verdict.is_open_to(found)
 

@@ -72,7 +72,7 @@ class Snapshot:
         """
         spec = self.spec(item)
         private = any(name.endswith("direct.internal") for name in spec["hosts"])
-        return spec["gateways"] == [MESH] and (not private or item.key.name == str(item.group))
+        return spec["gateways"] == [MESH] and (not private or item.key.name == str(item.set_key))
 
     def find_clients(self) -> list[Observed]:
         """List those VirtualServices."""
@@ -86,9 +86,9 @@ class Snapshot:
         """Return what every client needs, and the object that offers it, if there is one."""
         needs: dict[Need, ObjectKey | None] = {}
         for route in self.find_clients():
-            assert route.group is not None
+            assert route.set_key is not None
             for kind, name, key in self._follow(route):
-                needs[Need(route.key, route.group, kind, name)] = key
+                needs[Need(route.key, route.set_key, kind, name)] = key
         return needs
 
     def _follow(self, route: Observed) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
@@ -165,7 +165,7 @@ class Snapshot:
     def _judge_access(self) -> Iterator[tuple[tuple[str, str], bool]]:
         for need, key in self.find_needs().items():
             host, _, label = need.name.partition("#")
-            if need.kind is not DR or key is None or label != str(self.observed[key].group):
+            if need.kind is not DR or key is None or label != str(self.observed[key].set_key):
                 continue
             place, tenant = host.split(".")[1], need.route.namespace
             there = list(self._find_enforced(place, tenant, label))
@@ -184,7 +184,7 @@ class Snapshot:
         pods = {
             item.facts.selector
             for item in self.select(GW)
-            if item.group == TenantSet(tenant, label)
+            if item.set_key == TenantSet(tenant, label)
         }
         for item in self.select(AP):
             labels = self.spec(item)["selector"]["matchLabels"]

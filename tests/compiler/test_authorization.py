@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.fake_cluster import SETTLE, FakeCluster
-from egress_operator.istio.group import Access
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import DRY_RUN_ANNOTATION, Desired
+from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.rollout.authorization import order_access
-from egress_operator.rollout.scene import Clock
+from egress_operator.rollout.pair import Clock
 from egress_operator.rollout.write import Delete, Step, Write
 
 GATEWAY = GatewaySet("shared")

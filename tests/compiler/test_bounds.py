@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.bounds import build_addresses, build_names, build_ranges, build_wildcards
-from egress_operator.plan.plan import Memo, plan_namespace
+from egress_operator.plan.plan import PlanCache, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 
 SLACK = 1.3
@@ -18,7 +18,7 @@ SLACK = 1.3
 Build = Callable[[int], NamespaceInput]
 
 
-def count_lines(inputs: NamespaceInput, memo: Memo) -> int:
+def count_lines(inputs: NamespaceInput, memo: PlanCache) -> int:
     """Count the lines of the operator's modules that a plan runs; each round of a loop counts."""
     count = 0
 
@@ -47,7 +47,7 @@ def edit(inputs: NamespaceInput) -> NamespaceInput:
 def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Count the lines of the first plan and of the one after an edit, for each size."""
     for size in sizes:
-        inputs, memo = build(size), Memo()
+        inputs, memo = build(size), PlanCache()
         assert not plan_namespace(inputs).held
         yield count_lines(inputs, memo), count_lines(edit(inputs), memo)
 

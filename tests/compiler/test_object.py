@@ -29,7 +29,7 @@ ALLOCATE = "networking.istio.io/enable-autoallocate-ip"
 def build_desired(*destinations: dict[str, Any]) -> tuple[Desired, ...]:
     policy = build_policy("a", *(destinations or (HTTP,)))
     plan = plan_namespace(NamespaceInput("shop", (policy,), Settings(dns_capture=True)))
-    (group,) = plan.groups.values()
+    (group,) = plan.sets.values()
     return group.objects
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back_equal() -> None:
     for desired in build_desired():
         observed = read_observed(build_stored(desired))
         assert observed.key == desired.key
-        assert observed.group == desired.group
+        assert observed.set_key == desired.set_key
         assert observed.owners == frozenset(desired.owners)
         assert observed.policies == "a"
         assert observed.spec_digest == desired.spec_digest
@@ -187,7 +187,7 @@ def test_objects_of_others_are_not_ours(change: Callable[[dict[str, Any]], None]
     change(stored)
     observed = read_observed(stored)
     assert not observed.ours
-    assert observed.group is None
+    assert observed.set_key is None
 
 
 def test_ownerless_and_newer_versions_are_ours() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from compiler.fake_cluster import build_policy, find_host
 from egress_operator.istio.object import Owner
-from egress_operator.plan.plan import ClaimState, Memo, Plan, plan_namespace
+from egress_operator.plan.plan import ClaimState, Plan, PlanCache, plan_namespace
+from egress_operator.plan.result import build_findings
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
-from egress_operator.plan.verdict import build_findings
 
 UNTIMED = settings(deadline=None, max_examples=60)
 HOSTS = ("a.example.com", "b.example.com", "c.pay")
@@ -67,9 +67,9 @@ def see(found: Plan) -> object:
     """Everything that a plan says, specs too, which take no part in its equality."""
     specs = {
         key: [(dict(item.spec), item) for item in group.objects]
-        for key, group in found.groups.items()
+        for key, group in found.sets.items()
     }
-    return specs, found.verdicts, found.held, found.live
+    return specs, found.results, found.held, found.live
 
 
 @UNTIMED
@@ -95,8 +95,8 @@ def test_policies_for_other_hosts_change_nothing(
         for other in others
     ]
     alone, together = plan(*policies), plan(*policies, *unrelated)
-    assert {key: together.groups[key] for key in alone.groups} == alone.groups
-    assert {name: together.verdicts[name] for name in alone.verdicts} == alone.verdicts
+    assert {key: together.sets[key] for key in alone.sets} == alone.sets
+    assert {name: together.results[name] for name in alone.results} == alone.results
 
 
 @UNTIMED
@@ -104,7 +104,7 @@ def test_policies_for_other_hosts_change_nothing(
 def test_a_memo_never_changes_a_plan(
     history: list[tuple[tuple[PolicySource, ...], bool]],
 ) -> None:
-    memo = Memo()
+    memo = PlanCache()
     for round_, (policies, captured) in enumerate(history):
         fresh = tuple(
             replace(policy, generation=policy.generation + 10 * round_) for policy in policies
@@ -118,11 +118,11 @@ def test_a_memo_never_changes_a_plan(
 @given(policy_lists())
 def test_every_object_has_an_owner_that_claims_it(policies: tuple[PolicySource, ...]) -> None:
     found = plan(*policies)
-    names = [item.key for group in found.groups.values() for item in group.objects]
+    names = [item.key for group in found.sets.values() for item in group.objects]
     assert len(names) == len(set(names))
-    for key, group in found.groups.items():
+    for key, group in found.sets.items():
         assert group.key == key
-        assert any(key in verdict.groups for verdict in found.verdicts.values())
+        assert any(key in verdict.set_keys for verdict in found.results.values())
         for item in group.objects:
             assert item.owners
             assert set(item.owners) <= found.live
@@ -134,8 +134,8 @@ def test_every_object_has_an_owner_that_claims_it(policies: tuple[PolicySource, 
 @given(policy_lists())
 def test_every_claim_has_one_fate(policies: tuple[PolicySource, ...]) -> None:
     found = plan(*policies)
-    assert set(found.verdicts) == {policy.name for policy in policies}
-    for verdict in found.verdicts.values():
+    assert set(found.results) == {policy.name for policy in policies}
+    for verdict in found.results.values():
         live = verdict.accepted and not verdict.paused
         assert (Owner(verdict.policy, verdict.uid) in found.live) == live
         for row in verdict.claims:
@@ -146,12 +146,12 @@ def test_every_claim_has_one_fate(policies: tuple[PolicySource, ...]) -> None:
             )
             assert row.state in expected
             assert bool(row.message) == bool(row.code) == (row.state is ClaimState.CONFLICTED)
-            assert bool(row.group) == (row.state is ClaimState.CLAIMED)
-        assert set(verdict.groups) <= set(found.groups)
+            assert bool(row.set_key) == (row.state is ClaimState.CLAIMED)
+        assert set(verdict.set_keys) <= set(found.sets)
 
 
 def test_unchanged_values_are_the_identical_ones() -> None:
-    memo = Memo()
+    memo = PlanCache()
     first = build_policy("a", {"hosts": ["a.example.com"]})
     second = build_policy("b", {"hosts": ["b.example.com"]})
     third = build_policy("c", {"hosts": ["c.example.com"], "addresses": ["203.0.113.1"]})
@@ -159,46 +159,46 @@ def test_unchanged_values_are_the_identical_ones() -> None:
     edited = replace(second, generation=2, spec={"destinations": [{"hosts": ["d.example.com"]}]})
     copy = replace(first, spec={"destinations": "not looked at: the same generation"})
     after = plan_namespace(NamespaceInput("shop", (copy, edited, third)), memo)
-    assert {str(key) for key in after.groups} == {"a.example.com", "c.example.com", "d.example.com"}
+    assert {str(key) for key in after.sets} == {"a.example.com", "c.example.com", "d.example.com"}
     for host in ("a.example.com", "c.example.com"):
         assert find_host(after, host) is find_host(before, host)
-    assert after.verdicts["a"] is before.verdicts["a"]
-    assert after.verdicts["c"] is before.verdicts["c"]
-    assert after.verdicts["b"] != before.verdicts["b"]
+    assert after.results["a"] is before.results["a"]
+    assert after.results["c"] is before.results["c"]
+    assert after.results["b"] != before.results["b"]
 
 
 def test_a_memo_keeps_namespaces_apart() -> None:
-    memo = Memo()
+    memo = PlanCache()
     shop = build_policy("a", {"hosts": ["a.example.com"]})
     pay = build_policy("a", {"hosts": ["b.example.com"]}, namespace="pay")
     plan_namespace(NamespaceInput("shop", (shop,)), memo)
     found = plan_namespace(NamespaceInput("pay", (pay,)), memo)
-    assert {str(key) for key in found.groups} == {"b.example.com"}
+    assert {str(key) for key in found.sets} == {"b.example.com"}
     assert find_host(found, "b.example.com").objects[0].key.namespace == "pay"
-    assert plan_namespace(NamespaceInput("pay", ()), memo).groups == {}
-    assert {str(key) for key in plan_namespace(NamespaceInput("shop", (shop,)), memo).groups} == {
+    assert plan_namespace(NamespaceInput("pay", ()), memo).sets == {}
+    assert {str(key) for key in plan_namespace(NamespaceInput("shop", (shop,)), memo).sets} == {
         "a.example.com"
     }
 
 
 def test_settings_that_change_are_seen() -> None:
-    memo = Memo()
+    memo = PlanCache()
     policy = build_policy(
         "a", {"hosts": ["a.example.com"], "ports": [{"number": 5432, "protocol": "TCP"}]}
     )
     inputs = NamespaceInput("shop", (policy,))
-    assert not plan_namespace(inputs, memo).verdicts["a"].accepted
+    assert not plan_namespace(inputs, memo).results["a"].accepted
     captured = replace(inputs, settings=Settings(dns_capture=True))
-    assert plan_namespace(captured, memo).verdicts["a"].accepted
+    assert plan_namespace(captured, memo).results["a"].accepted
 
 
 def test_a_new_incarnation_is_read_anew() -> None:
-    memo = Memo()
+    memo = PlanCache()
     policy = build_policy("a", {"hosts": ["a.example.com"]})
     plan_namespace(NamespaceInput("shop", (policy,)), memo)
     again = replace(policy, uid="other", spec={"destinations": [{"hosts": ["b.example.com"]}]})
     found = plan_namespace(NamespaceInput("shop", (again,)), memo)
-    assert {str(key) for key in found.groups} == {"b.example.com"}
+    assert {str(key) for key in found.sets} == {"b.example.com"}
     assert found.live == {Owner("a", "other")}
 
 
@@ -215,7 +215,7 @@ def test_findings_are_sorted_errors_first() -> None:
         created="2026-02-01T00:00:00Z",
     )
     hand_written = HandWritten("ServiceEntry", "legacy", "", ("b.example.com",))
-    found = plan(old, young, hand_written=(hand_written,)).verdicts["b"]
+    found = plan(old, young, hand_written=(hand_written,)).results["b"]
     assert [item.code for item in build_findings(found)] == ["EG101", "EG105"]
     assert found.accepted
 
@@ -237,9 +237,9 @@ def test_many_addresses_are_compared_without_comparing_all_pairs() -> None:
         for index in range(20)
     ]
     found = plan(*policies)
-    assert len(found.groups) == 320
+    assert len(found.sets) == 320
     assert all(
         row.state is ClaimState.CLAIMED
-        for verdict in found.verdicts.values()
+        for verdict in found.results.values()
         for row in verdict.claims
     )

@@ -9,12 +9,12 @@ from egress_operator.istio.facts import Facts, Port
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Observed
 from egress_operator.plan.gateway import Gateway, judge_gateways
-from egress_operator.plan.readiness import Scenery, ServiceFacts, find_unready
+from egress_operator.plan.readiness import GatewayServices, ServiceFacts, find_unready
 from egress_operator.plan.source import Settings
 
 PLACE = ("istio-egress", "egress")
 SERVICE = ServiceFacts((("istio", "shared"),), {443: 8443}, headless=False)
-READY = Scenery({PLACE: SERVICE}, {PLACE: 1})
+READY = GatewayServices({PLACE: SERVICE}, {PLACE: 1})
 
 
 def read_gateway() -> Gateway:
@@ -34,7 +34,7 @@ def build_server(
         ObjectKey(Kind.GATEWAY, "istio-egress", name),
         uid="",
         created=created,
-        group=None,
+        set_key=None,
         policies="",
         owners=frozenset(),
         spec_digest=b"",
@@ -85,12 +85,12 @@ def test_what_is_wrong_with_the_service_is_said(
     service: ServiceFacts | None, endpoints: int, message: str
 ) -> None:
     services = {} if service is None else {PLACE: service}
-    assert find_unready(read_gateway(), Scenery(services, {PLACE: endpoints})) == message
+    assert find_unready(read_gateway(), GatewayServices(services, {PLACE: endpoints})) == message
 
 
 def test_a_service_may_select_by_more_labels() -> None:
     service = replace(SERVICE, selector=(("app", "egress"), ("istio", "shared")))
-    assert find_unready(read_gateway(), Scenery({PLACE: service}, {PLACE: 1})) == ""
+    assert find_unready(read_gateway(), GatewayServices({PLACE: service}, {PLACE: 1})) == ""
 
 
 def test_a_plain_server_on_the_port_is_a_rival() -> None:

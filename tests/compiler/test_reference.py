@@ -7,7 +7,7 @@ import pytest
 from compiler.policy_set import build_gateway, build_route
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.plan import plan_namespace
-from egress_operator.plan.reference import build_neighbourhood
+from egress_operator.plan.reference import build_gateway_view
 from egress_operator.plan.source import (
     GatewaySource,
     HandWritten,
@@ -69,7 +69,7 @@ def test_what_keeps_a_policy_from_its_gateway_is_said(
     gateways: tuple[GatewaySource, ...], more: dict[str, Any], code: str, message: str
 ) -> None:
     policy = build_route("a", HTTP, gateway="shared")
-    verdict = plan_namespace(build_input(policy, *gateways, **more)).verdicts["a"]
+    verdict = plan_namespace(build_input(policy, *gateways, **more)).results["a"]
     assert verdict.reference is not None
     assert (verdict.reference.code, verdict.reference.path) == (code, "spec.gatewayRef.name")
     assert verdict.reference.message == message
@@ -79,7 +79,7 @@ def test_what_keeps_a_policy_from_its_gateway_is_said(
 def test_service_accounts_need_a_gateway_that_checks_them(authorization: str) -> None:
     policy = build_route("a", HTTP, gateway="shared", source=ACCOUNTS)
     gateway = build_gateway(authorization=authorization)
-    found = plan_namespace(build_input(policy, gateway)).verdicts["a"].reference
+    found = plan_namespace(build_input(policy, gateway)).results["a"].reference
     assert found is not None
     assert (found.code, found.path) == ("EG113", "spec.from.serviceAccounts")
     assert found.message == (
@@ -91,19 +91,19 @@ def test_service_accounts_need_a_gateway_that_checks_them(authorization: str) ->
 def test_a_gateway_that_can_be_used_is_no_problem() -> None:
     for source in (None, ACCOUNTS):
         policy = build_route("a", HTTP, gateway="shared", source=source)
-        found = plan_namespace(build_input(policy, build_gateway())).verdicts["a"]
+        found = plan_namespace(build_input(policy, build_gateway())).results["a"]
         assert found.reference is None
 
 
 def test_a_policy_without_a_gateway_has_no_problem_with_one() -> None:
-    assert plan_namespace(build_input(build_route("a", HTTP))).verdicts["a"].reference is None
+    assert plan_namespace(build_input(build_route("a", HTTP))).results["a"].reference is None
 
 
 def test_a_namespace_whose_labels_are_not_known_may_use_every_open_gateway() -> None:
     """Offline the input need not hold the Namespace."""
     policy = build_route("a", HTTP, gateway="shared")
     inputs = build_input(policy, build_gateway(), labels=None)
-    assert plan_namespace(inputs).verdicts["a"].reference is None
+    assert plan_namespace(inputs).results["a"].reference is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_subset_is_shown_to_whom_a_rule_by_hand_is(
     rules: tuple[HandWritten, ...], export_to: tuple[str, ...]
 ) -> None:
     inputs = build_input(build_route("a", HTTP), build_gateway(), hand_written=rules)
-    around = build_neighbourhood(inputs, judge_gateways(inputs.gateways, inputs.settings))
+    around = build_gateway_view(inputs, judge_gateways(inputs.gateways, inputs.settings))
     tenant = around.tenants["shared"]
     assert tenant is not None
     assert tenant.export_to == export_to

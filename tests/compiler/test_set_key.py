@@ -44,11 +44,11 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
         policies, (build_gateway(namespace=namespace),), settings=Settings(gateway_objects=place)
     )
     plans = found.plan(FakeCluster())
-    objects = [item for plan in plans for group in plan.groups.values() for item in group.objects]
+    objects = [item for plan in plans for group in plan.sets.values() for item in group.objects]
     assert {item.key.kind for item in objects} == {*Kind}
     for item in objects:
         observed = read_observed(build_manifest(item, item.owners))
-        assert (observed.group, observed.place) == (item.group, item.place)
+        assert (observed.set_key, observed.place) == (item.set_key, item.place)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_object_of_another_set_under_our_name_is_squatted() -> None:
     """No two hosts have one name; if two had, the second would not take over the first."""
     plan = build_plan()
     cluster, entry = build_stored(plan)
-    other = replace(read_observed(entry), group=HostSet("shop", "b.example.com"))
+    other = replace(read_observed(entry), set_key=HostSet("shop", "b.example.com"))
     step = cluster.compute_step(plan, find_host(plan, HOST), [other])
     assert (step.writes, step.squatted) == ((), (other.key,))
 
@@ -156,7 +156,7 @@ def test_annotations_that_mean_nothing_here_do_no_harm() -> None:
     plan = build_plan()
     cluster, entry = build_stored(plan)
     entry["metadata"]["annotations"] |= {NAMESPACE_OF: "pay", GATEWAY_OF: LABEL}
-    assert read_observed(entry).group == HostSet("shop", HOST)
+    assert read_observed(entry).set_key == HostSet("shop", HOST)
     assert cluster.converge(plan) == []
 
 
@@ -178,7 +178,7 @@ def test_objects_of_one_namespace_do_not_hold_those_of_another() -> None:
     cluster = FakeCluster()
     old = PolicySet(policies, gateways)
     cluster.converge(*old.plan(cluster))
-    label = next(str(key) for key in old.plan(cluster)[0].groups if isinstance(key, TenantSet))
+    label = next(str(key) for key in old.plan(cluster)[0].sets if isinstance(key, TenantSet))
     domain = f"{label}.shop.egress.internal"
     cluster.put(
         {

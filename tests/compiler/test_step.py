@@ -35,7 +35,7 @@ def build_plan(*policies: PolicySource) -> Plan:
 def build_cluster(plan: Plan) -> FakeCluster:
     """Make a namespace in which `plan` was applied long ago."""
     cluster = FakeCluster()
-    for group in plan.groups.values():
+    for group in plan.sets.values():
         for desired in group.objects:
             cluster.put(build_manifest(desired, desired.owners))
     return cluster

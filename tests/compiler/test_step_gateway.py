@@ -256,7 +256,7 @@ def test_a_tenant_that_leaves_in_between_does_not_hold_up_the_denial() -> None:
     (own,) = [
         item
         for item in checker.cluster.observe()
-        if item.group == GatewaySet(SHARED) and not item.tenant
+        if item.set_key == GatewaySet(SHARED) and not item.tenant
     ]
     assert own.facts.is_closed
 
@@ -309,7 +309,7 @@ def test_a_withdrawal_that_meets_a_gateway_without_its_own_denial_is_no_hot_loop
     cluster = checker.cluster
     for _ in range(30):
         (group,) = [
-            group for group in plan.groups.values() if group.is_closing and str(group.key) == HOST
+            group for group in plan.sets.values() if group.is_closing and str(group.key) == HOST
         ]
         step = cluster.compute_step(plan, group)
         for write in step.writes:

@@ -235,7 +235,7 @@ def check_mixture(data: st.DataObject) -> None:
         policy_set = data.draw(build_policy_sets(scoped, generation))
         owners |= policy_set.list_owners()
         for plan in policy_set.plan(FakeCluster()):
-            for group in plan.groups.values():
+            for group in plan.sets.values():
                 for desired in group.objects:
                     if data.draw(st.booleans()):
                         cluster.put(build_manifest(desired, desired.owners))
@@ -249,8 +249,7 @@ def list_specs(plans: "list[Plan]", scope: Scope) -> dict[SetKey, list[tuple[Any
     """Return everything that a scope wants, specs too, which take no part in equality."""
     (plan,) = [plan for plan in plans if plan.scope == scope]
     return {
-        key: [(item, dict(item.spec)) for item in group.objects]
-        for key, group in plan.groups.items()
+        key: [(item, dict(item.spec)) for item in group.objects] for key, group in plan.sets.items()
     }
 
 

@@ -140,7 +140,7 @@ class PortChecker:
 def run_steps(cluster: FakeCluster, plan: Plan, checker: PortChecker, data: st.DataObject) -> None:
     """Carry out some writes, in any order, with crashes and time in between."""
     for _ in range(data.draw(st.integers(0, 4))):
-        for group in cluster.list_groups(plan):
+        for group in cluster.list_sets(plan):
             step = cluster.compute_step(plan, group)
             for write in data.draw(st.permutations(step.writes)):
                 if data.draw(st.integers(0, 9)) == 0:
@@ -158,7 +158,7 @@ def finish(cluster: FakeCluster, plan: Plan, checker: PortChecker) -> None:
     """Go on to the end."""
     for _ in range(40):
         busy = False
-        for group in cluster.list_groups(plan):
+        for group in cluster.list_sets(plan):
             step = cluster.compute_step(plan, group)
             busy |= bool(step.writes) or step.wait is not None
             for write in step.writes:
@@ -209,7 +209,7 @@ def test_any_mixture_of_objects_converges(
     cluster = FakeCluster()
     for shape, kind in ((one, SE), (other, VS)):
         plan = build_plan(build_policies((Wish(shape, "live"), Wish({}, "absent")), 1))
-        group = plan.groups.get(HostSet("shop", HOST))
+        group = plan.sets.get(HostSet("shop", HOST))
         for desired in group.objects if group and data.draw(st.booleans()) else ():
             if desired.key.kind is kind:
                 cluster.put(build_manifest(desired, desired.owners))

@@ -8,11 +8,11 @@ import pytest
 
 from egress_operator.engine.cache import Cache
 from egress_operator.engine.client import HttpTransport
-from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.wakeup import RetryWakeup
 from engine.harness import FAST, Follower, Kind, eventually
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
@@ -389,7 +389,7 @@ async def test_a_poke_finds_a_crd_at_once(
 async def test_success_of_one_wakes_the_others(
     kind: Kind, proxy: FaultProxy, follow: Follow
 ) -> None:
-    pulse = Pulse()
+    pulse = RetryWakeup()
     patient = ReflectorTiming(retry_min=3600, retry_max=3600)
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
     slow = follow(kind, patient, pulse=pulse)

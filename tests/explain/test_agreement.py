@@ -11,8 +11,8 @@ from egress_operator.explain.want import decide
 from egress_operator.explain.world import read_world
 from egress_operator.plan.limit import GATEWAY_LIMIT, NAMESPACE_LIMIT
 from egress_operator.plan.plan import Plan, plan_namespace
+from egress_operator.plan.result import ClaimState
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
-from egress_operator.plan.verdict import ClaimState
 from mesh.gateway.tenant import SHARED, TENANTS
 from mesh.oracle.draw import CLOSED, DOWN, Site, draw_policies
 from testbed.client import Object
@@ -65,7 +65,7 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
     plan = make_plan(namespace, policies, GATEWAYS)
     return sorted(
         (name, row.host, row.port)
-        for name, verdict in plan.verdicts.items()
+        for name, verdict in plan.results.items()
         for row in verdict.claims
         if row.state is ClaimState.CONFLICTED
     )
@@ -106,7 +106,7 @@ def test_both_refuse_the_same(hosts: int, servers: int, most_hosts: int) -> None
             plan = make_plan(namespace, policies, gateways, most_hosts)
             found = {
                 name
-                for name, verdict in plan.verdicts.items()
+                for name, verdict in plan.results.items()
                 for item in verdict.diagnostics
                 if item.code in {NAMESPACE_LIMIT, GATEWAY_LIMIT}
             }

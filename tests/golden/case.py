@@ -14,7 +14,8 @@ from egress_operator.istio.kind import Kind
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import SetKey, find_scope
 from egress_operator.plan.gateway import judge_gateways
-from egress_operator.plan.plan import Memo, Plan, Verdict, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_namespace
+from egress_operator.plan.result import build_findings
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -22,9 +23,8 @@ from egress_operator.plan.source import (
     Settings,
     build_hand_written,
 )
-from egress_operator.plan.verdict import build_findings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
-from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
+from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from egress_operator.status.report import compute_status
 from testbed.document import load_documents
 
@@ -47,7 +47,7 @@ class Case:
     """Labels by name."""
     istio: tuple[Object, ...]
     settings: Settings
-    progress: Mapping[str, GroupProgress]
+    progress: Mapping[str, SetProgress]
     """By group key: instead of applied."""
     unready: Mapping[str, str]
     """Why a gateway cannot carry traffic, by its name."""
@@ -102,9 +102,7 @@ def read_case(directory: Path) -> Case:
             case kind:
                 raise ValueError(f"{directory.name}: no kind {kind} here")
     progress = {
-        key: GroupProgress(
-            GroupState(entry["state"]), entry.get("message", ""), entry.get("code", "")
-        )
+        key: SetProgress(SetState(entry["state"]), entry.get("message", ""), entry.get("code", ""))
         for key, entry in (options.get("progress") or {}).items()
     }
     settings = TypeAdapter(Settings).validate_python(options.get("settings") or {})
@@ -174,7 +172,7 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
 
 def run_case(case: Case) -> Result:
     """Plan every namespace, apply the plan, and compute every status."""
-    memo = Memo()
+    memo = PlanCache()
     statuses: dict[str, Mapping[str, Any]] = {}
     findings: list[str] = []
     sources = {}
@@ -195,7 +193,7 @@ def run_case(case: Case) -> Result:
         for source in inputs.policies:
             label = f"{source.namespace}/{source.name}"
             sources[label] = source
-            verdict = plan.verdicts[source.name]
+            verdict = plan.results[source.name]
             statuses[label] = compute_status(
                 verdict,
                 progress,
@@ -207,12 +205,12 @@ def run_case(case: Case) -> Result:
     for name, gateway in gateways.items():
         label = gateway.gateway.label if gateway.gateway else ""
         served = {
-            item.group
+            item.set_key
             for item in cluster.observe()
-            if item.group and item.key.kind is Kind.SERVICE_ENTRY and label in item.facts.refs
+            if item.set_key and item.key.kind is Kind.SERVICE_ENTRY and label in item.facts.refs
         }
         facts = GatewayFacts(
-            GroupProgress(GroupState.APPLIED),
+            SetProgress(SetState.APPLIED),
             case.unready.get(name, ""),
             "",
             namespaces=len({find_scope(host) for host in served}),
@@ -230,10 +228,10 @@ def run_case(case: Case) -> Result:
     )
 
 
-def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, GroupProgress]:
+def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, SetProgress]:
     found = {item.key: item for item in cluster.observe()}
     progress = {}
-    for key, group in plan.groups.items():
+    for key, group in plan.sets.items():
         step = cluster.compute_step(plan, group)
         assert not step.writes
         assert step.wait is None
@@ -243,7 +241,7 @@ def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, GroupProgre
             if desired.key in found and found[desired.key].ours
         )
         progress[key] = replace(
-            NOT_BEGUN, state=GroupState.APPLIED, squatted=step.squatted, objects=ours
+            NOT_BEGUN, state=SetState.APPLIED, squatted=step.squatted, objects=ours
         )
     return progress
 
@@ -257,7 +255,7 @@ def _find_previous(case: Case, source: PolicySource) -> Mapping[str, Any] | None
     return None
 
 
-def _build_lines(verdict: Verdict) -> list[str]:
+def _build_lines(verdict: PolicyResult) -> list[str]:
     return [
         f"{finding.code} {finding.path or '-'}: {finding.message}"
         for finding in build_findings(verdict)

@@ -36,7 +36,7 @@ def test_objects_are_accepted_and_stored_as_written(
         assert observed.spec_digest == digest_spec(obj["spec"])
         annotations = obj["metadata"]["annotations"]
         names = (EGRESS_GATEWAY_ANNOTATION, HOST_ANNOTATION, GATEWAY_ANNOTATION)
-        assert str(observed.group) == next(
+        assert str(observed.set_key) == next(
             annotations[name] for name in names if name in annotations
         )
 

@@ -107,7 +107,7 @@ def test_objects_keep_the_rules(directory: Path) -> None:
 @each_case
 def test_what_is_wanted_and_what_is_observed_have_the_same_facts(directory: Path) -> None:
     for inputs in build_inputs(read_case(directory)):
-        for group in plan_namespace(inputs).groups.values():
+        for group in plan_namespace(inputs).sets.values():
             for desired in group.objects:
                 manifest = json.loads(json.dumps(build_manifest(desired, desired.owners)))
                 assert read_observed(manifest).facts == desired.facts

@@ -9,7 +9,7 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import NamespaceInput, Settings
-from egress_operator.reconcile.reconciler import Outside, Reconciler
+from egress_operator.reconcile.reconciler import Dependencies, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
 
@@ -70,7 +70,7 @@ def build_policy(namespace: str) -> dict[str, Any]:
 
 
 def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for several protocols
-    outside = Outside(
+    outside = Dependencies(
         transport=counter,
         meter=counter,
         announcer=counter,

@@ -13,8 +13,8 @@ from egress_operator.istio.object import Observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, TenantSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.group import WriteTimes
 from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.sync import WriteTimes
 
 HOST = "api.example.com"
 LABEL = "shared-h0123456789abcdef"
@@ -110,7 +110,7 @@ def list_ours(cluster: Cluster, scope: Scope) -> list[Observed]:
 def test_what_stands_at_the_gateway_is_of_it(cluster: Cluster) -> None:
     label = find_label(cluster)
     cluster.objects.store(build_access("istio-egress", label))
-    assert [item.group for item in list_ours(cluster, None)] == [GatewaySet("shared")]
+    assert [item.set_key for item in list_ours(cluster, None)] == [GatewaySet("shared")]
     assert cluster.objects.count()[Kind.AUTHORIZATION_POLICY] == 1
 
 
@@ -125,11 +125,11 @@ def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
     objects = cluster.objects
     assert list_ours(cluster, "shop") == list_ours(cluster, None) == []
     assert list(objects.select_policies()) == list(objects.select_servers(label)) == []
-    assert list(objects.select_group(TenantSet("shop", label))) == []
+    assert list(objects.select_set(TenantSet("shop", label))) == []
     assert objects.find_scopes() == set()
     assert objects.count()[kind[1]] == 0
     (seen,) = objects.select("evil")
-    assert (seen.group, seen.is_damaged) == (None, False)
+    assert (seen.set_key, seen.is_damaged) == (None, False)
 
 
 def test_of_a_gateway_that_is_not_known_only_what_an_egressgateway_owns_is_believed(
@@ -146,7 +146,7 @@ def test_an_authorization_policy_of_a_gateway_that_is_not_known_is_its_own(
 ) -> None:
     """Nobody owns it, and its EgressGateway may be gone: it is there to be deleted."""
     cluster.objects.store(build_access("istio-egress", LABEL))
-    assert [item.group for item in list_ours(cluster, None)] == [GatewaySet("shared")]
+    assert [item.set_key for item in list_ours(cluster, None)] == [GatewaySet("shared")]
 
 
 def build_entry(version: str, marks: Mapping[str, object]) -> Object:
@@ -172,14 +172,14 @@ def test_an_object_that_lost_every_mark_is_known_by_its_uid(cluster: Cluster) ->
         cluster.objects.store(build_entry(version, {}))
         seen = cluster.objects.get(key)
         assert seen is not None
-        assert (seen.group, seen.is_damaged) == (None, True)
+        assert (seen.set_key, seen.is_damaged) == (None, True)
     other = build_entry("4", {})
     other["metadata"]["uid"] = "other-uid"
     cluster.objects.store(other)
     seen = cluster.objects.get(key)
     assert seen is not None
     assert not seen.is_damaged
-    assert HostSet("shop", HOST) not in {item.group for item in list_ours(cluster, "shop")}
+    assert HostSet("shop", HOST) not in {item.set_key for item in list_ours(cluster, "shop")}
 
 
 def test_times_of_writes_are_kept_while_they_count() -> None:

@@ -11,7 +11,7 @@ from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject
 from egress_operator.plan.source import PolicySource
-from egress_operator.runtime.announcer import (
+from egress_operator.runtime.event_recorder import (
     BURST,
     NOTE_LIMIT,
     PERIOD_S,

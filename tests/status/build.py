@@ -1,4 +1,4 @@
-"""Verdicts and progress for tests of statuses."""
+"""Results and progress for tests of statuses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from compiler.fake_cluster import build_policy
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.set_key import SetKey
-from egress_operator.plan.plan import Verdict, plan_namespace
+from egress_operator.plan.plan import PolicyResult, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 
 NOW = "2026-11-21T12:00:00Z"
 LATER = "2026-11-21T13:00:00Z"
@@ -29,7 +29,7 @@ def judge(
     paused: bool = False,
     shadowed: bool = False,
     conflicted: bool = False,
-) -> Verdict:
+) -> PolicyResult:
     """Judge a policy `a`, beside an older one that claims api.example.com otherwise, if wanted."""
     policies = [
         build_policy(
@@ -44,14 +44,14 @@ def judge(
         other = {"hosts": ["api.example.com"], "addresses": ["203.0.113.1"]}
         policies.append(build_policy("older", other))
     inputs = NamespaceInput("shop", tuple(policies), hand_written=(SHADOW,) if shadowed else ())
-    return plan_namespace(inputs).verdicts["a"]
+    return plan_namespace(inputs).results["a"]
 
 
 def build_progress(
-    verdict: Verdict,
-    state: GroupState = GroupState.APPLIED,
+    verdict: PolicyResult,
+    state: SetState = SetState.APPLIED,
     **fields: Any,  # noqa: ANN401 - fields
-) -> dict[SetKey, GroupProgress]:
+) -> dict[SetKey, SetProgress]:
     """Every group of a verdict in one state."""
-    present = (lambda key: (build_key(str(key)),)) if state is GroupState.APPLIED else lambda _: ()
-    return {key: GroupProgress(state, objects=present(key), **fields) for key in verdict.groups}
+    present = (lambda key: (build_key(str(key)),)) if state is SetState.APPLIED else lambda _: ()
+    return {key: SetProgress(state, objects=present(key), **fields) for key in verdict.set_keys}

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from egress_operator.status.event import diff_events
-from egress_operator.status.progress import GroupState
+from egress_operator.status.progress import SetState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, LATER, NOW, VALID, build_progress, judge
 
 
 def report(
-    previous: Status | None = None, state: GroupState = GroupState.APPLIED, **fields: bool
+    previous: Status | None = None, state: SetState = SetState.APPLIED, **fields: bool
 ) -> Status:
     inside = fields.pop("inside", False)
     verdict = judge(INSIDE if inside else VALID, **fields)
@@ -23,7 +23,7 @@ def name(old: Status | None, new: Status) -> list[tuple[str, str]]:
 
 
 def test_being_applied_is_no_event_and_applied_is_one() -> None:
-    pending = report(state=GroupState.PENDING)
+    pending = report(state=SetState.PENDING)
     applied = report(pending)
     assert name(None, pending) == []
     assert name(pending, applied) == [("Normal", "Applied")]

@@ -7,23 +7,23 @@ import pytest
 
 from compiler.policy_set import build_gateway
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
-from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
+from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 from .build import LATER, NOW
 
-APPLIED = GroupProgress(GroupState.APPLIED)
+APPLIED = SetProgress(SetState.APPLIED)
 FACTS = GatewayFacts(APPLIED, unready="", admission="", namespaces=2, hosts=3)
 DENIAL = ObjectKey(Kind.AUTHORIZATION_POLICY, "istio-egress", "shared-h1234567")
 
 
-def judge(**more: Any) -> GatewayVerdict:  # noqa: ANN401 - fields of a spec
+def judge(**more: Any) -> GatewayResult:  # noqa: ANN401 - fields of a spec
     return judge_gateways([build_gateway(generation=7, **more)], Settings())["shared"]
 
 
-def tell(verdict: GatewayVerdict, facts: GatewayFacts = FACTS) -> dict[str, tuple[str, str, str]]:
+def tell(verdict: GatewayResult, facts: GatewayFacts = FACTS) -> dict[str, tuple[str, str, str]]:
     """Return (status, reason, message) of each condition."""
     status = compute_gateway_status(verdict, facts, None, NOW)
     return {
@@ -79,15 +79,15 @@ def test_why_it_cannot_serve_is_said_before_what_is_pending() -> None:
     ("progress", "message"),
     [
         (NOT_BEGUN, "the gateway's own objects are being applied"),
-        (GroupProgress(GroupState.FAILING, "no permission", "EG301"), "no permission"),
+        (SetProgress(SetState.FAILING, "no permission", "EG301"), "no permission"),
         (
-            GroupProgress(GroupState.APPLIED, squatted=(DENIAL,)),
+            SetProgress(SetState.APPLIED, squatted=(DENIAL,)),
             f"{DENIAL} is not the operator's and stands in the way: rename or delete it",
         ),
     ],
 )
 def test_until_its_own_objects_are_there_it_is_neither_ready_nor_isolated(
-    progress: GroupProgress, message: str
+    progress: SetProgress, message: str
 ) -> None:
     told = tell(judge(), replace(FACTS, progress=progress))
     assert told["Ready"] == told["Isolated"] == ("False", "Pending", message)

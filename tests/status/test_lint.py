@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from egress_operator.status.progress import GroupState
+from egress_operator.status.progress import SetState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, NOW, build_progress, judge
 from status.lint import lint_status
@@ -21,7 +21,7 @@ def build(kind: str) -> Status:
         paused=kind == "paused",
         conflicted=kind == "conflicted",
     )
-    state = GroupState.PENDING if kind == "pending" else GroupState.APPLIED
+    state = SetState.PENDING if kind == "pending" else SetState.APPLIED
     return compute_status(verdict, build_progress(verdict, state), None, NOW)
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from egress_operator.api.state import EgressPolicyStatus
 from egress_operator.istio.set_key import HostSet, SetKey
-from egress_operator.plan.plan import Verdict
+from egress_operator.plan.plan import PolicyResult
 from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
 from egress_operator.status.patch import build_status_patch
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, LATER, NOW, build_key, build_progress, judge
 from status.lint import lint_status
@@ -28,8 +28,8 @@ def types(status: Status) -> list[str]:
 
 
 def report(
-    verdict: Verdict,
-    progress: dict[SetKey, GroupProgress] | None = None,
+    verdict: PolicyResult,
+    progress: dict[SetKey, SetProgress] | None = None,
     previous: Status | None = None,
     now: str = NOW,
 ) -> Status:
@@ -47,7 +47,7 @@ def test_times_move_only_with_the_status() -> None:
     pending = report(judge(), {})
     failing = report(
         judge(),
-        build_progress(judge(), GroupState.FAILING, message="no", code="EG301"),
+        build_progress(judge(), SetState.FAILING, message="no", code="EG301"),
         pending,
         LATER,
     )
@@ -108,9 +108,7 @@ def test_squatted_beside_applied() -> None:
     verdict = judge()
     progress = build_progress(verdict)
     key = build_key("api.example.com")
-    progress[HostSet("shop", "api.example.com")] = GroupProgress(
-        GroupState.APPLIED, squatted=(key,)
-    )
+    progress[HostSet("shop", "api.example.com")] = SetProgress(SetState.APPLIED, squatted=(key,))
     status = report(verdict, progress)
     assert [row["state"] for row in status["destinations"]] == ["Squatted", "Applied"]
     assert str(key) in find(status, "Stalled")["message"]
@@ -144,7 +142,7 @@ situations = st.fixed_dictionaries(
         "paused": st.booleans(),
         "shadowed": st.booleans(),
         "conflicted": st.booleans(),
-        "states": st.lists(st.sampled_from(GroupState), min_size=2, max_size=2),
+        "states": st.lists(st.sampled_from(SetState), min_size=2, max_size=2),
         "squatted": st.booleans(),
         "edited": st.booleans(),
     }
@@ -165,15 +163,15 @@ def test_every_history_keeps_the_rules(history: list[dict[str, Any]]) -> None:
             shadowed=situation["shadowed"],
             conflicted=situation["conflicted"],
         )
-        progress: dict[SetKey, GroupProgress] = {}
-        for key, state in zip(verdict.groups, situation["states"], strict=False):
+        progress: dict[SetKey, SetProgress] = {}
+        for key, state in zip(verdict.set_keys, situation["states"], strict=False):
             progress |= {
-                key: GroupProgress(
+                key: SetProgress(
                     state,
-                    "it failed" if state is GroupState.FAILING else "",
-                    "EG301" if state is GroupState.FAILING else "",
+                    "it failed" if state is SetState.FAILING else "",
+                    "EG301" if state is SetState.FAILING else "",
                     (build_key(str(key)),) if situation["squatted"] else (),
-                    (build_key(str(key)),) if state is GroupState.APPLIED else (),
+                    (build_key(str(key)),) if state is SetState.APPLIED else (),
                 )
             }
         now = f"2026-11-21T12:00:{index:02}Z"

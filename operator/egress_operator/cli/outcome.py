@@ -12,12 +12,12 @@ from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import Selection, collect_allows, plan_gateways
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.reference import NOT_FOUND
+from egress_operator.plan.result import build_findings
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
-from egress_operator.plan.verdict import build_findings
 
 PAUSED_ANNOTATION = "egress-operator.io/paused"
 NOT_CREATED = "9999-12-31T23:59:59Z"
@@ -84,7 +84,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         )
         plans.append(plan)
         for policy in policies:
-            found = build_findings(plan.verdicts[policy.name])
+            found = build_findings(plan.results[policy.name])
             absent = [item for item in found if item.code == NOT_FOUND and not gateways]
             unchecked += len(absent)
             findings += [_build_finding(policy, item) for item in found if item not in absent]
@@ -100,7 +100,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
 def _build_selection(inventory: Inventory) -> Selection:
     """Return whether a gateway is open to a namespace; one that no file describes may use it."""
 
-    def is_selected(verdict: GatewayVerdict, namespace: str) -> bool:
+    def is_selected(verdict: GatewayResult, namespace: str) -> bool:
         labels = inventory.labels.get(namespace)
         return labels is None or verdict.is_open_to(labels)
 
@@ -192,7 +192,7 @@ def _build_finding(policy: Policy | Gateway, diagnostic: Diagnostic) -> Finding:
 
 
 def _build_objects(plans: list[Plan]) -> Iterator[dict[str, Any]]:
-    wanted = [obj for plan in plans for group in plan.groups.values() for obj in group.objects]
+    wanted = [obj for plan in plans for group in plan.sets.values() for obj in group.objects]
     wanted.sort(key=lambda obj: (obj.key.namespace, _ORDER[obj.key.kind], obj.key.name))
     for desired in wanted:
         manifest = build_manifest(desired, desired.owners)

@@ -8,7 +8,6 @@ from typing import NoReturn
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.hearsay import Hearsay
-from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import (
     Restart,
@@ -21,6 +20,7 @@ from egress_operator.engine.sink import Sink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.engine.transport import JsonObject, Transport
 from egress_operator.engine.version import parse_version
+from egress_operator.engine.wakeup import RetryWakeup
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Reflector:
         sink: Sink,
         *,
         namespace: str = "",
-        pulse: Pulse | None = None,
+        pulse: RetryWakeup | None = None,
         timing: ReflectorTiming | None = None,
         rng: random.Random | None = None,
         on_restart: RestartHook | None = None,
@@ -65,7 +65,7 @@ class Reflector:
         """One line; empty while all is well."""
         self._transport = transport
         self._sink = sink
-        self._pulse = pulse or Pulse()
+        self._pulse = pulse or RetryWakeup()
         self._timing = timing or ReflectorTiming()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_restart = on_restart

@@ -69,7 +69,7 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
 
 def build_desired(  # noqa: PLR0913 - what differs between objects
     key: ObjectKey,
-    group: SetKey,
+    set_key: SetKey,
     owners: tuple[Owner, ...],
     spec: Spec,
     *,
@@ -84,7 +84,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
     """Build an object that should be there, with the digest and the facts of its spec. Pure."""
     return Desired(
         key=key,
-        group=group,
+        set_key=set_key,
         owners=owners,
         spec=spec,
         spec_digest=digest_spec(spec),

@@ -54,7 +54,7 @@ def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner])
     return (
         observed.spec_digest == desired.spec_digest
         and observed.owners == listed
-        and observed.group == desired.group
+        and observed.set_key == desired.set_key
         and observed.policies == _build_policies(desired, listed)
         and observed.allocate == desired.allocate
         and observed.dry_run == desired.dry_run
@@ -107,7 +107,7 @@ def build_json_patch(
 
 def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, str]:
     annotations = {}
-    match desired.group:
+    match desired.set_key:
         case HostSet(namespace, host):
             annotations[HOST_ANNOTATION] = host
             annotations[POLICIES_ANNOTATION] = _build_policies(desired, owners)
@@ -131,7 +131,7 @@ def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, s
 
 
 def _build_policies(desired: Desired, owners: Iterable[Owner]) -> str:
-    return build_policies_annotation(owners) if isinstance(desired.group, HostSet) else ""
+    return build_policies_annotation(owners) if isinstance(desired.set_key, HostSet) else ""
 
 
 def _build_labels(desired: Desired) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Desired:
     """
 
     key: ObjectKey
-    group: SetKey
+    set_key: SetKey
     owners: tuple[Owner, ...]
     """Sorted; written as ownerReferences and, by name, as the policies annotation."""
     spec: Spec = field(compare=False, hash=False)
@@ -75,7 +75,7 @@ class Desired:
     host: str = ""
     """Of an AuthorizationPolicy: the host that it is for alone; for people who read it."""
     after: frozenset[ObjectKey] = frozenset()
-    """Objects of other groups that must be there, and have settled, first."""
+    """Objects of other sets that must be there, and have settled, first."""
     before: Spec | None = field(default=None, compare=False, hash=False)
     """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
     endpoints: the one with endpoints."""
@@ -88,7 +88,7 @@ class Observed:
     key: ObjectKey
     uid: str
     created: str
-    group: SetKey | None
+    set_key: SetKey | None
     """The set that it is of: that which its annotations name, if it has our label, no owners but
     ours, and stands where that set has it; None when it is not ours."""
     policies: str
@@ -116,11 +116,11 @@ class Observed:
     @property
     def ours(self) -> bool:
         """Whether it is of a set of ours."""
-        return self.group is not None
+        return self.set_key is not None
 
     def disown(self) -> "Observed":
         """Return the same object as somebody else's."""
-        return replace(self, group=None, is_damaged=False, owners=frozenset())
+        return replace(self, set_key=None, is_damaged=False, owners=frozenset())
 
 
 def digest_spec(spec: Mapping[str, Any]) -> bytes:

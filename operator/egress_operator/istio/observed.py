@@ -46,12 +46,12 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     labelled = labels.get(MANAGED_BY_LABEL) == MANAGED_BY
-    group, place = _read_group(key, annotations) if labelled and not alien else (None, "")
+    set_key, place = _read_set(key, annotations) if labelled and not alien else (None, "")
     return Observed(
         key=key,
         uid=metadata.get("uid", ""),
         created=metadata.get("creationTimestamp", ""),
-        group=group,
+        set_key=set_key,
         policies=annotations.get(POLICIES_ANNOTATION, ""),
         owners=owners,
         spec_digest=digest_spec(spec),
@@ -63,23 +63,23 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         if key.kind is Kind.AUTHORIZATION_POLICY
         else None,
         place=place,
-        tenant=annotations.get(NAMESPACE_ANNOTATION, "") if isinstance(group, GatewaySet) else "",
+        tenant=annotations.get(NAMESPACE_ANNOTATION, "") if isinstance(set_key, GatewaySet) else "",
         label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
-        is_damaged=group is None and (bool(owners) if alien else labelled or bool(owners)),
+        is_damaged=set_key is None and (bool(owners) if alien else labelled or bool(owners)),
         maps=frozenset(name for name in ("annotations", "labels") if metadata.get(name)),
     )
 
 
-def _read_group(key: ObjectKey, annotations: Mapping[str, str]) -> tuple[SetKey | None, str]:
+def _read_set(key: ObjectKey, annotations: Mapping[str, str]) -> tuple[SetKey | None, str]:
     """Return the set that the object is of, and the label of the gateway where it stands.
 
     Of the sets that the annotations may mean, the one that would write the object there; None and
     an empty label when there is none. Annotations beside those that count do no harm.
     """
     tenant = annotations.get(NAMESPACE_ANNOTATION, "")
-    for group, place in _list_candidates(key, annotations):
-        if is_expected(group, key, place, tenant):
-            return group, place
+    for set_key, place in _list_candidates(key, annotations):
+        if is_expected(set_key, key, place, tenant):
+            return set_key, place
     return None, ""
 
 

@@ -90,7 +90,7 @@ class RangeIndex(Generic[V]):
 
 
 def link(places: Iterable[tuple[AddressRange, str]]) -> dict[str, str]:
-    """Group keys whose ranges overlap, directly or through others: each key and its group's name.
+    """Group keys whose ranges overlap, directly or through others: each key and its set's name.
 
     Pure; n log n in the places.
     """

@@ -32,7 +32,7 @@ _CLUSTERSET = "clusterset.local"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ClusterFacts:
     """What the checks compare a policy with."""
 
     cluster_domain: str
@@ -42,9 +42,9 @@ class Surroundings:
     dns_capture: bool
 
 
-def build_surroundings(settings: Settings) -> Surroundings:
+def build_cluster_facts(settings: Settings) -> ClusterFacts:
     """Prepare what the checks need. Raises `ValueError` for a setting that is no CIDR."""
-    return Surroundings(
+    return ClusterFacts(
         cluster_domain=settings.cluster_domain.lower().strip("."),
         synthetic_domains=tuple(sorted({*settings.synthetic_domains, DIRECT_DOMAIN})),
         allowed=parse_networks(settings.allowed_cidrs),
@@ -53,7 +53,7 @@ def build_surroundings(settings: Settings) -> Surroundings:
     )
 
 
-def check_intent(intent: Intent, surroundings: Surroundings) -> tuple[Diagnostic, ...]:
+def check_intent(intent: Intent, surroundings: ClusterFacts) -> tuple[Diagnostic, ...]:
     """Everything that the surroundings forbid in a policy, sorted. Pure."""
     return tuple(
         sorted(
@@ -65,11 +65,11 @@ def check_intent(intent: Intent, surroundings: Surroundings) -> tuple[Diagnostic
     )
 
 
-Check = Callable[[DestinationIntent, Surroundings], Iterator[Diagnostic]]
+Check = Callable[[DestinationIntent, ClusterFacts], Iterator[Diagnostic]]
 
 
 def _check_names(
-    destination: DestinationIntent, surroundings: Surroundings
+    destination: DestinationIntent, surroundings: ClusterFacts
 ) -> Iterator[Diagnostic]:
     for path, name in _list_names(destination):
         if (found := _find_inside(name, surroundings)) is not None:
@@ -78,7 +78,7 @@ def _check_names(
 
 
 def _check_addresses(
-    destination: DestinationIntent, surroundings: Surroundings
+    destination: DestinationIntent, surroundings: ClusterFacts
 ) -> Iterator[Diagnostic]:
     for path, text, network in _list_addresses(destination):
         inside = next((own for own in surroundings.cluster if overlaps(network, own)), None)
@@ -101,7 +101,7 @@ def _check_addresses(
 
 
 def _check_listener(
-    destination: DestinationIntent, surroundings: Surroundings
+    destination: DestinationIntent, surroundings: ClusterFacts
 ) -> Iterator[Diagnostic]:
     """Return a TCP port without an address would catch every destination on that port."""
     if surroundings.dns_capture or destination.settings.addresses or not destination.hosts:
@@ -147,7 +147,7 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
             yield f"{path}.{endpoint.path}.address", endpoint.address, network
 
 
-def _find_inside(name: str, surroundings: Surroundings) -> tuple[str, str] | None:
+def _find_inside(name: str, surroundings: ClusterFacts) -> tuple[str, str] | None:
     """Return the rule that a name inside the cluster breaks, and what to say."""
     inside = (surroundings.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
     if any(_is_under(name, domain) for domain in inside):

@@ -33,7 +33,7 @@ class Claim:
     destination: str
     path: str
     key: str
-    """The group: the host, or the synthetic name of an address without a host."""
+    """The set: the host, or the synthetic name of an address without a host."""
     host: str
     """As the user wrote it: the host, or the address."""
     settings: HostIntent
@@ -57,7 +57,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class Arbitration:
     """The claims on one host after judgement, each list oldest first."""
 
     won: tuple[Claim, ...]
@@ -107,7 +107,7 @@ def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortInte
     return replace(port, tls=replace(tls, server_name=name, names=tls.names or (name,)))
 
 
-def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
+def judge(claims: Iterable[Claim]) -> dict[str, Arbitration]:
     """Decide which claims hold, by host. Pure; linear in the claims and their addresses.
 
     `claims` come oldest policy first, and hold every claim on each host that they name, and those
@@ -127,7 +127,7 @@ def judge(claims: Iterable[Claim]) -> dict[str, Verdicts]:
         else:
             dropped.append(loss)
     return {
-        key: Verdicts(tuple(won[key]), tuple(lost[key]), tuple(sorted(gateways.get(key, ()))))
+        key: Arbitration(tuple(won[key]), tuple(lost[key]), tuple(sorted(gateways.get(key, ()))))
         for key in won
     }
 

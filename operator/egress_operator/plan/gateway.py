@@ -10,8 +10,8 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.plan.intent import GatewayIntent, parse_gateway
+from egress_operator.plan.result import has_error
 from egress_operator.plan.source import GatewaySource, Settings
-from egress_operator.plan.verdict import has_error
 
 ROOT_NAMESPACE = "EG060"
 SAME_PODS = "EG110"
@@ -77,7 +77,7 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayVerdict:
+class GatewayResult:
     """What is to be said of one EgressGateway by its own text and that of the others."""
 
     source: GatewaySource
@@ -101,9 +101,9 @@ class GatewayVerdict:
 
 def judge_gateways(
     sources: Iterable[GatewaySource], settings: Settings
-) -> dict[str, GatewayVerdict]:
+) -> dict[str, GatewayResult]:
     """Judge all EgressGateways, by name: the oldest with given pods is accepted. Pure."""
-    verdicts: dict[str, GatewayVerdict] = {}
+    verdicts: dict[str, GatewayResult] = {}
     accepted: list[Gateway] = []
     for source in sorted(sources, key=lambda source: (source.created, source.name)):
         intent, diagnostics = parse_gateway(source)
@@ -113,7 +113,7 @@ def judge_gateways(
         if intent is not None and not has_error(diagnostics):
             gateway = _build_gateway(source, intent, settings)
             accepted.append(gateway)
-        verdicts[source.name] = GatewayVerdict(source, diagnostics, gateway, intent)
+        verdicts[source.name] = GatewayResult(source, diagnostics, gateway, intent)
     return verdicts
 
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from egress_operator.istio import destination_rule, service_entry, virtual_service
 from egress_operator.istio.facts import Spec, build_gateway_ref
 from egress_operator.istio.gateway import build_host_server_spec
-from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import Desired, Owner
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HostIntent
-from egress_operator.plan.claim import Claim, Verdicts, find_lifted
+from egress_operator.plan.claim import Arbitration, Claim, find_lifted
 from egress_operator.plan.gateway import Authorization
+from egress_operator.plan.result import ClaimResult, ClaimState, build_claim_row
 from egress_operator.plan.route import Tenants, resolve_routes
 from egress_operator.plan.tenant import Tenant, build_restricted_access
-from egress_operator.plan.verdict import ClaimState, ClaimVerdict, build_claim_row
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
@@ -27,9 +27,9 @@ _ORDER = {kind: index for index, kind in enumerate(Kind)}
 class CompiledHost:
     """One host of a namespace."""
 
-    group: Group | None
+    object_set: ObjectSet | None
     """None when no claim on it holds."""
-    claims: Mapping[str, tuple[ClaimVerdict, ...]]
+    claims: Mapping[str, tuple[ClaimResult, ...]]
     """By policy name: the fate of its claims on this host, by port."""
     tenants: tuple[Tenant, ...] = ()
     """The tenants whose objects it needs."""
@@ -37,17 +37,17 @@ class CompiledHost:
     """`find_lifted` of its claims."""
 
 
-def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants) -> CompiledHost:
+def compile_host(namespace: str, key: str, verdicts: Arbitration, tenants: Tenants) -> CompiledHost:
     """Make the objects of one host from the judged claims on it. Pure.
 
     Every policy that claims the host owns its objects, also one that lost: when the winner goes,
     the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
     a claim names.
     """
-    group = HostSet(namespace, key)
-    rows: dict[str, list[ClaimVerdict]] = {}
+    set_key = HostSet(namespace, key)
+    rows: dict[str, list[ClaimResult]] = {}
     for claim in verdicts.won:
-        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, group, tenants))
+        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, set_key, tenants))
     for loss in verdicts.lost:
         row = build_claim_row(
             loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
@@ -60,7 +60,7 @@ def compile_host(namespace: str, key: str, verdicts: Verdicts, tenants: Tenants)
     owners |= {loss.claim.owner for loss in verdicts.lost}
     routes = resolve_routes(namespace, build_host_name(key), verdicts.won, tenants)
     used = _select_tenants(verdicts.won, tenants)
-    builder = _Builder(group, tuple(sorted(owners)), verdicts.won[0], routes, used)
+    builder = _Builder(set_key, tuple(sorted(owners)), verdicts.won[0], routes, used)
     return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(verdicts.won))
 
 
@@ -70,17 +70,17 @@ def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tena
     return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
 
 
-def _build_won_row(claim: Claim, group: HostSet, tenants: Tenants) -> ClaimVerdict:
+def _build_won_row(claim: Claim, set_key: HostSet, tenants: Tenants) -> ClaimResult:
     withdrawn = bool(claim.gateway) and tenants[claim.gateway] is None
     state = ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED
-    return build_claim_row(claim, state, group=group)
+    return build_claim_row(claim, state, set_key=set_key)
 
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """Builds the objects of one host."""
 
-    group: HostSet
+    set_key: HostSet
     owners: tuple[Owner, ...]
     first: Claim
     routes: HostRoutes
@@ -89,11 +89,11 @@ class _Builder:
 
     @property
     def namespace(self) -> str:
-        return self.group.namespace
+        return self.set_key.namespace
 
     @property
     def key(self) -> str:
-        return self.group.host
+        return self.set_key.host
 
     @property
     def name(self) -> str:
@@ -103,16 +103,16 @@ class _Builder:
     def settings(self) -> HostIntent:
         return self.first.settings
 
-    def build(self) -> Group:
-        """Build the group, its objects in the order of `Kind`."""
+    def build(self) -> ObjectSet:
+        """Build the set, its objects in the order of `Kind`."""
         objects = [self._build_entry(), *self._build_rule(), *self._build_route()]
         for route in self.routes.routes:
             objects += self._build_behind(route)
         ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
         closed = not self.routes.is_open
         missing = closed and len(self.routes.routes) < len(self.routes.ports)
-        return Group(
-            self.group, tuple(ordered), is_closing=missing, allows=tuple(self._build_allows())
+        return ObjectSet(
+            self.set_key, tuple(ordered), is_closing=missing, allows=tuple(self._build_allows())
         )
 
     def _build_allows(self) -> Iterator[Desired]:
@@ -133,7 +133,7 @@ class _Builder:
             before, spec = spec, service_entry.close_spec(spec)
         return build_desired(
             ObjectKey(Kind.SERVICE_ENTRY, self.namespace, self.name),
-            self.group,
+            self.set_key,
             self.owners,
             spec,
             allocate=allocate,
@@ -151,7 +151,7 @@ class _Builder:
         if spec is not None:
             yield build_desired(
                 ObjectKey(Kind.VIRTUAL_SERVICE, self.namespace, self.name),
-                self.group,
+                self.set_key,
                 self.owners,
                 spec,
                 after=frozenset(
@@ -183,13 +183,13 @@ class _Builder:
         spec = build_host_server_spec(
             tenant.gateway.place, self.namespace, route.host, is_http=route.port.is_http
         )
-        yield tenant.build_server(self.group, server, spec, self.owners)
+        yield tenant.build_server(self.set_key, server, spec, self.owners)
         subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}-c")
-        yield tenant.build_subset(self.group, subset, route.name, route.host, self.owners)
+        yield tenant.build_subset(self.set_key, subset, route.name, route.host, self.owners)
 
     def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
         key = ObjectKey(kind, self.namespace, name)
-        return build_desired(key, self.group, self.owners, spec, allocate=allocate)
+        return build_desired(key, self.set_key, self.owners, spec, allocate=allocate)
 
     def _list_prerequisites(self, route: Route) -> Iterator[ObjectKey]:
         """List the tenant's objects that must be there before clients are led to the gateway."""

@@ -8,11 +8,11 @@ objects, and no permission.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from egress_operator.istio.group import Access, Group
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object_set import Access, ObjectSet
 from egress_operator.istio.set_key import GatewaySet, SetKey, find_scope
-from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
+from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.tenant import build_baseline, build_tenant_access
 
@@ -37,7 +37,7 @@ def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) ->
     found = tuple(sorted(policies, key=lambda item: item.key))
     tenants, names = set(), set()
     for server in servers:
-        namespace = "" if server.group is None else find_scope(server.group) or ""
+        namespace = "" if server.set_key is None else find_scope(server.set_key) or ""
         tenants.add((namespace, server.label))
         names.add((namespace, server.key.name))
     guarded = frozenset(item.key for item in found if (item.tenant, item.key.name) in names)
@@ -53,12 +53,12 @@ def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
     return wanted
 
 
-Selection = Callable[[GatewayVerdict, str], bool]
+Selection = Callable[[GatewayResult, str], bool]
 """Whether a namespace may use a gateway: it is there, is not being deleted, and is selected."""
 
 
 def plan_gateways(
-    verdicts: Mapping[str, GatewayVerdict],
+    verdicts: Mapping[str, GatewayResult],
     wanted: Mapping[str, Iterable[Desired]],
     standing: Mapping[str, Standing],
     is_selected: Selection,
@@ -71,7 +71,7 @@ def plan_gateways(
     `standing`: by the name of a gateway, also of one that is gone. `is_complete`: whether every
     namespace that uses a gateway is planned. Before that, at a start, what is not wanted stays.
     """
-    groups: dict[SetKey, Group] = {}
+    sets: dict[SetKey, ObjectSet] = {}
     for name in sorted({*verdicts, *standing}):
         found = standing.get(name, Standing())
         access = _plan_access(verdicts.get(name), wanted, found, is_selected)
@@ -79,12 +79,12 @@ def plan_gateways(
             there = frozenset(item.key for item in found.policies)
             access = replace(access, kept=access.kept | (there - access.withdrawn))
         key = GatewaySet(name)
-        groups[key] = Group(key, access.desired, access=access)
-    return Plan(None, groups, {}, frozenset(), frozenset())
+        sets[key] = ObjectSet(key, access.desired, access=access)
+    return Plan(None, sets, {}, frozenset(), frozenset())
 
 
 def _plan_access(
-    verdict: GatewayVerdict | None,
+    verdict: GatewayResult | None,
     wanted: Mapping[str, Iterable[Desired]],
     standing: Standing,
     is_selected: Selection,

@@ -3,24 +3,24 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from egress_operator.istio.group import Group
 from egress_operator.istio.object import Desired, Owner
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import Scope, SetKey, TenantSet
+from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.host import CompiledHost, compile_host
-from egress_operator.plan.memo import HostMemo, Memo, NamespaceMemo, PolicyMemo
-from egress_operator.plan.reference import Neighbourhood
+from egress_operator.plan.reference import GatewayView
+from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
 from egress_operator.plan.shadow import find_shadows
 from egress_operator.plan.source import NamespaceInput
-from egress_operator.plan.tenant import Tenant, build_tenant_group
-from egress_operator.plan.verdict import ClaimState, ClaimVerdict, Verdict, build_verdict
+from egress_operator.plan.tenant import Tenant, build_tenant_set
 
 __all__ = [
+    "ClaimResult",
     "ClaimState",
-    "ClaimVerdict",
-    "Group",
-    "Memo",
+    "ObjectSet",
     "Plan",
-    "Verdict",
+    "PlanCache",
+    "PolicyResult",
     "plan_namespace",
 ]
 
@@ -31,8 +31,8 @@ class Plan:
 
     scope: Scope
     """The namespace; None: the plan is that of the gateways as a whole."""
-    groups: dict[SetKey, Group]
-    verdicts: dict[str, Verdict]
+    sets: dict[SetKey, ObjectSet]
+    results: dict[str, PolicyResult]
     """By policy name."""
     held: frozenset[Owner]
     """Policies that exist but may not change anything (not accepted, or paused): what they own is
@@ -41,73 +41,73 @@ class Plan:
     """Policies that may change things: what they alone own and no longer claim is pruned. And
     EgressGateways that are accepted."""
     allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
-    """The AuthorizationPolicies that the groups need, by the label of the gateway."""
+    """The AuthorizationPolicies that the sets need, by the label of the gateway."""
 
 
-def plan_namespace(inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
+def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
     """Compile all policies of one namespace. Pure but for `memo`, which never changes the result.
 
     With the same `memo` (one for all namespaces) a repeated call reads no unchanged policy and
-    compiles no unchanged host again; unchanged groups and verdicts are the identical values of the
+    compiles no unchanged host again; unchanged sets and verdicts are the identical values of the
     call before. The order of the policies takes no part. Policies are identified by
     (uid, generation). Raises `ValueError` for a setting that is no CIDR, never for a policy.
     """
-    part = (Memo() if memo is None else memo).open(inputs)
+    part = (PlanCache() if memo is None else memo).open(inputs)
     policies = part.read_policies(inputs)
     hosts = _compile_hosts(inputs.namespace, policies, part)
     tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
-    groups: dict[SetKey, Group] = {
-        compiled.group.key: compiled.group
+    sets: dict[SetKey, ObjectSet] = {
+        compiled.object_set.key: compiled.object_set
         for compiled in hosts.values()
-        if compiled.group is not None
+        if compiled.object_set is not None
     }
-    groups |= _build_tenant_groups(inputs.namespace, tenants, policies, part.around)
+    sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
     return Plan(
         scope=inputs.namespace,
-        groups=groups,
-        verdicts={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
+        sets=sets,
+        results={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
         held=frozenset(policy.owner for policy in policies if not policy.is_live),
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
-        allows=collect_group_allows(groups.values()),
+        allows=collect_set_allows(sets.values()),
     )
 
 
-def collect_group_allows(groups: Iterable[Group]) -> dict[str, tuple[Desired, ...]]:
-    """Return the AuthorizationPolicies that groups need, by the label of the gateway. Pure."""
+def collect_set_allows(sets: Iterable[ObjectSet]) -> dict[str, tuple[Desired, ...]]:
+    """Return the AuthorizationPolicies that sets need, by the label of the gateway. Pure."""
     found: dict[str, list[Desired]] = {}
-    for group in groups:
-        for desired in group.allows:
+    for object_set in sets:
+        for desired in object_set.allows:
             found.setdefault(desired.place, []).append(desired)
     return {label: tuple(allows) for label, allows in found.items()}
 
 
-def _find_gateway_owners(around: Neighbourhood) -> frozenset[Owner]:
+def _find_gateway_owners(around: GatewayView) -> frozenset[Owner]:
     return frozenset(
         verdict.gateway.owner for verdict in around.verdicts.values() if verdict.gateway
     )
 
 
-def _build_tenant_groups(
+def _build_tenant_sets(
     namespace: str,
     tenants: Mapping[str, Tenant],
-    policies: list[PolicyMemo],
-    around: Neighbourhood,
-) -> dict[SetKey, Group]:
-    """Return the groups of gateways: those that hosts need, and those that are withdrawn."""
-    made = map(build_tenant_group, tenants.values())
-    groups: dict[SetKey, Group] = {group.key: group for group in made}
+    policies: list[CachedPolicy],
+    around: GatewayView,
+) -> dict[SetKey, ObjectSet]:
+    """Return the sets of gateways: those that hosts need, and those that are withdrawn."""
+    made = map(build_tenant_set, tenants.values())
+    sets: dict[SetKey, ObjectSet] = {object_set.key: object_set for object_set in made}
     for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
         gateway = around.verdicts[name].gateway
         if gateway is not None and around.tenants[name] is None:
             key = TenantSet(namespace, gateway.label)
-            groups[key] = Group(key, is_closing=True)
-    return groups
+            sets[key] = ObjectSet(key, is_closing=True)
+    return sets
 
 
 def _compile_hosts(
-    namespace: str, policies: list[PolicyMemo], part: NamespaceMemo
+    namespace: str, policies: list[CachedPolicy], part: CachedNamespace
 ) -> dict[str, CompiledHost]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
     known, part.hosts = part.hosts, {}
@@ -115,14 +115,14 @@ def _compile_hosts(
         tenants = part.find_tenants(verdicts.gateways)
         entry = known.get(key)
         if entry is None or entry.verdicts != verdicts or entry.tenants != tenants:
-            entry = HostMemo(verdicts, tenants, compile_host(namespace, key, verdicts, tenants))
+            entry = CachedHost(verdicts, tenants, compile_host(namespace, key, verdicts, tenants))
         part.hosts[key] = entry
     return {key: entry.compiled for key, entry in part.hosts.items()}
 
 
 def _find_verdict(
-    policy: PolicyMemo, hosts: Mapping[str, CompiledHost], shadows: Mapping[str, tuple[str, ...]]
-) -> Verdict:
+    policy: CachedPolicy, hosts: Mapping[str, CompiledHost], shadows: Mapping[str, tuple[str, ...]]
+) -> PolicyResult:
     """Return the verdict on a policy: that of the last call if nothing it depends on changed."""
     own = [hosts[key] for key in policy.live_keys]
     seen = (
@@ -133,7 +133,7 @@ def _find_verdict(
     before = policy.verdict
     if before is not None and policy.verdict_hosts == own and policy.verdict_shadows == seen:
         return before
-    verdict = build_verdict(
+    verdict = build_policy_result(
         policy.source,
         policy.diagnostics,
         policy.build_rows(own),

@@ -24,7 +24,7 @@ class ServiceFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Scenery:
+class GatewayServices:
     """What is there around the gateways, as far as it is watched."""
 
     services: Mapping[Place, ServiceFacts] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Scenery:
     """Objects of kind Gateway that are not ours."""
 
 
-def find_unready(gateway: Gateway, scenery: Scenery) -> str:
+def find_unready(gateway: Gateway, scenery: GatewayServices) -> str:
     """Say why a gateway cannot carry traffic, in one line; empty when it can. Pure."""
     intent = gateway.intent
     name = f"Service {intent.namespace}/{intent.service}"

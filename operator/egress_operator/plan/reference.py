@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.kind import Kind
-from egress_operator.plan.gateway import Authorization, Gateway, GatewayVerdict
+from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
 from egress_operator.plan.intent import Intent, Limits
 from egress_operator.plan.source import GatewayObjects, HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant
@@ -24,10 +24,10 @@ _PATH = "spec.gatewayRef.name"
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbourhood:
+class GatewayView:
     """All gateways as one namespace sees them."""
 
-    verdicts: Mapping[str, GatewayVerdict]
+    verdicts: Mapping[str, GatewayResult]
     tenants: Mapping[str, Tenant | None]
     """By the name of each accepted gateway; None: it is not open to the namespace."""
     unready: Mapping[str, str]
@@ -42,9 +42,9 @@ class Neighbourhood:
         }
 
 
-def build_neighbourhood(
-    inputs: NamespaceInput, verdicts: Mapping[str, GatewayVerdict]
-) -> Neighbourhood:
+def build_gateway_view(
+    inputs: NamespaceInput, verdicts: Mapping[str, GatewayResult]
+) -> GatewayView:
     """Look at the gateways from one namespace. Pure."""
     tenants: dict[str, Tenant | None] = {}
     for name, verdict in verdicts.items():
@@ -59,10 +59,10 @@ def build_neighbourhood(
                 export_to=_find_export(inputs.hand_written, gateway.host),
                 is_scoped=inputs.settings.gateway_objects is GatewayObjects.GATEWAY_NAMESPACE,
             )
-    return Neighbourhood(verdicts, tenants, inputs.unready)
+    return GatewayView(verdicts, tenants, inputs.unready)
 
 
-def find_reference_problem(intent: Intent, around: Neighbourhood) -> Diagnostic | None:
+def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | None:
     """Tell what is wrong with the gateway that a policy names; None for nothing. Pure."""
     name = intent.gateway
     if not name:
@@ -81,7 +81,7 @@ def find_reference_problem(intent: Intent, around: Neighbourhood) -> Diagnostic 
     return _find_use_problem(intent, verdict.gateway, around)
 
 
-def _find_use_problem(intent: Intent, gateway: Gateway, around: Neighbourhood) -> Diagnostic | None:
+def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> Diagnostic | None:
     """Tell what keeps the policy from using a gateway that is accepted."""
     name, authorization = gateway.name, gateway.authorization
     if intent.source.accounts and authorization is not Authorization.MANAGED:

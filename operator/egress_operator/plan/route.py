@@ -17,7 +17,7 @@ Tenants = Mapping[str, Tenant | None]
 
 
 def resolve_routes(
-    namespace: str, group: str, won: Iterable[Claim], tenants: Tenants
+    namespace: str, host_key: str, won: Iterable[Claim], tenants: Tenants
 ) -> HostRoutes:
     """Decide the way of every port of a host, by the claims that hold. Pure.
 
@@ -34,16 +34,16 @@ def resolve_routes(
     routes = tuple(
         route
         for _, found in ordered
-        if (route := _resolve(namespace, group, found, tenants)) is not None
+        if (route := _resolve(namespace, host_key, found, tenants)) is not None
     )
     return HostRoutes(ports, routes, is_open=False)
 
 
-def _resolve(namespace: str, group: str, claims: list[Claim], tenants: Tenants) -> Route | None:
+def _resolve(namespace: str, host_key: str, claims: list[Claim], tenants: Tenants) -> Route | None:
     """Return the route of one port; None when its gateway is not open to the namespace."""
     port, sources = claims[0].port, unite_sources(claims)
     if not claims[0].gateway:
-        name = build_behind_name(group, port.number, namespace, "direct", _build_payload(port))
+        name = build_behind_name(host_key, port.number, namespace, "direct", _build_payload(port))
         return Route(namespace, port, None, sources, name, build_private_host(name, namespace))
     tenant = tenants[claims[0].gateway]
     if tenant is None:
@@ -51,7 +51,7 @@ def _resolve(namespace: str, group: str, claims: list[Claim], tenants: Tenants) 
     label, mode, domain = tenant.gateway.label, _build_payload(port), tenant.domain
     if any(source.accounts for source in sources):
         mode, domain = f"restricted-{mode}", build_restricted_domain(label, namespace)
-    name = build_behind_name(group, port.number, namespace, label, mode)
+    name = build_behind_name(host_key, port.number, namespace, label, mode)
     return Route(namespace, port, tenant.hop, sources, name, f"{name}.{domain}")
 
 

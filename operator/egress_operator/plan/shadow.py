@@ -52,9 +52,9 @@ def _match(item: HandWritten, name: str, index: _SuffixIndex) -> Iterable[str]:
 
 
 def _is_squatter(item: HandWritten, host: CompiledHost) -> bool:
-    return host.group is not None and any(
+    return host.object_set is not None and any(
         desired.key.kind == item.kind and desired.key.name == item.name
-        for desired in host.group.objects
+        for desired in host.object_set.objects
     )
 
 

@@ -10,11 +10,11 @@ from egress_operator.istio.authorization_policy import (
 from egress_operator.istio.destination_rule import build_subset_spec
 from egress_operator.istio.facts import Spec
 from egress_operator.istio.gateway import build_tenant_server_spec
-from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_tenant_domain, build_tenant_name
 from egress_operator.istio.object import Desired, Owner
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import GatewayHop, Route
 from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
 from egress_operator.plan.gateway import Authorization, Gateway
@@ -64,12 +64,12 @@ class Tenant:
         return ObjectKey(Kind.GATEWAY, namespace, name)
 
     def build_server(
-        self, group: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
+        self, set_key: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
     ) -> Desired:
         """Build a Gateway. In another namespace the EgressGateway alone can own it."""
         return build_desired(
             key,
-            group,
+            set_key,
             (self.gateway.owner,) if self.is_scoped else owner,
             spec,
             place=self.gateway.label if key.namespace != self.namespace else "",
@@ -77,13 +77,13 @@ class Tenant:
         )
 
     def build_subset(
-        self, group: SetKey, key: ObjectKey, subset: str, sni: str, owner: tuple[Owner, ...]
+        self, set_key: SetKey, key: ObjectKey, subset: str, sni: str, owner: tuple[Owner, ...]
     ) -> Desired:
         """Build a DestinationRule on the gateway's Service."""
         spec = build_subset_spec(
             self.gateway.host, self.gateway.intent.traffic, subset, sni, self.export_to
         )
-        return build_desired(key, group, owner, spec)
+        return build_desired(key, set_key, owner, spec)
 
     def _list_guards(self) -> frozenset[ObjectKey]:
         """Return what denies strangers, and must do so before there is a server."""
@@ -95,7 +95,7 @@ class Tenant:
         return build_tenant_name(self.namespace, self.gateway.label)
 
 
-def build_tenant_group(tenant: Tenant) -> Group:
+def build_tenant_set(tenant: Tenant) -> ObjectSet:
     """Make the objects that serve all hosts of a tenant, owned by the EgressGateway. Pure."""
     gateway = tenant.gateway
     label, owner = gateway.label, (gateway.owner,)
@@ -108,7 +108,7 @@ def build_tenant_group(tenant: Tenant) -> Group:
     allows: tuple[Desired, ...] = ()
     if gateway.authorization is not Authorization.NONE:
         allows = (build_tenant_access(gateway, tenant.namespace),)
-    return Group(key, objects, allows=allows)
+    return ObjectSet(key, objects, allows=allows)
 
 
 def build_baseline(gateway: Gateway) -> Desired:

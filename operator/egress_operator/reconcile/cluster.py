@@ -10,10 +10,10 @@ from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
 from egress_operator.istio.set_key import GatewaySet, TenantSet, find_scope
-from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import Standing, build_standing, plan_gateways
 from egress_operator.plan.plan import Plan
-from egress_operator.plan.readiness import Scenery, find_unready
+from egress_operator.plan.readiness import GatewayServices, find_unready
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -35,7 +35,7 @@ from egress_operator.reconcile.policy import (
     parse_policy,
 )
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
-from egress_operator.reconcile.scenery import SceneryCache
+from egress_operator.reconcile.service_index import ServiceIndex
 
 
 class Cluster:
@@ -59,18 +59,18 @@ class Cluster:
         self.objects = ObjectCache(scopes, on_object, self._is_believed)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
-        self.scenery = SceneryCache()
+        self.scenery = ServiceIndex()
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
-        """Owners that a list has shown to be gone, while objects still name them: `Leftovers`."""
+        """Owners that objects still name, although a list has shown that they are gone."""
         self.orphans: frozenset[ObjectKey] = frozenset()
-        """Our objects that have had no owner for a while: `Leftovers`."""
+        """Our objects that have had no owner for a while: `OrphanCollector`."""
         self.unready: dict[str, str] = {}
         """Why gateways cannot carry traffic, by their names; those that can are left out."""
         self.admission = "not looked at yet"
         """Why the admission policy is not in force, in one line; empty when it is."""
         self._judged: tuple[tuple[GatewaySource, ...], Settings] | None = None
-        self._verdicts: dict[str, GatewayVerdict] = {}
+        self._verdicts: dict[str, GatewayResult] = {}
 
     def build_sinks(
         self, on_unreadable: UnreadableHook, on_list: Callable[[str], None]
@@ -126,7 +126,7 @@ class Cluster:
         """Return what stands at each EgressGateway, by its name; also at one that is gone."""
         policies: dict[str, list[Observed]] = {name: [] for name in self.judge_gateways()}
         for item in self.objects.select_policies():
-            policies.setdefault(str(item.group), []).append(item)
+            policies.setdefault(str(item.set_key), []).append(item)
         return {
             name: build_standing(found, self._select_servers(self._find_places(name, found)))
             for name, found in policies.items()
@@ -148,26 +148,28 @@ class Cluster:
         return any(
             owner.kind == GATEWAY_KIND and owner.name == name
             for item in self.objects.select_servers(label)
-            if isinstance(item.group, TenantSet)
+            if isinstance(item.set_key, TenantSet)
             for owner in item.owners
         )
 
     def count_standing(self, name: str) -> tuple[int, int]:
         """Count the namespaces and hosts that have something at an EgressGateway."""
-        policies = list(self.objects.select_group(GatewaySet(name)))
+        policies = list(self.objects.select_set(GatewaySet(name)))
         places = self._find_places(name, policies)
         hosts = {host for label in places for host in self.objects.find_served(label)}
         scopes = {find_scope(host) for host in hosts}
         scopes |= {item.tenant for item in policies if item.tenant}
-        scopes |= {find_scope(item.group) for item in self._select_servers(places) if item.group}
+        scopes |= {
+            find_scope(item.set_key) for item in self._select_servers(places) if item.set_key
+        }
         return len(scopes), len(hosts)
 
-    def _is_selected(self, verdict: GatewayVerdict, namespace: str) -> bool:
+    def _is_selected(self, verdict: GatewayResult, namespace: str) -> bool:
         """Whether a namespace may use a gateway: not one that is gone, or is being deleted."""
         facts = self.namespaces.find(namespace)
         return facts is not None and not facts.terminating and verdict.is_open_to(facts.labels)
 
-    def judge_gateways(self) -> Mapping[str, GatewayVerdict]:
+    def judge_gateways(self) -> Mapping[str, GatewayResult]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
         seen = (self._list_gateways(), self.settings)
         if self._judged != seen:
@@ -187,7 +189,7 @@ class Cluster:
                 continue
             servers = self.objects.select_kind(Kind.GATEWAY, gateway.namespace)
             foreign = tuple(item for item in servers if not item.ours)
-            if reason := find_unready(gateway, Scenery(services, endpoints, foreign)):
+            if reason := find_unready(gateway, GatewayServices(services, endpoints, foreign)):
                 found[name] = reason
         changed, self.unready = found != self.unready, found
         return changed

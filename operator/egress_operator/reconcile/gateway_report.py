@@ -6,18 +6,18 @@ from datetime import datetime
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
-from egress_operator.istio.group import Group
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.plan.gateway import GatewayVerdict
+from egress_operator.plan.gateway import GatewayResult
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.group import UNDER_WAY, GroupWorker
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.resource import GATEWAYS
+from egress_operator.reconcile.sync import UNDER_WAY, SetWorker
 from egress_operator.status.condition import read_conditions
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.patch import build_status_patch
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class GatewayReporter:
         *,
         cluster: Cluster,
         planner: Planner,
-        worker: GroupWorker,
+        worker: SetWorker,
         transport: Transport,
         now: Callable[[], datetime],
     ) -> None:
@@ -86,13 +86,13 @@ class GatewayReporter:
                 },
             )
 
-    def _gather(self, verdict: GatewayVerdict, progress: GroupProgress | None) -> GatewayFacts:
+    def _gather(self, verdict: GatewayResult, progress: SetProgress | None) -> GatewayFacts:
         name = verdict.source.name
         namespaces, hosts = self._cluster.count_standing(name)
-        group = self._find_group(name)
-        access = None if group is None else group.access
+        object_set = self._find_set(name)
+        access = None if object_set is None else object_set.access
         return GatewayFacts(
-            progress=progress or GroupProgress(GroupState.PENDING),
+            progress=progress or SetProgress(SetState.PENDING),
             unready=self._cluster.unready.get(name, ""),
             admission=self._cluster.admission,
             namespaces=namespaces,
@@ -100,19 +100,23 @@ class GatewayReporter:
             denied=() if access is None else access.denied,
         )
 
-    def _find_group(self, name: str) -> Group | None:
+    def _find_set(self, name: str) -> ObjectSet | None:
         plan = self._planner.get(None)
-        return None if plan is None else plan.groups.get(GatewaySet(name))
+        return None if plan is None else plan.sets.get(GatewaySet(name))
 
-    def _find_progress(self, name: str, generation: int) -> GroupProgress | None:
+    def _find_progress(self, name: str, generation: int) -> SetProgress | None:
         """Return how far the gateway's own objects are; None before a look at this generation."""
-        group = self._find_group(name)
-        if group is None or group.access is None or group.access.generation != generation:
+        object_set = self._find_set(name)
+        if (
+            object_set is None
+            or object_set.access is None
+            or object_set.access.generation != generation
+        ):
             return None
         outcome, _ = self._worker.get_outcome(GatewaySet(name))
         if outcome == UNDER_WAY and name not in self._judged:
             return None
         self._judged.add(name)
         if outcome.settled:
-            return GroupProgress(GroupState.APPLIED, squatted=outcome.squatted)
-        return GroupProgress(GroupState.PENDING, message=outcome.problem)
+            return SetProgress(SetState.APPLIED, squatted=outcome.squatted)
+        return SetProgress(SetState.PENDING, message=outcome.problem)

@@ -62,7 +62,7 @@ class _Pool:
             observed,
             key=ObjectKey(key.kind, sys.intern(key.namespace), sys.intern(key.name)),
             created=sys.intern(observed.created),
-            group=self.share(observed.group),
+            set_key=self.share(observed.set_key),
             policies=sys.intern(observed.policies),
             owners=self.share(observed.owners),
             facts=self._share_facts(observed.facts),
@@ -101,23 +101,23 @@ class _Index:
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
-        if old is not None and old.group is not None:
-            self._remove(old.key, old.group)
-            self._note_gateway(old, old.group, -1)
-        if new is not None and new.group is not None:
-            self._add(new.key, new.group)
-            self._note_gateway(new, new.group, 1)
+        if old is not None and old.set_key is not None:
+            self._remove(old.key, old.set_key)
+            self._note_gateway(old, old.set_key, -1)
+        if new is not None and new.set_key is not None:
+            self._add(new.key, new.set_key)
+            self._note_gateway(new, new.set_key, 1)
 
-    def _note_gateway(self, item: Observed, group: SetKey, change: int) -> None:
+    def _note_gateway(self, item: Observed, set_key: SetKey, change: int) -> None:
         if item.label and change > 0:
             self._servers.setdefault(item.label, set()).add(item.key)
         elif item.label:
             _discard(self._servers, item.label, item.key)
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
             counts = self._served.setdefault(label, Counter())
-            counts[group] += change
-            if not counts[group]:
-                del counts[group]
+            counts[set_key] += change
+            if not counts[set_key]:
+                del counts[set_key]
             if not counts:
                 del self._served[label]
 
@@ -133,9 +133,9 @@ class _Index:
         """Return the hosts that have something at the gateway with this label."""
         return self._served.get(label, ())
 
-    def find_members(self, group: SetKey) -> Iterable[ObjectKey]:
+    def find_members(self, set_key: SetKey) -> Iterable[ObjectKey]:
         """Return the objects of a set that do not have its name."""
-        return self._choose(group).get(group, ())
+        return self._choose(set_key).get(set_key, ())
 
     def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
         """Return the sets of gateways and tenants in a scope that hold something."""
@@ -150,26 +150,26 @@ class _Index:
         """Return what is of a scope and stands in another namespace."""
         return self._guests.get(scope, ())
 
-    def _add(self, key: ObjectKey, group: SetKey) -> None:
-        scope = find_scope(group)
-        if not isinstance(group, HostSet):
-            self._of_gateways.setdefault(scope, {}).setdefault(group, set()).add(key)
-        elif key.name != build_host_name(group.host):
-            self._of_hosts.setdefault(group, set()).add(key)
+    def _add(self, key: ObjectKey, set_key: SetKey) -> None:
+        scope = find_scope(set_key)
+        if not isinstance(set_key, HostSet):
+            self._of_gateways.setdefault(scope, {}).setdefault(set_key, set()).add(key)
+        elif key.name != build_host_name(set_key.host):
+            self._of_hosts.setdefault(set_key, set()).add(key)
         if scope != key.namespace:
             self._guests.setdefault(scope, set()).add(key)
 
-    def _remove(self, key: ObjectKey, group: SetKey) -> None:
-        scope = find_scope(group)
-        _discard(self._choose(group), group, key)
+    def _remove(self, key: ObjectKey, set_key: SetKey) -> None:
+        scope = find_scope(set_key)
+        _discard(self._choose(set_key), set_key, key)
         if not self._of_gateways.get(scope, True):
             del self._of_gateways[scope]
         _discard(self._guests, scope, key)
 
-    def _choose(self, group: SetKey) -> dict[SetKey, set[ObjectKey]]:
-        if isinstance(group, HostSet):
+    def _choose(self, set_key: SetKey) -> dict[SetKey, set[ObjectKey]]:
+        if isinstance(set_key, HostSet):
             return self._of_hosts
-        return self._of_gateways.get(find_scope(group), {})
+        return self._of_gateways.get(find_scope(set_key), {})
 
 
 def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
@@ -212,7 +212,7 @@ class ObjectCache:
         """Everything that the plan of a scope decides on, and what is not ours in a namespace."""
         for kind in Kind if scope is not None else ():
             for observed in self.select_kind(kind, scope or ""):
-                if observed.group is None or find_scope(observed.group) == scope:
+                if observed.set_key is None or find_scope(observed.set_key) == scope:
                     yield observed
         for observed in self._get_all(self._index.find_guests(scope)):
             if observed.ours:
@@ -226,9 +226,9 @@ class ObjectCache:
                 if (observed := self._judge(found)) is not None:
                     yield observed
 
-    def select_group(self, group: SetKey) -> Iterator[Observed]:
+    def select_set(self, set_key: SetKey) -> Iterator[Observed]:
         """Our objects of a set whose names are not the set's."""
-        return (item for item in self._get_all(self._index.find_members(group)) if item.ours)
+        return (item for item in self._get_all(self._index.find_members(set_key)) if item.ours)
 
     def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
         """Return the sets of gateways and tenants in a scope that hold something."""
@@ -256,12 +256,12 @@ class ObjectCache:
             for namespace in cache.parts():
                 for _, found in cache.select(namespace):
                     observed = self._judge(found)
-                    if observed is not None and observed.group is not None:
-                        yield observed.group, observed
+                    if observed is not None and observed.set_key is not None:
+                        yield observed.set_key, observed
 
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours."""
-        return {find_scope(group) for group, _ in self.select_ours()}
+        return {find_scope(set_key) for set_key, _ in self.select_ours()}
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""

@@ -23,7 +23,7 @@ class PlanChange:
     """What a new plan asks for."""
 
     scope: Scope
-    groups: frozenset[SetKey]
+    sets: frozenset[SetKey]
     """Those whose desired objects or owners may have changed."""
     policies: frozenset[str]
     """Policies whose verdict changed."""
@@ -75,9 +75,9 @@ class Planner:
         """Return what should stand under this name, if anything should."""
         return self._objects.get(key)
 
-    def find_claimants(self, group: SetKey) -> tuple[str, ...]:
+    def find_claimants(self, set_key: SetKey) -> tuple[str, ...]:
         """Names of the policies that need a set, all of its namespace."""
-        return self._claimants.get(find_scope(group), {}).get(group, ())
+        return self._claimants.get(find_scope(set_key), {}).get(set_key, ())
 
     def collect_allows(self) -> dict[str, list[Desired]]:
         """Return the AuthorizationPolicies that all plans need, by the label of the gateway."""
@@ -88,7 +88,7 @@ class Planner:
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
-        return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.groups)
+        return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.sets)
 
     async def _work(self, scope: Scope) -> float | None:
         start = self._clock()
@@ -106,17 +106,17 @@ class Planner:
         ours = [observed for observed in self._cluster.objects.select(scope) if observed.ours]
         change = PlanChange(
             scope=scope,
-            groups=_find_changed_groups(old, plan, ours),
+            sets=_find_changed_sets(old, plan, ours),
             policies=frozenset(
                 name
-                for name, verdict in plan.verdicts.items()
-                if old is None or old.verdicts.get(name) != verdict
+                for name, verdict in plan.results.items()
+                if old is None or old.results.get(name) != verdict
             ),
             first=old is None,
             permission=({} if old is None else old.allows) != plan.allows,
         )
         self._index(old, plan)
-        if plan.verdicts or plan.groups or ours or scope is None:
+        if plan.results or plan.sets or ours or scope is None:
             self._plans[scope] = plan
             self._claimants[scope] = _index_claimants(plan)
         else:
@@ -125,42 +125,42 @@ class Planner:
         self._on_change(change)
 
     def _index(self, old: Plan | None, plan: Plan) -> None:
-        """Know what should stand where; a group that is the same value needs no look."""
+        """Know what should stand where; a set that is the same value needs no look."""
         for label in {} if old is None else old.allows.keys() - plan.allows.keys():
             self._allows[label].pop(plan.scope)
             if not self._allows[label]:
                 del self._allows[label]
         for label, allows in plan.allows.items():
             self._allows.setdefault(label, {})[plan.scope] = allows
-        before = {} if old is None else old.groups
-        for key, group in before.items():
-            if plan.groups.get(key) is not group:
-                for desired in group.objects:
+        before = {} if old is None else old.sets
+        for key, set_key in before.items():
+            if plan.sets.get(key) is not set_key:
+                for desired in set_key.objects:
                     self._objects.pop(desired.key, None)
-        for key, group in plan.groups.items():
-            if before.get(key) is not group:
-                for desired in group.objects:
+        for key, set_key in plan.sets.items():
+            if before.get(key) is not set_key:
+                for desired in set_key.objects:
                     self._objects[desired.key] = desired
 
 
-def _find_changed_groups(
+def _find_changed_sets(
     old: Plan | None, plan: Plan, observed: Iterable[Observed]
 ) -> frozenset[SetKey]:
-    ours = [(item.group, item.owners) for item in observed if item.group is not None]
+    ours = [(item.set_key, item.owners) for item in observed if item.set_key is not None]
     if old is None:
-        return frozenset(plan.groups) | {group for group, _ in ours}
-    before = old.groups
-    changed = {key for key, group in plan.groups.items() if before.get(key) != group}
-    changed |= before.keys() - plan.groups.keys()
+        return frozenset(plan.sets) | {set_key for set_key, _ in ours}
+    before = old.sets
+    changed = {key for key, set_key in plan.sets.items() if before.get(key) != set_key}
+    changed |= before.keys() - plan.sets.keys()
     owners = (old.held ^ plan.held) | (old.live ^ plan.live)
     if owners:
-        changed |= {group for group, owned_by in ours if not owners.isdisjoint(owned_by)}
+        changed |= {set_key for set_key, owned_by in ours if not owners.isdisjoint(owned_by)}
     return frozenset(changed)
 
 
 def _index_claimants(plan: Plan) -> dict[SetKey, tuple[str, ...]]:
     claimants: dict[SetKey, list[str]] = {}
-    for name, verdict in plan.verdicts.items():
-        for host in verdict.groups:
+    for name, verdict in plan.results.items():
+        for host in verdict.set_keys:
             claimants.setdefault(host, []).append(name)
     return {host: tuple(names) for host, names in claimants.items()}

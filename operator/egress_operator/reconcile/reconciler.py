@@ -1,4 +1,4 @@
-"""The one path: event → cache → plan → group → status; start, drift and deletion take the same.
+"""The one path: event → cache → plan → set → status; start, drift and deletion take the same.
 
 No handler looks at old and new to decide what to do: a change only says what to look at again.
 """
@@ -31,16 +31,15 @@ from egress_operator.istio.set_key import (
     sort_key,
 )
 from egress_operator.plan.gateway import Authorization
-from egress_operator.plan.plan import Memo, Plan, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.confirmation import Confirmation
 from egress_operator.reconcile.gateway_report import GatewayReporter
-from egress_operator.reconcile.group import GroupWorker, Hooks
-from egress_operator.reconcile.leftover import Leftovers
-from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.metrics import Metrics
 from egress_operator.reconcile.namespace import NamespaceFacts
 from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.orphan import OrphanCollector
+from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import PlanChange, Planner
 from egress_operator.reconcile.policy import (
     CLUSTER,
@@ -50,7 +49,8 @@ from egress_operator.reconcile.policy import (
     Record,
     S,
 )
-from egress_operator.reconcile.report import Announcer, Reporter
+from egress_operator.reconcile.report import EventRecorder, Reporter
+from egress_operator.reconcile.sync import Hooks, SetWorker
 from egress_operator.reconcile.writer import MissingKindError, StaleError, Writer
 from egress_operator.rollout.write import Delete, Replace, Write
 
@@ -63,12 +63,12 @@ GATEWAY_REPORT_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Dependencies:
     """What the reconciler is given from outside, so that tests can give something else."""
 
     transport: Transport
-    meter: Meter
-    announcer: Announcer
+    meter: Metrics
+    announcer: EventRecorder
     clock: Callable[[], float]
     """Seconds that only grow; the running loop's clock."""
     now: Callable[[], datetime]
@@ -80,7 +80,7 @@ class Reconciler:
 
     def __init__(
         self,
-        outside: Outside,
+        outside: Dependencies,
         *,
         settings: Settings,
         scopes: Sequence[str] = (EVERYWHERE,),
@@ -112,8 +112,8 @@ class Reconciler:
             settings=settings,
         )
         everywhere = tuple(scopes) == (EVERYWHERE,)
-        self._leftovers = Leftovers(outside.transport, self.cluster, sees_gateways=everywhere)
-        self._memo = Memo()
+        self._leftovers = OrphanCollector(outside.transport, self.cluster, sees_gateways=everywhere)
+        self._memo = PlanCache()
         self.planner = Planner(
             self.cluster,
             self._plan,
@@ -122,11 +122,11 @@ class Reconciler:
             on_failure=self._on_plan_failure,
         )
         self._writer = Writer(outside.transport, self.cluster.objects, is_missing, Slots(in_flight))
-        self._worker = GroupWorker(
+        self._worker = SetWorker(
             cluster=self.cluster,
             planner=self.planner,
             writer=self._writer,
-            confirmation=Confirmation(outside.transport, self.cluster),
+            confirmation=OwnerCheck(outside.transport, self.cluster),
             meter=outside.meter,
             clock=outside.clock,
             settle=settings.settle,
@@ -148,12 +148,12 @@ class Reconciler:
             transport=outside.transport,
             now=outside.now,
         )
-        self.groups = Queue[SetKey](
+        self.sets = Queue[SetKey](
             self._worker.work,
             lane=find_scope,
             workers=workers,
             shared=True,
-            on_failure=self._on_group_failure,
+            on_failure=self._on_set_failure,
         )
         self.reports = Queue[PolicyKey](
             self._report,
@@ -236,7 +236,7 @@ class Reconciler:
         self._unplanned = {*self.cluster.select_through_gateways()}
         self.planner.mark(None)
         self.planner.queue.start()
-        self.groups.start()
+        self.sets.start()
         self.reports.start()
 
     def resync(self) -> None:
@@ -246,15 +246,15 @@ class Reconciler:
             plan = self.planner.get(scope)
             if plan is None:
                 continue
-            for group in plan.groups:
-                self.groups.add(group, hurry=False, background=True)
-            for name in plan.verdicts:
+            for set_key in plan.sets:
+                self.sets.add(set_key, hurry=False, background=True)
+            for name in plan.results:
                 self.reports.add((scope or CLUSTER, name), hurry=False, background=True)
 
     async def delete_leftovers(self) -> None:
         """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
-        for group in await self._leftovers.look():
-            self.groups.add(group, hurry=False)
+        for set_key in await self._leftovers.look():
+            self.sets.add(set_key, hurry=False)
 
     def resume(self) -> None:
         """Try at once what failed because the API server was away: it answers again."""
@@ -262,10 +262,10 @@ class Reconciler:
         if now - self._resumed_at < RESUME_INTERVAL_S:
             return
         self._resumed_at = now
-        groups, self._stalled = self._stalled, set()
+        sets, self._stalled = self._stalled, set()
         reports, self._stalled_reports = self._stalled_reports, set()
-        for group in groups:
-            self.groups.add(group)
+        for set_key in sets:
+            self.sets.add(set_key)
         for report in reports:
             self.reports.add(report)
 
@@ -273,13 +273,13 @@ class Reconciler:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
         self._started = False
         await asyncio.gather(
-            self.planner.queue.stop(grace), self.groups.stop(grace), self.reports.stop(grace)
+            self.planner.queue.stop(grace), self.sets.stop(grace), self.reports.stop(grace)
         )
 
     @property
     def load(self) -> QueueLoad:
         """The keys of all queues."""
-        return self.planner.queue.load + self.groups.load + self.reports.load
+        return self.planner.queue.load + self.sets.load + self.reports.load
 
     def _find_scopes(self) -> set[Scope]:
         planned: set[Scope] = {None, *self.cluster.policies.namespaces()}
@@ -321,14 +321,14 @@ class Reconciler:
     def _on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         if not self._started:
             return
-        groups = {
-            observed.group
+        sets = {
+            observed.set_key
             for observed in (old, new)
-            if observed is not None and observed.group is not None
+            if observed is not None and observed.set_key is not None
         }
         desired = self.planner.find_desired(key)
         if desired is not None:
-            groups.add(desired.group)
+            sets.add(desired.set_key)
         if (
             old is None
             and new is not None
@@ -339,16 +339,16 @@ class Reconciler:
             # What we have just written: the watch may be ahead of the answer.
             self._release_gateway(key)
             return
-        if groups:
+        if sets:
             self._worker.note_seen(key)
             self._report_gateways()
-        for group in groups:
+        for set_key in sets:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
-            self.groups.add(group, hurry=False)
-            self._release(find_scope(group))
+            self.sets.add(set_key, hurry=False)
+            self._release(find_scope(set_key))
         if new is None:
             self._writer.forget(key)
-        if (old is None or new is None) and groups:
+        if (old is None or new is None) and sets:
             self._release_gateway(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
         if foreign and self.planner.get(key.namespace) is not None:
@@ -356,16 +356,16 @@ class Reconciler:
         if foreign and key.kind is Kind.GATEWAY:
             self.observe_scenery()
 
-    def _on_write(self, group: SetKey, write: Write) -> None:
+    def _on_write(self, set_key: SetKey, write: Write) -> None:
         """Look at what waited for this write: others may go on, or have nothing to wait for."""
         if not isinstance(write, Replace):
             self._report_gateways()
             self._release_gateway(write.key)
-        if not isinstance(group, HostSet):
-            for waiting in self._worker.list_settling(find_scope(group)):
-                self.groups.add(waiting)
+        if not isinstance(set_key, HostSet):
+            for waiting in self._worker.list_settling(find_scope(set_key)):
+                self.sets.add(waiting)
         if isinstance(write, Delete):
-            self._release(find_scope(group))
+            self._release(find_scope(set_key))
 
     def _release_gateway(self, key: ObjectKey) -> None:
         """Plan permission again when what stands at a gateway has changed."""
@@ -375,9 +375,9 @@ class Reconciler:
     def _release(self, scope: Scope) -> None:
         """Look at the objects of gateways that nothing of this scope wants any more."""
         plan = self.planner.get(scope)
-        for group in self.cluster.objects.find_gateway_sets(scope):
-            if plan is None or group not in plan.groups:
-                self.groups.add(group, hurry=False)
+        for set_key in self.cluster.objects.find_gateway_sets(scope):
+            if plan is None or set_key not in plan.sets:
+                self.sets.add(set_key, hurry=False)
 
     def _on_gateway(
         self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
@@ -395,7 +395,7 @@ class Reconciler:
         if self._started and version:
             for key in list(self._stalled):
                 self._stalled.discard(key)
-                self.groups.add(key)
+                self.sets.add(key)
 
     def _begin_namespaces(self, done: GatewaySet | None = None) -> None:
         """Plan the namespaces once the permissions that were withdrawn are gone, or were tried."""
@@ -418,8 +418,8 @@ class Reconciler:
         plan = self.planner.get(None)
         self._withdrawals = {
             key
-            for key, group in (plan.groups.items() if plan else ())
-            if isinstance(key, GatewaySet) and group.access and group.access.withdrawn
+            for key, set_key in (plan.sets.items() if plan else ())
+            if isinstance(key, GatewaySet) and set_key.access and set_key.access.withdrawn
         }
         self._begin_namespaces()
 
@@ -431,12 +431,12 @@ class Reconciler:
             self.planner.mark(None)
         waiting = self._find_denied(change)
         # What serves a tenant first: a permission that is withdrawn goes before everything else.
-        for group in sorted(change.groups, key=sort_key):
-            self._worker.note_change(group)
-            if group in waiting:
-                self.groups.add_after(group, self._settle)
+        for set_key in sorted(change.sets, key=sort_key):
+            self._worker.note_change(set_key)
+            if set_key in waiting:
+                self.sets.add_after(set_key, self._settle)
             else:
-                self.groups.add(group, background=change.first)
+                self.sets.add(set_key, background=change.first)
         for name in change.policies:
             self.reports.add((change.scope or CLUSTER, name), background=change.first)
         self._report_gateways()
@@ -450,9 +450,7 @@ class Reconciler:
         plan = self.planner.get(change.scope)
         if plan is None:
             return set()
-        closing = {
-            key for key in change.groups if key in plan.groups and plan.groups[key].is_closing
-        }
+        closing = {key for key in change.sets if key in plan.sets and plan.sets[key].is_closing}
         labels = {key.gateway for key in closing if isinstance(key, TenantSet)}
         hosts = {key for key in closing if isinstance(key, HostSet)}
         return hosts if self._enforces(labels) else set()
@@ -479,7 +477,7 @@ class Reconciler:
         self._report_gateways()
         _log_failure(error, wait, {"namespace": scope or CLUSTER})
 
-    def _on_group_failure(self, key: SetKey, error: Exception, wait: float) -> None:
+    def _on_set_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         if isinstance(key, GatewaySet):
             self._begin_namespaces(key)
         if _may_resume(error) or isinstance(error, MissingKindError):

@@ -1,4 +1,4 @@
-"""The status of one policy, joined from its verdict and its groups, written when it changed."""
+"""The status of one policy, joined from its verdict and its sets, written when it changed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,17 +9,17 @@ from typing import Protocol
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType, Transport
 from egress_operator.istio.set_key import SetKey
+from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.source import PolicySource
-from egress_operator.plan.verdict import Verdict
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.group import GroupWorker, Outcome
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import PolicyKey, PolicyRecord
 from egress_operator.reconcile.resource import POLICIES
+from egress_operator.reconcile.sync import Outcome, SetWorker
 from egress_operator.status.condition import Conditions, Type, read_conditions
 from egress_operator.status.event import WARNING, Event, diff_events
 from egress_operator.status.patch import build_status_patch
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import Status, compute_status
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ before. A policy that merely stands in line, in a burst, gets none: it would mak
 and `observedGeneration` tells as much."""
 
 
-class Announcer(Protocol):
+class EventRecorder(Protocol):
     """Where Kubernetes events go. Never waits and never fails."""
 
     def announce(self, source: PolicySource, event: Event) -> None:
@@ -57,9 +57,9 @@ class Reporter:
         *,
         cluster: Cluster,
         planner: Planner,
-        worker: GroupWorker,
+        worker: SetWorker,
         transport: Transport,
-        announcer: Announcer,
+        announcer: EventRecorder,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
@@ -97,7 +97,7 @@ class Reporter:
         previous = record.status
         status = compute_status(
             verdict,
-            self._build_groups(verdict),
+            self._build_sets(verdict),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             outbound=self._cluster.settings.outbound_mode,
@@ -105,26 +105,26 @@ class Reporter:
         await self._write(key, record.source, previous, status)
         return None
 
-    def _find_verdict(self, key: PolicyKey, record: PolicyRecord | None) -> Verdict | None:
+    def _find_verdict(self, key: PolicyKey, record: PolicyRecord | None) -> PolicyResult | None:
         """Return the verdict if it is about this very policy: else a new plan is on its way."""
         plan = self._planner.get(key[0])
         if plan is None or record is None:
             return None
-        verdict = plan.verdicts.get(key[1])
+        verdict = plan.results.get(key[1])
         if verdict is None:
             return None
         source = record.source
         seen = (verdict.uid, verdict.generation, verdict.paused)
         return verdict if seen == (source.uid, source.generation, source.paused) else None
 
-    def _find_progress(self, verdict: Verdict) -> _Progress:
+    def _find_progress(self, verdict: PolicyResult) -> _Progress:
         """Look at the outcomes alone: each host that is done asks whether the others are too."""
         since: list[float] = []
         lasting = False
         busy = False
         news: set[str] = set()
-        for group in verdict.groups:
-            outcome, at = self._worker.get_outcome(group)
+        for set_key in verdict.set_keys:
+            outcome, at = self._worker.get_outcome(set_key)
             lasting = lasting or outcome.lasting
             if outcome.settled:
                 continue
@@ -135,18 +135,18 @@ class Reporter:
                 busy = True
         return _Progress(min(since, default=None), lasting, busy, tuple(sorted(news)))
 
-    def _build_groups(self, verdict: Verdict) -> Mapping[SetKey, GroupProgress]:
-        groups: dict[SetKey, GroupProgress] = {}
-        for group in verdict.groups:
-            outcome, _ = self._worker.get_outcome(group)
-            groups[group] = GroupProgress(
+    def _build_sets(self, verdict: PolicyResult) -> Mapping[SetKey, SetProgress]:
+        sets: dict[SetKey, SetProgress] = {}
+        for set_key in verdict.set_keys:
+            outcome, _ = self._worker.get_outcome(set_key)
+            sets[set_key] = SetProgress(
                 state=_judge(outcome),
                 message=outcome.problem,
                 code=outcome.code,
                 squatted=outcome.squatted,
-                objects=self._worker.find_objects(group),
+                objects=self._worker.find_objects(set_key),
             )
-        return groups
+        return sets
 
     async def _write(
         self, key: PolicyKey, source: PolicySource, previous: Status, status: Status
@@ -172,10 +172,10 @@ class Reporter:
                 self._announcer.announce(source, event)
 
 
-def _judge(outcome: Outcome) -> GroupState:
+def _judge(outcome: Outcome) -> SetState:
     if outcome.settled:
-        return GroupState.APPLIED
-    return GroupState.FAILING if outcome.problem else GroupState.PENDING
+        return SetState.APPLIED
+    return SetState.FAILING if outcome.problem else SetState.PENDING
 
 
 def _log(source: PolicySource, before: Conditions, after: Conditions) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from egress_operator.istio.authorization_policy import open_spec
-from egress_operator.istio.group import Access
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.kinds import replace_spec
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import SetKey
-from egress_operator.rollout.scene import Clock
+from egress_operator.rollout.pair import Clock
 from egress_operator.rollout.write import Create, Delete, Replace, Step, Write, build_step
 
 PATIENCE_S = 3.0
@@ -36,7 +36,7 @@ def order_access(key: SetKey, access: Access, observed: Collection[Observed], cl
     there = {
         item.key: item
         for item in observed
-        if item.group == key or (item.is_damaged and item.key in wanted)
+        if item.set_key == key or (item.is_damaged and item.key in wanted)
     }
     foreign = {item.key for item in observed} - there.keys()
     squatted = tuple(item.key for item in access.desired if item.key in foreign)

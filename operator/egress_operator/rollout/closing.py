@@ -2,26 +2,26 @@
 
 from egress_operator.istio.kinds import replace_spec
 from egress_operator.rollout.interim import replace_ports
-from egress_operator.rollout.scene import Scene, Slot
+from egress_operator.rollout.pair import ObjectPair, Rollout
 from egress_operator.rollout.wait import compute_route_wait
 from egress_operator.rollout.write import Replace, Step, build_step
 
 
-def close_host(scene: Scene) -> Step:
+def close_host(rollout: Rollout) -> Step:
     """Write the route first, then the ServiceEntry: without endpoints it needs the route.
 
     One that has endpoints keeps them until the route has settled. Owners are added at once in any
     case, because an object whose owners are all gone is deleted by Kubernetes.
     """
-    entry, route = scene.entry, scene.route
+    entry, route = rollout.service_entry, rollout.virtual_service
     write = route.build_write(route.desired)
-    wait = None if write is None else compute_route_wait(scene)
-    blocked = any(slot.squatted for slot in scene.behind)
+    wait = None if write is None else compute_route_wait(rollout)
+    blocked = any(pair.squatted for pair in rollout.others)
     if write is not None and wait is None and not blocked:
         return build_step(write)
-    done = scene.group.is_closing or route.is_done()
+    done = rollout.object_set.is_closing or route.is_done()
     if done and entry.observed is not None and not entry.observed.facts.is_closed:
-        settling = scene.clock.compute_wait((route.key,))
+        settling = rollout.clock.compute_wait((route.key,))
         if settling > 0:
             done, wait = False, settling
     if done:
@@ -29,7 +29,7 @@ def close_host(scene: Scene) -> Step:
     return build_step(_build_owner_write(entry), wait=None if blocked else wait)
 
 
-def _build_owner_write(entry: Slot) -> Replace | None:
+def _build_owner_write(entry: ObjectPair) -> Replace | None:
     """Return the write that adds missing owners to a ServiceEntry, and leaves what it offers."""
     there, desired = entry.observed, entry.desired
     if there is None or desired is None or there.owners >= {*entry.owners}:

@@ -4,20 +4,20 @@ from egress_operator.istio.object import Desired
 from egress_operator.istio.service_entry import build_port
 from egress_operator.rollout.deletion import delete_rules
 from egress_operator.rollout.interim import replace_ports
-from egress_operator.rollout.scene import Scene, Slot
+from egress_operator.rollout.pair import ObjectPair, Rollout
 from egress_operator.rollout.wait import compute_route_wait
 from egress_operator.rollout.write import Create, Replace, Step, build_step
 
 
-def open_host(scene: Scene) -> Step:
+def open_host(rollout: Rollout) -> Step:
     """Offer what the route needs first, and until no route needs it any more."""
-    entry, route = scene.entry, scene.route
-    settling = scene.clock.compute_wait((route.key,))
+    entry, route = rollout.service_entry, rollout.virtual_service
+    settling = rollout.clock.compute_wait((route.key,))
     interim = _build_interim(entry, route, settling=settling > 0)
     entry_write = _build_entry_write(entry, route, interim, settling=settling > 0)
     route_write = _build_route_write(entry, route, entry_write)
-    wait = None if route_write is None else compute_route_wait(scene)
-    rules = () if entry.desired is None else delete_rules(scene, {scene.group.name})
+    wait = None if route_write is None else compute_route_wait(rollout)
+    rules = () if entry.desired is None else delete_rules(rollout, {rollout.object_set.name})
     step = build_step(entry_write, None if wait is not None else route_write, *rules, wait=wait)
     if step.writes or wait is not None:
         return step
@@ -26,7 +26,7 @@ def open_host(scene: Scene) -> Step:
     return build_step(wait=settling if waits else None)
 
 
-def _build_interim(entry: Slot, route: Slot, *, settling: bool) -> Desired | None:
+def _build_interim(entry: ObjectPair, route: ObjectPair, *, settling: bool) -> Desired | None:
     """Return the ServiceEntry that is safe now: as desired, with ports that may still be needed."""
     desired = entry.desired
     if desired is None or entry.observed is None:
@@ -42,7 +42,7 @@ def _build_interim(entry: Slot, route: Slot, *, settling: bool) -> Desired | Non
 
 
 def _build_entry_write(
-    entry: Slot, route: Slot, interim: Desired | None, *, settling: bool
+    entry: ObjectPair, route: ObjectPair, interim: Desired | None, *, settling: bool
 ) -> Create | Replace | None:
     """Return the write of the ServiceEntry.
 
@@ -62,7 +62,7 @@ def _build_entry_write(
 
 
 def _build_route_write(
-    entry: Slot, route: Slot, entry_write: Create | Replace | None
+    entry: ObjectPair, route: ObjectPair, entry_write: Create | Replace | None
 ) -> Create | Replace | None:
     """Return the write of the VirtualService, once the ServiceEntry has what it needs.
 

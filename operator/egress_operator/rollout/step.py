@@ -1,4 +1,4 @@
-"""`next_step`: the next safe writes of one group, never more.
+"""`next_step`: the next safe writes of one set, never more.
 
 The order, and why, is in docs/design/gateways.md. In short: what a route needs is there, and every
 proxy had a settle time to take it, before the route leads to it; and it stays until no route needs
@@ -7,10 +7,10 @@ it and a settle time has passed. A host that turns from open to closed, or back,
 
 from collections.abc import Collection, Iterator
 
-from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Observed
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.closing import close_host
 from egress_operator.rollout.deletion import (
@@ -20,28 +20,28 @@ from egress_operator.rollout.deletion import (
     delete_rules,
 )
 from egress_operator.rollout.opening import open_host
-from egress_operator.rollout.scene import Clock, Scene, Surroundings, build_scene
+from egress_operator.rollout.pair import Clock, Rollout, RolloutContext, build_rollout
 from egress_operator.rollout.wait import LOOK_AGAIN_S, compute_wait_after
 from egress_operator.rollout.write import Create, Step, Write, build_step
 
 
 def next_step(
-    group: Group, observed: Collection[Observed], around: Surroundings, clock: Clock
+    object_set: ObjectSet, observed: Collection[Observed], around: RolloutContext, clock: Clock
 ) -> Step:
     """Compute the next writes that are safe, or how long to wait for them. Pure.
 
-    `observed`: the objects that stand under `list_keys`, ours or not, and all others of the group,
+    `observed`: the objects that stand under `list_keys`, ours or not, and all others of the set,
     as last acknowledged.
 
     From every mixture of old and new objects the steps converge, also when the desired objects
     change between two of them, and no state in between has a VirtualService of ours that needs what
     is not there.
     """
-    if group.access is not None:
-        return order_access(group.key, group.access, observed, clock)
-    scene = build_scene(group, observed, around, clock)
-    squatted = scene.list_squatted()
-    for step in _list_steps(scene):
+    if object_set.access is not None:
+        return order_access(object_set.key, object_set.access, observed, clock)
+    rollout = build_rollout(object_set, observed, around, clock)
+    squatted = rollout.list_squatted()
+    for step in _list_steps(rollout):
         if step.writes:
             return Step(step.writes, None, squatted)
         if step.wait is not None:
@@ -49,46 +49,46 @@ def next_step(
     return Step((), None, squatted)
 
 
-def _list_steps(scene: Scene) -> Iterator[Step]:
+def _list_steps(rollout: Rollout) -> Iterator[Step]:
     """Give the steps of a change in their order; the first that has something to do counts."""
-    yield _change_behind(scene)
-    yield _apply(scene, Kind.VIRTUAL_SERVICE)
-    yield _change_host(scene)
-    yield delete_route(scene)
-    yield delete_entry(scene)
-    yield delete_behind(scene)
-    yield _await_allows(scene)
+    yield _change_behind(rollout)
+    yield _apply(rollout, Kind.VIRTUAL_SERVICE)
+    yield _change_host(rollout)
+    yield delete_route(rollout)
+    yield delete_entry(rollout)
+    yield delete_behind(rollout)
+    yield _await_allows(rollout)
 
 
-def _await_allows(scene: Scene) -> Step:
-    """Wait until the gateway has the permissions that this group needs."""
-    there = {item.key: item for item in scene.around.outside}
+def _await_allows(rollout: Rollout) -> Step:
+    """Wait until the gateway has the permissions that this set needs."""
+    there = {item.key: item for item in rollout.around.outside}
     missing = any(
         desired.key not in there or not is_as_desired(there[desired.key], desired, desired.owners)
-        for desired in scene.group.allows
+        for desired in rollout.object_set.allows
     )
-    return Step(wait=scene.clock.settle or LOOK_AGAIN_S) if missing else Step()
+    return Step(wait=rollout.clock.settle or LOOK_AGAIN_S) if missing else Step()
 
 
-def _change_behind(scene: Scene) -> Step:
+def _change_behind(rollout: Rollout) -> Step:
     """Write what serves a route on a gateway, and delete the DestinationRules in its way."""
-    staying = {slot.key.name for slot in scene.select(Kind.SERVICE_ENTRY) if slot.desired}
-    step = _apply(scene, Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE)
-    servers, wait = _apply_servers(scene)
-    return build_step(*step.writes, *servers, *delete_rules(scene, staying), wait=wait)
+    staying = {pair.key.name for pair in rollout.select(Kind.SERVICE_ENTRY) if pair.desired}
+    step = _apply(rollout, Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE)
+    servers, wait = _apply_servers(rollout)
+    return build_step(*step.writes, *servers, *delete_rules(rollout, staying), wait=wait)
 
 
-def _apply_servers(scene: Scene) -> tuple[list[Write], float | None]:
+def _apply_servers(rollout: Rollout) -> tuple[list[Write], float | None]:
     """Write the Gateways; a new one waits until the gateway denies strangers."""
     writes: list[Write] = []
     waits: list[float] = []
-    for slot in scene.select(Kind.GATEWAY):
-        write = slot.build_write(slot.desired)
-        if write is None or slot.desired is None:
+    for pair in rollout.select(Kind.GATEWAY):
+        write = pair.build_write(pair.desired)
+        if write is None or pair.desired is None:
             continue
         wait = None
-        if isinstance(write, Create) and slot.desired.after:
-            wait = compute_wait_after(scene, slot.desired, scene.around.outside)
+        if isinstance(write, Create) and pair.desired.after:
+            wait = compute_wait_after(rollout, pair.desired, rollout.around.outside)
         if wait is None:
             writes.append(write)
         else:
@@ -96,12 +96,12 @@ def _apply_servers(scene: Scene) -> tuple[list[Write], float | None]:
     return writes, max(waits, default=None)
 
 
-def _apply(scene: Scene, *kinds: Kind) -> Step:
-    return build_step(*(slot.build_write(slot.desired) for slot in scene.select(*kinds)))
+def _apply(rollout: Rollout, *kinds: Kind) -> Step:
+    return build_step(*(pair.build_write(pair.desired) for pair in rollout.select(*kinds)))
 
 
-def _change_host(scene: Scene) -> Step:
+def _change_host(rollout: Rollout) -> Step:
     """Write the ServiceEntry and the VirtualService of the host."""
-    if scene.entry.desired is not None and scene.entry.desired.facts.is_closed:
-        return close_host(scene)
-    return open_host(scene)
+    if rollout.service_entry.desired is not None and rollout.service_entry.desired.facts.is_closed:
+        return close_host(rollout)
+    return open_host(rollout)

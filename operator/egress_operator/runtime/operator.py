@@ -13,20 +13,21 @@ from egress_operator import __version__
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.pulse import Pulse
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.wakeup import RetryWakeup
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
 from egress_operator.reconcile.objects import EVERYWHERE
-from egress_operator.reconcile.reconciler import Outside, Reconciler
+from egress_operator.reconcile.reconciler import Dependencies, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
-from egress_operator.runtime.announcer import EventAnnouncer
+from egress_operator.runtime.event_recorder import EventAnnouncer
+from egress_operator.runtime.gateway_watch import GatewayWatches
 from egress_operator.runtime.heartbeat import Heartbeat
 from egress_operator.runtime.mesh import (
     INTERVAL_S,
@@ -37,7 +38,6 @@ from egress_operator.runtime.mesh import (
 from egress_operator.runtime.metric import Metric, build_gauge
 from egress_operator.runtime.server import Server
 from egress_operator.runtime.settings import Settings
-from egress_operator.runtime.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Operator:
         """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
         self._has_gateways = asyncio.Event()
-        self._pulse = Pulse()
+        self._pulse = RetryWakeup()
         self._transport = HttpTransport(
             credentials,
             field_manager=FIELD_MANAGER,
@@ -97,7 +97,7 @@ class Operator:
         )
         self._announcer = EventAnnouncer(self._transport, clock=self._clock)
         self._reconciler = Reconciler(
-            Outside(
+            Dependencies(
                 transport=self._transport,
                 meter=metric,
                 announcer=self._announcer,
@@ -111,7 +111,7 @@ class Operator:
             is_missing=self._is_missing,
             on_gateways=self._follow_gateways,
         )
-        self._surroundings = Surroundings(self._reconciler, self._build_reflector, self._spawn)
+        self._surroundings = GatewayWatches(self._reconciler, self._build_reflector, self._spawn)
         self._reflectors = [
             self._build_reflector(namespace, sink)
             for namespace, sink in self._reconciler.build_sinks()

@@ -1,1 +1,1 @@
-"""Verdicts, what was applied, and the time in; status and events out. Pure."""
+"""The results of a plan, what was applied, and the time in; status and events out. Pure."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from egress_operator.diagnostic import RULES
 from egress_operator.istio.set_key import SetKey
-from egress_operator.plan.verdict import ClaimState, ClaimVerdict
+from egress_operator.plan.result import ClaimResult, ClaimState
 from egress_operator.status.condition import trim_message
-from egress_operator.status.progress import NOT_BEGUN, GroupProgress, GroupState
+from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 MOST_ROWS = 64
 """Rows that a status shows; the rest is counted. It keeps a status small."""
@@ -34,18 +34,18 @@ class RowState(StrEnum):
 class Row:
     """One host and port, its fate, and why, when it is not applied."""
 
-    claim: ClaimVerdict
+    claim: ClaimResult
     state: RowState
     reason: str = ""
     message: str = ""
 
 
 def compute_rows(
-    claims: Iterable[ClaimVerdict], progress: Mapping[SetKey, GroupProgress]
+    claims: Iterable[ClaimResult], progress: Mapping[SetKey, SetProgress]
 ) -> tuple[Row, ...]:
     """Join the plan's verdicts with what is applied, in the order of `claims`. Pure."""
     return tuple(
-        _compute_row(claim, progress.get(claim.group, NOT_BEGUN) if claim.group else NOT_BEGUN)
+        _compute_row(claim, progress.get(claim.set_key, NOT_BEGUN) if claim.set_key else NOT_BEGUN)
         for claim in claims
     )
 
@@ -71,19 +71,19 @@ def count_hosts(rows: Iterable[Row]) -> tuple[int, int]:
     return sum(fine.values()), len(fine)
 
 
-def _compute_row(claim: ClaimVerdict, progress: GroupProgress) -> Row:
+def _compute_row(claim: ClaimResult, progress: SetProgress) -> Row:
     if claim.state is not ClaimState.CLAIMED:
         reason = RULES[claim.code].reason if claim.code else ""
         return Row(claim, _NOT_CLAIMED[claim.state], reason, claim.message)
     if progress.squatted:
         return Row(claim, RowState.SQUATTED, RULES[SQUATTED].reason, _explain_squatter(progress))
     match progress.state:
-        case GroupState.APPLIED:
+        case SetState.APPLIED:
             return Row(claim, RowState.APPLIED)
-        case GroupState.FAILING:
+        case SetState.FAILING:
             reason = RULES[progress.code].reason if progress.code else ""
             return Row(claim, RowState.PENDING, reason, progress.message)
-        case GroupState.PENDING:
+        case SetState.PENDING:
             return Row(claim, RowState.PENDING)
 
 
@@ -95,7 +95,7 @@ _NOT_CLAIMED = {
 }
 
 
-def _explain_squatter(progress: GroupProgress) -> str:
+def _explain_squatter(progress: SetProgress) -> str:
     names = ", ".join(str(key) for key in progress.squatted)
     return f"{names} is not the operator's and stands in the way: rename or delete it"
 

@@ -13,14 +13,14 @@ from enum import StrEnum
 from typing import Any
 
 from egress_operator.diagnostic import RULES
-from egress_operator.plan.gateway import Authorization, GatewayVerdict
+from egress_operator.plan.gateway import Authorization, GatewayResult
 from egress_operator.status.condition import (
     Condition,
     Truth,
     build_condition,
     read_conditions,
 )
-from egress_operator.status.progress import GroupProgress, GroupState
+from egress_operator.status.progress import SetProgress, SetState
 
 GatewayStatus = dict[str, Any]
 
@@ -53,7 +53,7 @@ class GatewayReason(StrEnum):
 class GatewayFacts:
     """What is known of a gateway beside its own text."""
 
-    progress: GroupProgress
+    progress: SetProgress
     """Of its own objects."""
     unready: str
     """Why it cannot carry traffic, in one line; empty when it can."""
@@ -68,7 +68,7 @@ class GatewayFacts:
 
 
 def compute_gateway_status(
-    verdict: GatewayVerdict, facts: GatewayFacts, previous: Mapping[str, Any] | None, now: str
+    verdict: GatewayResult, facts: GatewayFacts, previous: Mapping[str, Any] | None, now: str
 ) -> GatewayStatus:
     """Compute the whole `status` of an EgressGateway. Pure.
 
@@ -83,7 +83,7 @@ def compute_gateway_status(
     }
 
 
-def _judge(verdict: GatewayVerdict, facts: GatewayFacts) -> Iterable[Condition]:
+def _judge(verdict: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
     generation = verdict.source.generation
     if verdict.gateway is None:
         first = verdict.diagnostics[0]
@@ -154,10 +154,10 @@ def _explain_denied(denied: tuple[str, ...]) -> str:
     )
 
 
-def _find_pending(progress: GroupProgress) -> str:
+def _find_pending(progress: SetProgress) -> str:
     if progress.squatted:
         names = ", ".join(str(key) for key in progress.squatted)
         return f"{names} is not the operator's and stands in the way: rename or delete it"
-    if progress.state is GroupState.APPLIED:
+    if progress.state is SetState.APPLIED:
         return ""
     return progress.message or "the gateway's own objects are being applied"

@@ -1,4 +1,4 @@
-"""How far the objects of one group are: what the reconciler tells the status."""
+"""How far the objects of one set are: what the reconciler tells the status."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,8 +6,8 @@ from enum import StrEnum
 from egress_operator.istio.kind import ObjectKey
 
 
-class GroupState(StrEnum):
-    """How far a group is."""
+class SetState(StrEnum):
+    """How far a set is."""
 
     APPLIED = "Applied"
     """Every write is acknowledged, and nothing is left to do but for `squatted`."""
@@ -18,18 +18,18 @@ class GroupState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GroupProgress:
-    """What is known of one group."""
+class SetProgress:
+    """What is known of one set."""
 
-    state: GroupState
+    state: SetState
     message: str = ""
     """Why it is failing, in one line for the user; empty otherwise."""
     code: str = ""
-    """The rule of a failing group, `EG301` or `EG302`; empty otherwise."""
+    """The rule of a failing set, `EG301` or `EG302`; empty otherwise."""
     squatted: tuple[ObjectKey, ...] = ()
-    """As in the group's last `Step`."""
+    """As in the set's last `Step`."""
     objects: tuple[ObjectKey, ...] = ()
-    """Our objects of the group that are there."""
+    """Our objects of the set that are there."""
 
 
-NOT_BEGUN = GroupProgress(GroupState.PENDING)
+NOT_BEGUN = SetProgress(SetState.PENDING)

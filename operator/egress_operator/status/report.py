@@ -22,8 +22,8 @@ from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
+from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.source import OutboundMode
-from egress_operator.plan.verdict import Verdict
 from egress_operator.status.condition import (
     ALWAYS,
     Condition,
@@ -41,7 +41,7 @@ from egress_operator.status.destination import (
     compute_rows,
     count_hosts,
 )
-from egress_operator.status.progress import GroupProgress
+from egress_operator.status.progress import SetProgress
 
 Status = dict[str, Any]
 
@@ -53,8 +53,8 @@ _STUCK = (RowState.CONFLICTED, RowState.SQUATTED)
 
 
 def compute_status(
-    verdict: Verdict,
-    progress: Mapping[SetKey, GroupProgress],
+    verdict: PolicyResult,
+    progress: Mapping[SetKey, SetProgress],
     previous: Mapping[str, Any] | None,
     now: str,
     *,
@@ -62,7 +62,7 @@ def compute_status(
 ) -> Status:
     """Compute the whole `status` of a policy. Pure.
 
-    `progress`: by group key; a group that is missing counts as not begun. `previous`: the status as
+    `progress`: by set key; a set that is missing counts as not begun. `previous`: the status as
     the API server has it, None for none. `now`: RFC 3339, only for transitions. The result equals
     `previous` when nothing is to be written.
     """
@@ -70,9 +70,9 @@ def compute_status(
     if verdict.paused:
         return _build_paused(verdict, previous, before, now)
     rows = compute_rows(verdict.claims, progress)
-    groups = tuple(progress[key] for key in verdict.groups if key in progress)
+    sets = tuple(progress[key] for key in verdict.set_keys if key in progress)
     conditions: Iterable[Condition | Mapping[str, Any]] = (
-        _judge_accepted(verdict, rows, groups, outbound)
+        _judge_accepted(verdict, rows, sets, outbound)
         if verdict.accepted
         else _judge_refused(verdict, before)
     )
@@ -80,7 +80,7 @@ def compute_status(
     status: Status = {
         "observedGeneration": verdict.generation,
         "conditions": _build_conditions(conditions, before, now),
-        **_count(rows, groups),
+        **_count(rows, sets),
         "destinations": shown,
     }
     if not verdict.accepted and before:
@@ -102,9 +102,9 @@ def _build_conditions(
     return sorted(built, key=lambda condition: order.index(condition["type"]))
 
 
-def _count(rows: tuple[Row, ...], groups: Iterable[GroupProgress]) -> Status:
+def _count(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> Status:
     fine, total = count_hosts(rows)
-    kinds = Counter(key.kind for group in groups for key in group.objects)
+    kinds = Counter(key.kind for set_key in sets for key in set_key.objects)
     return {
         "hosts": f"{fine}/{total}",
         "objectCount": kinds.total(),
@@ -113,9 +113,9 @@ def _count(rows: tuple[Row, ...], groups: Iterable[GroupProgress]) -> Status:
 
 
 def _judge_accepted(
-    verdict: Verdict,
+    verdict: PolicyResult,
     rows: tuple[Row, ...],
-    groups: Iterable[GroupProgress],
+    sets: Iterable[SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
     generation = verdict.generation
@@ -142,15 +142,15 @@ def _judge_accepted(
     return [
         accepted,
         resolved,
-        *_judge_progress(verdict, rows, groups, outbound),
+        *_judge_progress(verdict, rows, sets, outbound),
         *_judge_company(verdict),
     ]
 
 
 def _judge_progress(
-    verdict: Verdict,
+    verdict: PolicyResult,
     rows: tuple[Row, ...],
-    groups: Iterable[GroupProgress],
+    sets: Iterable[SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
     """Return Programmed and Ready, and what stands beside them."""
@@ -163,7 +163,7 @@ def _judge_progress(
     if pending:
         message = _explain_pending(rows, pending)
         return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
-    message = _explain_applied(rows, groups)
+    message = _explain_applied(rows, sets)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
     if verdict.reference is not None:
         reason = RULES[verdict.reference.code].reason
@@ -185,7 +185,9 @@ def _build_unready(also: Type, reason: str, message: str, generation: int) -> li
     ]
 
 
-def _judge_refused(verdict: Verdict, before: Conditions) -> list[Condition | Mapping[str, Any]]:
+def _judge_refused(
+    verdict: PolicyResult, before: Conditions
+) -> list[Condition | Mapping[str, Any]]:
     generation = verdict.generation
     reason = RULES[verdict.diagnostics[0].code].reason
     message = _explain_diagnostics(verdict.diagnostics)
@@ -213,7 +215,7 @@ def _judge_refused(verdict: Verdict, before: Conditions) -> list[Condition | Map
 
 
 def _build_paused(
-    verdict: Verdict, previous: Mapping[str, Any] | None, before: Conditions, now: str
+    verdict: PolicyResult, previous: Mapping[str, Any] | None, before: Conditions, now: str
 ) -> Status:
     """Everything as it was last, `observedGeneration` too: a paused policy is not looked at."""
     paused = Condition(
@@ -255,14 +257,14 @@ def _build_paused(
     return status
 
 
-def _is_restored(verdict: Verdict, before: Conditions) -> bool:
+def _is_restored(verdict: PolicyResult, before: Conditions) -> bool:
     """Whether a policy had lost its permission when it was last looked at, and has it again."""
     reason = RULES[NOT_ALLOWED].reason
     lost = before[Type.RESOLVED_REFS]["reason"] == reason
     return lost and (verdict.reference is None or verdict.reference.code != NOT_ALLOWED)
 
 
-def _judge_withdrawn(verdict: Verdict, before: Conditions) -> list[Condition]:
+def _judge_withdrawn(verdict: PolicyResult, before: Conditions) -> list[Condition]:
     """Return what is false of a paused policy too: that it may use its gateway."""
     reference, accepted = verdict.reference, before[Type.ACCEPTED]
     if reference is None or reference.code != NOT_ALLOWED or accepted["status"] != Truth.TRUE:
@@ -278,7 +280,7 @@ def _judge_withdrawn(verdict: Verdict, before: Conditions) -> list[Condition]:
     ]
 
 
-def _judge_company(verdict: Verdict) -> list[Condition]:
+def _judge_company(verdict: PolicyResult) -> list[Condition]:
     """Return the conditions about what others write for the same hosts."""
     found = (
         (Type.SHADOWED, Reason.SHADOWED, verdict.shadowed),
@@ -291,7 +293,7 @@ def _judge_company(verdict: Verdict) -> list[Condition]:
     ]
 
 
-def _explain_accepted(verdict: Verdict) -> str:
+def _explain_accepted(verdict: PolicyResult) -> str:
     if verdict.diagnostics:
         return "accepted, with warnings: " + _explain_diagnostics(verdict.diagnostics)
     return "the policy is valid"
@@ -323,9 +325,9 @@ def _explain_pending(rows: tuple[Row, ...], pending: list[Row]) -> str:
     return f"{message}; {_explain_rows(failing)}" if failing else message
 
 
-def _explain_applied(rows: tuple[Row, ...], groups: Iterable[GroupProgress]) -> str:
+def _explain_applied(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> str:
     _, total = count_hosts(rows)
-    objects = sum(len(group.objects) for group in groups)
+    objects = sum(len(set_key.objects) for set_key in sets)
     return f"applied: {_number(objects, 'object')} for {_number(total, 'host')}"
 
 

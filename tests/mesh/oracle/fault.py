@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from egress_operator.cli.main import main
-from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.kinds import replace_spec
 from egress_operator.istio.object import Desired
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.service_entry import is_closed
 from egress_operator.istio.virtual_service import MESH
-from egress_operator.plan.plan import Memo, Plan, collect_group_allows, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import reconciler
 
@@ -225,7 +225,7 @@ def find_planted(host: str) -> Fault | None:
     return dict(enumerate(FAULTS.values())).get(number)
 
 
-def spoil(fault: Fault, group: Group) -> Group:
+def spoil(fault: Fault, group: ObjectSet) -> ObjectSet:
     """Let a fault spoil the objects of a host. Pure."""
     return replace(
         group,
@@ -245,15 +245,15 @@ class _Spoiler:
     """Spoils every plan; what is unchanged stays the identical value, as the planner asks."""
 
     def __init__(self) -> None:
-        self._groups: dict[SetKey, tuple[Group, Group]] = {}
+        self._groups: dict[SetKey, tuple[ObjectSet, ObjectSet]] = {}
 
-    def plan(self, inputs: NamespaceInput, memo: Memo | None = None) -> Plan:
+    def plan(self, inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
         """Stand in for `plan_namespace`."""
         plan = plan_namespace(inputs, memo)
-        groups = {key: self._spoil_group(group) for key, group in plan.groups.items()}
-        return replace(plan, groups=groups, allows=collect_group_allows(groups.values()))
+        groups = {key: self._spoil_group(group) for key, group in plan.sets.items()}
+        return replace(plan, sets=groups, allows=collect_set_allows(groups.values()))
 
-    def _spoil_group(self, group: Group) -> Group:
+    def _spoil_group(self, group: ObjectSet) -> ObjectSet:
         fault = find_planted(str(group.key))
         if fault is None:
             return group

@@ -52,5 +52,5 @@ def is_spoiled(
     plan = plan_namespace(
         NamespaceInput(namespace, sources, SETTINGS, gateways=gateways, labels=labels)
     )
-    planted = ((find_planted(str(group.key)), group) for group in plan.groups.values())
+    planted = ((find_planted(str(group.key)), group) for group in plan.sets.values())
     return any(fault is not None and spoil(fault, group) != group for fault, group in planted)

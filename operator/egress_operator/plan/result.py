@@ -32,7 +32,7 @@ class ClaimState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimVerdict:
+class ClaimResult:
     """One row of `status.destinations`. `message` is empty for a plain claim."""
 
     destination: str
@@ -49,12 +49,12 @@ class ClaimVerdict:
     """The rule that a conflict breaks."""
     path: str = ""
     """The field of the host or address."""
-    group: SetKey | None = None
+    set_key: SetKey | None = None
     """The set that carries the claim; None when it is not claimed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyResult:
     """What the plan says of one policy, before anything is written."""
 
     policy: str
@@ -64,9 +64,9 @@ class Verdict:
     paused: bool
     diagnostics: tuple[Diagnostic, ...]
     """Errors first (then `accepted` is False), then warnings; sorted."""
-    claims: tuple[ClaimVerdict, ...]
+    claims: tuple[ClaimResult, ...]
     """Sorted by (host, port)."""
-    groups: tuple[SetKey, ...]
+    set_keys: tuple[SetKey, ...]
     """The sets whose objects this policy needs, sorted."""
     reference: Diagnostic | None = None
     """What is wrong with the gateway that the policy names."""
@@ -77,22 +77,22 @@ class Verdict:
     sorted."""
 
 
-def build_verdict(
+def build_policy_result(
     source: PolicySource,
     diagnostics: tuple[Diagnostic, ...],
-    rows: Iterable[ClaimVerdict],
+    rows: Iterable[ClaimResult],
     *,
     reference: Diagnostic | None,
     tenants: Iterable[SetKey],
     shadowed: Iterable[str],
     lifted: Iterable[str] = (),
-) -> Verdict:
+) -> PolicyResult:
     """Put together what the plan says of a policy. Pure.
 
     `tenants`: the sets at gateways that its hosts need.
     """
     claims = tuple(sorted(rows, key=_row_order))
-    return Verdict(
+    return PolicyResult(
         policy=source.name,
         uid=source.uid,
         generation=source.generation,
@@ -100,7 +100,9 @@ def build_verdict(
         paused=source.paused,
         diagnostics=tuple(sorted(diagnostics, key=_severity)),
         claims=claims,
-        groups=tuple(sorted({*(row.group for row in claims if row.group), *tenants}, key=sort_key)),
+        set_keys=tuple(
+            sorted({*(row.set_key for row in claims if row.set_key), *tenants}, key=sort_key)
+        ),
         reference=reference,
         shadowed=tuple(sorted(set(shadowed))),
         lifted=tuple(sorted(set(lifted))),
@@ -113,10 +115,10 @@ def build_claim_row(
     *,
     message: str = "",
     code: str = "",
-    group: SetKey | None = None,
-) -> ClaimVerdict:
+    set_key: SetKey | None = None,
+) -> ClaimResult:
     """Return the row of one claim."""
-    return ClaimVerdict(
+    return ClaimResult(
         destination=claim.destination,
         host=claim.host,
         port=claim.port.number,
@@ -125,17 +127,17 @@ def build_claim_row(
         message=message,
         code=code,
         path=claim.path,
-        group=group,
+        set_key=set_key,
     )
 
 
-def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[ClaimVerdict, ...]:
+def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[ClaimResult, ...]:
     """Return the rows of a policy that may not go on: nothing is claimed."""
     state = ClaimState.PAUSED if source.paused else ClaimState.REFUSED
     return tuple(build_claim_row(claim, state) for claim in claims)
 
 
-def build_findings(verdict: Verdict) -> tuple[Diagnostic, ...]:
+def build_findings(verdict: PolicyResult) -> tuple[Diagnostic, ...]:
     """Return all findings about a policy, conflicts with others too, as a linter shows them."""
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in verdict.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in verdict.shadowed]
@@ -154,5 +156,5 @@ def _severity(diagnostic: Diagnostic) -> tuple[bool, Diagnostic]:
     return RULES[diagnostic.code].level is not Level.ERROR, diagnostic
 
 
-def _row_order(row: ClaimVerdict) -> tuple[str, int, str]:
+def _row_order(row: ClaimResult) -> tuple[str, int, str]:
     return row.host, row.port, row.path

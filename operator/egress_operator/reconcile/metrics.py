@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Meter(Protocol):
+class Metrics(Protocol):
     """Counts of the reconciler. Every call is cheap and never fails."""
 
     def count_drift(self, kind: str) -> None:

@@ -1,27 +1,27 @@
-"""The scene: all that `next_step` looks at, what is wanted beside what is there."""
+"""The rollout: all that `next_step` looks at, what is wanted beside what is there."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from egress_operator.istio.group import Group
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import SetKey, TenantSet, find_scope
 from egress_operator.rollout.write import Create, Delete, Replace
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What `next_step` reads beside the group itself."""
+class RolloutContext:
+    """What `next_step` reads beside the set itself."""
 
     held: frozenset[Owner]
     live: frozenset[Owner]
     """Both of the plan."""
     outside: Collection[Observed] = ()
-    """The objects of other groups that `Desired.after` names, as far as they are there and ours."""
+    """The objects of other sets that `Desired.after` names, as far as they are there and ours."""
     referenced: frozenset[str] = frozenset()
-    """For a tenant of a gateway: everything that other groups of its namespace refer to."""
+    """For a tenant of a gateway: everything that other sets of its namespace refer to."""
     gone: frozenset[Owner] = frozenset()
     """Owners that surely are not there any more, though objects name them."""
     orphans: frozenset[ObjectKey] = frozenset()
@@ -33,7 +33,9 @@ def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[s
     return frozenset(
         ref
         for item in observed
-        if item.group is not None and item.group != key and find_scope(item.group) == key.namespace
+        if item.set_key is not None
+        and item.set_key != key
+        and find_scope(item.set_key) == key.namespace
         for ref in item.facts.refs
     )
 
@@ -56,8 +58,8 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """A place for one object of the group: what is wanted, what is there, and who will own it."""
+class ObjectPair:
+    """A place for one object of the set: what is wanted, what is there, and who will own it."""
 
     key: ObjectKey
     desired: Desired | None
@@ -96,74 +98,81 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """All slots of a group, by their part in it."""
+class Rollout:
+    """All pairs of a set, by their part in it."""
 
-    group: Group
-    entry: Slot
+    object_set: ObjectSet
+    service_entry: ObjectPair
     """The ServiceEntry of the host."""
-    route: Slot
+    virtual_service: ObjectPair
     """The VirtualService of the host's clients."""
-    behind: tuple[Slot, ...]
+    others: tuple[ObjectPair, ...]
     """Everything else, by key."""
-    around: Surroundings
+    around: RolloutContext
     clock: Clock
 
-    def select(self, *kinds: Kind) -> tuple[Slot, ...]:
-        """Return the slots of these kinds among those behind."""
-        return tuple(slot for slot in self.behind if slot.key.kind in kinds)
+    def select(self, *kinds: Kind) -> tuple[ObjectPair, ...]:
+        """Return the pairs of these kinds among `others`."""
+        return tuple(pair for pair in self.others if pair.key.kind in kinds)
 
     def list_squatted(self) -> tuple[ObjectKey, ...]:
         """Name the desired objects whose name somebody else's object has."""
-        slots = (self.entry, self.route, *self.behind)
-        return tuple(slot.key for slot in slots if slot.squatted)
+        pairs = (self.service_entry, self.virtual_service, *self.others)
+        return tuple(pair.key for pair in pairs if pair.squatted)
 
 
-def build_scene(
-    group: Group, observed: Collection[Observed], around: Surroundings, clock: Clock
-) -> Scene:
+def build_rollout(
+    object_set: ObjectSet, observed: Collection[Observed], around: RolloutContext, clock: Clock
+) -> Rollout:
     """Lay out what is wanted and what is there. Pure; the arguments are those of `next_step`.
 
     Where permission is withdrawn nothing has to settle.
     """
-    wanted = {desired.key: desired for desired in group.objects}
-    there = {item.key: item for item in observed if item.key in wanted or item.group == group.key}
+    wanted = {desired.key: desired for desired in object_set.objects}
+    there = {
+        item.key: item for item in observed if item.key in wanted or item.set_key == object_set.key
+    }
     ours = {
-        key: item for key, item in there.items() if _is_of(item, group.key, wanted=key in wanted)
+        key: item
+        for key, item in there.items()
+        if _is_of(item, object_set.key, wanted=key in wanted)
     }
     frozen = any(not item.owners.isdisjoint(around.held) for item in ours.values())
 
-    def build(key: ObjectKey) -> Slot:
-        slot = _build_slot(key, wanted.get(key), ours.get(key), around, frozen=frozen)
-        return replace(slot, squatted=key in wanted and key in there and key not in ours)
+    def build(key: ObjectKey) -> ObjectPair:
+        pair = _build_pair(key, wanted.get(key), ours.get(key), around, frozen=frozen)
+        return replace(pair, squatted=key in wanted and key in there and key not in ours)
 
-    behind = sorted((wanted.keys() | there.keys()) - {group.entry_key, group.route_key})
-    return Scene(
-        group,
-        build(group.entry_key),
-        build(group.route_key),
+    behind = sorted(
+        (wanted.keys() | there.keys())
+        - {object_set.service_entry_key, object_set.virtual_service_key}
+    )
+    return Rollout(
+        object_set,
+        build(object_set.service_entry_key),
+        build(object_set.virtual_service_key),
         tuple(build(key) for key in behind),
         around,
-        replace(clock, settle=0.0) if group.is_closing else clock,
+        replace(clock, settle=0.0) if object_set.is_closing else clock,
     )
 
 
 def _is_of(item: Observed, key: SetKey, *, wanted: bool) -> bool:
     """Whether an object under a name of a set is of it, or was and is to be again."""
-    return item.group == key or (wanted and item.is_damaged)
+    return item.set_key == key or (wanted and item.is_damaged)
 
 
-def _build_slot(
+def _build_pair(
     key: ObjectKey,
     desired: Desired | None,
     ours: Observed | None,
-    around: Surroundings,
+    around: RolloutContext,
     *,
     frozen: bool,
-) -> Slot:
+) -> ObjectPair:
     """Join what is wanted and what is there; `frozen` as in `_is_prunable`."""
     kept = frozenset[Owner]() if ours is None else ours.owners & around.held
-    return Slot(
+    return ObjectPair(
         key=key,
         desired=_keep_address(desired, ours),
         observed=ours,
@@ -173,10 +182,10 @@ def _build_slot(
     )
 
 
-def _is_prunable(ours: Observed, around: Surroundings, *, frozen: bool) -> bool:
+def _is_prunable(ours: Observed, around: RolloutContext, *, frozen: bool) -> bool:
     """Whether an object of ours that is not wanted may be deleted.
 
-    `frozen`: a policy on hold owns something of the group, so what the gateway owns stays as well.
+    `frozen`: a policy on hold owns something of the set, so what the gateway owns stays as well.
     """
     if frozen and any(owner.kind == GATEWAY_KIND for owner in ours.owners):
         return False

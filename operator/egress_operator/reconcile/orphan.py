@@ -26,7 +26,7 @@ from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 logger = logging.getLogger(__name__)
 
 
-class Leftovers:
+class OrphanCollector:
     """Knows which owners are gone, and which objects have none; looks when it is told to."""
 
     def __init__(self, transport: Transport, cluster: Cluster, *, sees_gateways: bool) -> None:
@@ -36,7 +36,7 @@ class Leftovers:
         self._suspects: frozenset[tuple[SetKey, Observed]] = frozenset()
 
     async def look(self) -> set[SetKey]:
-        """Return the groups with something to delete, and note its owners in `Cluster.gone`.
+        """Return the sets with something to delete, and note its owners in `Cluster.gone`.
 
         What the last look found too is left over: between two looks the garbage collector has had
         its time, and a policy that claims an object without owners has adopted it. Owners count as
@@ -45,7 +45,9 @@ class Leftovers:
         """
         before = self._suspects
         ours = self._cluster.objects.select_ours()
-        self._suspects = frozenset((group, item) for group, item in ours if self._is_suspect(item))
+        self._suspects = frozenset(
+            (set_key, item) for set_key, item in ours if self._is_suspect(item)
+        )
         left = self._suspects & before
         owners = {(owner, _find_place(item, owner)) for _, item in left for owner in item.owners}
         there = await self._list({place for _, place in owners})
@@ -60,7 +62,7 @@ class Leftovers:
             )
         self._cluster.gone = gone
         self._cluster.orphans = frozenset(item.key for _, item in left if not item.owners)
-        return {group for group, item in left if item.owners <= gone}
+        return {set_key for set_key, item in left if item.owners <= gone}
 
     def _is_suspect(self, item: Observed) -> bool:
         """Whether an object has no owner that is there; AuthorizationPolicies never have one."""

@@ -6,37 +6,37 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.istio.group import Group, list_keys
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import POLICY_KIND, Observed
+from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.confirmation import Confirmation
-from egress_operator.reconcile.meter import Meter
+from egress_operator.reconcile.metrics import Metrics
+from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
-from egress_operator.rollout.scene import Clock, Surroundings, find_references
+from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
 from egress_operator.rollout.write import Delete, Step, Write
 
 DRIFT_BURST = 20.0
 DRIFT_RATE = 1 / 3
-"""Repairs of one group: a burst, then one in three seconds. Another controller that writes our
+"""Repairs of one set: a burst, then one in three seconds. Another controller that writes our
 objects too cannot drive us to more."""
 
 STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
-group goes to the back of the queue with a back-off."""
+set goes to the back of the queue with a back-off."""
 
 GROUP_WRITES = 8
-"""Of one group in flight: a host with many ports does not take every slot."""
+"""Of one set in flight: a host with many ports does not take every slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How far a group has come: what the status of its policies is made of."""
+    """How far a set has come: what the status of its policies is made of."""
 
     settled: bool
     problem: str = ""
@@ -59,8 +59,8 @@ class _State:
     since: float
     """When it last stopped being settled."""
     outcome: Outcome = UNDER_WAY
-    done: Group | None = None
-    """The group as it was when it was last settled: a write for the same group again is drift."""
+    done: ObjectSet | None = None
+    """The set as it was when it was last settled: a write for the same set again is drift."""
     repairs: float = DRIFT_BURST
     """Repairs that may be made at once."""
     repaired_at: float = 0.0
@@ -101,16 +101,16 @@ class FightError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What is called while groups are worked on."""
+    """What is called while sets are worked on."""
 
     on_outcome: Callable[[SetKey], None]
-    """The outcome of a group has changed."""
+    """The outcome of a set has changed."""
     on_write: Callable[[SetKey, Write], None]
-    """A write for a group is acknowledged."""
+    """A write for a set is acknowledged."""
 
 
-class GroupWorker:
-    """Works on groups; the handler of the group queue."""
+class SetWorker:
+    """Works on sets; the handler of the set queue."""
 
     def __init__(
         self,
@@ -118,8 +118,8 @@ class GroupWorker:
         cluster: Cluster,
         planner: Planner,
         writer: Writer,
-        confirmation: Confirmation,
-        meter: Meter,
+        confirmation: OwnerCheck,
+        meter: Metrics,
         clock: Callable[[], float],
         settle: float,
         hooks: Hooks,
@@ -137,12 +137,12 @@ class GroupWorker:
         self._states: dict[SetKey, _State] = {}
 
     def get_outcome(self, key: SetKey) -> tuple[Outcome, float]:
-        """Return how far a group has come, and since when it is not settled (loop time)."""
+        """Return how far a set has come, and since when it is not settled (loop time)."""
         state = self._states.get(key)
         return (state.outcome, state.since) if state else (UNDER_WAY, self._clock())
 
     def note_change(self, key: SetKey) -> None:
-        """Know that the desired objects changed: the group is under way from now on."""
+        """Know that the desired objects changed: the set is under way from now on."""
         state = self._states.get(key)
         if state is None:
             self._states[key] = _State(self._clock())
@@ -165,15 +165,18 @@ class GroupWorker:
         ]
 
     def find_objects(self, key: SetKey) -> tuple[ObjectKey, ...]:
-        """Name our objects of a group that are there, and the permissions that it needs."""
+        """Name our objects of a set that are there, and the permissions that it needs."""
         plan = self._planner.get(find_scope(key))
-        group = plan.groups.get(key) if plan else None
-        allows = (self._cluster.objects.get(item.key) for item in (group.allows if group else ()))
-        found = [*self._select(group or Group(key)), *filter(None, allows)]
+        object_set = plan.sets.get(key) if plan else None
+        allows = (
+            self._cluster.objects.get(item.key)
+            for item in (object_set.allows if object_set else ())
+        )
+        found = [*self._select(object_set or ObjectSet(key)), *filter(None, allows)]
         return tuple(sorted(item.key for item in found if item.ours))
 
     async def work(self, key: SetKey) -> float | None:
-        """Bring a group as far as it may go now. Seconds: come back then. Raises for a retry."""
+        """Bring a set as far as it may go now. Seconds: come back then. Raises for a retry."""
         start = self._clock()
         result = "error"
         try:
@@ -203,17 +206,17 @@ class GroupWorker:
             if plan is None or terminating:
                 self._states.pop(key, None)
                 return Step()
-            group = plan.groups.get(key) or Group(key)
-            step = self._ask(plan, group)
+            object_set = plan.sets.get(key) or ObjectSet(key)
+            step = self._ask(plan, object_set)
             if not step.writes:
-                self._conclude(key, plan, group, step)
+                self._conclude(key, plan, object_set, step)
                 return step
-            drift = self._begin_writes(key, group)
+            drift = self._begin_writes(key, object_set)
             if drift and any(self._gives_back(write) for write in step.writes):
                 namespace = key.namespace if isinstance(key, HostSet) else CLUSTER
                 await self._confirmation.refresh(namespace)
                 if not self._has_owners(scope, step.writes):
-                    # The plan that follows says what this group is to be.
+                    # The plan that follows says what this set is to be.
                     return Step()
             await self._send(key, step.writes, drift=drift)
         raise FightError(
@@ -239,28 +242,28 @@ class GroupWorker:
             for owner in write.owners
         )
 
-    def _ask(self, plan: Plan, group: Group) -> Step:
-        observed = [self._translate(item) for item in self._select(group)]
+    def _ask(self, plan: Plan, object_set: ObjectSet) -> Step:
+        observed = [self._translate(item) for item in self._select(object_set)]
         clock = Clock(self._clock(), self._started_at, self._written.times, self._settle)
-        return next_step(group, observed, self._look_around(plan, group), clock)
+        return next_step(object_set, observed, self._look_around(plan, object_set), clock)
 
     def _translate(self, item: Observed) -> Observed:
         """Return an object of ours with the digest to compare with what is wanted."""
         return replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
 
-    def _look_around(self, plan: Plan, group: Group) -> Surroundings:
+    def _look_around(self, plan: Plan, object_set: ObjectSet) -> RolloutContext:
         objects = self._cluster.objects
-        after = {key for desired in group.objects for key in desired.after}
-        after |= {desired.key for desired in group.allows}
+        after = {key for desired in object_set.objects for key in desired.after}
+        after |= {desired.key for desired in object_set.allows}
         found = [
             self._translate(item)
             for item in map(objects.get, after)
             if item is not None and item.ours
         ]
         referenced = frozenset[str]()
-        if not group.objects and isinstance(group.key, TenantSet):
-            referenced = find_references(objects.select(group.key.namespace), group.key)
-        return Surroundings(
+        if not object_set.objects and isinstance(object_set.key, TenantSet):
+            referenced = find_references(objects.select(object_set.key.namespace), object_set.key)
+        return RolloutContext(
             plan.held,
             plan.live,
             found,
@@ -269,20 +272,22 @@ class GroupWorker:
             self._cluster.orphans,
         )
 
-    def _select(self, group: Group) -> list[Observed]:
-        """Everything that stands where objects of the group do, and all others of it."""
+    def _select(self, object_set: ObjectSet) -> list[Observed]:
+        """Everything that stands where objects of the set do, and all others of it."""
         objects = self._cluster.objects
-        found = {item.key: item for item in map(objects.get, list_keys(group)) if item is not None}
-        found |= {item.key: item for item in objects.select_group(group.key)}
+        found = {
+            item.key: item for item in map(objects.get, list_keys(object_set)) if item is not None
+        }
+        found |= {item.key: item for item in objects.select_set(object_set.key)}
         return list(found.values())
 
-    def _begin_writes(self, key: SetKey, group: Group) -> bool:
-        """Note that the group is under way. Whether what is put right is drift."""
+    def _begin_writes(self, key: SetKey, object_set: ObjectSet) -> bool:
+        """Note that the set is under way. Whether what is put right is drift."""
         now = self._clock()
         state = self._states.setdefault(key, _State(now))
         if state.outcome.settled:
             state.since, state.outcome = now, UNDER_WAY
-        drift = state.done == group
+        drift = state.done == object_set
         if drift and not state.take_repair(now):
             raise FightError(
                 f"the objects of {key} do not stay as written: another controller changes them; "
@@ -290,12 +295,12 @@ class GroupWorker:
             )
         return drift
 
-    async def _send(self, group: SetKey, writes: Sequence[Write], *, drift: bool) -> None:
+    async def _send(self, object_set: SetKey, writes: Sequence[Write], *, drift: bool) -> None:
         limit = asyncio.Semaphore(GROUP_WRITES)
 
         async def send(write: Write) -> None:
             async with limit:
-                await self._writer.send(write, find_scope(group))
+                await self._writer.send(write, find_scope(object_set))
 
         answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
@@ -304,20 +309,20 @@ class GroupWorker:
                 self._written.note(write.key, now)
                 if drift:
                     self._meter.count_drift(write.key.kind)
-                self._hooks.on_write(group, write)
+                self._hooks.on_write(object_set, write)
         for answer in answers:
             if answer is not None:
                 raise answer
 
-    def _conclude(self, key: SetKey, plan: Plan, group: Group, step: Step) -> None:
+    def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
             self._set(key, SETTLING)
             return
-        if key not in plan.groups:
+        if key not in plan.sets:
             self._states.pop(key, None)
             return
         self._set(key, Outcome(settled=True, squatted=step.squatted))
-        self._states[key].done = group
+        self._states[key].done = object_set
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:
         state = self._states.setdefault(key, _State(self._clock()))

@@ -1,4 +1,4 @@
-"""A group: objects that are written together, the unit of order, settling and back-off."""
+"""A set: objects that are written together, the unit of order, settling and back-off."""
 
 from dataclasses import dataclass, field
 
@@ -38,18 +38,18 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ObjectSet:
     """The objects of one set."""
 
     key: SetKey
     objects: tuple[Desired, ...] = ()
-    """In the order of `Kind`. An observed object of the group that is not among them is pruned."""
+    """In the order of `Kind`. An observed object of the set that is not among them is pruned."""
     is_closing: bool = False
     """Permission is withdrawn: what is not wanted goes at once."""
     allows: tuple[Desired, ...] = ()
     """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
     access: Access | None = None
-    """Of the group of a gateway: how its AuthorizationPolicies change."""
+    """Of the set of a gateway: how its AuthorizationPolicies change."""
 
     @property
     def name(self) -> str:
@@ -57,23 +57,23 @@ class Group:
         return build_set_name(self.key)
 
     @property
-    def entry_key(self) -> ObjectKey:
+    def service_entry_key(self) -> ObjectKey:
         """Where the ServiceEntry of a host stands; of another set nothing stands there."""
         return ObjectKey(Kind.SERVICE_ENTRY, find_scope(self.key) or "", self.name)
 
     @property
-    def route_key(self) -> ObjectKey:
+    def virtual_service_key(self) -> ObjectKey:
         """Where the VirtualService of a host's clients stands; of another set nothing does."""
         return ObjectKey(Kind.VIRTUAL_SERVICE, find_scope(self.key) or "", self.name)
 
 
-def list_keys(group: Group) -> set[ObjectKey]:
-    """List where objects of a group stand by their names, and where it wants one.
+def list_keys(object_set: ObjectSet) -> set[ObjectKey]:
+    """List where objects of a set stand by their names, and where it wants one.
 
-    Its other objects are found by `Observed.group`.
+    Its other objects are found by `Observed.set`.
     """
-    keys = {desired.key for desired in group.objects}
-    if isinstance(group.key, HostSet):
+    keys = {desired.key for desired in object_set.objects}
+    if isinstance(object_set.key, HostSet):
         named = (Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.VIRTUAL_SERVICE)
-        keys |= {ObjectKey(kind, group.key.namespace, group.name) for kind in named}
+        keys |= {ObjectKey(kind, object_set.key.namespace, object_set.name) for kind in named}
     return keys

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Pulse:
+class RetryWakeup:
     """Shared by the reflectors of one API server. A beat wakes everybody who waits to retry."""
 
     def __init__(self) -> None:

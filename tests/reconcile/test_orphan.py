@@ -12,8 +12,8 @@ from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import HostSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.leftover import Leftovers
 from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.orphan import OrphanCollector
 from testbed.client import Object
 from testbed.controlplane import ControlPlane
 
@@ -48,8 +48,8 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def leftovers(transport: HttpTransport, cluster: Cluster) -> Leftovers:
-    return Leftovers(transport, cluster, sees_gateways=True)
+def leftovers(transport: HttpTransport, cluster: Cluster) -> OrphanCollector:
+    return OrphanCollector(transport, cluster, sees_gateways=True)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def read_owner(policy: Object) -> Owner:
 
 
 async def test_an_owner_of_another_uid_is_gone(
-    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     former = Owner("web", str(uuid.uuid4()))
     group = remember_entry(cluster, namespace, former)
@@ -108,7 +108,7 @@ async def test_an_owner_of_another_uid_is_gone(
 
 
 async def test_an_owner_that_only_the_api_server_knows_is_not_gone(
-    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     """A watch that delivers nothing must not delete anything."""
     remember_entry(cluster, namespace, read_owner(policy))
@@ -117,7 +117,7 @@ async def test_an_owner_that_only_the_api_server_knows_is_not_gone(
 
 
 async def test_an_owner_whose_deletion_waits_is_not_gone(
-    leftovers: Leftovers,
+    leftovers: OrphanCollector,
     cluster: Cluster,
     policy: Object,
     namespace: str,
@@ -138,7 +138,7 @@ async def test_an_owner_whose_deletion_waits_is_not_gone(
 
 
 async def test_an_object_with_an_owner_left_stays(
-    leftovers: Leftovers, cluster: Cluster, policy: Object, namespace: str
+    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     show_policy(cluster, policy)
     former = Owner("other", str(uuid.uuid4()))
@@ -148,7 +148,7 @@ async def test_an_object_with_an_owner_left_stays(
 
 
 async def test_an_object_without_owners_counts_from_the_second_look(
-    leftovers: Leftovers, cluster: Cluster, namespace: str
+    leftovers: OrphanCollector, cluster: Cluster, namespace: str
 ) -> None:
     group = remember_entry(cluster, namespace)
     assert (await leftovers.look(), cluster.orphans) == (set(), frozenset())
@@ -160,7 +160,7 @@ async def test_an_object_without_owners_counts_from_the_second_look(
 async def test_gateways_count_only_where_they_are_watched(
     transport: HttpTransport, cluster: Cluster, namespace: str, *, sees_gateways: bool
 ) -> None:
-    leftovers = Leftovers(transport, cluster, sees_gateways=sees_gateways)
+    leftovers = OrphanCollector(transport, cluster, sees_gateways=sees_gateways)
     former = Owner("shared", str(uuid.uuid4()), "EgressGateway")
     remember_entry(cluster, namespace, former)
     await leftovers.look()

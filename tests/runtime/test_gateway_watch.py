@@ -8,21 +8,21 @@ from typing import Any
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.sink import CacheSink
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.reconciler import Outside, Reconciler
+from egress_operator.reconcile.reconciler import Dependencies, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, SERVICES, SLICES
-from egress_operator.runtime.surroundings import Surroundings
+from egress_operator.runtime.gateway_watch import GatewayWatches
 
 ROOT = Settings(root_namespace="istio-egress")
 """A gateway in the mesh's root namespace is not accepted."""
 
 
 class Watched:
-    """Surroundings whose watches wait for nothing, and the sink of EgressGateways."""
+    """GatewayWatches whose watches wait for nothing, and the sink of EgressGateways."""
 
     def __init__(self, settings: Settings) -> None:
         outside: Any = object()
         self.reconciler = Reconciler(
-            Outside(
+            Dependencies(
                 transport=outside,
                 meter=outside,
                 announcer=outside,
@@ -32,7 +32,7 @@ class Watched:
             settings=settings,
             on_gateways=self._follow,
         )
-        self.surroundings = Surroundings(self.reconciler, self._build, self._spawn)
+        self.surroundings = GatewayWatches(self.reconciler, self._build, self._spawn)
         sinks = {sink.resource: sink for _, sink in self.reconciler.build_sinks()}
         self.gateways = sinks[GATEWAYS]
         self.tasks: list[asyncio.Task[None]] = []

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.object import Owner
 from egress_operator.plan.address_range import AddressRange, link
-from egress_operator.plan.check import Surroundings, build_surroundings, check_intent
-from egress_operator.plan.claim import Claim, Verdicts, build_claims, judge
-from egress_operator.plan.gateway import GatewayVerdict, judge_gateways
+from egress_operator.plan.check import ClusterFacts, build_cluster_facts, check_intent
+from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge
+from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
 from egress_operator.plan.limit import build_demand, find_excesses
 from egress_operator.plan.reference import (
     HOLDING,
-    Neighbourhood,
-    build_neighbourhood,
+    GatewayView,
+    build_gateway_view,
     find_reference_problem,
 )
+from egress_operator.plan.result import ClaimResult, PolicyResult, build_idle_rows, has_error
 from egress_operator.plan.route import Tenants
 from egress_operator.plan.source import (
     GatewaySource,
@@ -25,10 +26,9 @@ from egress_operator.plan.source import (
     PolicySource,
     Settings,
 )
-from egress_operator.plan.verdict import ClaimVerdict, Verdict, build_idle_rows, has_error
 
 
-class PolicyMemo:
+class CachedPolicy:
     """One generation of a policy: read once, checked once for each state of the surroundings."""
 
     __slots__ = (
@@ -66,15 +66,15 @@ class PolicyMemo:
         self.gateway = "" if self.intent is None else self.intent.gateway
         self.demand = build_demand(self.claims, self.gateway)
         self.reference: Diagnostic | None = None
-        self._surroundings: Surroundings | None = None
-        self._around: Neighbourhood | None = None
+        self._surroundings: ClusterFacts | None = None
+        self._around: GatewayView | None = None
         self._checked: tuple[Diagnostic, ...] = ()
         self.excess: Diagnostic | None = None
-        self.verdict: Verdict | None = None
+        self.verdict: PolicyResult | None = None
         self.verdict_hosts: list[CompiledHost] = []
         self.verdict_shadows: tuple[str, ...] = ()
 
-    def check(self, surroundings: Surroundings, around: Neighbourhood) -> None:
+    def check(self, surroundings: ClusterFacts, around: GatewayView) -> None:
         """Judge the policy by what surrounds it, if that is not what it was the last time."""
         if self._surroundings is surroundings and (self._around is around or not self.gateway):
             return
@@ -102,7 +102,7 @@ class PolicyMemo:
         self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
         self.verdict = None
 
-    def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimVerdict, ...]:
+    def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimResult, ...]:
         """Return the fate of each claim; `hosts` are those of `live_keys`."""
         if not self.is_live:
             return build_idle_rows(self.source, self.claims)
@@ -111,10 +111,10 @@ class PolicyMemo:
 
 
 @dataclass(frozen=True, slots=True)
-class HostMemo:
+class CachedHost:
     """One host, and all that it was compiled from."""
 
-    verdicts: Verdicts
+    verdicts: Arbitration
     tenants: Tenants
     compiled: CompiledHost
 
@@ -123,21 +123,21 @@ NOBODY: Tenants = {}
 
 
 @dataclass(slots=True)
-class NamespaceMemo:
+class CachedNamespace:
     """What is remembered of one namespace."""
 
-    surroundings: Surroundings
-    around: Neighbourhood
-    policies: dict[str, PolicyMemo] = field(default_factory=dict)
-    hosts: dict[str, HostMemo] = field(default_factory=dict)
-    """By group key."""
-    _judged: dict[str, tuple[list[Claim], dict[str, Verdicts]]] = field(default_factory=dict)
-    """Claims that are judged together, oldest first, and the verdicts by group key."""
+    surroundings: ClusterFacts
+    around: GatewayView
+    policies: dict[str, CachedPolicy] = field(default_factory=dict)
+    hosts: dict[str, CachedHost] = field(default_factory=dict)
+    """By set key."""
+    _judged: dict[str, tuple[list[Claim], dict[str, Arbitration]]] = field(default_factory=dict)
+    """Claims that are judged together, oldest first, and the verdicts by set key."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
 
-    def judge(self, policies: Iterable[PolicyMemo]) -> dict[str, Verdicts]:
-        """Judge all claims, by group key; only claims that meet one that changed are judged again.
+    def judge(self, policies: Iterable[CachedPolicy]) -> dict[str, Arbitration]:
+        """Judge all claims, by set key; only claims that meet one that changed are judged again.
 
         Claims meet on one host, and on hosts whose addresses overlap.
         """
@@ -152,7 +152,7 @@ class NamespaceMemo:
                 else:
                     found.append(claim)
         known, self._judged = self._judged, {}
-        verdicts: dict[str, Verdicts] = {}
+        verdicts: dict[str, Arbitration] = {}
         for name, together in claims.items():
             entry = known.get(name)
             if entry is None or entry[0] != together:
@@ -161,7 +161,7 @@ class NamespaceMemo:
             verdicts.update(entry[1])
         return verdicts
 
-    def _link(self, policies: Iterable[PolicyMemo]) -> dict[str, str]:
+    def _link(self, policies: Iterable[CachedPolicy]) -> dict[str, str]:
         """Return the name of what is judged together, for each host with addresses."""
         places = [policy.places for policy in policies if policy.places]
         if places != self._places:
@@ -169,14 +169,14 @@ class NamespaceMemo:
             self._links = link({place for part in places for place in part})
         return self._links
 
-    def read_policies(self, inputs: NamespaceInput) -> list[PolicyMemo]:
+    def read_policies(self, inputs: NamespaceInput) -> list[CachedPolicy]:
         """Return the policies, oldest first; only new generations are read."""
         known = self.policies
-        fresh: dict[str, PolicyMemo] = {}
+        fresh: dict[str, CachedPolicy] = {}
         for source in sorted(inputs.policies, key=_age):
             policy = known.get(source.name)
             if policy is None or (policy.source is not source and policy.source != source):
-                policy = PolicyMemo(source)
+                policy = CachedPolicy(source)
             policy.check(self.surroundings, self.around)
             fresh[source.name] = policy
         self.policies = fresh
@@ -194,38 +194,38 @@ class NamespaceMemo:
         return {name: self.around.tenants[name] for name in names} if names else NOBODY
 
 
-class Memo:
+class PlanCache:
     """The memory for all namespaces of one operator."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
-        self._surroundings: Surroundings | None = None
-        self._parts: dict[str, NamespaceMemo] = {}
+        self._surroundings: ClusterFacts | None = None
+        self._parts: dict[str, CachedNamespace] = {}
         self._gateways: tuple[tuple[GatewaySource, ...], Settings] | None = None
-        self._verdicts: dict[str, GatewayVerdict] = {}
+        self._verdicts: dict[str, GatewayResult] = {}
 
-    def open(self, inputs: NamespaceInput) -> NamespaceMemo:
+    def open(self, inputs: NamespaceInput) -> CachedNamespace:
         """Return the part of a namespace, with the surroundings of `inputs`."""
         surroundings = self._read_surroundings(inputs.settings)
-        around = build_neighbourhood(inputs, self._judge_gateways(inputs))
+        around = build_gateway_view(inputs, self._judge_gateways(inputs))
         if not inputs.policies:
             self._parts.pop(inputs.namespace, None)
-            return NamespaceMemo(surroundings, around)
-        part = self._parts.setdefault(inputs.namespace, NamespaceMemo(surroundings, around))
+            return CachedNamespace(surroundings, around)
+        part = self._parts.setdefault(inputs.namespace, CachedNamespace(surroundings, around))
         part.surroundings = surroundings
         if part.around != around:
             part.around = around
         return part
 
-    def _judge_gateways(self, inputs: NamespaceInput) -> dict[str, GatewayVerdict]:
+    def _judge_gateways(self, inputs: NamespaceInput) -> dict[str, GatewayResult]:
         seen = (inputs.gateways, inputs.settings)
         if self._gateways != seen:
             self._gateways, self._verdicts = seen, judge_gateways(*seen)
         return self._verdicts
 
-    def _read_surroundings(self, settings: Settings) -> Surroundings:
+    def _read_surroundings(self, settings: Settings) -> ClusterFacts:
         if self._surroundings is None or settings != self._settings:
-            self._surroundings, self._settings = build_surroundings(settings), settings
+            self._surroundings, self._settings = build_cluster_facts(settings), settings
         return self._surroundings
 
 

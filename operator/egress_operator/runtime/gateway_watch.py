@@ -13,7 +13,7 @@ BuildReflector = Callable[[str, CacheSink[Any, Any]], Reflector]
 """Makes the reflector of a namespace (empty: all) that fills a sink."""
 
 
-class Surroundings:
+class GatewayWatches:
     """One pair of watches for each namespace of a gateway."""
 
     def __init__(self, reconciler: Reconciler, build: BuildReflector, spawn: Spawn) -> None:

@@ -17,7 +17,7 @@ from egress_operator.reconcile.listing import list_entries
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 
 
-class Confirmation:
+class OwnerCheck:
     """Lists the owners of objects and drops from the cache what is gone."""
 
     def __init__(self, transport: Transport, cluster: Cluster) -> None:

@@ -16,7 +16,7 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 V = TypeVar("V")
 
 
-class SceneryCache:
+class ServiceIndex:
     """What is known of the namespaces of gateways. Filled by the sinks of their watches."""
 
     def __init__(self) -> None:
