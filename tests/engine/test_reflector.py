@@ -389,13 +389,13 @@ async def test_a_poke_finds_a_crd_at_once(
 async def test_success_of_one_wakes_the_others(
     kind: Kind, proxy: FaultProxy, follow: Follow
 ) -> None:
-    pulse = RetryWakeup()
+    wakeup = RetryWakeup()
     patient = ReflectorTiming(retry_min=3600, retry_max=3600)
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
-    slow = follow(kind, patient, pulse=pulse)
+    slow = follow(kind, patient, wakeup=wakeup)
     await eventually(lambda: slow.reflector.state is ReflectorState.RETRYING, "the slow one fails")
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
-    quick = follow(kind, FAST, pulse=pulse)
+    quick = follow(kind, FAST, wakeup=wakeup)
     await eventually(lambda: quick.reflector.state is ReflectorState.WATCHING, "the quick one")
     await eventually(lambda: slow.reflector.state is ReflectorState.WATCHING, "then the slow one")
 

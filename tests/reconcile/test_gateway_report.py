@@ -72,8 +72,8 @@ def build_policy(namespace: str) -> dict[str, Any]:
 def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for several protocols
     outside = Dependencies(
         transport=counter,
-        meter=counter,
-        announcer=counter,
+        metrics=counter,
+        events=counter,
         clock=asyncio.get_running_loop().time,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )

@@ -48,7 +48,7 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def leftovers(transport: HttpTransport, cluster: Cluster) -> OrphanCollector:
+def orphans(transport: HttpTransport, cluster: Cluster) -> OrphanCollector:
     return OrphanCollector(transport, cluster, sees_gateways=True)
 
 
@@ -93,31 +93,31 @@ def read_owner(policy: Object) -> Owner:
 
 
 async def test_an_owner_of_another_uid_is_gone(
-    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
+    orphans: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     former = Owner("web", str(uuid.uuid4()))
     group = remember_entry(cluster, namespace, former)
     show_policy(cluster, policy)
     # The first look gives the garbage collector its time.
-    assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
-    assert await leftovers.look() == {group}
+    assert (await orphans.look(), cluster.gone) == (set(), frozenset())
+    assert await orphans.look() == {group}
     assert cluster.gone == {former}
     # Also when what follows fails for a while.
-    assert await leftovers.look() == {group}
+    assert await orphans.look() == {group}
     assert cluster.gone == {former}
 
 
 async def test_an_owner_that_only_the_api_server_knows_is_not_gone(
-    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
+    orphans: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     """A watch that delivers nothing must not delete anything."""
     remember_entry(cluster, namespace, read_owner(policy))
     for _ in range(3):
-        assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+        assert (await orphans.look(), cluster.gone) == (set(), frozenset())
 
 
 async def test_an_owner_whose_deletion_waits_is_not_gone(
-    leftovers: OrphanCollector,
+    orphans: OrphanCollector,
     cluster: Cluster,
     policy: Object,
     namespace: str,
@@ -130,29 +130,29 @@ async def test_an_owner_whose_deletion_waits_is_not_gone(
     remember_entry(cluster, namespace, read_owner(policy))
     try:
         for _ in range(3):
-            assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+            assert (await orphans.look(), cluster.gone) == (set(), frozenset())
     finally:
         admin.merge_patch(held, {"metadata": {"finalizers": None}})
-    await leftovers.look()
+    await orphans.look()
     assert cluster.gone == {read_owner(policy)}
 
 
 async def test_an_object_with_an_owner_left_stays(
-    leftovers: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
+    orphans: OrphanCollector, cluster: Cluster, policy: Object, namespace: str
 ) -> None:
     show_policy(cluster, policy)
     former = Owner("other", str(uuid.uuid4()))
     remember_entry(cluster, namespace, former, read_owner(policy))
     for _ in range(3):
-        assert (await leftovers.look(), cluster.gone) == (set(), frozenset())
+        assert (await orphans.look(), cluster.gone) == (set(), frozenset())
 
 
 async def test_an_object_without_owners_counts_from_the_second_look(
-    leftovers: OrphanCollector, cluster: Cluster, namespace: str
+    orphans: OrphanCollector, cluster: Cluster, namespace: str
 ) -> None:
     group = remember_entry(cluster, namespace)
-    assert (await leftovers.look(), cluster.orphans) == (set(), frozenset())
-    assert await leftovers.look() == {group}
+    assert (await orphans.look(), cluster.orphans) == (set(), frozenset())
+    assert await orphans.look() == {group}
     assert [key.name for key in cluster.orphans] == [build_host_name(HOST)]
 
 
@@ -160,9 +160,9 @@ async def test_an_object_without_owners_counts_from_the_second_look(
 async def test_gateways_count_only_where_they_are_watched(
     transport: HttpTransport, cluster: Cluster, namespace: str, *, sees_gateways: bool
 ) -> None:
-    leftovers = OrphanCollector(transport, cluster, sees_gateways=sees_gateways)
+    orphans = OrphanCollector(transport, cluster, sees_gateways=sees_gateways)
     former = Owner("shared", str(uuid.uuid4()), "EgressGateway")
     remember_entry(cluster, namespace, former)
-    await leftovers.look()
-    await leftovers.look()
+    await orphans.look()
+    await orphans.look()
     assert cluster.gone == (frozenset({former}) if sees_gateways else frozenset())

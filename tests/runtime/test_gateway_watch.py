@@ -24,25 +24,25 @@ class Watched:
         self.reconciler = Reconciler(
             Dependencies(
                 transport=outside,
-                meter=outside,
-                announcer=outside,
+                metrics=outside,
+                events=outside,
                 clock=asyncio.get_running_loop().time,
                 now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             ),
             settings=settings,
             on_gateways=self._follow,
         )
-        self.surroundings = GatewayWatches(self.reconciler, self._build, self._spawn)
+        self.watches = GatewayWatches(self.reconciler, self._build, self._spawn)
         sinks = {sink.resource: sink for _, sink in self.reconciler.build_sinks()}
         self.gateways = sinks[GATEWAYS]
         self.tasks: list[asyncio.Task[None]] = []
 
     def _follow(self) -> None:
-        self.surroundings.follow()
+        self.watches.follow()
 
     def list_watches(self) -> set[tuple[str, str]]:
         """(plural, namespace) of each."""
-        reflectors = self.surroundings.reflectors
+        reflectors = self.watches.reflectors
         return {(reflector.resource.plural, reflector.namespace) for reflector in reflectors}
 
     def add_gateway(self) -> None:

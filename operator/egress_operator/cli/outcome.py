@@ -56,10 +56,10 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
     """
     findings = list(inventory.findings)
     gateways = _read_gateways(inventory, findings)
-    verdicts = judge_gateways(gateways, settings)
+    results = judge_gateways(gateways, settings)
     for gateway in inventory.gateways.values():
-        if verdict := verdicts.get(gateway.name):
-            findings += [_build_finding(gateway, found) for found in verdict.diagnostics]
+        if result := results.get(gateway.name):
+            findings += [_build_finding(gateway, found) for found in result.diagnostics]
     accepted: dict[str, list[Policy]] = {}
     for policy in inventory.policies.values():
         diagnostics = _check_envelope(policy)
@@ -88,7 +88,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
             absent = [item for item in found if item.code == NOT_FOUND and not gateways]
             unchecked += len(absent)
             findings += [_build_finding(policy, item) for item in found if item not in absent]
-    plans.append(plan_gateways(verdicts, collect_allows(plans), {}, _build_selection(inventory)))
+    plans.append(plan_gateways(results, collect_allows(plans), {}, _build_selection(inventory)))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),
@@ -100,9 +100,9 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
 def _build_selection(inventory: Inventory) -> Selection:
     """Return whether a gateway is open to a namespace; one that no file describes may use it."""
 
-    def is_selected(verdict: GatewayResult, namespace: str) -> bool:
+    def is_selected(result: GatewayResult, namespace: str) -> bool:
         labels = inventory.labels.get(namespace)
-        return labels is None or verdict.is_open_to(labels)
+        return labels is None or result.is_open_to(labels)
 
     return is_selected
 

@@ -38,7 +38,7 @@ class Reflector:
     Every list makes the sink hold what it shows and nothing else, whatever was known before: what
     a watch has lost, and what a restored etcd has taken back, is seen at the next list at the
     latest. While a call fails the sink keeps what it has. Waits between tries end early when
-    another reflector of the same `pulse` succeeds again, and by `poke`.
+    another reflector of the same `wakeup` succeeds again, and by `poke`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Reflector:
         sink: Sink,
         *,
         namespace: str = "",
-        pulse: RetryWakeup | None = None,
+        wakeup: RetryWakeup | None = None,
         timing: ReflectorTiming | None = None,
         rng: random.Random | None = None,
         on_restart: RestartHook | None = None,
@@ -65,7 +65,7 @@ class Reflector:
         """One line; empty while all is well."""
         self._transport = transport
         self._sink = sink
-        self._pulse = pulse or RetryWakeup()
+        self._wakeup = wakeup or RetryWakeup()
         self._timing = timing or ReflectorTiming()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_restart = on_restart
@@ -279,11 +279,11 @@ class Reflector:
             return
         delay = self._compute_delay(self._timing.retry_max)
         if restart.retry_after is not None:
-            # The server's wish: neither a pulse nor a poke shortens it.
+            # The server's wish: neither a wakeup nor a poke shortens it.
             wish = min(restart.retry_after, self._timing.retry_after_max)
             await asyncio.sleep(max(wish, delay))
             return
-        with self._pulse.listen(self._wake):
+        with self._wakeup.listen(self._wake):
             await self._pause(delay)
 
     def _compute_delay(self, limit: float) -> float:
@@ -315,7 +315,7 @@ class Reflector:
             self.last_error = ""
             _LOG.info("%s: watching", self.resource.label)
             if before is ReflectorState.RETRYING:
-                self._pulse.beat()
+                self._wakeup.beat()
         else:
             _LOG.warning("%s: %s (%s)", self.resource.label, state, self.last_error)
 

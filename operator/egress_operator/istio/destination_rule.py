@@ -74,7 +74,7 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
 
 
 def _build_origination(tls: TlsIntent, tenant: str) -> dict[str, Any]:
-    """Return TLS to the outside.
+    """Return TLS to the dependencies.
 
     `sni` and `subjectAltNames` stand always together: with `sni` alone Istio checks the chain and
     not the name, so that any public certificate would do

@@ -1,1 +1,1 @@
-"""What should be there: policies in, Istio objects and verdicts out. Pure."""
+"""What should be there: policies in, Istio objects and results out. Pure."""

@@ -29,14 +29,14 @@ from egress_operator.plan.source import (
 
 
 class CachedPolicy:
-    """One generation of a policy: read once, checked once for each state of the surroundings."""
+    """One generation of a policy: read once, checked once for each state of the facts."""
 
     __slots__ = (
         "_around",
         "_checked",
+        "_facts",
         "_is_held",
         "_shape",
-        "_surroundings",
         "claims",
         "demand",
         "diagnostics",
@@ -49,10 +49,10 @@ class CachedPolicy:
         "owner",
         "places",
         "reference",
+        "result",
+        "result_hosts",
+        "result_shadows",
         "source",
-        "verdict",
-        "verdict_hosts",
-        "verdict_shadows",
     )
 
     def __init__(self, source: PolicySource) -> None:
@@ -66,20 +66,20 @@ class CachedPolicy:
         self.gateway = "" if self.intent is None else self.intent.gateway
         self.demand = build_demand(self.claims, self.gateway)
         self.reference: Diagnostic | None = None
-        self._surroundings: ClusterFacts | None = None
+        self._facts: ClusterFacts | None = None
         self._around: GatewayView | None = None
         self._checked: tuple[Diagnostic, ...] = ()
         self.excess: Diagnostic | None = None
-        self.verdict: PolicyResult | None = None
-        self.verdict_hosts: list[CompiledHost] = []
-        self.verdict_shadows: tuple[str, ...] = ()
+        self.result: PolicyResult | None = None
+        self.result_hosts: list[CompiledHost] = []
+        self.result_shadows: tuple[str, ...] = ()
 
-    def check(self, surroundings: ClusterFacts, around: GatewayView) -> None:
+    def check(self, facts: ClusterFacts, around: GatewayView) -> None:
         """Judge the policy by what surrounds it, if that is not what it was the last time."""
-        if self._surroundings is surroundings and (self._around is around or not self.gateway):
+        if self._facts is facts and (self._around is around or not self.gateway):
             return
-        self._surroundings, self._around = surroundings, around
-        found = () if self.intent is None else check_intent(self.intent, surroundings)
+        self._facts, self._around = facts, around
+        found = () if self.intent is None else check_intent(self.intent, facts)
         self._checked = (*self._shape, *found)
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)
@@ -100,7 +100,7 @@ class CachedPolicy:
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
         self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
-        self.verdict = None
+        self.result = None
 
     def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimResult, ...]:
         """Return the fate of each claim; `hosts` are those of `live_keys`."""
@@ -114,7 +114,7 @@ class CachedPolicy:
 class CachedHost:
     """One host, and all that it was compiled from."""
 
-    verdicts: Arbitration
+    results: Arbitration
     tenants: Tenants
     compiled: CompiledHost
 
@@ -126,13 +126,13 @@ NOBODY: Tenants = {}
 class CachedNamespace:
     """What is remembered of one namespace."""
 
-    surroundings: ClusterFacts
+    facts: ClusterFacts
     around: GatewayView
     policies: dict[str, CachedPolicy] = field(default_factory=dict)
     hosts: dict[str, CachedHost] = field(default_factory=dict)
     """By set key."""
     _judged: dict[str, tuple[list[Claim], dict[str, Arbitration]]] = field(default_factory=dict)
-    """Claims that are judged together, oldest first, and the verdicts by set key."""
+    """Claims that are judged together, oldest first, and the results by set key."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
 
@@ -152,14 +152,14 @@ class CachedNamespace:
                 else:
                     found.append(claim)
         known, self._judged = self._judged, {}
-        verdicts: dict[str, Arbitration] = {}
+        results: dict[str, Arbitration] = {}
         for name, together in claims.items():
             entry = known.get(name)
             if entry is None or entry[0] != together:
                 entry = together, judge(together)
             self._judged[name] = entry
-            verdicts.update(entry[1])
-        return verdicts
+            results.update(entry[1])
+        return results
 
     def _link(self, policies: Iterable[CachedPolicy]) -> dict[str, str]:
         """Return the name of what is judged together, for each host with addresses."""
@@ -177,7 +177,7 @@ class CachedNamespace:
             policy = known.get(source.name)
             if policy is None or (policy.source is not source and policy.source != source):
                 policy = CachedPolicy(source)
-            policy.check(self.surroundings, self.around)
+            policy.check(self.facts, self.around)
             fresh[source.name] = policy
         self.policies = fresh
         excesses = find_excesses(
@@ -199,20 +199,20 @@ class PlanCache:
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
-        self._surroundings: ClusterFacts | None = None
+        self._facts: ClusterFacts | None = None
         self._parts: dict[str, CachedNamespace] = {}
         self._gateways: tuple[tuple[GatewaySource, ...], Settings] | None = None
-        self._verdicts: dict[str, GatewayResult] = {}
+        self._results: dict[str, GatewayResult] = {}
 
     def open(self, inputs: NamespaceInput) -> CachedNamespace:
-        """Return the part of a namespace, with the surroundings of `inputs`."""
-        surroundings = self._read_surroundings(inputs.settings)
+        """Return the part of a namespace, with the facts of `inputs`."""
+        facts = self._read_facts(inputs.settings)
         around = build_gateway_view(inputs, self._judge_gateways(inputs))
         if not inputs.policies:
             self._parts.pop(inputs.namespace, None)
-            return CachedNamespace(surroundings, around)
-        part = self._parts.setdefault(inputs.namespace, CachedNamespace(surroundings, around))
-        part.surroundings = surroundings
+            return CachedNamespace(facts, around)
+        part = self._parts.setdefault(inputs.namespace, CachedNamespace(facts, around))
+        part.facts = facts
         if part.around != around:
             part.around = around
         return part
@@ -220,13 +220,13 @@ class PlanCache:
     def _judge_gateways(self, inputs: NamespaceInput) -> dict[str, GatewayResult]:
         seen = (inputs.gateways, inputs.settings)
         if self._gateways != seen:
-            self._gateways, self._verdicts = seen, judge_gateways(*seen)
-        return self._verdicts
+            self._gateways, self._results = seen, judge_gateways(*seen)
+        return self._results
 
-    def _read_surroundings(self, settings: Settings) -> ClusterFacts:
-        if self._surroundings is None or settings != self._settings:
-            self._surroundings, self._settings = build_cluster_facts(settings), settings
-        return self._surroundings
+    def _read_facts(self, settings: Settings) -> ClusterFacts:
+        if self._facts is None or settings != self._settings:
+            self._facts, self._settings = build_cluster_facts(settings), settings
+        return self._facts
 
 
 def _age(source: PolicySource) -> tuple[str, str]:

@@ -53,14 +53,14 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
     )
 
 
-def check_intent(intent: Intent, surroundings: ClusterFacts) -> tuple[Diagnostic, ...]:
-    """Everything that the surroundings forbid in a policy, sorted. Pure."""
+def check_intent(intent: Intent, facts: ClusterFacts) -> tuple[Diagnostic, ...]:
+    """Everything that the facts forbid in a policy, sorted. Pure."""
     return tuple(
         sorted(
             diagnostic
             for destination in intent.destinations
             for check in _CHECKS
-            for diagnostic in check(destination, surroundings)
+            for diagnostic in check(destination, facts)
         )
     )
 
@@ -68,20 +68,16 @@ def check_intent(intent: Intent, surroundings: ClusterFacts) -> tuple[Diagnostic
 Check = Callable[[DestinationIntent, ClusterFacts], Iterator[Diagnostic]]
 
 
-def _check_names(
-    destination: DestinationIntent, surroundings: ClusterFacts
-) -> Iterator[Diagnostic]:
+def _check_names(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     for path, name in _list_names(destination):
-        if (found := _find_inside(name, surroundings)) is not None:
+        if (found := _find_inside(name, facts)) is not None:
             code, message = found
             yield Diagnostic(code, path, message)
 
 
-def _check_addresses(
-    destination: DestinationIntent, surroundings: ClusterFacts
-) -> Iterator[Diagnostic]:
+def _check_addresses(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     for path, text, network in _list_addresses(destination):
-        inside = next((own for own in surroundings.cluster if overlaps(network, own)), None)
+        inside = next((own for own in facts.cluster if overlaps(network, own)), None)
         if inside is not None:
             yield Diagnostic(
                 CLUSTER_ADDRESS,
@@ -90,7 +86,7 @@ def _check_addresses(
                 "policy is needed to reach it, remove it",
             )
         elif not is_public(network) and not any(
-            is_within(network, allowed) for allowed in surroundings.allowed
+            is_within(network, allowed) for allowed in facts.allowed
         ):
             yield Diagnostic(
                 PRIVATE_ADDRESS,
@@ -100,11 +96,9 @@ def _check_addresses(
             )
 
 
-def _check_listener(
-    destination: DestinationIntent, surroundings: ClusterFacts
-) -> Iterator[Diagnostic]:
+def _check_listener(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     """Return a TCP port without an address would catch every destination on that port."""
-    if surroundings.dns_capture or destination.settings.addresses or not destination.hosts:
+    if facts.dns_capture or destination.settings.addresses or not destination.hosts:
         return
     for port in destination.ports:
         if port.protocol not in HTTP_LIKE and port.protocol != OPAQUE_TLS:
@@ -147,14 +141,14 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
             yield f"{path}.{endpoint.path}.address", endpoint.address, network
 
 
-def _find_inside(name: str, surroundings: ClusterFacts) -> tuple[str, str] | None:
+def _find_inside(name: str, facts: ClusterFacts) -> tuple[str, str] | None:
     """Return the rule that a name inside the cluster breaks, and what to say."""
-    inside = (surroundings.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
+    inside = (facts.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
     if any(_is_under(name, domain) for domain in inside):
         return CLUSTER_NAME, (
             f"{name} is a name inside the cluster: no policy is needed to reach it, remove it"
         )
-    synthetic = next((own for own in surroundings.synthetic_domains if _is_under(name, own)), "")
+    synthetic = next((own for own in facts.synthetic_domains if _is_under(name, own)), "")
     if synthetic:
         return SYNTHETIC_NAME, (
             f"{name} is under {synthetic}, which the operator uses itself: name the outside host"

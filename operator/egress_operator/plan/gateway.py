@@ -103,7 +103,7 @@ def judge_gateways(
     sources: Iterable[GatewaySource], settings: Settings
 ) -> dict[str, GatewayResult]:
     """Judge all EgressGateways, by name: the oldest with given pods is accepted. Pure."""
-    verdicts: dict[str, GatewayResult] = {}
+    results: dict[str, GatewayResult] = {}
     accepted: list[Gateway] = []
     for source in sorted(sources, key=lambda source: (source.created, source.name)):
         intent, diagnostics = parse_gateway(source)
@@ -113,8 +113,8 @@ def judge_gateways(
         if intent is not None and not has_error(diagnostics):
             gateway = _build_gateway(source, intent, settings)
             accepted.append(gateway)
-        verdicts[source.name] = GatewayResult(source, diagnostics, gateway, intent)
-    return verdicts
+        results[source.name] = GatewayResult(source, diagnostics, gateway, intent)
+    return results
 
 
 def _check(

@@ -37,7 +37,7 @@ class CompiledHost:
     """`find_lifted` of its claims."""
 
 
-def compile_host(namespace: str, key: str, verdicts: Arbitration, tenants: Tenants) -> CompiledHost:
+def compile_host(namespace: str, key: str, results: Arbitration, tenants: Tenants) -> CompiledHost:
     """Make the objects of one host from the judged claims on it. Pure.
 
     Every policy that claims the host owns its objects, also one that lost: when the winner goes,
@@ -46,22 +46,22 @@ def compile_host(namespace: str, key: str, verdicts: Arbitration, tenants: Tenan
     """
     set_key = HostSet(namespace, key)
     rows: dict[str, list[ClaimResult]] = {}
-    for claim in verdicts.won:
+    for claim in results.won:
         rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, set_key, tenants))
-    for loss in verdicts.lost:
+    for loss in results.lost:
         row = build_claim_row(
             loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
         )
         rows.setdefault(loss.claim.owner.name, []).append(row)
     claims = {name: tuple(found) for name, found in rows.items()}
-    if not verdicts.won:
+    if not results.won:
         return CompiledHost(None, claims)
-    owners = {claim.owner for claim in verdicts.won}
-    owners |= {loss.claim.owner for loss in verdicts.lost}
-    routes = resolve_routes(namespace, build_host_name(key), verdicts.won, tenants)
-    used = _select_tenants(verdicts.won, tenants)
-    builder = _Builder(set_key, tuple(sorted(owners)), verdicts.won[0], routes, used)
-    return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(verdicts.won))
+    owners = {claim.owner for claim in results.won}
+    owners |= {loss.claim.owner for loss in results.lost}
+    routes = resolve_routes(namespace, build_host_name(key), results.won, tenants)
+    used = _select_tenants(results.won, tenants)
+    builder = _Builder(set_key, tuple(sorted(owners)), results.won[0], routes, used)
+    return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(results.won))
 
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:

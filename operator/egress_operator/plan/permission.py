@@ -58,7 +58,7 @@ Selection = Callable[[GatewayResult, str], bool]
 
 
 def plan_gateways(
-    verdicts: Mapping[str, GatewayResult],
+    results: Mapping[str, GatewayResult],
     wanted: Mapping[str, Iterable[Desired]],
     standing: Mapping[str, Standing],
     is_selected: Selection,
@@ -72,9 +72,9 @@ def plan_gateways(
     namespace that uses a gateway is planned. Before that, at a start, what is not wanted stays.
     """
     sets: dict[SetKey, ObjectSet] = {}
-    for name in sorted({*verdicts, *standing}):
+    for name in sorted({*results, *standing}):
         found = standing.get(name, Standing())
-        access = _plan_access(verdicts.get(name), wanted, found, is_selected)
+        access = _plan_access(results.get(name), wanted, found, is_selected)
         if not is_complete:
             there = frozenset(item.key for item in found.policies)
             access = replace(access, kept=access.kept | (there - access.withdrawn))
@@ -84,7 +84,7 @@ def plan_gateways(
 
 
 def _plan_access(
-    verdict: GatewayResult | None,
+    result: GatewayResult | None,
     wanted: Mapping[str, Iterable[Desired]],
     standing: Standing,
     is_selected: Selection,
@@ -92,14 +92,14 @@ def _plan_access(
     """Return what one gateway should have."""
 
     def selects(namespace: str) -> bool:
-        return verdict is not None and is_selected(verdict, namespace)
+        return result is not None and is_selected(result, namespace)
 
     withdrawn = frozenset(
         item.key for item in standing.policies if item.tenant and not selects(item.tenant)
     )
-    if verdict is None:
+    if result is None:
         return Access(None, kept=_find_served_baselines(standing), withdrawn=withdrawn)
-    gateway, generation = verdict.gateway, verdict.source.generation
+    gateway, generation = result.gateway, result.source.generation
     if gateway is None:
         stays = frozenset(item.key for item in standing.policies) - withdrawn
         return Access(None, kept=stays, withdrawn=withdrawn, generation=generation)

@@ -1,4 +1,4 @@
-"""`plan_namespace`: the policies of a namespace in, the objects of each host and verdicts out."""
+"""`plan_namespace`: the policies of a namespace in, the objects of each host and results out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     """Compile all policies of one namespace. Pure but for `memo`, which never changes the result.
 
     With the same `memo` (one for all namespaces) a repeated call reads no unchanged policy and
-    compiles no unchanged host again; unchanged sets and verdicts are the identical values of the
+    compiles no unchanged host again; unchanged sets and results are the identical values of the
     call before. The order of the policies takes no part. Policies are identified by
     (uid, generation). Raises `ValueError` for a setting that is no CIDR, never for a policy.
     """
@@ -66,7 +66,7 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     return Plan(
         scope=inputs.namespace,
         sets=sets,
-        results={policy.source.name: _find_verdict(policy, hosts, shadows) for policy in policies},
+        results={policy.source.name: _find_result(policy, hosts, shadows) for policy in policies},
         held=frozenset(policy.owner for policy in policies if not policy.is_live),
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
@@ -84,9 +84,7 @@ def collect_set_allows(sets: Iterable[ObjectSet]) -> dict[str, tuple[Desired, ..
 
 
 def _find_gateway_owners(around: GatewayView) -> frozenset[Owner]:
-    return frozenset(
-        verdict.gateway.owner for verdict in around.verdicts.values() if verdict.gateway
-    )
+    return frozenset(result.gateway.owner for result in around.results.values() if result.gateway)
 
 
 def _build_tenant_sets(
@@ -99,7 +97,7 @@ def _build_tenant_sets(
     made = map(build_tenant_set, tenants.values())
     sets: dict[SetKey, ObjectSet] = {object_set.key: object_set for object_set in made}
     for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
-        gateway = around.verdicts[name].gateway
+        gateway = around.results[name].gateway
         if gateway is not None and around.tenants[name] is None:
             key = TenantSet(namespace, gateway.label)
             sets[key] = ObjectSet(key, is_closing=True)
@@ -111,29 +109,29 @@ def _compile_hosts(
 ) -> dict[str, CompiledHost]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
     known, part.hosts = part.hosts, {}
-    for key, verdicts in part.judge(policies).items():
-        tenants = part.find_tenants(verdicts.gateways)
+    for key, results in part.judge(policies).items():
+        tenants = part.find_tenants(results.gateways)
         entry = known.get(key)
-        if entry is None or entry.verdicts != verdicts or entry.tenants != tenants:
-            entry = CachedHost(verdicts, tenants, compile_host(namespace, key, verdicts, tenants))
+        if entry is None or entry.results != results or entry.tenants != tenants:
+            entry = CachedHost(results, tenants, compile_host(namespace, key, results, tenants))
         part.hosts[key] = entry
     return {key: entry.compiled for key, entry in part.hosts.items()}
 
 
-def _find_verdict(
+def _find_result(
     policy: CachedPolicy, hosts: Mapping[str, CompiledHost], shadows: Mapping[str, tuple[str, ...]]
 ) -> PolicyResult:
-    """Return the verdict on a policy: that of the last call if nothing it depends on changed."""
+    """Return the result on a policy: that of the last call if nothing it depends on changed."""
     own = [hosts[key] for key in policy.live_keys]
     seen = (
         tuple(sentence for key in policy.live_keys for sentence in shadows.get(key, ()))
         if shadows
         else ()
     )
-    before = policy.verdict
-    if before is not None and policy.verdict_hosts == own and policy.verdict_shadows == seen:
+    before = policy.result
+    if before is not None and policy.result_hosts == own and policy.result_shadows == seen:
         return before
-    verdict = build_policy_result(
+    result = build_policy_result(
         policy.source,
         policy.diagnostics,
         policy.build_rows(own),
@@ -146,5 +144,5 @@ def _find_verdict(
         shadowed=seen,
         lifted=(line for host in own for line in host.lifted.get(policy.source.name, ())),
     )
-    policy.verdict, policy.verdict_hosts, policy.verdict_shadows = verdict, own, seen
-    return verdict
+    policy.result, policy.result_hosts, policy.result_shadows = result, own, seen
+    return result

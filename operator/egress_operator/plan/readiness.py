@@ -34,11 +34,11 @@ class GatewayServices:
     """Objects of kind Gateway that are not ours."""
 
 
-def find_unready(gateway: Gateway, scenery: GatewayServices) -> str:
+def find_unready(gateway: Gateway, services: GatewayServices) -> str:
     """Say why a gateway cannot carry traffic, in one line; empty when it can. Pure."""
     intent = gateway.intent
     name = f"Service {intent.namespace}/{intent.service}"
-    service = scenery.services.get((intent.namespace, intent.service))
+    service = services.services.get((intent.namespace, intent.service))
     if service is None:
         return f"there is no {name}"
     if service.headless:
@@ -48,9 +48,9 @@ def find_unready(gateway: Gateway, scenery: GatewayServices) -> str:
         return f"{name} has no port {intent.port}; there are: {there}"
     if not _agree(service.selector, intent.selector):
         return f"{name} selects other pods than spec.selector"
-    if not scenery.endpoints.get((intent.namespace, intent.service)):
+    if not services.endpoints.get((intent.namespace, intent.service)):
         return f"{name} has no ready endpoint"
-    return _find_rival(gateway, {intent.port, service.ports[intent.port]}, scenery.servers)
+    return _find_rival(gateway, {intent.port, service.ports[intent.port]}, services.servers)
 
 
 def _agree(

@@ -27,7 +27,7 @@ _PATH = "spec.gatewayRef.name"
 class GatewayView:
     """All gateways as one namespace sees them."""
 
-    verdicts: Mapping[str, GatewayResult]
+    results: Mapping[str, GatewayResult]
     tenants: Mapping[str, Tenant | None]
     """By the name of each accepted gateway; None: it is not open to the namespace."""
     unready: Mapping[str, str]
@@ -36,19 +36,17 @@ class GatewayView:
     def limits(self) -> dict[str, Limits]:
         """How much a namespace may have at each accepted gateway, by its name."""
         return {
-            name: verdict.gateway.intent.limits
-            for name, verdict in self.verdicts.items()
-            if verdict.gateway is not None
+            name: result.gateway.intent.limits
+            for name, result in self.results.items()
+            if result.gateway is not None
         }
 
 
-def build_gateway_view(
-    inputs: NamespaceInput, verdicts: Mapping[str, GatewayResult]
-) -> GatewayView:
+def build_gateway_view(inputs: NamespaceInput, results: Mapping[str, GatewayResult]) -> GatewayView:
     """Look at the gateways from one namespace. Pure."""
     tenants: dict[str, Tenant | None] = {}
-    for name, verdict in verdicts.items():
-        gateway = verdict.gateway
+    for name, result in results.items():
+        gateway = result.gateway
         if gateway is None:
             continue
         tenants[name] = None
@@ -59,7 +57,7 @@ def build_gateway_view(
                 export_to=_find_export(inputs.hand_written, gateway.host),
                 is_scoped=inputs.settings.gateway_objects is GatewayObjects.GATEWAY_NAMESPACE,
             )
-    return GatewayView(verdicts, tenants, inputs.unready)
+    return GatewayView(results, tenants, inputs.unready)
 
 
 def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | None:
@@ -67,18 +65,18 @@ def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | 
     name = intent.gateway
     if not name:
         return None
-    verdict = around.verdicts.get(name)
-    if verdict is None:
-        there = ", ".join(sorted(around.verdicts)) or "none"
+    result = around.results.get(name)
+    if result is None:
+        there = ", ".join(sorted(around.results)) or "none"
         return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; there are: {there}")
-    if verdict.gateway is None:
+    if result.gateway is None:
         return Diagnostic(
             NOT_ACCEPTED,
             _PATH,
             f"EgressGateway {name} is not accepted: ask the platform team to mend it, its status "
             "says what is wrong",
         )
-    return _find_use_problem(intent, verdict.gateway, around)
+    return _find_use_problem(intent, result.gateway, around)
 
 
 def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> Diagnostic | None:

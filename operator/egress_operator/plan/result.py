@@ -137,13 +137,13 @@ def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[Clai
     return tuple(build_claim_row(claim, state) for claim in claims)
 
 
-def build_findings(verdict: PolicyResult) -> tuple[Diagnostic, ...]:
+def build_findings(result: PolicyResult) -> tuple[Diagnostic, ...]:
     """Return all findings about a policy, conflicts with others too, as a linter shows them."""
-    conflicts = [Diagnostic(row.code, row.path, row.message) for row in verdict.claims if row.code]
-    shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in verdict.shadowed]
-    lifted = [Diagnostic(LIFTED, "spec.from", sentence) for sentence in verdict.lifted]
-    references = [verdict.reference] if verdict.reference else []
-    found = {*verdict.diagnostics, *references, *conflicts, *shadows, *lifted}
+    conflicts = [Diagnostic(row.code, row.path, row.message) for row in result.claims if row.code]
+    shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in result.shadowed]
+    lifted = [Diagnostic(LIFTED, "spec.from", sentence) for sentence in result.lifted]
+    references = [result.reference] if result.reference else []
+    found = {*result.diagnostics, *references, *conflicts, *shadows, *lifted}
     return tuple(sorted(found, key=_severity))
 
 

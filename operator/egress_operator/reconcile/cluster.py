@@ -59,7 +59,7 @@ class Cluster:
         self.objects = ObjectCache(scopes, on_object, self._is_believed)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
-        self.scenery = ServiceIndex()
+        self.service_index = ServiceIndex()
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
         """Owners that objects still name, although a list has shown that they are gone."""
@@ -70,7 +70,7 @@ class Cluster:
         self.admission = "not looked at yet"
         """Why the admission policy is not in force, in one line; empty when it is."""
         self._judged: tuple[tuple[GatewaySource, ...], Settings] | None = None
-        self._verdicts: dict[str, GatewayResult] = {}
+        self._results: dict[str, GatewayResult] = {}
 
     def build_sinks(
         self, on_unreadable: UnreadableHook, on_list: Callable[[str], None]
@@ -138,8 +138,8 @@ class Cluster:
 
     def _find_places(self, name: str, policies: Iterable[Observed]) -> set[str]:
         """Return the labels of an EgressGateway: of its place, and of those where it was before."""
-        verdict = self.judge_gateways().get(name)
-        present = {verdict.gateway.label} if verdict and verdict.gateway else set()
+        result = self.judge_gateways().get(name)
+        present = {result.gateway.label} if result and result.gateway else set()
         present |= {item.place for item in policies}
         return present | {label for label in self.objects.find_labels() if self._owns(name, label)}
 
@@ -164,28 +164,28 @@ class Cluster:
         }
         return len(scopes), len(hosts)
 
-    def _is_selected(self, verdict: GatewayResult, namespace: str) -> bool:
+    def _is_selected(self, result: GatewayResult, namespace: str) -> bool:
         """Whether a namespace may use a gateway: not one that is gone, or is being deleted."""
         facts = self.namespaces.find(namespace)
-        return facts is not None and not facts.terminating and verdict.is_open_to(facts.labels)
+        return facts is not None and not facts.terminating and result.is_open_to(facts.labels)
 
     def judge_gateways(self) -> Mapping[str, GatewayResult]:
         """Judge every EgressGateway, anew only when one of them or the settings changed."""
         seen = (self._list_gateways(), self.settings)
         if self._judged != seen:
-            self._judged, self._verdicts = seen, judge_gateways(*seen)
-            for verdict in self._verdicts.values():
-                if (gateway := verdict.gateway) is not None:
+            self._judged, self._results = seen, judge_gateways(*seen)
+            for result in self._results.values():
+                if (gateway := result.gateway) is not None:
                     self._places[gateway.label] = gateway.namespace
-        return self._verdicts
+        return self._results
 
     def refresh_unready(self) -> bool:
         """Look at what surrounds the gateways; whether one became able or unable to serve."""
-        services, endpoints = self.scenery.services, self.scenery.endpoints
+        services, endpoints = self.service_index.services, self.service_index.endpoints
         found: dict[str, str] = {}
-        for name, verdict in self.judge_gateways().items():
-            gateway = verdict.gateway
-            if gateway is None or not self.scenery.is_known(gateway.namespace):
+        for name, result in self.judge_gateways().items():
+            gateway = result.gateway
+            if gateway is None or not self.service_index.is_known(gateway.namespace):
                 continue
             servers = self.objects.select_kind(Kind.GATEWAY, gateway.namespace)
             foreign = tuple(item for item in servers if not item.ours)
@@ -197,9 +197,9 @@ class Cluster:
     def find_gateway_namespaces(self) -> frozenset[str]:
         """Return the namespaces of gateways that are accepted."""
         return frozenset(
-            verdict.gateway.namespace
-            for verdict in self.judge_gateways().values()
-            if verdict.gateway is not None
+            result.gateway.namespace
+            for result in self.judge_gateways().values()
+            if result.gateway is not None
         )
 
     def select_through_gateways(self) -> set[str]:

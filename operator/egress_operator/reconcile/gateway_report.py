@@ -48,16 +48,16 @@ class GatewayReporter:
         A status from before a restart stays until the gateway's own objects have been looked at.
         """
         record = self._cluster.gateways.get((CLUSTER, name))
-        verdict = self._cluster.judge_gateways().get(name)
-        if record is None or verdict is None or record.deleting:
+        result = self._cluster.judge_gateways().get(name)
+        if record is None or result is None or record.deleting:
             return
         previous = record.status
         progress = self._find_progress(name, record.source.generation)
         if previous and progress is None:
             return
         status = compute_gateway_status(
-            verdict,
-            self._gather(verdict, progress),
+            result,
+            self._gather(result, progress),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
@@ -86,8 +86,8 @@ class GatewayReporter:
                 },
             )
 
-    def _gather(self, verdict: GatewayResult, progress: SetProgress | None) -> GatewayFacts:
-        name = verdict.source.name
+    def _gather(self, result: GatewayResult, progress: SetProgress | None) -> GatewayFacts:
+        name = result.source.name
         namespaces, hosts = self._cluster.count_standing(name)
         object_set = self._find_set(name)
         access = None if object_set is None else object_set.access

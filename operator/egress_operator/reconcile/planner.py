@@ -26,7 +26,7 @@ class PlanChange:
     sets: frozenset[SetKey]
     """Those whose desired objects or owners may have changed."""
     policies: frozenset[str]
-    """Policies whose verdict changed."""
+    """Policies whose result changed."""
     first: bool
     """There was no plan before: a start, so nobody waits for these in particular."""
     permission: bool
@@ -109,8 +109,8 @@ class Planner:
             sets=_find_changed_sets(old, plan, ours),
             policies=frozenset(
                 name
-                for name, verdict in plan.results.items()
-                if old is None or old.results.get(name) != verdict
+                for name, result in plan.results.items()
+                if old is None or old.results.get(name) != result
             ),
             first=old is None,
             permission=({} if old is None else old.allows) != plan.allows,
@@ -160,7 +160,7 @@ def _find_changed_sets(
 
 def _index_claimants(plan: Plan) -> dict[SetKey, tuple[str, ...]]:
     claimants: dict[SetKey, list[str]] = {}
-    for name, verdict in plan.results.items():
-        for host in verdict.set_keys:
+    for name, result in plan.results.items():
+        for host in result.set_keys:
             claimants.setdefault(host, []).append(name)
     return {host: tuple(names) for host, names in claimants.items()}

@@ -67,8 +67,8 @@ class Dependencies:
     """What the reconciler is given from outside, so that tests can give something else."""
 
     transport: Transport
-    meter: Metrics
-    announcer: EventRecorder
+    metrics: Metrics
+    events: EventRecorder
     clock: Callable[[], float]
     """Seconds that only grow; the running loop's clock."""
     now: Callable[[], datetime]
@@ -80,7 +80,7 @@ class Reconciler:
 
     def __init__(
         self,
-        outside: Dependencies,
+        dependencies: Dependencies,
         *,
         settings: Settings,
         scopes: Sequence[str] = (EVERYWHERE,),
@@ -90,8 +90,8 @@ class Reconciler:
         on_gateways: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_gateways` is called when other gateways may be accepted than before."""
-        self._clock = outside.clock
-        self._meter = outside.meter
+        self._clock = dependencies.clock
+        self._metrics = dependencies.metrics
         self._on_gateways = on_gateways
         self._settle = settings.settle
         self._started = False
@@ -112,23 +112,27 @@ class Reconciler:
             settings=settings,
         )
         everywhere = tuple(scopes) == (EVERYWHERE,)
-        self._leftovers = OrphanCollector(outside.transport, self.cluster, sees_gateways=everywhere)
+        self._orphans = OrphanCollector(
+            dependencies.transport, self.cluster, sees_gateways=everywhere
+        )
         self._memo = PlanCache()
         self.planner = Planner(
             self.cluster,
             self._plan,
-            clock=outside.clock,
+            clock=dependencies.clock,
             on_change=self._on_plan,
             on_failure=self._on_plan_failure,
         )
-        self._writer = Writer(outside.transport, self.cluster.objects, is_missing, Slots(in_flight))
+        self._writer = Writer(
+            dependencies.transport, self.cluster.objects, is_missing, Slots(in_flight)
+        )
         self._worker = SetWorker(
             cluster=self.cluster,
             planner=self.planner,
             writer=self._writer,
-            confirmation=OwnerCheck(outside.transport, self.cluster),
-            meter=outside.meter,
-            clock=outside.clock,
+            confirmation=OwnerCheck(dependencies.transport, self.cluster),
+            metrics=dependencies.metrics,
+            clock=dependencies.clock,
             settle=settings.settle,
             hooks=Hooks(self._on_outcome, self._on_write),
         )
@@ -136,17 +140,17 @@ class Reconciler:
             cluster=self.cluster,
             planner=self.planner,
             worker=self._worker,
-            transport=outside.transport,
-            announcer=outside.announcer,
-            clock=outside.clock,
-            now=outside.now,
+            transport=dependencies.transport,
+            events=dependencies.events,
+            clock=dependencies.clock,
+            now=dependencies.now,
         )
         self._gateway_reporter = GatewayReporter(
             cluster=self.cluster,
             planner=self.planner,
             worker=self._worker,
-            transport=outside.transport,
-            now=outside.now,
+            transport=dependencies.transport,
+            now=dependencies.now,
         )
         self.sets = Queue[SetKey](
             self._worker.work,
@@ -178,7 +182,7 @@ class Reconciler:
         """Make (namespace, sink) for each watch that is needed; the namespace is empty for all."""
         return self.cluster.build_sinks(self._on_unreadable, self._on_list)
 
-    def observe_scenery(self) -> None:
+    def observe_services(self) -> None:
         """Take over that something around the gateways has changed: Services, endpoints."""
         if self.cluster.refresh_unready() and self._started:
             self._mark_gateways()
@@ -205,7 +209,7 @@ class Reconciler:
                 )
             return plan_namespace(self.cluster.build_input(scope), self._memo)
         finally:
-            self._meter.observe_plan(self._clock() - start)
+            self._metrics.observe_plan(self._clock() - start)
 
     def change_settings(self, settings: Settings) -> None:
         """Plan everything again when what was read of the mesh has changed."""
@@ -218,10 +222,10 @@ class Reconciler:
             for scope in self._find_scopes():
                 self.planner.mark(scope, background=True)
 
-    def build_scenery_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
+    def build_service_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
         """Make the sinks for what surrounds the gateways in a namespace."""
-        return self.cluster.scenery.build_sinks(
-            namespace, self.observe_scenery, self._on_unreadable
+        return self.cluster.service_index.build_sinks(
+            namespace, self.observe_services, self._on_unreadable
         )
 
     # What is done.
@@ -251,9 +255,9 @@ class Reconciler:
             for name in plan.results:
                 self.reports.add((scope or CLUSTER, name), hurry=False, background=True)
 
-    async def delete_leftovers(self) -> None:
+    async def delete_orphans(self) -> None:
         """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
-        for set_key in await self._leftovers.look():
+        for set_key in await self._orphans.look():
             self.sets.add(set_key, hurry=False)
 
     def resume(self) -> None:
@@ -354,7 +358,7 @@ class Reconciler:
         if foreign and self.planner.get(key.namespace) is not None:
             self.planner.mark(key.namespace)
         if foreign and key.kind is Kind.GATEWAY:
-            self.observe_scenery()
+            self.observe_services()
 
     def _on_write(self, set_key: SetKey, write: Write) -> None:
         """Look at what waited for this write: others may go on, or have nothing to wait for."""
@@ -388,7 +392,7 @@ class Reconciler:
             self._mark_gateways()
 
     def _on_unreadable(self, resource: Resource) -> None:
-        self._meter.count_unreadable(resource.plural)
+        self._metrics.count_unreadable(resource.plural)
 
     def _on_list(self, version: str) -> None:
         """Look again at what waits for a kind when a list has come in: the kind is served."""
@@ -458,10 +462,10 @@ class Reconciler:
     def _enforces(self, labels: Container[str]) -> bool:
         """Whether a gateway with one of these labels denies those who have no permission."""
         return any(
-            verdict.gateway is not None
-            and verdict.gateway.label in labels
-            and verdict.gateway.authorization is Authorization.MANAGED
-            for verdict in self.cluster.judge_gateways().values()
+            result.gateway is not None
+            and result.gateway.label in labels
+            and result.gateway.authorization is Authorization.MANAGED
+            for result in self.cluster.judge_gateways().values()
         )
 
     def _on_outcome(self, key: SetKey) -> None:

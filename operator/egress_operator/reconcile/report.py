@@ -1,4 +1,4 @@
-"""The status of one policy, joined from its verdict and its sets, written when it changed."""
+"""The status of one policy, joined from its result and its sets, written when it changed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class Reporter:
         planner: Planner,
         worker: SetWorker,
         transport: Transport,
-        announcer: EventRecorder,
+        events: EventRecorder,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
@@ -67,7 +67,7 @@ class Reporter:
         self._planner = planner
         self._worker = worker
         self._transport = transport
-        self._announcer = announcer
+        self._events = events
         self._clock = clock
         self._now = now
         self._told: dict[PolicyKey, tuple[str, int, bool, tuple[str, ...]]] = {}
@@ -80,12 +80,12 @@ class Reporter:
     async def report(self, key: PolicyKey) -> float | None:
         """Write the status of a policy if it changed. Seconds: look again then. Raises ApiError."""
         record = self._cluster.policies.get(key)
-        verdict = self._find_verdict(key, record)
-        if record is None or verdict is None:
+        result = self._find_result(key, record)
+        if record is None or result is None:
             return None
-        progress = self._find_progress(verdict)
+        progress = self._find_progress(result)
         if progress.since is not None:
-            news = (verdict.uid, verdict.generation, progress.busy, progress.news)
+            news = (result.uid, result.generation, progress.busy, progress.news)
             if not progress.news or self._told.get(key) == news:
                 return None
             wait = progress.since + PROGRESS_AFTER_S - self._clock()
@@ -96,8 +96,8 @@ class Reporter:
             self._told.pop(key, None)
         previous = record.status
         status = compute_status(
-            verdict,
-            self._build_sets(verdict),
+            result,
+            self._build_sets(result),
             previous or None,
             self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             outbound=self._cluster.settings.outbound_mode,
@@ -105,25 +105,25 @@ class Reporter:
         await self._write(key, record.source, previous, status)
         return None
 
-    def _find_verdict(self, key: PolicyKey, record: PolicyRecord | None) -> PolicyResult | None:
-        """Return the verdict if it is about this very policy: else a new plan is on its way."""
+    def _find_result(self, key: PolicyKey, record: PolicyRecord | None) -> PolicyResult | None:
+        """Return the result if it is about this very policy: else a new plan is on its way."""
         plan = self._planner.get(key[0])
         if plan is None or record is None:
             return None
-        verdict = plan.results.get(key[1])
-        if verdict is None:
+        result = plan.results.get(key[1])
+        if result is None:
             return None
         source = record.source
-        seen = (verdict.uid, verdict.generation, verdict.paused)
-        return verdict if seen == (source.uid, source.generation, source.paused) else None
+        seen = (result.uid, result.generation, result.paused)
+        return result if seen == (source.uid, source.generation, source.paused) else None
 
-    def _find_progress(self, verdict: PolicyResult) -> _Progress:
+    def _find_progress(self, result: PolicyResult) -> _Progress:
         """Look at the outcomes alone: each host that is done asks whether the others are too."""
         since: list[float] = []
         lasting = False
         busy = False
         news: set[str] = set()
-        for set_key in verdict.set_keys:
+        for set_key in result.set_keys:
             outcome, at = self._worker.get_outcome(set_key)
             lasting = lasting or outcome.lasting
             if outcome.settled:
@@ -135,9 +135,9 @@ class Reporter:
                 busy = True
         return _Progress(min(since, default=None), lasting, busy, tuple(sorted(news)))
 
-    def _build_sets(self, verdict: PolicyResult) -> Mapping[SetKey, SetProgress]:
+    def _build_sets(self, result: PolicyResult) -> Mapping[SetKey, SetProgress]:
         sets: dict[SetKey, SetProgress] = {}
-        for set_key in verdict.set_keys:
+        for set_key in result.set_keys:
             outcome, _ = self._worker.get_outcome(set_key)
             sets[set_key] = SetProgress(
                 state=_judge(outcome),
@@ -169,7 +169,7 @@ class Reporter:
         for event in diff_events(previous, status):
             # A new policy that is applied at once shows that in its status: no event for it.
             if before or event[0] == WARNING:
-                self._announcer.announce(source, event)
+                self._events.announce(source, event)
 
 
 def _judge(outcome: Outcome) -> SetState:

@@ -119,7 +119,7 @@ class SetWorker:
         planner: Planner,
         writer: Writer,
         confirmation: OwnerCheck,
-        meter: Metrics,
+        metrics: Metrics,
         clock: Callable[[], float],
         settle: float,
         hooks: Hooks,
@@ -128,7 +128,7 @@ class SetWorker:
         self._planner = planner
         self._writer = writer
         self._confirmation = confirmation
-        self._meter = meter
+        self._metrics = metrics
         self._clock = clock
         self._settle = settle
         self._hooks = hooks
@@ -195,7 +195,7 @@ class SetWorker:
             self._set(key, Outcome(settled=False, problem=str(error), code="EG301"))
             raise
         finally:
-            self._meter.count_reconcile(result, self._clock() - start)
+            self._metrics.count_reconcile(result, self._clock() - start)
         return step.wait
 
     async def _advance(self, key: SetKey) -> Step:
@@ -308,7 +308,7 @@ class SetWorker:
             if answer is None:
                 self._written.note(write.key, now)
                 if drift:
-                    self._meter.count_drift(write.key.kind)
+                    self._metrics.count_drift(write.key.kind)
                 self._hooks.on_write(object_set, write)
         for answer in answers:
             if answer is not None:

@@ -28,7 +28,7 @@ NOTE_LIMIT = 1024
 """Bytes of a note that the API server takes."""
 
 
-class EventAnnouncer:
+class EventRecorder:
     """Posts events one after the other. Implements `reconcile.report.EventRecorder`."""
 
     def __init__(self, transport: Transport, *, clock: Callable[[], float]) -> None:

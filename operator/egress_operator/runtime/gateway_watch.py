@@ -33,13 +33,13 @@ class GatewayWatches:
         for namespace in self._watches.keys() - wanted:
             for _, task in self._watches.pop(namespace):
                 task.cancel()
-            self._reconciler.cluster.scenery.forget(namespace)
+            self._reconciler.cluster.service_index.forget(namespace)
         for namespace in wanted - self._watches.keys():
             self._watches[namespace] = self._watch(namespace)
 
     def _watch(self, namespace: str) -> list[tuple[Reflector, asyncio.Task[None]]]:
         watches = []
-        for sink in self._reconciler.build_scenery_sinks(namespace):
+        for sink in self._reconciler.build_service_sinks(namespace):
             reflector = self._build(namespace, sink)
             name = f"watch of {sink.resource.plural} in {namespace}"
             watches.append((reflector, self._spawn(name, reflector.run())))

@@ -26,7 +26,7 @@ from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.reconciler import Dependencies, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
-from egress_operator.runtime.event_recorder import EventAnnouncer
+from egress_operator.runtime.event_recorder import EventRecorder
 from egress_operator.runtime.gateway_watch import GatewayWatches
 from egress_operator.runtime.heartbeat import Heartbeat
 from egress_operator.runtime.mesh import (
@@ -87,7 +87,7 @@ class Operator:
         """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
         self._has_gateways = asyncio.Event()
-        self._pulse = RetryWakeup()
+        self._wakeup = RetryWakeup()
         self._transport = HttpTransport(
             credentials,
             field_manager=FIELD_MANAGER,
@@ -95,12 +95,12 @@ class Operator:
             writes=settings.in_flight,
             on_request=self._on_request,
         )
-        self._announcer = EventAnnouncer(self._transport, clock=self._clock)
+        self._events = EventRecorder(self._transport, clock=self._clock)
         self._reconciler = Reconciler(
             Dependencies(
                 transport=self._transport,
-                meter=metric,
-                announcer=self._announcer,
+                metrics=metric,
+                events=self._events,
                 clock=self._clock,
                 now=lambda: datetime.now(UTC),
             ),
@@ -111,7 +111,7 @@ class Operator:
             is_missing=self._is_missing,
             on_gateways=self._follow_gateways,
         )
-        self._surroundings = GatewayWatches(self._reconciler, self._build_reflector, self._spawn)
+        self._gateway_watches = GatewayWatches(self._reconciler, self._build_reflector, self._spawn)
         self._reflectors = [
             self._build_reflector(namespace, sink)
             for namespace, sink in self._reconciler.build_sinks()
@@ -124,7 +124,7 @@ class Operator:
         self.metric.collect_with(self._collect)
         for reflector in self._reflectors:
             self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
-        self._spawn("announcer", self._announcer.run())
+        self._spawn("events", self._events.run())
         self._spawn("heartbeat", self._heartbeat.run())
         self._spawn("reconciler", self._run())
 
@@ -183,7 +183,7 @@ class Operator:
         return ""
 
     def _list_reflectors(self) -> list[Reflector]:
-        return [*self._reflectors, *self._surroundings.reflectors]
+        return [*self._reflectors, *self._gateway_watches.reflectors]
 
     def _build_reflector(self, namespace: str, sink: CacheSink[Any, Any]) -> Reflector:
         return Reflector(
@@ -191,7 +191,7 @@ class Operator:
             sink.resource,
             sink,
             namespace=namespace,
-            pulse=self._pulse,
+            wakeup=self._wakeup,
             timing=TIMING,
             on_restart=self._on_restart,
         )
@@ -212,7 +212,7 @@ class Operator:
         self._waiting_for = ""
         logger.info("ready: every cache is synced")
         self._spawn("resync", self._resync())
-        self._spawn("leftovers", self._delete_leftovers())
+        self._spawn("orphans", self._delete_orphans())
         if not self.settings.namespaces:
             self._spawn("admission", self._watch_admission())
         while True:
@@ -244,13 +244,13 @@ class Operator:
             await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
             self._reconciler.resync()
 
-    async def _delete_leftovers(self) -> None:
+    async def _delete_orphans(self) -> None:
         while True:
             await asyncio.sleep(LEFTOVER_S)
             try:
-                await self._reconciler.delete_leftovers()
+                await self._reconciler.delete_orphans()
             except ApiError as error:
-                logger.debug("leftovers are looked for again: %s", error)
+                logger.debug("orphans are looked for again: %s", error)
 
     async def _watch_admission(self) -> None:
         """Look now and again, while there is a gateway that asks for it."""
@@ -296,7 +296,7 @@ class Operator:
         )
 
     def _follow_gateways(self) -> None:
-        self._surroundings.follow()
+        self._gateway_watches.follow()
         if len(self._reconciler.cluster.gateways):
             self._has_gateways.set()
         else:

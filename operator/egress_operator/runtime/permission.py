@@ -59,7 +59,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         )
         for row in sorted(KINDS.values(), key=lambda row: (row.group, row.plural))
     ),
-    # runtime/surroundings.py: whether a gateway can serve, in the namespaces of gateways only
+    # runtime/gateway_watch.py: whether a gateway can serve, in the namespaces of gateways only
     Permission("", "services", ("list", "watch"), namespaced=False, for_gateways=True),
     Permission(
         "discovery.k8s.io", "endpointslices", ("list", "watch"), namespaced=False, for_gateways=True
@@ -83,7 +83,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     # names such as db.shop are names inside the cluster when there is a namespace shop
     Permission("", "namespaces", ("list", "watch"), namespaced=False),
-    # runtime/announcer.py
+    # runtime/event_recorder.py
     Permission("events.k8s.io", "events", ("create",)),
     # runtime/mesh.py: the outbound mode and DNS capture; done without when refused
     Permission("", "configmaps", ("get",), ("istio",), own_namespace="istio-namespace"),

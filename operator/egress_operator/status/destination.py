@@ -43,7 +43,7 @@ class Row:
 def compute_rows(
     claims: Iterable[ClaimResult], progress: Mapping[SetKey, SetProgress]
 ) -> tuple[Row, ...]:
-    """Join the plan's verdicts with what is applied, in the order of `claims`. Pure."""
+    """Join the plan's results with what is applied, in the order of `claims`. Pure."""
     return tuple(
         _compute_row(claim, progress.get(claim.set_key, NOT_BEGUN) if claim.set_key else NOT_BEGUN)
         for claim in claims

@@ -68,7 +68,7 @@ class GatewayFacts:
 
 
 def compute_gateway_status(
-    verdict: GatewayResult, facts: GatewayFacts, previous: Mapping[str, Any] | None, now: str
+    result: GatewayResult, facts: GatewayFacts, previous: Mapping[str, Any] | None, now: str
 ) -> GatewayStatus:
     """Compute the whole `status` of an EgressGateway. Pure.
 
@@ -76,19 +76,19 @@ def compute_gateway_status(
     """
     before = read_conditions(previous)
     return {
-        "observedGeneration": verdict.source.generation,
-        "conditions": [build_condition(item, before, now) for item in _judge(verdict, facts)],
+        "observedGeneration": result.source.generation,
+        "conditions": [build_condition(item, before, now) for item in _judge(result, facts)],
         "namespaces": facts.namespaces,
         "hosts": facts.hosts,
     }
 
 
-def _judge(verdict: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
-    generation = verdict.source.generation
-    if verdict.gateway is None:
-        first = verdict.diagnostics[0]
+def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
+    generation = result.source.generation
+    if result.gateway is None:
+        first = result.diagnostics[0]
         message = ". ".join(
-            f"{item.path}: {item.message} ({item.code})" for item in verdict.diagnostics[:3]
+            f"{item.path}: {item.message} ({item.code})" for item in result.diagnostics[:3]
         )
         reason = RULES[first.code].reason
         yield Condition(GatewayType.ACCEPTED, Truth.FALSE, reason, message, generation)
@@ -110,7 +110,7 @@ def _judge(verdict: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
     )
     truth, reason, message = _judge_ready(facts)
     yield Condition(GatewayType.READY, truth, reason, message, generation)
-    truth, reason, message = _judge_isolated(verdict.gateway.authorization, facts)
+    truth, reason, message = _judge_isolated(result.gateway.authorization, facts)
     yield Condition(GatewayType.ISOLATED, truth, reason, message, generation)
 
 

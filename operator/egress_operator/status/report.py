@@ -53,7 +53,7 @@ _STUCK = (RowState.CONFLICTED, RowState.SQUATTED)
 
 
 def compute_status(
-    verdict: PolicyResult,
+    result: PolicyResult,
     progress: Mapping[SetKey, SetProgress],
     previous: Mapping[str, Any] | None,
     now: str,
@@ -67,23 +67,23 @@ def compute_status(
     `previous` when nothing is to be written.
     """
     before = read_conditions(previous)
-    if verdict.paused:
-        return _build_paused(verdict, previous, before, now)
-    rows = compute_rows(verdict.claims, progress)
-    sets = tuple(progress[key] for key in verdict.set_keys if key in progress)
+    if result.paused:
+        return _build_paused(result, previous, before, now)
+    rows = compute_rows(result.claims, progress)
+    sets = tuple(progress[key] for key in result.set_keys if key in progress)
     conditions: Iterable[Condition | Mapping[str, Any]] = (
-        _judge_accepted(verdict, rows, sets, outbound)
-        if verdict.accepted
-        else _judge_refused(verdict, before)
+        _judge_accepted(result, rows, sets, outbound)
+        if result.accepted
+        else _judge_refused(result, before)
     )
     shown, rest = build_rows(rows)
     status: Status = {
-        "observedGeneration": verdict.generation,
+        "observedGeneration": result.generation,
         "conditions": _build_conditions(conditions, before, now),
         **_count(rows, sets),
         "destinations": shown,
     }
-    if not verdict.accepted and before:
+    if not result.accepted and before:
         status |= {field: previous[field] for field in _LAST if previous and field in previous}
     if rest:
         status["moreDestinations"] = rest
@@ -113,16 +113,16 @@ def _count(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> Status:
 
 
 def _judge_accepted(
-    verdict: PolicyResult,
+    result: PolicyResult,
     rows: tuple[Row, ...],
     sets: Iterable[SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
-    generation = verdict.generation
+    generation = result.generation
     accepted = Condition(
-        Type.ACCEPTED, Truth.TRUE, Reason.ACCEPTED, _explain_accepted(verdict), generation
+        Type.ACCEPTED, Truth.TRUE, Reason.ACCEPTED, _explain_accepted(result), generation
     )
-    reference = verdict.reference
+    reference = result.reference
     if reference is not None and reference.code != NOT_READY:
         reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
         unresolved = (Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
@@ -130,7 +130,7 @@ def _judge_accepted(
             accepted,
             *(Condition(type_, Truth.FALSE, reason, message, generation) for type_ in unresolved),
             Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
-            *_judge_company(verdict),
+            *_judge_company(result),
         ]
     resolved = Condition(
         Type.RESOLVED_REFS,
@@ -142,19 +142,19 @@ def _judge_accepted(
     return [
         accepted,
         resolved,
-        *_judge_progress(verdict, rows, sets, outbound),
-        *_judge_company(verdict),
+        *_judge_progress(result, rows, sets, outbound),
+        *_judge_company(result),
     ]
 
 
 def _judge_progress(
-    verdict: PolicyResult,
+    result: PolicyResult,
     rows: tuple[Row, ...],
     sets: Iterable[SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
     """Return Programmed and Ready, and what stands beside them."""
-    generation = verdict.generation
+    generation = result.generation
     stuck = [row for row in rows if row.state in _STUCK]
     pending = [row for row in rows if row.state is RowState.PENDING]
     if stuck:
@@ -165,9 +165,9 @@ def _judge_progress(
         return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
     message = _explain_applied(rows, sets)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
-    if verdict.reference is not None:
-        reason = RULES[verdict.reference.code].reason
-        message = _explain_diagnostics([verdict.reference])
+    if result.reference is not None:
+        reason = RULES[result.reference.code].reason
+        message = _explain_diagnostics([result.reference])
         return [programmed, *_build_unready(Type.STALLED, reason, message, generation)[1:]]
     ready = Condition(Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation)
     return [programmed, ready]
@@ -185,12 +185,10 @@ def _build_unready(also: Type, reason: str, message: str, generation: int) -> li
     ]
 
 
-def _judge_refused(
-    verdict: PolicyResult, before: Conditions
-) -> list[Condition | Mapping[str, Any]]:
-    generation = verdict.generation
-    reason = RULES[verdict.diagnostics[0].code].reason
-    message = _explain_diagnostics(verdict.diagnostics)
+def _judge_refused(result: PolicyResult, before: Conditions) -> list[Condition | Mapping[str, Any]]:
+    generation = result.generation
+    reason = RULES[result.diagnostics[0].code].reason
+    message = _explain_diagnostics(result.diagnostics)
     last = before.get(Type.PROGRAMMED)
     return [
         Condition(Type.ACCEPTED, Truth.FALSE, reason, message, generation),
@@ -215,7 +213,7 @@ def _judge_refused(
 
 
 def _build_paused(
-    verdict: PolicyResult, previous: Mapping[str, Any] | None, before: Conditions, now: str
+    result: PolicyResult, previous: Mapping[str, Any] | None, before: Conditions, now: str
 ) -> Status:
     """Everything as it was last, `observedGeneration` too: a paused policy is not looked at."""
     paused = Condition(
@@ -223,18 +221,18 @@ def _build_paused(
         Truth.TRUE,
         Reason.PAUSED,
         "the annotation egress-operator.io/paused is true: nothing is changed until it is removed",
-        verdict.generation,
+        result.generation,
     )
     known = all(type_ in before for type_ in ALWAYS)
-    if previous and known and not _is_restored(verdict, before):
-        withdrawn = _judge_withdrawn(verdict, before)
+    if previous and known and not _is_restored(result, before):
+        withdrawn = _judge_withdrawn(result, before)
         replaced = {Type.RECONCILING, Type.PAUSED, *(item.type for item in withdrawn)}
         kept = [condition for type_, condition in before.items() if type_ not in replaced]
         return {
             **previous,
             "conditions": _build_conditions([*withdrawn, paused, *kept], before, now),
         }
-    rows = compute_rows(verdict.claims, {})
+    rows = compute_rows(result.claims, {})
     shown, rest = build_rows(rows)
     unknown = [
         Condition(
@@ -242,12 +240,12 @@ def _build_paused(
             Truth.UNKNOWN,
             Reason.PAUSED,
             "not looked at, because the policy is paused",
-            verdict.generation,
+            result.generation,
         )
         for type_ in ALWAYS
     ]
     status: Status = {
-        "observedGeneration": verdict.generation,
+        "observedGeneration": result.generation,
         "conditions": _build_conditions([*unknown, paused], before, now),
         **_count(rows, ()),
         "destinations": shown,
@@ -257,16 +255,16 @@ def _build_paused(
     return status
 
 
-def _is_restored(verdict: PolicyResult, before: Conditions) -> bool:
+def _is_restored(result: PolicyResult, before: Conditions) -> bool:
     """Whether a policy had lost its permission when it was last looked at, and has it again."""
     reason = RULES[NOT_ALLOWED].reason
     lost = before[Type.RESOLVED_REFS]["reason"] == reason
-    return lost and (verdict.reference is None or verdict.reference.code != NOT_ALLOWED)
+    return lost and (result.reference is None or result.reference.code != NOT_ALLOWED)
 
 
-def _judge_withdrawn(verdict: PolicyResult, before: Conditions) -> list[Condition]:
+def _judge_withdrawn(result: PolicyResult, before: Conditions) -> list[Condition]:
     """Return what is false of a paused policy too: that it may use its gateway."""
-    reference, accepted = verdict.reference, before[Type.ACCEPTED]
+    reference, accepted = result.reference, before[Type.ACCEPTED]
     if reference is None or reference.code != NOT_ALLOWED or accepted["status"] != Truth.TRUE:
         return []
     generation = accepted["observedGeneration"]
@@ -280,22 +278,22 @@ def _judge_withdrawn(verdict: PolicyResult, before: Conditions) -> list[Conditio
     ]
 
 
-def _judge_company(verdict: PolicyResult) -> list[Condition]:
+def _judge_company(result: PolicyResult) -> list[Condition]:
     """Return the conditions about what others write for the same hosts."""
     found = (
-        (Type.SHADOWED, Reason.SHADOWED, verdict.shadowed),
-        (Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, verdict.lifted),
+        (Type.SHADOWED, Reason.SHADOWED, result.shadowed),
+        (Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, result.lifted),
     )
     return [
-        Condition(type_, Truth.TRUE, reason, _join(sentences), verdict.generation)
+        Condition(type_, Truth.TRUE, reason, _join(sentences), result.generation)
         for type_, reason, sentences in found
         if sentences
     ]
 
 
-def _explain_accepted(verdict: PolicyResult) -> str:
-    if verdict.diagnostics:
-        return "accepted, with warnings: " + _explain_diagnostics(verdict.diagnostics)
+def _explain_accepted(result: PolicyResult) -> str:
+    if result.diagnostics:
+        return "accepted, with warnings: " + _explain_diagnostics(result.diagnostics)
     return "the policy is valid"
 
 

@@ -16,7 +16,7 @@ from egress_operator.runtime.event_recorder import (
     NOTE_LIMIT,
     PERIOD_S,
     WAITING_LIMIT,
-    EventAnnouncer,
+    EventRecorder,
 )
 
 pytestmark = pytest.mark.looptime
@@ -44,17 +44,17 @@ class Recorder:
 
 @asynccontextmanager
 async def announcing(recorder: Recorder) -> AsyncIterator[Callable[..., None]]:
-    """Run an announcer; what is given announces a message, or each number of a range as one."""
-    announcer = EventAnnouncer(
+    """Run an event recorder; the function announces a message, or each number of a range."""
+    events = EventRecorder(
         recorder,  # type: ignore[arg-type]  # it needs this one call
         clock=asyncio.get_running_loop().time,
     )
 
     def announce(*messages: object) -> None:
         for message in messages:
-            announcer.announce(SOURCE, ("Warning", "Refused", str(message)))
+            events.announce(SOURCE, ("Warning", "Refused", str(message)))
 
-    running = asyncio.create_task(announcer.run())
+    running = asyncio.create_task(events.run())
     try:
         yield announce
     finally:
