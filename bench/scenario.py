@@ -45,11 +45,11 @@ class Times(NamedTuple):
 
 
 @contextmanager
-def fresh_plane(*, audit: bool = False) -> Iterator[ControlPlane]:
+def fresh_plane(namespaces: int = NAMESPACES, *, audit: bool = False) -> Iterator[ControlPlane]:
     """Start a control plane with all CRDs and the benchmark's namespaces; no garbage collector."""
     option = ControlPlaneOption(controller_manager=False, audit=audit, definitions=load_all_crds())
     with start_control_plane(option) as plane:
-        for number in range(NAMESPACES):
+        for number in range(namespaces):
             plane.admin.create(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"n{number}"}}
             )
@@ -122,7 +122,8 @@ def _identify(number: int) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _watching(load: Load) -> AsyncIterator[ReadyWatch]:
+async def watching(load: Load) -> AsyncIterator[ReadyWatch]:
+    """Follow all policies while the context lasts."""
     ready = ReadyWatch()
     task = asyncio.create_task(ready.run(load))
     await asyncio.sleep(0.5)
@@ -137,7 +138,7 @@ async def _watching(load: Load) -> AsyncIterator[ReadyWatch]:
 async def _burst_operator(plane: ControlPlane, count: int, port: int = 443) -> float:
     async with (
         open_load(plane.admin_kubeconfig, SUBMIT_IN_FLIGHT) as load,
-        _watching(load) as ready,
+        watching(load) as ready,
         asyncio.timeout(BURST_TIMEOUT_S),
     ):
         start = time.perf_counter()
@@ -201,7 +202,7 @@ async def _create_in_turn(
     async with (
         open_load(bare.admin_kubeconfig, RAW_IN_FLIGHT) as writer,
         open_load(plane.admin_kubeconfig, SUBMIT_IN_FLIGHT) as load,
-        _watching(load) as ready,
+        watching(load) as ready,
     ):
         for number in range(SINGLES + 1):
             children = _build_children(number)
