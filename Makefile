@@ -80,13 +80,9 @@ check: $(ENV) ## Format, lint, types, layers, generated files
 	@$(BIN)/ruff check --quiet . && echo "lint: fine"
 	@$(BIN)/mypy --no-error-summary && echo "types: fine"
 	@report=$$($(BIN)/lint-imports 2>&1) && echo "layers: fine" || { echo "$$report"; exit 1; }
-	@$(BIN)/python -m egress_operator.api.generate --check
-	@$(BIN)/python -m egress_operator.cli.reference --check
 	@$(BIN)/python -m tools.generate --check && echo "generated files: fine"
 
 gen: $(ENV) ## Write the generated files: CRDs, schemas, deploy manifests, reference pages
-	@$(BIN)/python -m egress_operator.api.generate
-	@$(BIN)/python -m egress_operator.cli.reference
 	@$(BIN)/python -m tools.generate
 
 lock: $(ENV) ## Renew the locked requirements

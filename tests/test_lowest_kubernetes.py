@@ -19,10 +19,10 @@ from delivery.admission import (
     install,
 )
 from delivery.attack import ISTIO, PLACES, TENANT, build_object
-from egress_operator.api.crd import LOWEST_KUBERNETES
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_all_crds
 from testbed.deadline import wait_until
+from tools.crd import LOWEST_KUBERNETES
 
 
 @pytest.fixture(scope="module")

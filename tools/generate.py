@@ -1,4 +1,4 @@
-"""Writes what is made from the chart, crds/ and the lock: `python -m tools.generate [--check]`.
+"""Writes every generated file of the checkout: `python -m tools.generate [--check]`.
 
 With `--check` nothing is written: stale files are named and the exit code is 1.
 """
@@ -10,35 +10,68 @@ from pathlib import Path
 
 import yaml
 
+from egress_operator.api.policy import GROUP, VERSION
 from testbed.chart import CHART, operator_roles, render_chart
+from tools.api_reference import render_api, render_rules
 from tools.chart_reference import build_reference, parse_values
+from tools.cli_reference import build_reference as build_cli_reference
+from tools.crd import RESOURCES, render_crd, render_strict_schema
 from tools.lock import build_lock
 from tools.manifest import build_deploy
 
 ROOT = Path(__file__).parents[1]
-_COPIES = CHART / "files" / "crds"
+_REFERENCE = ROOT / "docs" / "reference"
+_OWNED = (ROOT / "crds", ROOT / "schemas", CHART / "files" / "crds", ROOT / "deploy")
+"""Folders that hold generated files alone."""
 
 
 def build_files() -> dict[Path, str]:
-    """Absolute path → text of every file that is made here."""
+    """Absolute path → text of every generated file.
+
+    Those of `build_rendered` are made from the chart as it stands on disk.
+    """
+    return build_sources() | build_rendered()
+
+
+def build_sources() -> dict[Path, str]:
+    """Absolute path → text of what is made from the operator's code and the locks."""
+    files = {
+        _REFERENCE / "api.md": render_api(),
+        _REFERENCE / "rules.md": render_rules(),
+        _REFERENCE / "cli.md": build_cli_reference(),
+        ROOT / "requirements" / "build.lock": build_lock(
+            (ROOT / "requirements" / "dev.lock").read_text()
+        ),
+    }
+    for name, text in _build_crds().items():
+        files[ROOT / "crds" / name] = files[CHART / "files" / "crds" / name] = text
+    for resource in RESOURCES:
+        name = f"{resource.kind.lower()}_{VERSION}.json"
+        files[ROOT / "schemas" / GROUP / name] = render_strict_schema(resource)
+    return files
+
+
+def build_rendered() -> dict[Path, str]:
+    """Absolute path → text of what is made from the chart: deploy/ and the page of its values."""
     values = (CHART / "values.yaml").read_text()
     schema = json.loads((CHART / "values.schema.json").read_text())
     rows = parse_values(values, yaml.safe_load(values), schema)
-    crds = {path.name: path.read_text() for path in sorted((ROOT / "crds").glob("*.yaml"))}
-    deploy = build_deploy(render_chart(), crds)
-    dev_lock = (ROOT / "requirements" / "dev.lock").read_text()
+    deploy = build_deploy(render_chart(), _build_crds())
+    files = {ROOT / "deploy" / name: text for name, text in deploy.items()}
+    return files | {_REFERENCE / "chart.md": build_reference(rows, operator_roles())}
+
+
+def _build_crds() -> dict[str, str]:
     return {
-        **{_COPIES / name: text for name, text in crds.items()},
-        **{ROOT / "deploy" / name: text for name, text in deploy.items()},
-        ROOT / "docs" / "reference" / "chart.md": build_reference(rows, operator_roles()),
-        ROOT / "requirements" / "build.lock": build_lock(dev_lock),
+        f"{GROUP}_{resource.plural}.yaml": "# Written by `make gen`.\n" + render_crd(resource)
+        for resource in RESOURCES
     }
 
 
 def find_stale(files: Mapping[Path, str]) -> list[Path]:
-    """Files that differ from what they should be, and files that should not be there."""
+    """List the files that differ from what they should be, and those that should not be there."""
     changed = [path for path, text in files.items() if not _reads(path, text)]
-    present = [path for folder in (_COPIES, ROOT / "deploy") for path in folder.rglob("*.yaml")]
+    present = [path for folder in _OWNED for path in folder.rglob("*") if path.is_file()]
     return sorted({*changed, *(path for path in present if path not in files)})
 
 
@@ -47,19 +80,25 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: python -m tools.generate [--check]", file=sys.stderr)
         return 2
-    files = build_files()
-    stale = find_stale(files)
     if arguments:
+        stale = find_stale(build_files())
         for path in stale:
             print(f"{path.relative_to(ROOT)}: stale; run `make gen`", file=sys.stderr)
         return 1 if stale else 0
-    for path in stale:
-        if path in files:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files[path])
-        else:
-            path.unlink()
+    # The chart is rendered when its own generated files are written.
+    _write(build_sources())
+    files = build_files()
+    _write(files)
+    for path in find_stale(files):
+        path.unlink()
     return 0
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
+        if not _reads(path, text):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
 
 
 def _reads(path: Path, text: str) -> bool:

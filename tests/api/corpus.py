@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from egress_operator.api.check import check_gateway, check_policy
-from egress_operator.api.crd import GATEWAY, POLICY, Resource
 from egress_operator.api.model import Model
 from egress_operator.diagnostic import Diagnostic
 from testbed.document import load_document
+from tools.crd import GATEWAY, POLICY, Resource
 
 ROOT = Path(__file__).resolve().parents[1] / "corpus"
 Document = Any

@@ -6,10 +6,10 @@ from typing import Any
 
 from api.corpus import Document, load_pairs, load_samples
 from api.spelling import list_spellings
-from egress_operator.api.crd import GATEWAY, POLICY
 from egress_operator.api.gateway import Authorization
 from egress_operator.api.scalar import Protocol, RetryCondition
 from egress_operator.api.selector import SelectorOperator
+from tools.crd import GATEWAY, POLICY
 
 POOL: list[Any] = [
     None,

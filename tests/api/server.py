@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from api.corpus import Document, Pair, check, find_resource
-from egress_operator.api.crd import Resource
 from egress_operator.api.policy import API_VERSION
 from testbed.client import ApiError, Client
+from tools.crd import Resource
 
 REFUSED = (400, 422)
 REPORTED_BY_SERVER = {f"EG00{digit}" for digit in range(1, 9)}

@@ -12,8 +12,8 @@ from api.corpus import (
     load_samples,
 )
 from egress_operator.api.check import check_gateway_spec, check_spec
-from egress_operator.api.crd import GATEWAY, RESOURCES
 from egress_operator.diagnostic import RULES, Scope
+from tools.crd import GATEWAY, RESOURCES
 
 PAIRS = load_pairs()
 SAMPLES = load_samples()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,15 +10,13 @@ import yaml
 
 from api.corpus import find_resource, load_pairs, load_samples
 from api.server import REFUSED
-from egress_operator.api.crd import GATEWAY, POLICY, RESOURCES, Resource, build_crds, render_crd
-from egress_operator.api.generate import build_files, find_stale
-from egress_operator.api.generate import main as generate
 from egress_operator.api.policy import API_VERSION, KIND, PLURAL
-from egress_operator.api.schema import build_strict_schema
 from egress_operator.diagnostic import RULES, Scope
 from egress_operator.status.destination import MOST_ROWS, RowState
 from testbed.client import ApiError
 from testbed.controlplane import ControlPlane
+from tools.crd import GATEWAY, POLICY, RESOURCES, Resource, build_crds, render_crd
+from tools.schema import build_strict_schema
 
 LARGEST = 100_000
 """Bytes. Client-side apply keeps a copy in an annotation, which may hold 262,144."""
@@ -265,25 +262,3 @@ def test_the_editors_schema_accepts_what_is_valid_and_closes_every_object(
         told = pair.code in seen and not any(word in pair.name for word in lenient)
         if told and pair.resource is resource:
             assert not validator.is_valid(pair.invalid), pair.name
-
-
-def test_generated_files_are_up_to_date() -> None:
-    assert generate(["--check"]) == 0
-
-
-def test_stale_missing_and_foreign_files_are_listed(tmp_path: Path) -> None:
-    files = build_files()
-    for path, text in files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text, "utf-8")
-    assert find_stale(tmp_path, files) == []
-    first, second, *_ = sorted(files)
-    (tmp_path / first).write_text("old", "utf-8")
-    (tmp_path / second).unlink()
-    (tmp_path / "crds/removed.yaml").write_text("", "utf-8")
-    assert find_stale(tmp_path, files) == sorted([first, second, "crds/removed.yaml"])
-
-
-def test_a_wrong_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert generate(["--chek"]) == 2
-    assert "usage" in capsys.readouterr().err

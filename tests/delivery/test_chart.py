@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from egress_operator.api.crd import LOWEST_KUBERNETES
 from egress_operator.runtime.permission import PERMISSIONS
 from egress_operator.runtime.settings import OPTIONS, build_settings
 from testbed.chart import (
@@ -21,6 +20,7 @@ from testbed.chart import (
     render_notes,
 )
 from testbed.document import load_document
+from tools.crd import LOWEST_KUBERNETES
 
 Object = dict[str, Any]
 

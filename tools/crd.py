@@ -1,7 +1,10 @@
 """The CustomResourceDefinitions, built from the models."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from egress_operator.api.gateway import (
     GATEWAY_KIND,
@@ -11,8 +14,8 @@ from egress_operator.api.gateway import (
 )
 from egress_operator.api.model import Model
 from egress_operator.api.policy import GROUP, KIND, PLURAL, VERSION, EgressPolicy, EgressPolicySpec
-from egress_operator.api.schema import Schema, build_structural_schema
 from egress_operator.api.state import EgressGatewayStatus, EgressPolicyStatus
+from tools.schema import Schema, build_strict_schema, build_structural_schema
 
 LOWEST_KUBERNETES = "1.33"
 """The lowest version on which the CRDs were installed and gave the same verdicts."""
@@ -95,11 +98,18 @@ def build_crds() -> tuple[dict[str, Any], ...]:
 
 def render_crd(resource: Resource) -> str:
     """Render one CRD as YAML."""
-    import yaml  # noqa: PLC0415 - the operator does not need it
-
     return yaml.safe_dump(
         build_crd(resource), sort_keys=False, width=100, allow_unicode=True, explicit_start=True
     )
+
+
+def render_strict_schema(resource: Resource) -> str:
+    """Render the JSON Schema by which editors check an object of the kind."""
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": f"{resource.kind} {GROUP}/{VERSION}",
+    }
+    return json.dumps(schema | build_strict_schema(resource.whole), indent=2) + "\n"
 
 
 def build_crd(resource: Resource) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""`python -m egress_operator.cli.reference [--check]`: docs/reference/cli.md out of the help."""
-
-import sys
-from pathlib import Path
+"""docs/reference/cli.md: the help of every command, exit codes and the rules about files."""
 
 import click
 
@@ -10,7 +7,6 @@ from egress_operator.cli.finding import FILE_RULES
 from egress_operator.cli.main import PROGRAM
 from egress_operator.cli.program import HELP_OPTIONS, program
 
-_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 _WIDTH = 100
 
 _INTRODUCTION = """\
@@ -88,23 +84,3 @@ def _build_context(
         max_content_width=_WIDTH,
         help_option_names=HELP_OPTIONS,
     )
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page; with `--check` only compare it: 1 when it is stale."""
-    text = build_reference()
-    if arguments == ["--check"]:
-        fresh = _PAGE.is_file() and _PAGE.read_text("utf-8") == text
-        if not fresh:
-            click.echo(f"{_PAGE.name} is stale: run make gen", err=True)
-        return 0 if fresh else 1
-    if arguments:
-        click.echo("usage: python -m egress_operator.cli.reference [--check]", err=True)
-        return 2
-    _PAGE.parent.mkdir(parents=True, exist_ok=True)
-    _PAGE.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from egress_operator.api.crd import CATEGORY, GATEWAY, LOWEST_KUBERNETES, POLICY, Resource
 from egress_operator.api.policy import API_VERSION
-from egress_operator.api.schema import Schema, build_plain_schema
 from egress_operator.diagnostic import RULES, Rule, Scope
+from tools.crd import CATEGORY, GATEWAY, LOWEST_KUBERNETES, POLICY, Resource
+from tools.schema import Schema, build_plain_schema
 
 _NOTE = "<!-- Written by `make gen`. -->"
 
