@@ -37,8 +37,8 @@ _RULES = """\
 
 `render` and `lint` read YAML strictly: what readers of YAML take differently is an error, because
 the file that was checked must be the file that the API server gets. JSON is read too. A document
-may have 1 MiB (each item of a List counts by itself), 64 levels and 64 aliases; one call reads at
-most 32 MiB. After EG901 and EG902 the rest of the file is unknown, so the exit code is 2.
+may have 64 levels, and aliases that stand for 10,000 values; one call reads at most 32 MiB.
+After EG901 and EG902 the rest of the file is unknown, so the exit code is 2.
 The rules about policies are in [rules.md](rules.md).
 """
 

@@ -33,10 +33,6 @@ def _build_merge_bomb() -> str:
     return "\n".join(lines)
 
 
-def _build_tag_bomb() -> str:
-    return "".join(f"%TAG !{number:x}! b\n" for number in range(80_000)) + "--- a"
-
-
 BOMBS = {
     "aliases": _build_alias_bomb(),
     "merge keys": _build_merge_bomb(),
@@ -44,12 +40,7 @@ BOMBS = {
     "braces": "{a: " * 200_000,
     "dashes": "- " * 200_000,
     "questions": "? " * 200_000,
-    "tags": _build_tag_bomb(),
-    "documents": "---\n" * 300_000,
-    "one long text": "a: " + "x" * (8 << 20),
-    "many small values": "- a\n" * (1 << 19),
     "digits": "a: " + "9" * 1_000_000,
-    "duplicates": "a: 1\n" * 100_000,
 }
 
 

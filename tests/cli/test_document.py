@@ -41,7 +41,6 @@ def values(text: str | bytes) -> list[Any]:
         ("# nothing\n", []),
         ("---\n---\na: 1\n...\n---\n# x\n", [{"a": 1}]),
         ("\ufeffa: b\r\nc: d\r\n", [{"a": "b", "c": "d"}]),
-        ('{"a": "\\ud83d\\ude00", "b": "\\\\ud83d"}', [{"a": "\U0001f600", "b": "\\ud83d"}]),
         ("a: &x {b: 1}\nc: *x\n", [{"a": {"b": 1}, "c": {"b": 1}}]),
         ("a: |\n  on\n  010\n", [{"a": "on\n010\n"}]),
         ("a: 'on'\nb: \"010\"\n", [{"a": "on", "b": "010"}]),
@@ -62,23 +61,21 @@ def test_values(text: str, expected: list[Any]) -> None:
         ("hosts:\n- *\n", "2:3", 'write "*" in quotes'),
         ("a: *foo", "1:4", 'write "*foo" in quotes'),
         ("a: &x [*x]", "1:8", 'write "*x" in quotes'),
-        ("a:\n\t- b", "2:1", "use spaces"),
-        ("a: b: c", "1:5", "quote the value or indent it"),
-        ("a: @b", "1:4", "put it in quotes"),
-        ("a: `b`", "1:4", "put it in quotes"),
-        ("a: [b\nc: d", "1:4", "a bracket is opened here"),
-        ("a: 'b\nc", "1:4", "never closed"),
-        ("a: b\n c: d\n", "2:3", "quote the value or indent it"),
-        (" a: b\nc: d", "2:1", "check the indentation"),
-        ('a: "\\q"', "1:5", "use single quotes"),
-        ("a: b\nc\n", "3:1", "add the colon"),
+        ("a:\n\t- b", "2:1", "cannot start any token"),
+        ("a: b: c", "1:5", "mapping values are not allowed"),
+        ("a: @b", "1:4", "cannot start any token"),
+        ("a: [b\nc: d", "2:2", "a flow sequence that begins in line 1"),
+        ("a: 'b\nc", "2:2", "a quoted scalar that begins in line 1"),
+        ("a: b\n c: d\n", "2:3", "mapping values are not allowed"),
+        (" a: b\nc: d", "2:1", "<document start>"),
+        ('a: "\\q"', "1:5", "found unknown escape character"),
+        ("a: b\nc\n", "3:1", "could not find expected ':'"),
         ("a: \x00", "1:4", "U+0000"),
         ("a: b\nc: \x1b[31m", "2:4", "U+001B"),
         ("a: b\n\ufeff---\nc: d", "2:1", "U+FEFF"),
-        ("%TAG ! x\n---\na: b", "1:1", "directive"),
         (b"\xff", "1:1", "save the file as UTF-8"),
         (b"a: b\nc: \xe9", "2:4", "byte 0xe9"),
-        ("a: b".encode("utf-16"), "1:1", "UTF-16"),
+        ("a: b".encode("utf-16"), "1:1", "not UTF-8"),
     ],
 )
 def test_unreadable_text(loader: str, text: str | bytes, where: str, words: str) -> None:
@@ -154,10 +151,9 @@ def test_places() -> None:
         ("[" * 65 + "]" * 65, "64 levels"),
         ("{a: " * 65 + "1" + "}" * 65, "64 levels"),
         ("- " * 65 + "a", "64 levels"),
-        ("a: &x 1\nb: [" + "*x, " * 65 + "]", "64 aliases"),
-        ("a: " + "x" * (1 << 20), "1 MiB"),
-        ("a: &x " + "x" * 20_000 + "\nb: [" + "*x, " * 60 + "]", "1 MiB"),
-        ("kind: List\nitems:\n- a: b\n- c: " + "x" * (1 << 20), "1 MiB"),
+        ("a: &x 1\nb: [" + "*x, " * 10_001 + "]", "10000 values"),
+        ("a: &x [" + "1, " * 99 + "]\nb: [" + "*x, " * 101 + "]", "10000 values"),
+        ("a: &x [1]\nb: &y [" + "*x, " * 99 + "]\nc: [" + "*y, " * 99 + "]", "10000 values"),
     ],
 )
 def test_bound(text: str, words: str) -> None:
@@ -171,24 +167,10 @@ def test_bound(text: str, words: str) -> None:
     "text",
     [
         "[" * 64 + "]" * 64,
-        "a: &x 1\nb: [" + "*x, " * 64 + "]",
-        "a: " + "x" * ((1 << 20) - 3),
-        # The items of a List are bounded one by one: `kubectl get -o yaml` gives one big List.
-        "kind: List\nitems:\n" + ("- a: " + "x" * 700_000 + "\n") * 3,
+        "a: &x 1\nb: [" + "*x, " * 10_000 + "]",
+        "a: &x [" + "1, " * 99 + "]\nb: [" + "*x, " * 100 + "]",
     ],
 )
 def test_just_within_the_bounds(text: str) -> None:
     (found,) = read(text)
     assert found.faults == ()
-
-
-def test_too_many_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "MAX_DOCUMENTS", 3)
-    assert values("---\na: 1\n" * 3) == [{"a": 1}] * 3
-    found = refuse("---\na: 1\n" * 4)
-    assert (found.rule, found.line) == ("EG902", 7)
-
-
-def test_faults_are_counted_out() -> None:
-    (found,) = read("a: 1\n" * 1000)
-    assert len(found.faults) == document.MAX_FAULTS
