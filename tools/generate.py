@@ -14,6 +14,7 @@ from egress_operator.api.policy import GROUP, VERSION
 from testbed.chart import CHART, operator_roles, render_chart
 from tools.api_reference import render_api, render_rules
 from tools.chart_reference import build_reference, parse_values
+from tools.chart_settings import write_schema, write_values
 from tools.cli_reference import build_reference as build_cli_reference
 from tools.crd import RESOURCES, render_crd, render_strict_schema
 from tools.lock import build_lock
@@ -34,7 +35,10 @@ def build_files() -> dict[Path, str]:
 
 
 def build_sources() -> dict[Path, str]:
-    """Absolute path → text of what is made from the operator's code and the locks."""
+    """Absolute path → text of what is made from the operator's code and the locks.
+
+    Of values.yaml and its schema only the settings are: the rest is taken as it stands.
+    """
     files = {
         _REFERENCE / "api.md": render_api(),
         _REFERENCE / "rules.md": render_rules(),
@@ -43,6 +47,8 @@ def build_sources() -> dict[Path, str]:
             (ROOT / "requirements" / "dev.lock").read_text()
         ),
     }
+    for name, write in (("values.yaml", write_values), ("values.schema.json", write_schema)):
+        files[CHART / name] = write((CHART / name).read_text())
     for name, text in _build_crds().items():
         files[ROOT / "crds" / name] = files[CHART / "files" / "crds" / name] = text
     for resource in RESOURCES:

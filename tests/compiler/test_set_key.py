@@ -13,8 +13,9 @@ from egress_operator.istio.manifest import build_manifest, is_as_desired
 from egress_operator.istio.name import build_host_name, build_tenant_name
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, SetKey, TenantSet, is_expected
+from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.plan import Plan, plan_namespace
-from egress_operator.plan.source import GatewayObjects, NamespaceInput, Settings
+from egress_operator.plan.source import NamespaceInput, Settings
 
 HOST = "api.example.com"
 NAME = build_host_name(HOST)

@@ -12,7 +12,8 @@ from compiler.policy_set import HOST, OTHER, SHARED, PolicySet, build_gateway, b
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.plan.source import GatewayObjects, GatewaySource, PolicySource, Settings
+from egress_operator.plan.option import GatewayObjects
+from egress_operator.plan.source import GatewaySource, PolicySource, Settings
 from egress_operator.rollout.write import Create, Replace, Write
 
 HTTP = {"number": 80, "protocol": "HTTP"}

@@ -17,8 +17,8 @@ from compiler.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gate
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import (
-    GatewayObjects,
     GatewaySource,
     PolicySource,
     Settings,

@@ -20,6 +20,7 @@ from testbed.chart import (
     render_notes,
 )
 from testbed.document import load_document
+from tools.chart_settings import OUTSIDE
 from tools.crd import LOWEST_KUBERNETES
 
 Object = dict[str, Any]
@@ -30,8 +31,6 @@ INSTALL = (ROOT / "docs" / "operate" / "install.md").read_text()
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 CASES = {path.name: load_document(path.read_text()) for path in sorted(CHART.glob("ci/*.yaml"))}
 ALL_CASES = {"default": {}, **CASES}
-OUTSIDE_THE_CHART = {"metrics-port", "health-port", "kubeconfig", "context"}
-"""Options that a pod has no use for; the ports are named in probes and Service."""
 
 
 def _one(objects: list[Object], kind: str) -> Object:
@@ -154,7 +153,7 @@ def test_every_value_has_a_comment() -> None:
 
 
 def test_settings_are_the_options_of_the_operator() -> None:
-    expected = {option.env for option in OPTIONS if option.name not in OUTSIDE_THE_CHART}
+    expected = {option.env for option in OPTIONS if option.name not in OUTSIDE}
     assert set(_environment()) == expected
 
 

@@ -79,7 +79,7 @@ def test_misspelt_variables_are_found_and_service_links_are_not() -> None:
 
 def test_every_option_explains_itself() -> None:
     for option in OPTIONS:
-        assert option.help.endswith(".")
+        assert option.meaning.endswith(".")
         assert option.env == "EGRESS_" + option.name.upper().replace("-", "_")
         assert bool(option.choices) == (option.type is OptionType.CHOICE)
         bounded = option.minimum is not None and option.maximum is not None

@@ -11,8 +11,7 @@ from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settin
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
 from egress_operator.cli.resource import Inventory, build_inventory
-from egress_operator.plan.source import GatewayObjects
-from egress_operator.plan.source import Settings as CompileSettings
+from egress_operator.plan.source import build_settings
 
 
 def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) -> Outcome:
@@ -25,20 +24,12 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     settings = parse_settings(flags, COMPILE_OPTIONS)
     stdin = open_stdin() if "-" in paths else io.BytesIO()
     inventory = build_inventory(Reader(stdin).read(paths), namespace)
-    outcome = build_outcome(
-        inventory,
-        CompileSettings(
-            cluster_domain=settings.cluster_domain,
-            synthetic_domains=settings.synthetic_domains,
-            allowed_cidrs=settings.allowed_cidrs,
-            cluster_cidrs=settings.cluster_cidrs,
-            # Offline nobody can ask the mesh: the cautious answer, which refuses more.
-            dns_capture=settings.dns_capture == "on",
-            gateway_objects=GatewayObjects(settings.gateway_objects),
-            root_namespace=settings.istio_namespace,
-            max_hosts_per_namespace=settings.max_hosts_per_namespace,
-        ),
+    # Offline nobody can ask the mesh: the cautious answer, which refuses more.
+    capture = settings.dns_capture == "on"
+    plan_settings = build_settings(
+        settings, dns_capture=capture, root_namespace=settings.istio_namespace
     )
+    outcome = build_outcome(inventory, plan_settings)
     _write_notes(inventory, outcome)
     return outcome
 

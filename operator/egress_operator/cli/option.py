@@ -50,8 +50,8 @@ def add_settings(names: Iterable[str]) -> Callable[[Decorated], Decorated]:
 
 def _build_flag(option: Option) -> Callable[[Decorated], Decorated]:
     is_list = option.type is OptionType.LIST
-    default = f"default: {option.default}; " if option.default else ""
-    help_text = f"{option.help} [{default}env: {option.env}]"
+    default = f"default: {option.default_text}; " if option.default_text else ""
+    help_text = f"{option.meaning} [{default}env: {option.env}]"
     if option.type is OptionType.CHOICE:
         kind = click.Choice(option.choices)
         return click.option(f"--{option.name}", option.field, type=kind, help=help_text)

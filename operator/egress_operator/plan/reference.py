@@ -7,7 +7,8 @@ from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
 from egress_operator.plan.intent import Intent, Limits
-from egress_operator.plan.source import GatewayObjects, HandWritten, NamespaceInput
+from egress_operator.plan.option import GatewayObjects
+from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant
 
 NOT_FOUND = "EG111"

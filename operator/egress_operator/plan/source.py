@@ -1,22 +1,13 @@
 """What a plan is made from: policies as the API server has them, settings, hand-written objects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Observed
-
-
-class GatewayObjects(StrEnum):
-    """Where the objects of kind Gateway are written."""
-
-    TENANT = "Tenant"
-    """Into the namespace of the policies."""
-    GATEWAY_NAMESPACE = "GatewayNamespace"
-    """Into the namespace of the gateway's pods: istiods that run with
-    PILOT_SCOPE_GATEWAY_TO_NAMESPACE honour only those."""
+from egress_operator.plan.option import PlanOptions
 
 
 class OutboundMode(StrEnum):
@@ -28,23 +19,31 @@ class OutboundMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What differs between clusters and decides what is compiled. Durations in seconds."""
+class Settings(PlanOptions):
+    """What differs between clusters and decides what is planned. Durations in seconds."""
 
-    cluster_domain: str = "cluster.local"
-    synthetic_domains: tuple[str, ...] = ("egress.internal", "direct.internal")
-    allowed_cidrs: tuple[str, ...] = ()
-    """Literal addresses that policies may use beside public ones."""
-    cluster_cidrs: tuple[str, ...] = ()
-    """The cluster's own pod and service ranges: never a destination."""
     dns_capture: bool = False
     """Whether proxies resolve names through Istio (ISTIO_META_DNS_CAPTURE)."""
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
-    gateway_objects: GatewayObjects = GatewayObjects.TENANT
     root_namespace: str = "istio-system"
     """The mesh's: an AuthorizationPolicy there selects pods of every namespace."""
-    settle: float = 2.0
-    max_hosts_per_namespace: int = 500
+
+
+def build_settings(
+    options: PlanOptions,
+    *,
+    dns_capture: bool,
+    root_namespace: str,
+    outbound_mode: OutboundMode = OutboundMode.UNKNOWN,
+) -> Settings:
+    """Join what the user has set with what is known of the mesh. Pure."""
+    given = {row.name: getattr(options, row.name) for row in fields(PlanOptions)}
+    return Settings(
+        **given,
+        dns_capture=dns_capture,
+        root_namespace=root_namespace,
+        outbound_mode=outbound_mode,
+    )
 
 
 @dataclass(frozen=True, slots=True)

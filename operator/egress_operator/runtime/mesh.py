@@ -15,7 +15,7 @@ import yaml
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
-from egress_operator.plan.source import GatewayObjects, OutboundMode
+from egress_operator.plan.source import OutboundMode, build_settings
 from egress_operator.plan.source import Settings as CompilerSettings
 from egress_operator.runtime.settings import Settings
 
@@ -90,15 +90,9 @@ async def read_mesh(transport: Transport, settings: Settings) -> Mesh | None:
 def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
     """Join the operator's settings with what the mesh says. Pure."""
     capture = {"on": True, "off": False}.get(settings.dns_capture, bool(mesh.dns_capture))
-    return CompilerSettings(
-        cluster_domain=settings.cluster_domain,
-        synthetic_domains=settings.synthetic_domains,
-        allowed_cidrs=settings.allowed_cidrs,
-        cluster_cidrs=settings.cluster_cidrs,
+    return build_settings(
+        settings,
         dns_capture=capture,
-        outbound_mode=mesh.outbound_mode,
-        gateway_objects=GatewayObjects(settings.gateway_objects),
         root_namespace=mesh.root_namespace or settings.istio_namespace,
-        settle=settings.settle,
-        max_hosts_per_namespace=settings.max_hosts_per_namespace,
+        outbound_mode=mesh.outbound_mode,
     )

@@ -1,0 +1,118 @@
+"""Settings that decide what is planned, and how a setting is declared: once, beside its field.
+
+Flags, variables, the chart's values with their schema, and the reference are made from the fields.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+DOMAIN_LENGTH = 253
+"""RFC 1035, without the dot at the end."""
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def option(
+    default: T,
+    meaning: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    check: Callable[[str], str | None] | None = None,
+) -> T:
+    """Return the field of a setting: `check` says what is wrong with one text, or None.
+
+    For the type checker it is the default. The type of the default tells how a text is read.
+    """
+    row: Any = field(
+        default=default,
+        metadata={
+            "meaning": meaning,
+            "choices": choices,
+            "minimum": minimum,
+            "maximum": maximum,
+            "check": check,
+        },
+    )
+    declared: T = row
+    return declared
+
+
+def check_label(text: str) -> str | None:
+    """Say why `text` is no name of a namespace."""
+    return None if LABEL.fullmatch(text) else "is not a namespace or object name (RFC 1123 label)"
+
+
+def check_domain(text: str) -> str | None:
+    """Say why `text` is no domain."""
+    if len(text) <= DOMAIN_LENGTH and all(LABEL.fullmatch(label) for label in text.split(".")):
+        return None
+    return "is not a domain of lower-case DNS labels without a dot at either end"
+
+
+def check_cidr(text: str) -> str | None:
+    """Say why `text` is no address range."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        return f"is not a CIDR: {error}; write it as 10.0.0.0/8 or fd00::/8"
+    return None
+
+
+class GatewayObjects(StrEnum):
+    """Where the objects of kind Gateway are written."""
+
+    TENANT = "Tenant"
+    """Into the namespace of the policies."""
+    GATEWAY_NAMESPACE = "GatewayNamespace"
+    """Into the namespace of the gateway's pods: istiods that run with
+    PILOT_SCOPE_GATEWAY_TO_NAMESPACE honour only those."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """The settings that the plan takes as the user gave them."""
+
+    settle: float = option(
+        2.0,
+        "Seconds between dependent changes, so that every proxy has the first before the second.",
+        minimum=0,
+        maximum=300,
+    )
+    cluster_domain: str = option(
+        "cluster.local",
+        "The cluster's DNS domain; names under it are refused.",
+        check=check_domain,
+    )
+    synthetic_domains: tuple[str, ...] = option(
+        ("egress.internal", "direct.internal"),
+        "Domains of the operator's own internal names; policies may not use them.",
+        check=check_domain,
+    )
+    allowed_cidrs: tuple[str, ...] = option(
+        (),
+        "Literal addresses that policies may use beside public ones, such as 10.20.0.0/16.",
+        check=check_cidr,
+    )
+    cluster_cidrs: tuple[str, ...] = option(
+        (),
+        "The cluster's own pod and service ranges; never a destination.",
+        check=check_cidr,
+    )
+    gateway_objects: GatewayObjects = option(  # noqa: RUF009 - a field, see `option`
+        GatewayObjects.TENANT,
+        "Where Gateways are written: GatewayNamespace for PILOT_SCOPE_GATEWAY_TO_NAMESPACE.",
+        choices=tuple(item.value for item in GatewayObjects),
+    )
+    max_hosts_per_namespace: int = option(
+        500,
+        "Hosts that the policies of one namespace may name; the youngest beyond it are refused.",
+        minimum=1,
+        maximum=100000,
+    )
