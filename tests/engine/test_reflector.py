@@ -8,11 +8,11 @@ import pytest
 
 from egress_operator.engine.cache import Cache
 from egress_operator.engine.client import HttpTransport
+from egress_operator.engine.peers import Peers
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
-from egress_operator.engine.wakeup import RetryWakeup
 from engine.harness import FAST, Follower, Kind, eventually
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
@@ -389,15 +389,32 @@ async def test_a_poke_finds_a_crd_at_once(
 async def test_success_of_one_wakes_the_others(
     kind: Kind, proxy: FaultProxy, follow: Follow
 ) -> None:
-    wakeup = RetryWakeup()
+    peers = Peers()
     patient = ReflectorTiming(retry_min=3600, retry_max=3600)
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
-    slow = follow(kind, patient, wakeup=wakeup)
+    slow = follow(kind, patient, peers=peers)
     await eventually(lambda: slow.reflector.state is ReflectorState.RETRYING, "the slow one fails")
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
-    quick = follow(kind, FAST, wakeup=wakeup)
+    quick = follow(kind, FAST, peers=peers)
     await eventually(lambda: quick.reflector.state is ReflectorState.WATCHING, "the quick one")
     await eventually(lambda: slow.reflector.state is ReflectorState.WATCHING, "then the slow one")
+
+
+async def test_when_one_notices_that_etcd_was_restored_the_others_list_too(
+    kind: Kind, installed_kind: Kind, proxy: FaultProxy, follow: Follow
+) -> None:
+    """The versions of the others may have passed those from before: they see nothing wrong."""
+    peers = Peers()
+    other = follow(installed_kind, peers=peers)
+    await eventually(lambda: other.reflector.state is ReflectorState.WATCHING, "the other")
+    await asyncio.sleep(0.2)
+    fault, reason = ONLY_WATCH["went-back"]
+    proxy.inject(fault, Call.WATCH)
+    first = follow(kind, peers=peers)
+    await eventually(lambda: (first.mirror.lists, other.mirror.lists) == (2, 2), "both list")
+    assert (first.restarts, other.restarts) == ([reason], [])
+    await asyncio.sleep(1)
+    assert (first.mirror.lists, other.mirror.lists) == (2, 2)
 
 
 async def test_a_sink_that_raises_does_not_end_it(

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.hearsay import Hearsay
+from egress_operator.engine.peers import Peers
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import (
     Restart,
@@ -20,7 +21,6 @@ from egress_operator.engine.sink import Sink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.engine.transport import JsonObject, Transport
 from egress_operator.engine.version import parse_version
-from egress_operator.engine.wakeup import RetryWakeup
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class Reflector:
     Every list makes the sink hold what it shows and nothing else, whatever was known before: what
     a watch has lost, and what a restored etcd has taken back, is seen at the next list at the
     latest. While a call fails the sink keeps what it has. Waits between tries end early when
-    another reflector of the same `wakeup` succeeds again, and by `poke`.
+    one of the `peers` succeeds again, and by `poke`. All list when one of them notices that etcd
+    was restored.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Reflector:
         sink: Sink,
         *,
         namespace: str = "",
-        wakeup: RetryWakeup | None = None,
+        peers: Peers | None = None,
         timing: ReflectorTiming | None = None,
         rng: random.Random | None = None,
         on_restart: RestartHook | None = None,
@@ -65,7 +66,7 @@ class Reflector:
         """One line; empty while all is well."""
         self._transport = transport
         self._sink = sink
-        self._wakeup = wakeup or RetryWakeup()
+        self._peers = peers or Peers()
         self._timing = timing or ReflectorTiming()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_restart = on_restart
@@ -79,19 +80,22 @@ class Reflector:
         self._limit: asyncio.Timeout | None = None
         """How long the watch may wait for the next event."""
         self._probe = False
+        self._outdated = False
+        """A peer has noticed that etcd was restored, and nothing was listed since."""
         self._failures = 0
 
     async def run(self) -> NoReturn:
         """Mirror until cancelled."""
-        while True:
-            try:
-                await self._step()
-            except Exception:  # noqa: BLE001 - see below
-                # A bug of ours, or of a sink or hook, must not end the mirror of a whole resource.
-                _LOG.exception("%s: starting again", self.resource.label)
-                self._version = ""
-                self.state = ReflectorState.RETRYING
-                await asyncio.sleep(self._timing.retry_max)
+        with self._peers.join(self._on_rollback):
+            while True:
+                try:
+                    await self._step()
+                except Exception:  # noqa: BLE001 - see below
+                    # A bug of ours, or of a sink or hook, must not end the mirror of a resource.
+                    _LOG.exception("%s: starting again", self.resource.label)
+                    self._version = ""
+                    self.state = ReflectorState.RETRYING
+                    await asyncio.sleep(self._timing.retry_max)
 
     def poke(self, resource_version: str = "") -> None:
         """End the present pause, whatever it is for (say its CRD has appeared).
@@ -107,6 +111,12 @@ class Reflector:
             if self._limit is not None and not self._limit.expired():
                 self._limit.reschedule(self._compute_limit(now))
 
+    def _on_rollback(self) -> None:
+        """List next, and end the watch that is open."""
+        self._outdated = True
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
     async def _step(self) -> None:
         try:
             await self._mirror()
@@ -118,7 +128,7 @@ class Reflector:
     async def _mirror(self) -> None:
         """Do the one thing that is next; return when it ended in order."""
         now = asyncio.get_running_loop().time()
-        if not self._version or now - self._listed_at >= self._timing.relist:
+        if not self._version or self._outdated or now - self._listed_at >= self._timing.relist:
             await self._list()
         elif self._probe:
             await self._compare()
@@ -128,6 +138,7 @@ class Reflector:
     async def _list(self) -> None:
         if self.state is ReflectorState.STARTING:
             self.state = ReflectorState.LISTING
+        was_told, self._outdated = self._outdated, False
         self._sink.begin()
         token = ""
         while True:
@@ -144,6 +155,8 @@ class Reflector:
         number = parse_version(version)
         if number is not None and number < self._highest:
             self._tell(RestartReason.ROLLBACK)
+            if not was_told:
+                self._peers.report_rollback(by=self._on_rollback)
         self._highest = number or 0
         self._hearsay.clear()
         self._listed_at = asyncio.get_running_loop().time()
@@ -180,11 +193,13 @@ class Reflector:
                 opened = loop.time()
                 while (event := await self._next_event(events)) is not None:
                     self._take(event)
+                    if self._outdated:
+                        return
         finally:
             # Progress, or a while without trouble, is what makes the next failure a first one.
             if self._version != start or loop.time() - opened >= _STEADY:
                 self._failures = 0
-        if self._version == start and loop.time() - opened < _SHORT:
+        if self._version == start and loop.time() - opened < _SHORT and not self._outdated:
             raise Restart(RestartReason.CLOSED, "the watch ended at once")
 
     async def _next_event(self, events: AsyncIterator[JsonObject]) -> JsonObject | None:
@@ -193,6 +208,8 @@ class Reflector:
             async with asyncio.timeout_at(self._compute_limit(loop.time())) as self._limit:
                 return await anext(events, None)
         except TimeoutError as error:
+            if self._outdated:
+                return None
             awaited = self._hearsay.find_oldest(self._highest)
             if awaited is not None and loop.time() - awaited[1] >= self._timing.lost:
                 text = f"version {awaited[0]} has not come after {self._timing.lost:g} s"
@@ -261,6 +278,8 @@ class Reflector:
             self._version = ""
         if restart.reason is RestartReason.ROLLBACK:
             self._highest = 0
+            if not self._outdated:
+                self._peers.report_rollback(by=self._on_rollback)
         if restart.reason is RestartReason.MISSING:
             self._empty()
             self._enter(ReflectorState.MISSING)
@@ -279,11 +298,11 @@ class Reflector:
             return
         delay = self._compute_delay(self._timing.retry_max)
         if restart.retry_after is not None:
-            # The server's wish: neither a wakeup nor a poke shortens it.
+            # The server's wish: neither a peer nor a poke shortens it.
             wish = min(restart.retry_after, self._timing.retry_after_max)
             await asyncio.sleep(max(wish, delay))
             return
-        with self._wakeup.listen(self._wake):
+        with self._peers.listen(self._wake):
             await self._pause(delay)
 
     def _compute_delay(self, limit: float) -> float:
@@ -315,7 +334,7 @@ class Reflector:
             self.last_error = ""
             _LOG.info("%s: watching", self.resource.label)
             if before is ReflectorState.RETRYING:
-                self._wakeup.beat()
+                self._peers.report_success()
         else:
             _LOG.warning("%s: %s (%s)", self.resource.label, state, self.last_error)
 

@@ -13,12 +13,12 @@ from egress_operator import __version__
 from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.peers import Peers
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
-from egress_operator.engine.wakeup import RetryWakeup
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
@@ -87,7 +87,7 @@ class Operator:
         """What is lacking, once every watch has brought its list; empty when nothing is."""
         self._degraded = False
         self._has_gateways = asyncio.Event()
-        self._wakeup = RetryWakeup()
+        self._peers = Peers()
         self._transport = HttpTransport(
             credentials,
             field_manager=FIELD_MANAGER,
@@ -191,7 +191,7 @@ class Operator:
             sink.resource,
             sink,
             namespace=namespace,
-            wakeup=self._wakeup,
+            peers=self._peers,
             timing=TIMING,
             on_restart=self._on_restart,
         )
