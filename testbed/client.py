@@ -17,7 +17,7 @@ import urllib3
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 MANAGER = "testbed"
 
 JSON = "application/json"

@@ -158,6 +158,27 @@ class ControlPlane(Stoppable):
         finally:
             process.send(signal.SIGCONT)
 
+    def restart_controller_manager(self) -> None:
+        """SIGKILL the controller manager, then start it again: it learns anew what there is."""
+        self._processes.pop("kube-controller-manager").kill()
+        self.start_controller_manager()
+
+    def start_controller_manager(self) -> None:
+        """Start the controller manager and wait until it listens."""
+        flags = [
+            f"--kubeconfig={self.kubeconfig_for(CONTROLLER_MANAGER)}",
+            f"--controllers={CONTROLLERS}",
+            f"--service-account-private-key-file={self.directory}/sa.key",
+            f"--secure-port={(port := find_free_port())}",
+            f"--bind-address={LOOPBACK}",
+            f"--cert-dir={self.directory}",
+            "--leader-elect=false",
+            # The garbage collector makes 2 or 3 calls for each object, by default 20 a second.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
+        ]
+        self._start("kube-controller-manager", flags, lambda: is_open(port))
+
     def kill_etcd(self) -> None:
         """SIGKILL etcd; its data stay in `directory / "etcd"`. Kill the API server first."""
         self._processes.pop("etcd").kill()
@@ -195,19 +216,7 @@ class ControlPlane(Stoppable):
         self.start_apiserver()
         install_crds(self.admin, self.option.definitions)
         if self.option.controller_manager:
-            flags = [
-                f"--kubeconfig={self.kubeconfig_for(CONTROLLER_MANAGER)}",
-                f"--controllers={CONTROLLERS}",
-                f"--service-account-private-key-file={self.directory}/sa.key",
-                f"--secure-port={(port := find_free_port())}",
-                f"--bind-address={LOOPBACK}",
-                f"--cert-dir={self.directory}",
-                "--leader-elect=false",
-                # The garbage collector makes 2 or 3 calls for each object, by default 20 a second.
-                "--kube-api-qps=200",
-                "--kube-api-burst=400",
-            ]
-            self._start("kube-controller-manager", flags, lambda: is_open(port))
+            self.start_controller_manager()
 
     def _start(self, name: str, flags: Sequence[str], ready: Callable[[], bool]) -> None:
         self._processes[name] = start_process(

@@ -66,7 +66,9 @@ def test_an_object_goes_with_its_last_owner_also_when_another_owner_went_unseen(
         wait_for_collector(tenant)
         tenant.apply("held", hosts("shared.example.com", "db.default.svc", **TIMED))
         wait_until(
-            lambda: tenant.condition("held", "Accepted")["status"] == "False", 30, "it is on hold"
+            lambda: tenant.condition("held", "Accepted").get("status") == "False",
+            30,
+            "it is on hold",
         )
         with plane.suspend_controller_manager():
             plane.restart_apiserver()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from egress_operator.istio.object import Owner
     from egress_operator.plan.plan import Plan
 
+pytestmark = pytest.mark.timeout(900)
+"""Much to compute: 15 s alone, and many times that where others need the processors."""
+
 FEW = settings(
     deadline=None,
     max_examples=100,

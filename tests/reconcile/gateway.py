@@ -118,6 +118,16 @@ class ManagedGateway:
 
         wait_until(look, TIMEOUT_S, f"{kind} of {self.name} is not {status}/{reason}")
 
+    def wait_counts(self, *, namespaces: int, hosts: int) -> None:
+        """Wait until the status counts so many; it follows the status of a policy by a moment."""
+
+        def look() -> bool:
+            status = self.status()
+            assert (status["namespaces"], status["hosts"]) == (namespaces, hosts), status
+            return True
+
+        wait_until(look, TIMEOUT_S, f"the counts of {self.name} are not these")
+
     def status(self) -> Object:
         """Read the status."""
         return dict(self.client.get(*GATEWAY, self.name).get("status", {}))

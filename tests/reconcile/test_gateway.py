@@ -80,8 +80,7 @@ def test_one_policy_is_five_writes_and_three_for_the_tenant(
         ]
     )
     assert len([name for name in gateway.objects() if name.startswith("Auth")]) == 2
-    assert gateway.status()["hosts"] == 1
-    assert gateway.status()["namespaces"] == 1
+    gateway.wait_counts(namespaces=1, hosts=1)
 
 
 def test_a_second_policy_of_the_tenant_is_five_writes(

@@ -202,6 +202,6 @@ def test_a_signal_waits_for_the_end_of_a_block() -> None:
     done = False
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 - the order is the point
         with hold_signals():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done = True
     assert done
