@@ -274,15 +274,14 @@ async def test_a_plain_add_moves_a_key_to_the_front_rows() -> None:
 
 async def test_at_most_so_many_workers() -> None:
     recorder = Recorder(seconds=1)
-    depths: list[int] = []
-    queue = build_queue(recorder, workers=3, on_depth=depths.append)
+    queue = build_queue(recorder, workers=3)
     for number in range(10):
         queue.add(f"a/{number}")
+    assert queue.depth == 10
     queue.start()
     await queue.join()
     assert recorder.most == 3
-    assert max(depths) == 10
-    assert depths[-1] == 0
+    assert queue.depth == 0
 
 
 async def test_stop_lets_running_work_end() -> None:
@@ -352,6 +351,46 @@ async def test_nothing_is_remembered_of_a_key_that_is_done() -> None:
     assert len(recorder.runs) == 2000
     assert not queue._items  # noqa: SLF001 - what must not grow is private
     assert len(queue._timers) <= 64  # noqa: SLF001 - same
+
+
+async def test_urgent_keys_go_first_and_have_a_worker_of_their_own() -> None:
+    recorder = Recorder(seconds=1)
+    queue = build_queue(recorder, workers=2, urgent=lambda key: read_lane(key) == "urgent")
+    queue.start()
+    for number in range(300):
+        queue.add(f"{number}/1")
+    await asyncio.sleep(0.5)
+    for number in range(3):
+        queue.add(f"urgent/{number}", background=True)
+    await asyncio.sleep(2)
+    # The first at once, though both workers are busy; the others before all that waited longer.
+    assert [recorder.times(f"urgent/{number}") for number in range(3)] == [[0.5], [1.0], [1.0]]
+    assert recorder.most == 3
+    await queue.stop(0)
+
+
+async def test_urgent_keys_share_no_worker_limit_of_their_lane() -> None:
+    recorder = Recorder(seconds=1)
+    queue = build_queue(
+        recorder, workers=2, shared=True, urgent=lambda key: read_lane(key) == "urgent"
+    )
+    for number in range(3):
+        queue.add(f"urgent/{number}")
+    queue.start()
+    await queue.join()
+    assert [time for _, time in recorder.runs] == [0.0, 0.0, 0.0]
+
+
+async def test_what_is_not_urgent_never_takes_the_worker_of_urgent_keys() -> None:
+    recorder = Recorder(seconds=1)
+    queue = build_queue(recorder, workers=1, urgent=lambda key: read_lane(key) == "urgent")
+    for number in range(3):
+        queue.add(f"a/{number}")
+    queue.add("urgent/1")
+    queue.start()
+    await queue.join()
+    assert recorder.order() == ["urgent/1", "a/0", "a/1", "a/2"]
+    assert recorder.most == 1
 
 
 KEYS = st.sampled_from([f"{lane}/{number}" for lane in "abc" for number in range(3)])

@@ -89,6 +89,9 @@ class Queue(Generic[K]):
     With `shared`, a lane takes one more worker only while it has fewer than are free: a lane alone
     gets half of them, and the next one half of the rest.
 
+    Keys that are `urgent` go before all others, whatever their lanes, and one more worker is there
+    for them alone: neither a full queue nor slow work on other keys holds them up.
+
     An `add` while the key is being worked on makes it run once more afterwards. Needs a running
     loop and uses its clock, so that it runs in virtual time. Keys may be added before `start`.
     """
@@ -100,10 +103,10 @@ class Queue(Generic[K]):
         lane: Callable[[K], Hashable],
         workers: int = 16,
         shared: bool = False,
+        urgent: Callable[[K], bool] = lambda _: False,
         back_off: BackOff | None = None,
         rng: random.Random | None = None,
         on_failure: FailureHook[K] | None = None,
-        on_depth: Callable[[int], None] | None = None,
     ) -> None:
         self._handler = handler
         self._lane = lane
@@ -113,8 +116,7 @@ class Queue(Generic[K]):
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_failure = on_failure
-        self._on_depth = on_depth
-        self._ready: ReadySet[K] = ReadySet(lane)
+        self._ready: ReadySet[K] = ReadySet(lane, urgent)
         self._items: dict[K, _Item] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._sequence = 0
@@ -229,7 +231,7 @@ class Queue(Generic[K]):
 
     def _pump(self) -> None:
         """Give ready keys to free workers."""
-        while self._running and self._ready and len(self._tasks) < self._workers:
+        while self._running and self._ready and len(self._tasks) < self._count_workers():
             try:
                 key = self._ready.pop(self._may_begin)
             except LookupError:
@@ -241,13 +243,15 @@ class Queue(Generic[K]):
             task.add_done_callback(self._end_work)
         self._changed()
 
+    def _count_workers(self) -> int:
+        """Count the workers of the next key; the last one is for urgent keys."""
+        return self._workers + self._ready.has_urgent
+
     def _may_begin(self, lane: Hashable) -> bool:
         busy = self._busy_lanes.get(lane, 0)
         return not self._shared or not busy or busy < self._workers - len(self._tasks)
 
     def _changed(self) -> None:
-        if self._on_depth is not None:
-            self._on_depth(len(self._ready))
         if self._ready or self._tasks:
             self._idle.clear()
         else:

@@ -1,6 +1,7 @@
-"""Which key is next: round robin over lanes, foreground before background. Pure memory."""
+"""Which key is next: urgent before foreground before background, lanes in turn. Pure memory."""
 
 from collections.abc import Callable, Hashable
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -36,49 +37,72 @@ class _Rotation(Generic[K]):
                 return key
         raise LookupError
 
+    def __bool__(self) -> bool:
+        return bool(self._lanes)
+
+
+class _Row(IntEnum):
+    URGENT = 0
+    FRONT = 1
+    BACK = 2
+
 
 class ReadySet(Generic[K]):
-    """Each key is in it once, in the foreground or in the background."""
+    """Each key is in it once: among the urgent ones, in the foreground or in the background."""
 
-    def __init__(self, lane: Callable[[K], Hashable]) -> None:
+    def __init__(
+        self, lane: Callable[[K], Hashable], is_urgent: Callable[[K], bool] = lambda _: False
+    ) -> None:
         self._lane = lane
-        self._rows: tuple[_Rotation[K], _Rotation[K]] = (_Rotation(), _Rotation())
-        self._is_background: dict[K, bool] = {}
+        self._is_urgent = is_urgent
+        self._rotations: dict[_Row, _Rotation[K]] = {row: _Rotation() for row in _Row}
+        self._rows: dict[K, _Row] = {}
         self._picks = 0
 
     def add(self, key: K, *, background: bool) -> None:
         """Put it at its lane's end; one that waits in the background may be moved to the front."""
-        present = self._is_background.get(key)
-        if present is not None:
-            if background or not present:
-                return
-            self.discard(key)
-        self._is_background[key] = background
-        self._rows[background].add(self._lane(key), key)
+        row = _Row.URGENT if self._is_urgent(key) else _Row.BACK if background else _Row.FRONT
+        present = self._rows.get(key)
+        if present is not None and present <= row:
+            return
+        self.discard(key)
+        self._rows[key] = row
+        self._rotations[row].add(self._lane(key), key)
 
     def discard(self, key: K) -> None:
         """Take it out if it is there."""
-        present = self._is_background.pop(key, None)
-        if present is not None:
-            self._rows[present].discard(self._lane(key), key)
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._rotations[row].discard(self._lane(key), key)
 
     def pop(self, may: Callable[[Hashable], bool] = lambda _: True) -> K:
-        """Take the next one out whose lane may. Raises LookupError when there is none."""
-        front, back = self._rows
-        is_their_turn = (self._picks + 1) % _BACKGROUND_EVERY == 0
-        first, second = (back, front) if is_their_turn else (front, back)
+        """Take the next one out, an urgent one or one whose lane may. Raises LookupError."""
+        key = self._choose(may)
+        del self._rows[key]
+        return key
+
+    def _choose(self, may: Callable[[Hashable], bool]) -> K:
+        if self.has_urgent:
+            return self._rotations[_Row.URGENT].pop(lambda _: True)
+        first, second = self._rotations[_Row.FRONT], self._rotations[_Row.BACK]
+        if (self._picks + 1) % _BACKGROUND_EVERY == 0:
+            first, second = second, first
         try:
             key = first.pop(may)
         except LookupError:
             key = second.pop(may)
         self._picks += 1
-        del self._is_background[key]
         return key
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether an urgent key is in it."""
+        return bool(self._rotations[_Row.URGENT])
 
     def __contains__(self, key: K) -> bool:
         """Tell whether the key is in it."""
-        return key in self._is_background
+        return key in self._rows
 
     def __len__(self) -> int:
         """Count the keys."""
-        return len(self._is_background)
+        return len(self._rows)

@@ -56,7 +56,11 @@ class Planner:
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
         self.queue = Queue[Scope](
-            self._work, lane=lambda scope: scope, workers=1, on_failure=on_failure
+            self._work,
+            lane=lambda scope: scope,
+            workers=1,
+            urgent=is_urgent,
+            on_failure=on_failure,
         )
 
     def mark(self, scope: Scope, *, background: bool = False) -> None:
@@ -141,6 +145,11 @@ class Planner:
             if before.get(key) is not set_key:
                 for desired in set_key.objects:
                     self._objects[desired.key] = desired
+
+
+def is_urgent(scope: Scope) -> bool:
+    """Whether work of a scope goes before all other: permission is withdrawn at once. Pure."""
+    return scope is None
 
 
 def _find_changed_sets(

@@ -40,7 +40,7 @@ from egress_operator.reconcile.namespace import NamespaceFacts
 from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.orphan import OrphanCollector
 from egress_operator.reconcile.owner_check import OwnerCheck
-from egress_operator.reconcile.planner import PlanChange, Planner
+from egress_operator.reconcile.planner import PlanChange, Planner, is_urgent
 from egress_operator.reconcile.policy import (
     CLUSTER,
     GatewayRecord,
@@ -157,6 +157,7 @@ class Reconciler:
             lane=find_scope,
             workers=workers,
             shared=True,
+            urgent=lambda key: is_urgent(find_scope(key)),
             on_failure=self._on_set_failure,
         )
         self.reports = Queue[PolicyKey](
