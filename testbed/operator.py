@@ -12,7 +12,7 @@ from pathlib import Path
 
 import urllib3
 
-from egress_operator.runtime.permission import PERMISSIONS, Permission
+from egress_operator.runtime.permission import PERMISSIONS, Permission, Reach
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
 from testbed.identity import Identity, Rule, apply_identity
@@ -187,9 +187,9 @@ def build_identity(option: OperatorOption | None = None) -> Identity:
     rules: dict[str, list[Rule]] = {}
     for permission in PERMISSIONS:
         rule = _build_rule(permission)
-        if permission.own_namespace:
+        if permission.reach is Reach.MESH:
             rules.setdefault(option.istio_namespace, []).append(rule)
-        elif option.namespaces and permission.namespaced:
+        elif option.namespaces and permission.reach is Reach.SERVED:
             for namespace in option.namespaces:
                 rules.setdefault(namespace, []).append(rule)
         elif not option.namespaces:

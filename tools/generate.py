@@ -14,6 +14,7 @@ from egress_operator.api.policy import GROUP, VERSION
 from testbed.chart import CHART, operator_roles, render_chart
 from tools.api_reference import render_api, render_rules
 from tools.chart_reference import build_reference, parse_values
+from tools.chart_rules import build_rules
 from tools.chart_settings import write_schema, write_values
 from tools.cli_reference import build_reference as build_cli_reference
 from tools.crd import RESOURCES, render_crd, render_strict_schema
@@ -43,6 +44,7 @@ def build_sources() -> dict[Path, str]:
         _REFERENCE / "api.md": render_api(),
         _REFERENCE / "rules.md": render_rules(),
         _REFERENCE / "cli.md": build_cli_reference(),
+        CHART / "templates" / "_rules.tpl": build_rules(),
         ROOT / "requirements" / "build.lock": build_lock(
             (ROOT / "requirements" / "dev.lock").read_text()
         ),

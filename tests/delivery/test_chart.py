@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from egress_operator.runtime.permission import PERMISSIONS
+from egress_operator.runtime.permission import PERMISSIONS, Reach
 from egress_operator.runtime.settings import OPTIONS, build_settings
 from testbed.chart import (
     CHART,
@@ -310,9 +310,7 @@ def test_labels_of_users_never_replace_those_that_select_the_pod() -> None:
 def test_operator_holds_exactly_what_its_code_asks_for() -> None:
     expected = {
         (
-            getattr(build_settings({}), permission.own_namespace.replace("-", "_"))
-            if permission.own_namespace
-            else "",
+            build_settings({}).istio_namespace if permission.reach is Reach.MESH else "",
             permission.group,
             permission.resource,
             verb,
@@ -327,11 +325,11 @@ def test_operator_holds_exactly_what_its_code_asks_for() -> None:
 def test_named_namespaces_get_roles_instead_of_cluster_wide_rights() -> None:
     values = {"settings": {"namespaces": ["pay", "shop"]}}
     grants = _grants(operator_roles(values))
-    namespaced = {p.resource for p in PERMISSIONS if p.namespaced and not p.own_namespace}
+    namespaced = {p.resource for p in PERMISSIONS if p.reach is Reach.SERVED}
     assert {g[2] for g in grants if g[0] == "shop"} == namespaced
     assert {g[1:] for g in grants if g[0] == "shop"} == {g[1:] for g in grants if g[0] == "pay"}
     assert {g[2] for g in grants if g[0] == ""} == {
-        p.resource for p in PERMISSIONS if not p.namespaced and not p.for_gateways
+        p.resource for p in PERMISSIONS if p.reach is Reach.CLUSTER
     }
 
 

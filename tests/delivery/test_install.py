@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from egress_operator.runtime.permission import PERMISSIONS
+from egress_operator.runtime.permission import PERMISSIONS, Reach
 from testbed.chart import (
     CHART,
     NAMESPACE,
@@ -175,7 +175,7 @@ def access(client: Client) -> Iterator[None]:
 @pytest.mark.usefixtures("access")
 def test_account_may_do_what_the_code_asks_for(client: Client) -> None:
     for permission in PERMISSIONS:
-        namespace = "istio-system" if permission.own_namespace else ""
+        namespace = "istio-system" if permission.reach is Reach.MESH else ""
         for verb in permission.verbs:
             for name in permission.resource_names or ("",):
                 assert _may(client, permission.group, permission.resource, verb, namespace, name)

@@ -1,4 +1,4 @@
-{{- /* What the operator does in the namespaces that it serves. */ -}}
+{{- /* Made from operator/egress_operator/runtime/permission.py by `make gen`. */ -}}
 {{- define "egress-operator.namespacedRules" -}}
 # What users ask for. Never update: the operator cannot change a policy's spec or metadata.
 - apiGroups: [egress-operator.io]
@@ -7,23 +7,25 @@
 - apiGroups: [egress-operator.io]
   resources: [egresspolicies/status]
   verbs: [patch]
-# What it makes of that, in the policy's namespace.
+# What the operator makes of policies and gateways.
 - apiGroups: [networking.istio.io]
   resources: [destinationrules, serviceentries, virtualservices]
   verbs: [list, watch, create, patch, delete]
+# Changes of a policy's state.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
 {{- end -}}
 
-{{- /* What gateways need. They belong to the whole cluster. */ -}}
 {{- define "egress-operator.gatewayRules" -}}
+# The gateways that the platform team offers, for the whole cluster.
 - apiGroups: [egress-operator.io]
   resources: [egressgateways]
   verbs: [list, watch]
 - apiGroups: [egress-operator.io]
   resources: [egressgateways/status]
   verbs: [patch]
+# What the operator makes of policies and gateways.
 - apiGroups: [networking.istio.io]
   resources: [gateways]
   verbs: [list, watch, create, patch, delete]
@@ -44,7 +46,6 @@
   verbs: [get]
 {{- end -}}
 
-{{- /* What it reads that is in no namespace. */ -}}
 {{- define "egress-operator.clusterRules" -}}
 # A host such as `api.shop` could be a Service of the namespace `shop`.
 - apiGroups: [""]
@@ -52,24 +53,10 @@
   verbs: [list, watch]
 {{- end -}}
 
-{{- /* A binding of the role (list context kind namespace): the namespace empty for a ClusterRoleBinding. */ -}}
-{{- define "egress-operator.binding" -}}
-{{- $root := index . 0 -}}{{- $kind := index . 1 -}}{{- $namespace := index . 2 -}}
-apiVersion: rbac.authorization.k8s.io/v1
-kind: {{ $kind }}Binding
-metadata:
-  name: {{ include "egress-operator.clusterName" $root }}{{ index . 3 }}
-  {{- with $namespace }}
-  namespace: {{ . }}
-  {{- end }}
-  labels:
-    {{- include "egress-operator.labels" $root | nindent 4 }}
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: {{ $kind }}
-  name: {{ include "egress-operator.clusterName" $root }}{{ index . 3 }}
-subjects:
-  - kind: ServiceAccount
-    name: {{ include "egress-operator.serviceAccountName" $root }}
-    namespace: {{ $root.Release.Namespace }}
+{{- define "egress-operator.meshRules" -}}
+# Whether proxies resolve names through Istio, and whether undeclared hosts are blocked.
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ default "istio" .Values.settings.meshConfigMap }}]
+  verbs: [get]
 {{- end -}}
