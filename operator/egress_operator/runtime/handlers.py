@@ -11,7 +11,7 @@ import kopf
 
 from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.settings import Settings, SettingsError, build_settings, find_unknown
-from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, hold_back_signals, register
+from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,6 @@ class _KopfRunShell(Shell):
         except kopf.PermanentError:
             logger.critical(self.fatal)
             os._exit(1)
-
-    async def stop(self, **_: object) -> None:
-        hold_back_signals()
-        await super().stop()
 
 
 def _read_environment() -> Settings:

@@ -15,18 +15,14 @@ from egress_operator import __version__
 from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
-from egress_operator.runtime.shell import (
-    EXIT_LIMIT_S,
-    STOP_SIGNALS,
-    Shell,
-    hold_back_signals,
-    register,
-)
+from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
 from egress_operator.runtime.slim import kopf
 from egress_operator.runtime.watch import TasksOfOthers, collect_streams, end_watches
 
 logger = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""The first is Kubernetes', the second that of Ctrl-C."""
 RESTART_FIRST_S = 0.5
 RESTART_LAST_S = 10.0
 LOOK_S = 1.0
@@ -41,7 +37,7 @@ class End(Enum):
     ASKED = auto()
     """By SIGTERM or SIGINT."""
     UNUSABLE = auto()
-    """A setting cannot be used; the log says which, and how to mend it."""
+    """A setting cannot be used; the log says which, and how to fix it."""
     UNREACHABLE = auto()
     """There is no way to the cluster; the log says why."""
     FAILED = auto()
@@ -67,8 +63,8 @@ class Stop:
         if not self.asked.is_set():
             logger.info("%s: stopping", number.name)
             self.asked.set()
+            _hold_back_signals()
             self.timer.start()
-            hold_back_signals()
 
 
 def run(settings: Settings) -> End:
@@ -202,3 +198,13 @@ def _end_hard(loop: asyncio.AbstractEventLoop) -> None:
     running = ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(loop)))
     os.write(2, f"not stopped in time: ended hard; still running: {running}\n".encode())
     os._exit(1)
+
+
+def _hold_back_signals() -> None:
+    """Keep one more signal from ending the process before it has ended by itself.
+
+    asyncio takes its handlers away when the loop is closed; from then until the process is gone,
+    a signal would end it with that signal's own code. Call it in the main thread: threads started
+    later hold them back too, those started earlier end with the loop.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import logging
 import os
-import signal
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -39,8 +38,6 @@ SILENCE_S = 20.0
 """What the operator's own watch has brought kopf must have seen after this long."""
 EXIT_LIMIT_S = 4.5
 """After a signal; then the process is ended hard. Kubernetes waits for 30 s by default."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""The first is Kubernetes', the second that of Ctrl-C."""
 
 
 class Shell:
@@ -144,16 +141,6 @@ class Shell:
         if unhealthy:
             raise kopf.PermanentError(unhealthy)
         return "ok"
-
-
-def hold_back_signals() -> None:
-    """Keep one more signal from ending the process before it has ended by itself.
-
-    asyncio takes its handlers away when the loop is closed; from then until the process is gone,
-    a signal would end it with that signal's own code. Call it in the main thread: threads started
-    later hold them back too, those started earlier end with the loop.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def _cancel_requests_of_kopf() -> None:
