@@ -18,7 +18,7 @@ from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.pair import Clock
-from egress_operator.rollout.write import Delete, Step, Write
+from egress_operator.rollout.write import Delete, Replace, Step, Write
 
 GATEWAY = GatewaySet("shared")
 LABEL = build_gateway_label("shared", "egress")
@@ -66,10 +66,10 @@ class Gateway:
     broken: frozenset[ObjectKey] = frozenset()
     """Writes that the API server refuses."""
 
-    def ask(self, access: Access) -> Step:
+    def ask(self, access: Access, refused: Iterable[Write] = ()) -> Step:
         cluster = self.cluster
         clock = Clock(cluster.now, cluster.started_at, cluster.written_at, SETTLE)
-        return order_access(GATEWAY, access, cluster.observe(), clock)
+        return order_access(GATEWAY, access, cluster.observe(), clock, frozenset(refused))
 
     def advance(self, access: Access, rng: random.Random) -> Iterable[Write]:
         """Give each write until nothing is left, those of a step in any order."""
@@ -216,3 +216,36 @@ def test_without_its_gateway_what_is_withdrawn_goes_and_the_denial_stays() -> No
     assert not gateway.lets_in("shop")
     list(gateway.advance(Access(None), rng))
     assert not gateway.cluster.objects
+
+
+def test_what_cannot_be_deleted_lets_nobody_in_and_holds_up_nothing() -> None:
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    list(gateway.advance(build_access("Managed", {"shop", "pay"}, in_use=True), rng))
+    access = build_access("Managed", {"pay", "web"}, in_use=True, withdrawn={"shop"})
+    (delete,) = gateway.ask(access).writes
+    (disarm,) = gateway.ask(access, {delete}).writes
+    assert (disarm.key, type(disarm)) == (delete.key, Replace)
+    step = gateway.ask(access, {delete, disarm})
+    assert step.refused == (delete, disarm)
+    assert [write.key for write in step.writes] == [build_tenant("web").key]
+    gateway.cluster.send(disarm)
+    assert not gateway.lets_in("shop")
+    gateway.cluster.send(step.writes[0])
+    assert all(map(gateway.lets_in, ("pay", "web")))
+    assert gateway.ask(access, {delete}) == Step(refused=(delete,))
+    back = build_access("Managed", {"pay", "web", "shop"}, in_use=True)
+    list(gateway.advance(back, rng))
+    assert gateway.lets_in("shop")
+
+
+@pytest.mark.parametrize("mode", ["DryRun", "None"])
+def test_what_cannot_be_deleted_denies_nobody_where_nothing_is_enforced(mode: str) -> None:
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    list(gateway.advance(build_access("DryRun", {"shop", "pay"}, in_use=True), rng))
+    access = build_access(mode, {"pay"}, in_use=True, withdrawn={"shop"})
+    refused = gateway.ask(access).writes
+    while writes := gateway.ask(access, refused).writes:
+        for write in writes:
+            gateway.cluster.send(write)
+            assert gateway.lets_in("stranger")
+    assert build_tenant("shop").key in gateway.cluster.objects

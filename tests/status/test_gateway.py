@@ -9,7 +9,7 @@ from compiler.policy_set import build_gateway
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
-from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
+from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 from .build import LATER, NOW
@@ -102,6 +102,41 @@ def test_what_is_not_enforced_does_not_isolate(authorization: str) -> None:
         "NotEnforced",
         f"authorization is {authorization}, so a tenant can use what is another's",
     )
+
+
+def build_stuck(count: int, *, deletes: bool = True) -> tuple[StuckPermission, ...]:
+    return tuple(
+        StuckPermission(f"{DENIAL}-{number}", f"team-{number:04}", "403 Forbidden: no", deletes)
+        for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("stuck", "message"),
+    [
+        (
+            build_stuck(1, deletes=False),
+            (
+                f"{DENIAL}-0, the permission of namespace team-0000, cannot be changed: "
+                "403 Forbidden: no"
+            ),
+        ),
+        (
+            build_stuck(1000),
+            (
+                f"{DENIAL}-0, the permission of namespace team-0000, cannot be deleted: "
+                "403 Forbidden: no; so it is for namespaces team-0001, team-0002, team-0003, "
+                "team-0004, team-0005 and 994 more"
+            ),
+        ),
+    ],
+)
+def test_a_permission_that_is_stuck_is_named_with_its_cause(
+    stuck: tuple[StuckPermission, ...], message: str
+) -> None:
+    told = tell(judge(), replace(FACTS, stuck=stuck, admission="it is missing"))
+    assert told["Ready"][:2] == ("True", "Serving")
+    assert told["Isolated"] == ("False", "PermissionStuck", message)
 
 
 def test_isolation_needs_the_admission_policies() -> None:

@@ -1,7 +1,7 @@
 """The status of one EgressGateway, written when it changed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from egress_operator.engine.failure import ApiError
@@ -14,8 +14,9 @@ from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import CLUSTER
 from egress_operator.reconcile.resource import GATEWAYS
 from egress_operator.reconcile.sync import UNDER_WAY, SetWorker
+from egress_operator.rollout.write import Delete
 from egress_operator.status.condition import read_conditions
-from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
+from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
 from egress_operator.status.patch import build_status_patch
 from egress_operator.status.progress import SetProgress, SetState
 
@@ -98,7 +99,20 @@ class GatewayReporter:
             namespaces=namespaces,
             hosts=hosts,
             denied=() if access is None else access.denied,
+            stuck=tuple(self._list_stuck(name)),
         )
+
+    def _list_stuck(self, name: str) -> Iterator[StuckPermission]:
+        """Give what stands at a gateway as it should not: the API server refuses to change it.
+
+        A permission that cannot be made is left to the status of the policies that wait for it.
+        """
+        outcome, _ = self._worker.get_outcome(GatewaySet(name))
+        for refusal in outcome.refused:
+            item = self._cluster.objects.get(refusal.write.key)
+            if item is not None and item.tenant:
+                deletes = isinstance(refusal.write, Delete)
+                yield StuckPermission(str(item.key), item.tenant, refusal.words, deletes=deletes)
 
     def _find_set(self, name: str) -> ObjectSet | None:
         plan = self._planner.get(None)
@@ -117,6 +131,11 @@ class GatewayReporter:
         if outcome == UNDER_WAY and name not in self._judged:
             return None
         self._judged.add(name)
+        baseline = object_set.access.baseline
+        for refusal in outcome.refused:
+            if baseline is not None and refusal.write.key == baseline.key:
+                message = f"{baseline.key} is refused: {refusal.words}"
+                return SetProgress(SetState.PENDING, message=message)
         if outcome.settled:
             return SetProgress(SetState.APPLIED, squatted=outcome.squatted)
         return SetProgress(SetState.PENDING, message=outcome.problem)

@@ -349,7 +349,7 @@ class Reconciler:
             self._report_gateways()
         for set_key in sets:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
-            self.sets.add(set_key, hurry=False)
+            self.sets.add(set_key, hurry=isinstance(set_key, GatewaySet))
             self._release(find_scope(set_key))
         if new is None:
             self._writer.forget(key)

@@ -1,6 +1,7 @@
 """One set of objects: ask for the next safe writes, send them, until nothing is left."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -9,13 +10,14 @@ from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import POLICY_KIND, Observed
 from egress_operator.istio.object_set import ObjectSet, list_keys
-from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet, find_scope
+from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.metrics import Metrics
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.policy import CLUSTER
+from egress_operator.reconcile.refusal import Refusal, Refusals, find_refusal
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
 from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
@@ -48,6 +50,8 @@ class Outcome:
     code: str = ""
     """The rule of the problem, if it has one."""
     squatted: tuple[ObjectKey, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    """Of the set of a gateway: the writes that are left out until the API server takes them."""
 
 
 UNDER_WAY = Outcome(settled=False)
@@ -135,6 +139,7 @@ class SetWorker:
         self._started_at = clock()
         self._written = WriteTimes(settle)
         self._states: dict[SetKey, _State] = {}
+        self._refusals: defaultdict[SetKey, Refusals] = defaultdict(lambda: Refusals(clock))
 
     def get_outcome(self, key: SetKey) -> tuple[Outcome, float]:
         """Return how far a set has come, and since when it is not settled (loop time)."""
@@ -204,13 +209,14 @@ class SetWorker:
             plan = self._planner.get(scope)
             terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
             if plan is None or terminating:
-                self._states.pop(key, None)
+                self._forget(key)
                 return Step()
             object_set = plan.sets.get(key) or ObjectSet(key)
             step = self._ask(plan, object_set)
             if not step.writes:
                 self._conclude(key, plan, object_set, step)
-                return step
+                retry = self._refusals[key].compute_wait() if step.refused else None
+                return step if step.wait is not None else replace(step, wait=retry)
             drift = self._begin_writes(key, object_set)
             if drift and any(self._gives_back(write) for write in step.writes):
                 namespace = key.namespace if isinstance(key, HostSet) else CLUSTER
@@ -270,6 +276,7 @@ class SetWorker:
             referenced,
             self._cluster.gone,
             self._cluster.orphans,
+            self._refusals[object_set.key].list_waiting() if object_set.access else (),
         )
 
     def _select(self, object_set: ObjectSet) -> list[Observed]:
@@ -310,19 +317,28 @@ class SetWorker:
                 if drift:
                     self._metrics.count_drift(write.key.kind)
                 self._hooks.on_write(object_set, write)
-        for answer in answers:
-            if answer is not None:
+        for write, answer in zip(writes, answers, strict=True):
+            if answer is None:
+                continue
+            words = find_refusal(answer) if isinstance(object_set, GatewaySet) else ""
+            if not words:
                 raise answer
+            self._refusals[object_set].note(write, words)
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
             self._set(key, SETTLING)
             return
         if key not in plan.sets:
-            self._states.pop(key, None)
+            self._forget(key)
             return
-        self._set(key, Outcome(settled=True, squatted=step.squatted))
+        refused = self._refusals[key].keep(step.refused) if object_set.access else ()
+        self._set(key, Outcome(settled=True, squatted=step.squatted, refused=refused))
         self._states[key].done = object_set
+
+    def _forget(self, key: SetKey) -> None:
+        self._states.pop(key, None)
+        self._refusals.pop(key, None)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:
         state = self._states.setdefault(key, _State(self._clock()))

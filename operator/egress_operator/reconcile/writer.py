@@ -5,7 +5,7 @@ overwriting it. What is ours is replaced by a JSON patch that first tests the ui
 the measurements are in docs/design/writes.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
@@ -38,7 +38,15 @@ class BlockedError(Exception):
 
     def __init__(self, key: ObjectKey, words: str) -> None:
         self.key = key
+        self.words = words
         super().__init__(f"{key} is refused: {words}")
+
+
+class HeldError(BlockedError):
+    """An object is being deleted and waits for somebody's finalizers."""
+
+    def __init__(self, key: ObjectKey, finalizers: Iterable[str]) -> None:
+        super().__init__(key, f"its deletion waits for the finalizers {', '.join(finalizers)}")
 
 
 class StaleError(Exception):
@@ -96,8 +104,9 @@ class Writer:
 
         It waits its turn among the writes of all scopes; a permission that goes is first.
 
-        Raises StaleError when something else stands there than the cache knows, BlockedError,
-        MissingKindError, and ApiError for anything that may pass by itself.
+        Raises StaleError when something else stands there than the cache knows, BlockedError (also
+        for a deletion that waits for a finalizer), MissingKindError, and ApiError for anything that
+        may pass by itself.
         """
         async with self._slots.take(scope, urgent=_withdraws(write)):
             match write:
@@ -155,6 +164,8 @@ class Writer:
         self._answers.pop(key, None)
         if answer is None:
             self._objects.drop(key, write.uid)
+        elif finalizers := answer["metadata"].get("finalizers"):
+            raise HeldError(key, finalizers)
 
     def _take(self, write: Create | Replace, answer: JsonObject) -> None:
         observed = self._objects.store(answer)

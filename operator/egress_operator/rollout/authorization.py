@@ -24,13 +24,20 @@ PATIENCE_S = 3.0
 written: the permission of one tenant never holds up the protection of all."""
 
 
-def order_access(key: SetKey, access: Access, observed: Collection[Observed], clock: Clock) -> Step:
+def order_access(
+    key: SetKey,
+    access: Access,
+    observed: Collection[Observed],
+    clock: Clock,
+    refused: Collection[Write] = (),
+) -> Step:
     """Compute the next writes of a gateway's AuthorizationPolicies, or the wait for them. Pure.
 
     `observed`: what stands under the keys of `access`, ours or not, and all others of this
     EgressGateway. From every mixture of old and new the steps converge. A tenant that has its
     permission before and after is not denied in between, and a permission that is withdrawn goes
-    before anything else is written.
+    before anything else is written. `refused`: writes that are left out, so that nothing waits for
+    them; the step names those that are due.
     """
     wanted = {item.key for item in access.desired}
     there = {
@@ -41,8 +48,15 @@ def order_access(key: SetKey, access: Access, observed: Collection[Observed], cl
     foreign = {item.key for item in observed} - there.keys()
     squatted = tuple(item.key for item in access.desired if item.key in foreign)
     state = _State(access, there, frozenset(squatted), clock)
-    step = next((step for step in state.list_steps() if step.writes or step.wait), Step())
-    return replace(step, squatted=squatted)
+    left_out: dict[Write, None] = {}
+    found = Step()
+    for step in state.list_steps():
+        writes = tuple(write for write in step.writes if write not in refused)
+        left_out |= dict.fromkeys(write for write in step.writes if write in refused)
+        if writes or step.wait:
+            found = replace(step, writes=writes)
+            break
+    return replace(found, squatted=squatted, refused=tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class _State:
     def list_steps(self) -> Iterator[Step]:
         """Give the steps in their order; the first that has something to do counts."""
         yield build_step(*self._delete(self.access.withdrawn))
+        yield build_step(*self._disarm())
         baseline = self.access.baseline
         if baseline is None:
             yield build_step(*self._delete_stale())
@@ -64,6 +79,20 @@ class _State:
             yield from self._enforce(baseline)
         else:
             yield from self._relax(baseline)
+
+    def _disarm(self) -> list[Write]:
+        """Let what is withdrawn, and cannot be deleted, allow nothing: as the baseline does."""
+        baseline = self.access.baseline
+        if baseline is None or not self.access.enforces:
+            return []
+        items = (self.there[key] for key in sorted(self.access.withdrawn & self.there.keys()))
+        return self._write(
+            *(
+                replace(baseline, key=item.key, tenant=item.tenant)
+                for item in items
+                if item.place == baseline.place and not item.dry_run
+            )
+        )
 
     def _enforce(self, baseline: Desired) -> Iterator[Step]:
         """Deny at last: at once where nobody is let in yet, else after the ALLOWs."""

@@ -8,7 +8,7 @@ from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import SetKey, TenantSet, find_scope
-from egress_operator.rollout.write import Create, Delete, Replace
+from egress_operator.rollout.write import Create, Delete, Replace, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class RolloutContext:
     """Owners that surely are not there any more, though objects name them."""
     orphans: frozenset[ObjectKey] = frozenset()
     """Our objects that have had no owner for a while: those that nothing claims are deleted."""
+    refused: Collection[Write] = ()
+    """Of the set of a gateway: writes that the API server refuses, and that are not tried now."""
 
 
 def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[str]:

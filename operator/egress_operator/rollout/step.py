@@ -38,7 +38,7 @@ def next_step(
     is not there.
     """
     if object_set.access is not None:
-        return order_access(object_set.key, object_set.access, observed, clock)
+        return order_access(object_set.key, object_set.access, observed, clock, around.refused)
     rollout = build_rollout(object_set, observed, around, clock)
     squatted = rollout.list_squatted()
     for step in _list_steps(rollout):

@@ -59,6 +59,8 @@ class Step:
     wait: float | None = None
     squatted: tuple[ObjectKey, ...] = ()
     """Desired objects whose name somebody else's object has."""
+    refused: tuple[Write, ...] = ()
+    """Writes that are due but for the API server, which refuses them."""
 
 
 def build_step(*writes: Write | None, wait: float | None = None) -> Step:

@@ -4,10 +4,10 @@
 |---|---|
 | Accepted | its text is valid, and no older EgressGateway has the same pods |
 | Ready | its Service leads to pods that are ready, and its own objects are applied |
-| Isolated | authorization is Managed, and the admission policies are in force |
+| Isolated | authorization is Managed, nothing is stuck, and the admission policies are in force |
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,7 +24,7 @@ from egress_operator.status.progress import SetProgress, SetState
 
 GatewayStatus = dict[str, Any]
 
-MOST_NAMED = 10
+MOST_NAMED = 5
 """Namespaces that a message names; the rest is counted."""
 
 
@@ -46,7 +46,22 @@ class GatewayReason(StrEnum):
     PENDING = "Pending"
     ISOLATED = "Isolated"
     NOT_ENFORCED = "NotEnforced"
+    STUCK = "PermissionStuck"
     ADMISSION_MISSING = "AdmissionPolicyMissing"
+
+
+@dataclass(frozen=True, slots=True)
+class StuckPermission:
+    """An AuthorizationPolicy that the API server does not let the operator change or delete."""
+
+    policy: str
+    """Kind, namespace and name."""
+    namespace: str
+    """The tenant."""
+    words: str
+    """Why, in one line."""
+    deletes: bool
+    """Whether it is to go, or to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class GatewayFacts:
     """How many stand at it."""
     denied: tuple[str, ...] = ()
     """Namespaces that have something at it and no permission, sorted."""
+    stuck: tuple[StuckPermission, ...] = ()
 
 
 def compute_gateway_status(
@@ -134,6 +150,8 @@ def _judge_isolated(authorization: Authorization, facts: GatewayFacts) -> _Judge
         )
     if pending := _find_pending(facts.progress):
         return Truth.FALSE, GatewayReason.PENDING, pending
+    if facts.stuck:
+        return Truth.FALSE, GatewayReason.STUCK, _explain_stuck(facts.stuck)
     if facts.admission:
         return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission
     message = (
@@ -147,11 +165,24 @@ def _explain_denied(denied: tuple[str, ...]) -> str:
     """Name the namespaces that are denied although something of theirs stands at the gateway."""
     if not denied:
         return ""
-    more = f" and {len(denied) - MOST_NAMED} more" if len(denied) > MOST_NAMED else ""
+    return f"; denied, although objects for them are still there: {_name_some(denied)}"
+
+
+def _explain_stuck(stuck: tuple[StuckPermission, ...]) -> str:
+    """Name the namespaces whose permissions do not go, and the cause of the first."""
+    first = stuck[0]
+    what = "deleted" if first.deletes else "changed"
+    others = sorted({item.namespace for item in stuck} - {first.namespace})
+    also = f"; so it is for namespaces {_name_some(others)}" if others else ""
     return (
-        f"; denied, although objects for them are still there: {', '.join(denied[:MOST_NAMED])}"
-        f"{more}"
+        f"{first.policy}, the permission of namespace {first.namespace}, cannot be {what}: "
+        f"{first.words}{also}"
     )
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _find_pending(progress: SetProgress) -> str:

@@ -1,0 +1,95 @@
+"""What keeps one permission from being deleted: an admission policy, or a finalizer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+from testbed.client import ApiError, Client, Object
+from testbed.deadline import wait_until
+
+from .gateway import TIMEOUT_S, Gateway
+from .standing import AUTHORIZATION, find_permissions
+from .tenant import Tenant
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+NAMESPACE = "egress-operator.io/namespace"
+WORDS = "these permissions are under review"
+FINALIZER = "example.com/review"
+
+
+class Obstacle(StrEnum):
+    """What is in the way."""
+
+    DELETE_REFUSED = "delete-refused"
+    WRITES_REFUSED = "every-write-refused"
+    FINALIZER = "finalizer"
+
+
+@contextmanager
+def hold(obstacle: Obstacle, gateway: Gateway, tenant: Tenant) -> Iterator[None]:
+    """Keep the permissions of a tenant from being deleted."""
+    if obstacle is Obstacle.FINALIZER:
+        _set_finalizers(gateway, tenant, [FINALIZER])
+        yield
+        _set_finalizers(gateway, tenant, None)
+        return
+    operations = ["DELETE"] if obstacle is Obstacle.DELETE_REFUSED else ["DELETE", "UPDATE"]
+    with _refuse(gateway.client, gateway, tenant, operations):
+        yield
+
+
+def _set_finalizers(gateway: Gateway, tenant: Tenant, finalizers: list[str] | None) -> None:
+    for item in find_theirs(gateway, tenant):
+        gateway.client.merge_patch(item, {"metadata": {"finalizers": finalizers}})
+
+
+def find_theirs(gateway: Gateway, tenant: Tenant) -> list[Object]:
+    """List the AuthorizationPolicies that are made for a tenant, whatever they allow."""
+    return [
+        {**item, "apiVersion": AUTHORIZATION[0], "kind": AUTHORIZATION[1]}
+        for item in gateway.client.list_objects(*AUTHORIZATION, gateway.namespace)
+        if item["metadata"].get("annotations", {}).get(NAMESPACE) == tenant.namespace
+    ]
+
+
+@contextmanager
+def _refuse(
+    client: Client, gateway: Gateway, tenant: Tenant, operations: list[str]
+) -> Iterator[None]:
+    name = f"hold-{tenant.namespace}"
+    rule = {
+        "apiGroups": ["security.istio.io"],
+        "apiVersions": ["*"],
+        "operations": operations,
+        "resources": ["authorizationpolicies"],
+    }
+    theirs = f"oldObject.metadata.?annotations['{NAMESPACE}'].orValue('') != '{tenant.namespace}'"
+    specs: dict[str, dict[str, Any]] = {
+        KINDS[0]: {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": theirs, "message": WORDS, "reason": "Forbidden"}],
+        },
+        KINDS[1]: {"policyName": name, "validationActions": ["Deny"]},
+    }
+    for kind, spec in specs.items():
+        body = {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        client.apply(body)
+    item = find_permissions(client, gateway.namespace, tenant.namespace)[0]
+
+    def is_refused() -> bool:
+        try:
+            path = client.path(*AUTHORIZATION, item["metadata"]["name"], gateway.namespace)
+            client.request("DELETE", path, query={"dryRun": "All"})
+        except ApiError as error:
+            return WORDS in str(error)
+        return False
+
+    try:
+        wait_until(is_refused, TIMEOUT_S, "the admission policy does not come into force")
+        yield
+    finally:
+        for kind in reversed(KINDS):
+            client.delete(ADMISSION, kind, name)

@@ -1,0 +1,185 @@
+"""A permission that cannot be deleted, or not be changed: it holds up nobody else, and is named."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from testbed.client import Client
+from testbed.controlplane import ControlPlane
+from testbed.operator import Operator, OperatorOption, start_operator
+
+from .conftest import SETTLE_S
+from .gateway import Gateway, apply_namespace, serving_gateway
+from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold
+from .standing import AUTHORIZATION, find_denials, find_permissions
+from .state import PERMISSIONS, begin, wait_begun
+from .tenant import Tenant
+from .violation import require, require_soon
+
+pytestmark = pytest.mark.timeout(300)
+
+LIMIT_S = 2.0
+"""For others, while a permission is stuck."""
+TOLD_S = 3.0
+RELEASED_S = 15.0
+"""After the obstacle is gone, for the next try."""
+MOST_TRIES = 10
+"""Of one deletion, in the few seconds of a test."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A gateway whose tenants are called by what happens to them."""
+
+    plane: ControlPlane
+    operator: Operator
+    gateway: Gateway
+    stuck: Tenant
+    leaving: Tenant
+    staying: Tenant
+
+    @property
+    def client(self) -> Client:
+        return self.gateway.client
+
+    @property
+    def tenants(self) -> tuple[Tenant, ...]:
+        return self.stuck, self.leaving, self.staying
+
+    def is_let_in(self, tenant: Tenant) -> bool:
+        return bool(find_permissions(self.client, self.gateway.namespace, tenant.namespace))
+
+    def give_back(self, tenant: Tenant) -> None:
+        apply_namespace(self.client, tenant.namespace, egress=self.gateway.name)
+
+    def withdraw(self, *tenants: Tenant) -> None:
+        for tenant in tenants:
+            apply_namespace(self.client, tenant.namespace)
+
+    def wait_back(self, tenant: Tenant) -> None:
+        """Wait until a tenant has all of its permissions again, and knows it."""
+
+        def look() -> bool:
+            found = find_permissions(self.client, self.gateway.namespace, tenant.namespace)
+            return len(found) == PERMISSIONS
+
+        require_soon(look, RELEASED_S, "a permission does not come back")
+        wait_begun(tenant, self.gateway)
+
+    def has_baseline(self, name: str) -> bool:
+        found = find_denials(self.client, self.gateway.namespace)
+        return name in {item["metadata"]["name"] for item in found}
+
+    def tells(self) -> bool:
+        """Require that the status names whose permission is stuck, and why."""
+        isolated = self.gateway.condition("Isolated")
+        text = isolated.get("message", "")
+        require(isolated.get("reason") == "PermissionStuck", f"it is {isolated}")
+        require(self.stuck.namespace in text, f"it says {text}")
+        require(WORDS in text or FINALIZER in text, f"it says {text}")
+        require(self.gateway.condition("Ready").get("status") == "True", "it serves others")
+        return True
+
+    def count_deletions(self, since: int) -> int:
+        names = {item["metadata"]["name"] for item in find_theirs(self.gateway, self.stuck)}
+        records = self.plane.audit.records(since=since, user=self.operator.user, writes=True)
+        return sum(record.verb == "delete" and record.name in names for record in records)
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane, operator: Operator) -> Iterator[Site]:
+    """Give a gateway that serves three tenants."""
+    client = control_plane.admin
+    with serving_gateway(client, "refused") as gateway:
+        names = ("stuck", "leaving", "staying")
+        tenants = (Tenant(client, f"refused-{name}") for name in names)
+        found = Site(control_plane, operator, gateway, *tenants)
+        for tenant in found.tenants:
+            found.give_back(tenant)
+            begin(tenant, gateway)
+        for tenant in found.tenants:
+            wait_begun(tenant, gateway)
+        yield found
+        for tenant in found.tenants:
+            client.delete("v1", "Namespace", tenant.namespace)
+
+
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_a_stuck_permission_holds_up_nothing_else_and_is_named(
+    site: Site, obstacle: Obstacle
+) -> None:
+    """It lets nobody in where it may be changed, and goes when the obstacle does."""
+    gateway = site.gateway
+    with hold(obstacle, gateway, site.stuck):
+        mark = site.plane.audit.position()
+        site.withdraw(site.stuck)
+        require_soon(site.tells, TOLD_S, "the status does not say it")
+        if obstacle is not Obstacle.WRITES_REFUSED:
+            require(not site.is_let_in(site.stuck), "it is still let in")
+        site.withdraw(site.leaving)
+        require_soon(lambda: not site.is_let_in(site.leaving), LIMIT_S, "another one is held up")
+        (name,) = {
+            item["metadata"]["name"]
+            for item in find_denials(site.client, gateway.namespace)
+            if "egress-operator.io/namespace" not in item["metadata"]["annotations"]
+        }
+        site.client.delete(*AUTHORIZATION, name, gateway.namespace)
+        require_soon(lambda: site.has_baseline(name), LIMIT_S, "the denial is not restored")
+        site.give_back(site.leaving)
+        require_soon(lambda: site.is_let_in(site.leaving), LIMIT_S, "nobody is let in any more")
+        site.staying.apply(str(obstacle), f"{obstacle}.example.com", gateway=gateway.name)
+        site.staying.wait_condition(str(obstacle), "Ready", "True")
+        tries = site.count_deletions(mark)
+        require(tries <= MOST_TRIES * PERMISSIONS, f"it was tried {tries} times")
+    require_soon(lambda: not find_theirs(gateway, site.stuck), RELEASED_S, "it stays")
+    require_soon(
+        lambda: gateway.condition("Isolated").get("reason") != "PermissionStuck",
+        TOLD_S,
+        "it is still said",
+    )
+    site.give_back(site.stuck)
+    site.wait_back(site.stuck)
+
+
+@pytest.mark.parametrize("obstacle", [Obstacle.DELETE_REFUSED, Obstacle.FINALIZER])
+def test_a_stuck_permission_that_is_given_back_lets_in_again(
+    site: Site, obstacle: Obstacle
+) -> None:
+    with hold(obstacle, site.gateway, site.stuck):
+        site.withdraw(site.stuck)
+        require_soon(lambda: not site.is_let_in(site.stuck), LIMIT_S, "it is still let in")
+        require(find_theirs(site.gateway, site.stuck), "the obstacle does not hold")
+        site.give_back(site.stuck)
+        site.wait_back(site.stuck)
+    site.wait_back(site.stuck)
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        Obstacle.WRITES_REFUSED,
+        pytest.param(Obstacle.FINALIZER, marks=pytest.mark.long("permission")),
+    ],
+)
+def test_an_operator_that_starts_beside_a_stuck_permission_serves_everybody_else(
+    control_plane: ControlPlane, namespace: str, obstacle: Obstacle
+) -> None:
+    client, gateway = control_plane.admin, Gateway(control_plane.admin, f"gw-{namespace}")
+    stuck, other = Tenant(client, f"{namespace}-stuck"), Tenant(client, f"{namespace}-other")
+    option = OperatorOption(settings={"EGRESS_SETTLE": str(SETTLE_S)})
+    gateway.apply_pods()
+    gateway.apply()
+    for tenant in (stuck, other):
+        apply_namespace(client, tenant.namespace, egress=gateway.name)
+    with start_operator(control_plane, option):
+        begin(stuck, gateway)
+        wait_begun(stuck, gateway)
+    with hold(obstacle, gateway, stuck):
+        apply_namespace(client, stuck.namespace)
+        begin(other, gateway)
+        with start_operator(control_plane, option):
+            wait_begun(other, gateway)
+    gateway.delete()
+    for tenant in (stuck, other):
+        client.delete("v1", "Namespace", tenant.namespace)
