@@ -8,8 +8,6 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from compiler.fake_cluster import FakeCluster
-from compiler.policy_set import plan_permission
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import SetKey, find_scope
@@ -26,6 +24,8 @@ from egress_operator.plan.source import (
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from egress_operator.status.report import compute_status
+from rollout.fake_cluster import FakeCluster
+from rollout.policy_set import plan_permission
 from testbed.document import load_documents
 
 ROOT = Path(__file__).parent

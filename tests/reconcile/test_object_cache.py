@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from compiler.policy_set import build_gateway
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_host_name, build_tenant_name
 from egress_operator.istio.object import Observed
@@ -15,6 +14,7 @@ from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.sync import WriteTimes
+from rollout.policy_set import build_gateway
 
 HOST = "api.example.com"
 LABEL = "shared-h0123456789abcdef"

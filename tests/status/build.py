@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.fake_cluster import build_policy
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.plan import PolicyResult, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.status.progress import SetProgress, SetState
+from rollout.fake_cluster import build_policy
 
 NOW = "2026-11-21T12:00:00Z"
 LATER = "2026-11-21T13:00:00Z"

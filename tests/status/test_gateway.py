@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from compiler.policy_set import build_gateway
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
 from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
+from rollout.policy_set import build_gateway
 
 from .build import LATER, NOW
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from jsonpatch import JsonPatchTestFailed, apply_patch
 
-from compiler.fake_cluster import build_policy
 from egress_operator.istio.facts import Port
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_json_patch, build_manifest, is_as_desired
@@ -15,6 +14,7 @@ from egress_operator.istio.object import Desired, Owner, digest_spec
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, Settings, build_hand_written
+from rollout.fake_cluster import build_policy
 
 HTTP = {
     "hosts": ["api.example.com"],

@@ -10,10 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.convergence import converge, list_steps
-from compiler.fake_cluster import SETTLE, FakeCluster
-from compiler.invariant import InvariantChecker
-from compiler.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.gateway import judge_gateways
@@ -23,6 +19,10 @@ from egress_operator.plan.source import (
     PolicySource,
     Settings,
 )
+from rollout.convergence import converge, list_steps
+from rollout.fake_cluster import SETTLE, FakeCluster
+from rollout.invariant import InvariantChecker
+from rollout.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
 
 if TYPE_CHECKING:
     from egress_operator.istio.object import Owner

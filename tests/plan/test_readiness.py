@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.policy_set import build_gateway
 from egress_operator.istio.facts import Facts, Port
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Observed
 from egress_operator.plan.gateway import Gateway, judge_gateways
 from egress_operator.plan.readiness import GatewayServices, ServiceFacts, find_unready
 from egress_operator.plan.source import Settings
+from rollout.policy_set import build_gateway
 
 PLACE = ("istio-egress", "egress")
 SERVICE = ServiceFacts((("istio", "shared"),), {443: 8443}, headless=False)

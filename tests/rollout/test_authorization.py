@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import SETTLE, FakeCluster
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
@@ -19,6 +18,7 @@ from egress_operator.istio.set_key import GatewaySet
 from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.pair import Clock
 from egress_operator.rollout.write import Delete, Replace, Step, Write
+from rollout.fake_cluster import SETTLE, FakeCluster
 
 GATEWAY = GatewaySet("shared")
 LABEL = build_gateway_label("shared", "egress")

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host, name_writes
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import ALLOCATE_LABEL, Owner
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from egress_operator.rollout.write import Create, Replace
+from rollout.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host, name_writes
 
 HOST = "api.example.com"
 TLS = {"hosts": [HOST]}

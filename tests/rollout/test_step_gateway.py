@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from compiler.convergence import converge, list_steps
-from compiler.fake_cluster import AP, DR, GW, SE, SETTLE, VS, FakeCluster, list_of, name_writes
-from compiler.invariant import InvariantChecker
-from compiler.policy_set import HOST, OTHER, SHARED, PolicySet, build_gateway, build_route
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import GatewaySource, PolicySource, Settings
 from egress_operator.rollout.write import Create, Replace, Write
+from rollout.convergence import converge, list_steps
+from rollout.fake_cluster import AP, DR, GW, SE, SETTLE, VS, FakeCluster, list_of, name_writes
+from rollout.invariant import InvariantChecker
+from rollout.policy_set import HOST, OTHER, SHARED, PolicySet, build_gateway, build_route
 
 HTTP = {"number": 80, "protocol": "HTTP"}
 SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.fake_cluster import FakeCluster, build_policy
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet, TenantSet
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
@@ -16,6 +15,7 @@ from egress_operator.plan.source import (
     PolicySource,
     Settings,
 )
+from rollout.fake_cluster import FakeCluster, build_policy
 
 HOST = "api.example.com"
 SHARED, OTHER = "shared", "other"

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster, build_policy, find_host
-from compiler.policy_set import SHARED, PolicySet, build_gateway, build_route
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest, is_as_desired
 from egress_operator.istio.name import build_host_name, build_tenant_name
@@ -16,6 +14,8 @@ from egress_operator.istio.set_key import GatewaySet, HostSet, SetKey, TenantSet
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, Settings
+from rollout.fake_cluster import AP, DR, GW, SE, VS, FakeCluster, build_policy, find_host
+from rollout.policy_set import SHARED, PolicySet, build_gateway, build_route
 
 HOST = "api.example.com"
 NAME = build_host_name(HOST)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from compiler.fake_cluster import EPSILON
-from compiler.invariant import InvariantChecker
-from compiler.policy_set import PolicySet
 from egress_operator.istio.object import Observed
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.rollout.write import Step, Write
+from rollout.fake_cluster import EPSILON
+from rollout.invariant import InvariantChecker
+from rollout.policy_set import PolicySet
 
 
 def list_steps(checker: InvariantChecker) -> list[Step]:

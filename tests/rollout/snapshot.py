@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import SetKey, TenantSet
 from egress_operator.istio.virtual_service import MESH
+from rollout.fake_cluster import AP, DR, GW, SE, VS, FakeCluster
 
 
 def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

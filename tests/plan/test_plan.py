@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import build_policy, find_host
 from egress_operator.istio.object import Owner
 from egress_operator.plan.plan import ClaimState, Plan, PlanCache, plan_namespace
 from egress_operator.plan.result import build_findings
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
+from rollout.fake_cluster import build_policy, find_host
 
 UNTIMED = settings(deadline=None, max_examples=60)
 HOSTS = ("a.example.com", "b.example.com", "c.pay")

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from compiler.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
-from compiler.policy_set import PolicySet
-from compiler.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.rollout.write import Delete, Write
+from rollout.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
+from rollout.policy_set import PolicySet
+from rollout.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
 
 NEVER = float("-inf")
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from compiler.policy_set import build_gateway, build_route
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.reference import build_gateway_view
@@ -14,6 +13,7 @@ from egress_operator.plan.source import (
     NamespaceInput,
     PolicySource,
 )
+from rollout.policy_set import build_gateway, build_route
 
 HTTP = {"number": 80, "protocol": "HTTP"}
 SERVICE_HOST = "egress.istio-egress.svc.cluster.local"

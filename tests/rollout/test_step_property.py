@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import HostSet
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource, Settings
 from egress_operator.rollout.write import Delete, Write
+from rollout.fake_cluster import SE, SETTLE, VS, FakeCluster, build_policy, find_host
 
 UNTIMED = settings(deadline=None)
 HOST = "api.example.com"

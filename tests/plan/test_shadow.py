@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.fake_cluster import build_policy, find_host
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.shadow import find_shadows
 from egress_operator.plan.source import HandWritten, NamespaceInput
+from rollout.fake_cluster import build_policy, find_host
 
 UNTIMED = settings(deadline=None, max_examples=300)
 NOTHING = CompiledHost(None, {})

@@ -1,1 +1,0 @@
-"""Tests of the compiler: pure, no cluster."""
