@@ -101,6 +101,8 @@ async def behind_proxy(running_operator: Operator, proxy: FaultProxy) -> AsyncIt
         (Call.PATCH, ResetAfter()),
         (Call.PATCH, build_refusal(500, "InternalError")),
         (Call.PATCH, build_refusal(429, "TooManyRequests", Retry_After="1")),
+        (Call.PATCH, build_refusal(409, "Conflict")),
+        (Call.CREATE, build_refusal(409, "Conflict")),
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:24],
 )

@@ -55,9 +55,6 @@ class ApiError(Exception):
     @property
     def is_failed_test(self) -> bool:
         """Whether a JSON patch met another uid: 422 as for invalid content, but in these words."""
-        return self.status == HTTPStatus.CONFLICT or (
-            self.status == HTTPStatus.UNPROCESSABLE_ENTITY
-            and self.message.startswith(
-                "the server rejected our request due to an error in our request"
-            )
+        return self.status == HTTPStatus.UNPROCESSABLE_ENTITY and self.message.startswith(
+            "the server rejected our request due to an error in our request"
         )

@@ -142,7 +142,7 @@ class Writer:
             if error.denies(RESOURCES[key.kind], key.name):
                 self._objects.miss(key, write.uid)
                 return
-            if error.is_failed_test:
+            if error.is_failed_test or error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
             raise _judge(key, error) from error
         self._take(write, answer)
