@@ -197,6 +197,15 @@ class ControlPlane(Stoppable):
         ]
         self._start("etcd", flags, lambda: is_open(int(self._etcd_url.rpartition(":")[2])))
 
+    def copy_data(self, source: Path, target: Path) -> None:
+        """Copy etcd's files, for a backup or from it, while etcd and the API server are down."""
+        self.kill_apiserver()
+        self.kill_etcd()
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+        self.start_etcd()
+        self.start_apiserver()
+
     def log_of(self, program: str) -> Path:
         """Return the log file of etcd, kube-apiserver or kube-controller-manager."""
         return self.directory / f"{program}.log"

@@ -3,9 +3,7 @@
 Versions are lower from then on, and generations are used a second time.
 """
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,16 +23,6 @@ def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips wit
     definitions = [*load_istio_crds(ENTRY[1], ROUTE[1]), *load_our_crds()]
     with start_control_plane(ControlPlaneOption(audit=True, definitions=definitions)) as running:
         yield running
-
-
-def copy_data(plane: ControlPlane, source: Path, target: Path) -> None:
-    """Copy etcd's files while it and the API server are down."""
-    plane.kill_apiserver()
-    plane.kill_etcd()
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    plane.start_etcd()
-    plane.start_apiserver()
 
 
 @pytest.mark.timeout(300)
@@ -59,14 +47,14 @@ def test_policies_gateways_and_namespaces_are_as_the_backup_has_them(plane: Cont
         through["spec"]["gatewayRef"] = {"name": gateway.name}
         client.apply(through)
         wait_open(expected=False)
-        copy_data(plane, data, saved)
+        plane.copy_data(data, saved)
         gateway.select(SHOP)
         wait_open(expected=True)
         tenant.apply("edited", hosts("b.example.com"))
         tenant.apply("later", hosts("c.example.com"))
         tenant.wait_ready("edited", timeout_s=40)
         tenant.wait_ready("later", timeout_s=40)
-        copy_data(plane, saved, data)
+        plane.copy_data(saved, data)
         wait_open(expected=False)
         # Generation 2 for the second time.
         tenant.apply("edited", hosts("d.example.com"))
