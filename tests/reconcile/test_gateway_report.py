@@ -9,7 +9,7 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import NamespaceInput, Settings
-from egress_operator.reconcile.reconciler import Dependencies, Reconciler
+from egress_operator.reconcile.controller import Controller, Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
 
@@ -69,7 +69,7 @@ def build_policy(namespace: str) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"gatewayRef": {"name": "nowhere"}}}
 
 
-def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for several protocols
+def build_controller(counter: Any) -> Controller:  # noqa: ANN401 - stands for several protocols
     outside = Dependencies(
         transport=counter,
         metrics=counter,
@@ -77,32 +77,32 @@ def build_reconciler(counter: Any) -> Reconciler:  # noqa: ANN401 - stands for s
         clock=asyncio.get_running_loop().time,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
-    reconciler = Reconciler(outside, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in reconciler.build_sinks()}
+    controller = Controller(outside, settings=Settings())
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
     sinks[GATEWAYS].upsert(build_gateway())
     for namespace in NAMESPACES:
         metadata = {"name": namespace, "uid": f"{namespace}-uid", "resourceVersion": "1"}
         sinks[NAMESPACES_KIND].upsert({"metadata": metadata})
         sinks[POLICIES].upsert(build_policy(namespace))
-    return reconciler
+    return controller
 
 
 async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     counter = StatusCounter()
-    reconciler = build_reconciler(counter)
-    build = reconciler.cluster.build_input
+    controller = build_controller(counter)
+    build = controller.cluster.build_input
 
     def build_or_fail(namespace: str) -> NamespaceInput:
         if namespace == "pay":
             raise RuntimeError(FAILURE)
         return build(namespace)
 
-    monkeypatch.setattr(reconciler.cluster, "build_input", build_or_fail)
-    reconciler.start()
+    monkeypatch.setattr(controller.cluster, "build_input", build_or_fail)
+    controller.start()
     await asyncio.sleep(1)
-    await reconciler.stop(1)
+    await controller.stop(1)
     assert counter.count >= 1
     records = [record for record in caplog.records if FAILURE in record.getMessage()]
     assert {record.levelno for record in records} == {logging.ERROR}

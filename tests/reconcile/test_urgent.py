@@ -11,7 +11,7 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.reconciler import Dependencies, Reconciler
+from egress_operator.reconcile.controller import Controller, Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
 
 pytestmark = pytest.mark.looptime
@@ -99,13 +99,13 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
     clock = asyncio.get_running_loop().time
     outside = Dependencies(log, log, log, clock, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     settings = Settings(max_hosts_per_namespace=SETS)
-    reconciler = Reconciler(outside, settings=settings, in_flight=IN_FLIGHT)
-    sinks = {sink.resource: sink for _, sink in reconciler.build_sinks()}
+    controller = Controller(outside, settings=settings, in_flight=IN_FLIGHT)
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
     sinks[GATEWAYS].upsert(build_gateway())
     sinks[NAMESPACES].upsert(build_namespace("shop", 1, egress="yes"))
     through = {"gatewayRef": {"name": "shared"}}
     sinks[POLICIES].upsert(build_policy("shop", "web", ["api.example.com"], **through))
-    reconciler.start()
+    controller.start()
     await asyncio.sleep(60)
     assert ("create", "authorizationpolicies") in log.writes
     log.writes.clear()
@@ -118,4 +118,4 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
     await asyncio.sleep(1.5 * WRITE_S)
     # Only what was already begun goes before it.
     assert log.writes.index(("delete", "authorizationpolicies")) <= IN_FLIGHT
-    await reconciler.stop(0)
+    await controller.stop(0)

@@ -8,7 +8,7 @@ from typing import Any
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.sink import CacheSink
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.reconciler import Dependencies, Reconciler
+from egress_operator.reconcile.controller import Controller, Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, SERVICES, SLICES
 from egress_operator.runtime.gateway_watch import GatewayWatches
 
@@ -21,7 +21,7 @@ class Watched:
 
     def __init__(self, settings: Settings) -> None:
         outside: Any = object()
-        self.reconciler = Reconciler(
+        self.controller = Controller(
             Dependencies(
                 transport=outside,
                 metrics=outside,
@@ -32,8 +32,8 @@ class Watched:
             settings=settings,
             on_gateways=self._follow,
         )
-        self.watches = GatewayWatches(self.reconciler, self._build, self._spawn)
-        sinks = {sink.resource: sink for _, sink in self.reconciler.build_sinks()}
+        self.watches = GatewayWatches(self.controller, self._build, self._spawn)
+        sinks = {sink.resource: sink for _, sink in self.controller.build_sinks()}
         self.gateways = sinks[GATEWAYS]
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -87,9 +87,9 @@ async def test_they_begin_when_the_mesh_makes_the_gateway_acceptable() -> None:
     watched = Watched(ROOT)
     watched.add_gateway()
     assert watched.list_watches() == set()
-    watched.reconciler.change_settings(replace(ROOT, root_namespace="istio-system"))
+    watched.controller.change_settings(replace(ROOT, root_namespace="istio-system"))
     assert watched.list_watches() == BOTH
-    watched.reconciler.change_settings(ROOT)
+    watched.controller.change_settings(ROOT)
     assert watched.list_watches() == set()
 
 

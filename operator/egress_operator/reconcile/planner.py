@@ -3,19 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from egress_operator.engine.queue import FailureHook, Queue
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
-from egress_operator.plan.plan import Plan
+from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
 from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.metrics import Metrics
 
 REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
-
-PlanFunction = Callable[[Scope], Plan]
-"""Makes the plan of a scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +33,45 @@ class PlanChange:
 class Planner:
     """Keeps the plan of each namespace up to date."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        plan: PlanFunction,
-        *,
-        clock: Callable[[], float],
-        on_change: Callable[[PlanChange], None],
-        on_failure: FailureHook[Scope],
-    ) -> None:
+    def __init__(self, cluster: Cluster, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._cluster = cluster
-        self._plan = plan
+        self._metrics = metrics
         self._clock = clock
-        self._on_change = on_change
+        self._cache = PlanCache()
         self._plans: dict[Scope, Plan] = {}
         self._objects: dict[ObjectKey, Desired] = {}
         self._allows: dict[str, dict[Scope, tuple[Desired, ...]]] = {}
         """By the label of a gateway."""
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
-        self.queue = Queue[Scope](
-            self._work,
-            lane=lambda scope: scope,
-            workers=1,
-            urgent=is_urgent,
-            on_failure=on_failure,
-        )
 
-    def mark(self, scope: Scope, *, background: bool = False) -> None:
-        """Make the plan of a scope anew: something that it depends on has changed."""
-        self.queue.add(scope, hurry=False, background=background)
+    def plan(self, scope: Scope, *, is_complete: bool) -> PlanChange | float:
+        """Make the plan of a scope anew, and return what it asks for, or the seconds to wait.
+
+        `is_complete`: whether every namespace that uses a gateway has been planned.
+        """
+        start = self._clock()
+        wait = self._not_before.get(scope, start) - start
+        if wait > 0:
+            return wait
+        try:
+            plan = self._compute(scope, is_complete=is_complete)
+        finally:
+            self._metrics.observe_plan(self._clock() - start)
+        change = self._take(scope, plan)
+        end = self._clock()
+        if scope in self._plans:
+            self._not_before[scope] = end + REST_FACTOR * (end - start)
+        return change
 
     def get(self, scope: Scope) -> Plan | None:
         """Return the present plan."""
         return self._plans.get(scope)
 
-    def scopes(self) -> list[Scope]:
-        """Return the scopes that have a plan."""
-        return list(self._plans)
+    def find_scopes(self) -> set[Scope]:
+        """Return the scopes that have a plan or need one."""
+        planned: set[Scope] = {None, *self._cluster.policies.namespaces(), *self._plans}
+        return planned | self._cluster.objects.find_scopes()
 
     def find_desired(self, key: ObjectKey) -> Desired | None:
         """Return what should stand under this name, if anything should."""
@@ -83,29 +81,20 @@ class Planner:
         """Names of the policies that need a set, all of its namespace."""
         return self._claimants.get(find_scope(set_key), {}).get(set_key, ())
 
-    def collect_allows(self) -> dict[str, list[Desired]]:
-        """Return the AuthorizationPolicies that all plans need, by the label of the gateway."""
-        return {
-            label: [desired for allows in found.values() for desired in allows]
-            for label, found in self._allows.items()
-        }
-
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
         return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.sets)
 
-    async def _work(self, scope: Scope) -> float | None:
-        start = self._clock()
-        wait = self._not_before.get(scope, start) - start
-        if wait > 0:
-            return wait
-        self._take(scope, self._plan(scope))
-        end = self._clock()
-        if scope in self._plans:
-            self._not_before[scope] = end + REST_FACTOR * (end - start)
-        return None
+    def _compute(self, scope: Scope, *, is_complete: bool) -> Plan:
+        if scope is not None:
+            return plan_namespace(self._cluster.build_input(scope), self._cache)
+        allows = {
+            label: [desired for allows in found.values() for desired in allows]
+            for label, found in self._allows.items()
+        }
+        return self._cluster.plan_gateways(allows, is_complete=is_complete)
 
-    def _take(self, scope: Scope, plan: Plan) -> None:
+    def _take(self, scope: Scope, plan: Plan) -> PlanChange:
         old = self._plans.get(scope)
         ours = [observed for observed in self._cluster.objects.select(scope) if observed.ours]
         change = PlanChange(
@@ -126,7 +115,7 @@ class Planner:
         else:
             for memory in (self._plans, self._claimants, self._not_before):
                 memory.pop(scope, None)
-        self._on_change(change)
+        return change
 
     def _index(self, old: Plan | None, plan: Plan) -> None:
         """Know what should stand where; a set that is the same value needs no look."""
@@ -145,11 +134,6 @@ class Planner:
             if before.get(key) is not set_key:
                 for desired in set_key.objects:
                     self._objects[desired.key] = desired
-
-
-def is_urgent(scope: Scope) -> bool:
-    """Whether work of a scope goes before all other: permission is withdrawn at once. Pure."""
-    return scope is None
 
 
 def _find_changed_sets(

@@ -103,18 +103,12 @@ class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What is called while sets are worked on."""
-
-    on_outcome: Callable[[SetKey], None]
-    """The outcome of a set has changed."""
-    on_write: Callable[[SetKey, Write], None]
-    """A write for a set is acknowledged."""
+WriteHook = Callable[[SetKey, Write], None]
+"""Called for each acknowledged write of a set."""
 
 
 class SetWorker:
-    """Works on sets; the handler of the set queue."""
+    """Brings the objects of sets to what their plans want."""
 
     def __init__(
         self,
@@ -126,7 +120,6 @@ class SetWorker:
         metrics: Metrics,
         clock: Callable[[], float],
         settle: float,
-        hooks: Hooks,
     ) -> None:
         self._cluster = cluster
         self._planner = planner
@@ -135,11 +128,17 @@ class SetWorker:
         self._metrics = metrics
         self._clock = clock
         self._settle = settle
-        self._hooks = hooks
         self._started_at = clock()
         self._written = WriteTimes(settle)
         self._states: dict[SetKey, _State] = {}
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(lambda: Refusals(clock))
+        self._news: set[SetKey] = set()
+
+    def take_news(self, key: SetKey) -> bool:
+        """Whether the outcome of a set has changed since the last call."""
+        is_news = key in self._news
+        self._news.discard(key)
+        return is_news
 
     def get_outcome(self, key: SetKey) -> tuple[Outcome, float]:
         """Return how far a set has come, and since when it is not settled (loop time)."""
@@ -161,6 +160,10 @@ class SetWorker:
         """Know that somebody else changed an object: proxies settle after that as well."""
         self._written.note(key, self._clock())
 
+    def forget(self, key: ObjectKey) -> None:
+        """Forget what the API server answered about an object that is gone."""
+        self._writer.forget(key)
+
     def list_settling(self, scope: Scope) -> list[SetKey]:
         """List the sets of a namespace that wait for something; for None, of all."""
         return [
@@ -180,12 +183,12 @@ class SetWorker:
         found = [*self._select(object_set or ObjectSet(key)), *filter(None, allows)]
         return tuple(sorted(item.key for item in found if item.ours))
 
-    async def work(self, key: SetKey) -> float | None:
+    async def sync(self, key: SetKey, on_write: WriteHook) -> float | None:
         """Bring a set as far as it may go now. Seconds: come back then. Raises for a retry."""
         start = self._clock()
         result = "error"
         try:
-            step = await self._advance(key)
+            step = await self._advance(key, on_write)
             result = "settled" if step.wait is None else "waiting"
         except (BlockedError, MissingKindError) as error:
             result = "blocked"
@@ -203,7 +206,7 @@ class SetWorker:
             self._metrics.count_reconcile(result, self._clock() - start)
         return step.wait
 
-    async def _advance(self, key: SetKey) -> Step:
+    async def _advance(self, key: SetKey, on_write: WriteHook) -> Step:
         for _ in range(STEP_LIMIT):
             scope = find_scope(key)
             plan = self._planner.get(scope)
@@ -224,7 +227,7 @@ class SetWorker:
                 if not self._has_owners(scope, step.writes):
                     # The plan that follows says what this set is to be.
                     return Step()
-            await self._send(key, step.writes, drift=drift)
+            await self._send(key, step.writes, on_write, drift=drift)
         raise FightError(
             f"the objects of {key} do not stay as written: another controller changes them"
         )
@@ -302,12 +305,14 @@ class SetWorker:
             )
         return drift
 
-    async def _send(self, object_set: SetKey, writes: Sequence[Write], *, drift: bool) -> None:
+    async def _send(
+        self, key: SetKey, writes: Sequence[Write], on_write: WriteHook, *, drift: bool
+    ) -> None:
         limit = asyncio.Semaphore(GROUP_WRITES)
 
         async def send(write: Write) -> None:
             async with limit:
-                await self._writer.send(write, find_scope(object_set))
+                await self._writer.send(write, find_scope(key))
 
         answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
@@ -316,14 +321,14 @@ class SetWorker:
                 self._written.note(write.key, now)
                 if drift:
                     self._metrics.count_drift(write.key.kind)
-                self._hooks.on_write(object_set, write)
+                on_write(key, write)
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
                 continue
-            words = find_refusal(answer) if isinstance(object_set, GatewaySet) else ""
+            words = find_refusal(answer) if isinstance(key, GatewaySet) else ""
             if not words:
                 raise answer
-            self._refusals[object_set].note(write, words)
+            self._refusals[key].note(write, words)
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
@@ -347,4 +352,4 @@ class SetWorker:
             state.since = self._clock()
         state.outcome = outcome
         if changed:
-            self._hooks.on_outcome(key)
+            self._news.add(key)

@@ -6,7 +6,7 @@ from typing import Any
 
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.sink import CacheSink
-from egress_operator.reconcile.reconciler import Reconciler
+from egress_operator.reconcile.controller import Controller
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 BuildReflector = Callable[[str, CacheSink[Any, Any]], Reflector]
@@ -16,8 +16,8 @@ BuildReflector = Callable[[str, CacheSink[Any, Any]], Reflector]
 class GatewayWatches:
     """One pair of watches for each namespace of a gateway."""
 
-    def __init__(self, reconciler: Reconciler, build: BuildReflector, spawn: Spawn) -> None:
-        self._reconciler = reconciler
+    def __init__(self, controller: Controller, build: BuildReflector, spawn: Spawn) -> None:
+        self._controller = controller
         self._build = build
         self._spawn = spawn
         self._watches: dict[str, list[tuple[Reflector, asyncio.Task[None]]]] = {}
@@ -29,17 +29,17 @@ class GatewayWatches:
 
     def follow(self) -> None:
         """Begin to watch where a gateway has come, and cease where the last one has gone."""
-        wanted = self._reconciler.cluster.find_gateway_namespaces()
+        wanted = self._controller.cluster.find_gateway_namespaces()
         for namespace in self._watches.keys() - wanted:
             for _, task in self._watches.pop(namespace):
                 task.cancel()
-            self._reconciler.cluster.service_index.forget(namespace)
+            self._controller.cluster.service_index.forget(namespace)
         for namespace in wanted - self._watches.keys():
             self._watches[namespace] = self._watch(namespace)
 
     def _watch(self, namespace: str) -> list[tuple[Reflector, asyncio.Task[None]]]:
         watches = []
-        for sink in self._reconciler.build_service_sinks(namespace):
+        for sink in self._controller.build_service_sinks(namespace):
             reflector = self._build(namespace, sink)
             name = f"watch of {sink.resource.plural} in {namespace}"
             watches.append((reflector, self._spawn(name, reflector.run())))

@@ -1,4 +1,4 @@
-"""The running operator without kopf: connections, watches, reconciler, servers, and their end."""
+"""The running operator without kopf: connections, watches, controller, servers, and their end."""
 
 import asyncio
 import logging
@@ -22,8 +22,8 @@ from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
+from egress_operator.reconcile.controller import Controller, Dependencies
 from egress_operator.reconcile.objects import EVERYWHERE
-from egress_operator.reconcile.reconciler import Dependencies, Reconciler
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
 from egress_operator.runtime.event_recorder import EventRecorder
@@ -96,7 +96,7 @@ class Operator:
             on_request=self._on_request,
         )
         self._events = EventRecorder(self._transport, clock=self._clock)
-        self._reconciler = Reconciler(
+        self._controller = Controller(
             Dependencies(
                 transport=self._transport,
                 metrics=metric,
@@ -111,10 +111,10 @@ class Operator:
             is_missing=self._is_missing,
             on_gateways=self._follow_gateways,
         )
-        self._gateway_watches = GatewayWatches(self._reconciler, self._build_reflector, self._spawn)
+        self._gateway_watches = GatewayWatches(self._controller, self._build_reflector, self._spawn)
         self._reflectors = [
             self._build_reflector(namespace, sink)
-            for namespace, sink in self._reconciler.build_sinks()
+            for namespace, sink in self._controller.build_sinks()
         ]
         """Those that are there all the time."""
 
@@ -126,11 +126,11 @@ class Operator:
             self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
         self._spawn("events", self._events.run())
         self._spawn("heartbeat", self._heartbeat.run())
-        self._spawn("reconciler", self._run())
+        self._spawn("controller", self._run())
 
     async def stop(self) -> None:
         """End within a few seconds: nothing new is picked up, requests under way may finish."""
-        await self._reconciler.stop(STOP_GRACE_S)
+        await self._controller.stop(STOP_GRACE_S)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -154,7 +154,7 @@ class Operator:
 
     def find_silence(self) -> str:
         """Name the kind of which there is something and kopf has told nothing; empty when none."""
-        cluster = self._reconciler.cluster
+        cluster = self._controller.cluster
         for resource, known in ((POLICIES, cluster.policies), (GATEWAYS, cluster.gateways)):
             if len(known) and resource not in self._heard:
                 return resource.plural
@@ -205,10 +205,10 @@ class Operator:
         await self._wait_for_kind()
         await self._read_mesh()
         await self._wait_for_kopf()
-        if not self.settings.namespaces and len(self._reconciler.cluster.gateways):
+        if not self.settings.namespaces and len(self._controller.cluster.gateways):
             # Before the first statuses: they would report that isolation is lost.
             await self._read_admission()
-        self._reconciler.start()
+        self._controller.start()
         self._waiting_for = ""
         logger.info("ready: every cache is synced")
         self._spawn("resync", self._resync())
@@ -242,13 +242,13 @@ class Operator:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat.spread(self.settings.resync))
-            self._reconciler.resync()
+            self._controller.resync()
 
     async def _delete_orphans(self) -> None:
         while True:
             await asyncio.sleep(LEFTOVER_S)
             try:
-                await self._reconciler.delete_orphans()
+                await self._controller.delete_orphans()
             except ApiError as error:
                 logger.debug("orphans are looked for again: %s", error)
 
@@ -257,18 +257,18 @@ class Operator:
         while True:
             await self._has_gateways.wait()
             await self._read_admission()
-            missing = bool(self._reconciler.cluster.admission)
+            missing = bool(self._controller.cluster.admission)
             await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
 
     async def _read_admission(self) -> None:
         problem = await read_admission(self._transport)
         if problem is not None:
-            self._reconciler.observe_admission(problem)
+            self._controller.observe_admission(problem)
 
     async def _read_mesh(self) -> None:
         mesh = await read_mesh(self._transport, self.settings)
         if mesh is not None:
-            self._reconciler.change_settings(build_compiler_settings(self.settings, mesh))
+            self._controller.change_settings(build_compiler_settings(self.settings, mesh))
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
@@ -297,7 +297,7 @@ class Operator:
 
     def _follow_gateways(self) -> None:
         self._gateway_watches.follow()
-        if len(self._reconciler.cluster.gateways):
+        if len(self._controller.cluster.gateways):
             self._has_gateways.set()
         else:
             self._has_gateways.clear()
@@ -313,21 +313,21 @@ class Operator:
             self._degraded = True
         elif self._degraded:
             self._degraded = False
-            self._reconciler.resume()
+            self._controller.resume()
 
     def _collect(self) -> Iterable[GaugeMetricFamily]:
-        reconciler = self._reconciler
+        controller = self._controller
         yield build_gauge(
             "policies",
             "Policies by condition and its status.",
             ("condition", "status"),
-            reconciler.cluster.policies.count_conditions().items(),
+            controller.cluster.policies.count_conditions().items(),
         )
         yield build_gauge(
             "hosts",
             "Hosts that policies claim, in all namespaces.",
             (),
-            [((), reconciler.planner.count_hosts())],
+            [((), controller.planner.count_hosts())],
         )
         yield build_gauge(
             "objects",
@@ -335,10 +335,10 @@ class Operator:
             ("kind",),
             [
                 ((str(kind),), float(count))
-                for kind, count in reconciler.cluster.objects.count().items()
+                for kind, count in controller.cluster.objects.count().items()
             ],
         )
-        load = reconciler.load
+        load = controller.load
         for name, text, count in (
             ("queue_depth", "Keys that are ready and wait for a worker.", load.ready),
             ("queue_busy", "Keys that are being worked on.", load.busy),

@@ -20,7 +20,7 @@ from egress_operator.istio.service_entry import is_closed
 from egress_operator.istio.virtual_service import MESH
 from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_namespace
 from egress_operator.plan.source import NamespaceInput
-from egress_operator.reconcile import reconciler
+from egress_operator.reconcile import planner
 
 if TYPE_CHECKING:
     from egress_operator.istio.set_key import SetKey
@@ -265,6 +265,6 @@ class _Spoiler:
 
 
 if __name__ == "__main__":
-    reconciler.plan_namespace = _Spoiler().plan  # type: ignore[attr-defined]
+    planner.plan_namespace = _Spoiler().plan  # type: ignore[attr-defined]
     sys.argv.append("run")
     main()

@@ -1,0 +1,228 @@
+"""What to look at again after a change; what is to be done there is found anew from the caches."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kinds import KINDS
+from egress_operator.istio.manifest import is_as_desired
+from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.set_key import (
+    GatewaySet,
+    HostSet,
+    Scope,
+    SetKey,
+    TenantSet,
+    find_scope,
+    sort_key,
+)
+from egress_operator.plan.gateway import Authorization, GatewayResult
+from egress_operator.plan.plan import Plan
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.namespace import NamespaceFacts
+from egress_operator.reconcile.planner import PlanChange, Planner
+from egress_operator.reconcile.policy import (
+    CLUSTER,
+    GatewayRecord,
+    PolicyKey,
+    PolicyRecord,
+    Record,
+    S,
+)
+from egress_operator.reconcile.queues import Queues
+from egress_operator.reconcile.report import Reporter
+from egress_operator.reconcile.startup import Startup
+from egress_operator.reconcile.sync import SetWorker
+from egress_operator.rollout.write import Delete, Replace, Write
+
+GATEWAY_REPORT_PAUSE_S = 0.2
+"""Between what changes at a gateway and its status: many hosts come and go together."""
+
+
+class ChangeHandler:
+    """Puts keys into the queues after a change in a cache, a new plan, a write or an outcome."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        planner: Planner,
+        worker: SetWorker,
+        reporter: Reporter,
+        queues: Queues,
+        startup: Startup,
+        settle: float,
+    ) -> None:
+        self._cluster = cluster
+        self._planner = planner
+        self._worker = worker
+        self._reporter = reporter
+        self._queues = queues
+        self._startup = startup
+        self._settle = settle
+        self.is_listening = False
+        """Whether changes of the caches count; until the start they are only filled."""
+
+    # The caches have changed.
+
+    def on_policy(self, key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None) -> None:
+        """Plan the namespace of a policy that has changed."""
+        if self._note_record(key, old, new):
+            self._startup.mark(key[0])
+
+    def on_gateway(
+        self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
+    ) -> None:
+        """Plan everything that depends on gateways after one has changed."""
+        if self._note_record(key, old, new):
+            self._cluster.refresh_unready()
+            self._mark_gateways()
+
+    def on_services(self) -> None:
+        """Plan again when what surrounds a gateway has made it able or unable to serve."""
+        if self._cluster.refresh_unready() and self.is_listening:
+            self._mark_gateways()
+
+    def on_namespace(
+        self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
+    ) -> None:
+        """Plan the permissions, and a namespace whose labels have changed if it uses a gateway."""
+        if not self.is_listening:
+            return
+        self._startup.mark(None)
+        same = new is None or (old is not None and old.labels == new.labels)
+        if not same and name in self._cluster.select_through_gateways():
+            self._startup.mark(name)
+
+    def on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
+        """Look at the sets that an object of Istio's was, is or should be part of."""
+        if not self.is_listening:
+            return
+        desired = self._planner.find_desired(key)
+        if _is_own_write(old, new, desired):
+            self._mark_permission(key)
+            return
+        sets = _find_sets(old, new, desired)
+        if sets:
+            self._worker.note_seen(key)
+            self.report_gateways()
+        for set_key in sets:
+            # A host that waits, because it settles or somebody fights for it, goes on waiting.
+            self._queues.sets.add(set_key, hurry=isinstance(set_key, GatewaySet))
+            self._release(find_scope(set_key))
+        if new is None:
+            self._worker.forget(key)
+        if (old is None or new is None) and sets:
+            self._mark_permission(key)
+        foreign = any(observed is not None and not observed.ours for observed in (old, new))
+        if foreign and self._planner.get(key.namespace) is not None:
+            self._startup.mark(key.namespace)
+        if foreign and key.kind is Kind.GATEWAY:
+            self.on_services()
+
+    def report_gateways(self) -> None:
+        """Look at the statuses of all gateways, a moment later."""
+        for record in self._cluster.gateways:
+            self._queues.reports.add_after((CLUSTER, record.source.name), GATEWAY_REPORT_PAUSE_S)
+
+    # A step of the path is done.
+
+    def on_plan(self, change: PlanChange) -> None:
+        """Look at the sets and the statuses that a new plan changes."""
+        if change.permission:
+            self._startup.mark(None)
+        waiting = self._find_denied(change)
+        # What serves a tenant first.
+        for set_key in sorted(change.sets, key=sort_key):
+            self._worker.note_change(set_key)
+            if set_key in waiting:
+                self._queues.sets.add_after(set_key, self._settle)
+            else:
+                self._queues.sets.add(set_key, background=change.first)
+        for name in change.policies:
+            self._queues.reports.add((change.scope or CLUSTER, name), background=change.first)
+        self.report_gateways()
+
+    def on_write(self, set_key: SetKey, write: Write) -> None:
+        """Look at what waited for this write: others may go on, or have nothing to wait for."""
+        if not isinstance(write, Replace):
+            self.report_gateways()
+            self._mark_permission(write.key)
+        if not isinstance(set_key, HostSet):
+            for waiting in self._worker.list_settling(find_scope(set_key)):
+                self._queues.sets.add(waiting)
+        if isinstance(write, Delete):
+            self._release(find_scope(set_key))
+
+    def on_outcome(self, key: SetKey) -> None:
+        """Look at the statuses that tell of a set."""
+        if isinstance(key, GatewaySet):
+            self.report_gateways()
+        for name in self._planner.find_claimants(key):
+            self._queues.reports.add((find_scope(key) or CLUSTER, name))
+
+    def _note_record(self, key: PolicyKey, old: Record[S] | None, new: Record[S] | None) -> bool:
+        """Look at the status of an object of ours; whether plans change with the object."""
+        if not self.is_listening:
+            return False
+        if old is not None and new is not None and old.says_the_same(new):
+            # Somebody else wrote the status, or labels: ours is compared with it and restored.
+            self._queues.reports.add(key)
+            return False
+        if new is None:
+            self._queues.forget_report(key)
+            self._reporter.forget(key)
+        return True
+
+    def _mark_gateways(self) -> None:
+        """Plan everything again that depends on the gateways."""
+        for scope in (None, *self._cluster.select_through_gateways()):
+            self._startup.mark(scope)
+
+    def _mark_permission(self, key: ObjectKey) -> None:
+        """Plan permission again when what stands at a gateway has changed."""
+        if KINDS[key.kind].for_gateways:
+            self._startup.mark(None)
+
+    def _release(self, scope: Scope) -> None:
+        """Look at the objects of gateways that nothing of this scope wants any more."""
+        plan = self._planner.get(scope)
+        for set_key in self._cluster.objects.find_gateway_sets(scope):
+            if plan is None or set_key not in plan.sets:
+                self._queues.sets.add(set_key, hurry=False)
+
+    def _find_denied(self, change: PlanChange) -> set[HostSet]:
+        plan = self._planner.get(change.scope)
+        gateways = self._cluster.judge_gateways()
+        return set() if plan is None else find_denied(plan, change.sets, gateways)
+
+
+def _is_own_write(old: Observed | None, new: Observed | None, desired: Desired | None) -> bool:
+    """Whether an object has come just as it should be: the watch may be ahead of the answer."""
+    if old is not None or new is None or desired is None:
+        return False
+    return new.ours and is_as_desired(new, desired, desired.owners)
+
+
+def _find_sets(old: Observed | None, new: Observed | None, desired: Desired | None) -> set[SetKey]:
+    found = (item.set_key for item in (old, new, desired) if item is not None)
+    return {set_key for set_key in found if set_key is not None}
+
+
+def find_denied(
+    plan: Plan, changed: AbstractSet[SetKey], gateways: Mapping[str, GatewayResult]
+) -> set[HostSet]:
+    """Find the changed hosts of a plan that lose a permission which a gateway enforces. Pure.
+
+    They close one settle time later, when the gateway denies them: istiod gathers changes until
+    there is a pause, so theirs, if they are many, would hold up the one that denies.
+    """
+    closing = {key for key in changed & plan.sets.keys() if plan.sets[key].is_closing}
+    labels = {key.gateway for key in closing if isinstance(key, TenantSet)}
+    is_enforced = any(
+        result.gateway is not None
+        and result.gateway.label in labels
+        and result.gateway.authorization is Authorization.MANAGED
+        for result in gateways.values()
+    )
+    return {key for key in closing if isinstance(key, HostSet)} if is_enforced else set()

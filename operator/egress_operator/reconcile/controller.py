@@ -1,0 +1,239 @@
+"""The one path of every change: change → plan(scope) → sync(set) → report(object).
+
+Start, drift, deletion and resync take it too. No handler looks at old and new to decide what to do:
+a change only tells which keys to look at again (`change.py`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from egress_operator.engine.queue import QueueLoad
+from egress_operator.engine.resource import Resource
+from egress_operator.engine.sink import CacheSink
+from egress_operator.engine.slots import Slots
+from egress_operator.engine.transport import Transport
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.set_key import Scope, SetKey
+from egress_operator.plan.source import Settings
+from egress_operator.reconcile.change import ChangeHandler
+from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.gateway_report import GatewayReporter
+from egress_operator.reconcile.metrics import Metrics
+from egress_operator.reconcile.objects import EVERYWHERE
+from egress_operator.reconcile.orphan import OrphanCollector
+from egress_operator.reconcile.owner_check import OwnerCheck
+from egress_operator.reconcile.planner import Planner
+from egress_operator.reconcile.policy import CLUSTER, GatewayRecord, PolicyKey
+from egress_operator.reconcile.queues import Queues
+from egress_operator.reconcile.report import EventRecorder, Reporter
+from egress_operator.reconcile.startup import Startup
+from egress_operator.reconcile.sync import SetWorker
+from egress_operator.reconcile.writer import Writer
+
+RESUME_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the controller is given from outside, so that tests can give something else."""
+
+    transport: Transport
+    metrics: Metrics
+    events: EventRecorder
+    clock: Callable[[], float]
+    """Seconds that only grow; the running loop's clock."""
+    now: Callable[[], datetime]
+    """UTC, for transition times."""
+
+
+class Controller:
+    """Keeps the cluster as the policies say. Make it in the running loop; feed it; `start` it."""
+
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        *,
+        settings: Settings,
+        scopes: Sequence[str] = (EVERYWHERE,),
+        workers: int = 32,
+        in_flight: int = 16,
+        is_missing: Callable[[Kind], bool] = lambda _: False,
+        on_gateways: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_gateways` is called when other gateways may be accepted than before."""
+        transport, clock = dependencies.transport, dependencies.clock
+        self._clock = clock
+        self._metrics = dependencies.metrics
+        self._on_gateways = on_gateways
+        self._resumed_at = float("-inf")
+        self.cluster = Cluster(
+            scopes,
+            on_policy=lambda *seen: self._changes.on_policy(*seen),  # noqa: PLW0108 - made below
+            on_gateway=self._on_gateway,
+            on_object=lambda *seen: self._changes.on_object(*seen),  # noqa: PLW0108 - made below
+            on_namespace=lambda *seen: self._changes.on_namespace(*seen),  # noqa: PLW0108 - made below
+            settings=settings,
+        )
+        self.planner = Planner(self.cluster, dependencies.metrics, clock)
+        self._worker = SetWorker(
+            cluster=self.cluster,
+            planner=self.planner,
+            writer=Writer(transport, self.cluster.objects, is_missing, Slots(in_flight)),
+            confirmation=OwnerCheck(transport, self.cluster),
+            metrics=dependencies.metrics,
+            clock=clock,
+            settle=settings.settle,
+        )
+        self._reporter = Reporter(
+            cluster=self.cluster,
+            planner=self.planner,
+            worker=self._worker,
+            transport=transport,
+            events=dependencies.events,
+            clock=clock,
+            now=dependencies.now,
+        )
+        self._gateway_reporter = GatewayReporter(
+            cluster=self.cluster,
+            planner=self.planner,
+            worker=self._worker,
+            transport=transport,
+            now=dependencies.now,
+        )
+        self._queues = Queues(self._plan, self._sync, self._report, workers=workers)
+        self._startup = Startup(self.planner, self._queues.scopes)
+        self._changes = ChangeHandler(
+            cluster=self.cluster,
+            planner=self.planner,
+            worker=self._worker,
+            reporter=self._reporter,
+            queues=self._queues,
+            startup=self._startup,
+            settle=settings.settle,
+        )
+        self._orphans = OrphanCollector(
+            transport, self.cluster, sees_gateways=tuple(scopes) == (EVERYWHERE,)
+        )
+
+    # The path. Each step works on a key of its queue, and returns the seconds after which to come
+    # back, None when it is done. After an exception it is tried again.
+
+    async def _plan(self, scope: Scope) -> float | None:
+        """Find out what should be in a scope; then look at the sets and statuses that change."""
+        try:
+            change = self.planner.plan(scope, is_complete=self._startup.is_complete)
+        except Exception:
+            self._startup.note_failed_plan(scope)
+            self._changes.report_gateways()
+            raise
+        if isinstance(change, float):
+            return change
+        self._startup.note_plan(scope)
+        self._changes.on_plan(change)
+        return None
+
+    async def _sync(self, key: SetKey) -> float | None:
+        """Write what a set lacks, as far as is safe now; then look at the statuses that change."""
+        try:
+            return await self._worker.sync(key, self._changes.on_write)
+        finally:
+            self._startup.note_sync(key)
+            if self._worker.take_news(key):
+                self._changes.on_outcome(key)
+
+    async def _report(self, key: PolicyKey) -> float | None:
+        """Write the status of a policy or a gateway if it has changed."""
+        if key[0] != CLUSTER:
+            return await self._reporter.report(key)
+        await self._gateway_reporter.report(key[1])
+        return None
+
+    # What is seen.
+
+    def build_sinks(self) -> Iterator[tuple[str, CacheSink[Any, Any]]]:
+        """Make (namespace, sink) for each watch that is needed; the namespace is empty for all."""
+        return self.cluster.build_sinks(self._on_unreadable, self._on_list)
+
+    def build_service_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
+        """Make the sinks for what surrounds the gateways in a namespace."""
+        return self.cluster.service_index.build_sinks(
+            namespace, self._changes.on_services, self._on_unreadable
+        )
+
+    def observe_admission(self, problem: str) -> None:
+        """Take over whether the admission policy is in force: why not, empty when it is."""
+        if problem != self.cluster.admission:
+            self.cluster.admission = problem
+            if self._changes.is_listening:
+                self._changes.report_gateways()
+
+    def change_settings(self, settings: Settings) -> None:
+        """Plan everything again when what was read of the mesh has changed."""
+        if settings == self.cluster.settings:
+            return
+        self.cluster.settings = settings
+        self._on_gateways()
+        self.cluster.refresh_unready()
+        if self._changes.is_listening:
+            for scope in self.planner.find_scopes():
+                self._startup.mark(scope, background=True)
+
+    def _on_gateway(
+        self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
+    ) -> None:
+        self._on_gateways()
+        self._changes.on_gateway(key, old, new)
+
+    def _on_unreadable(self, resource: Resource) -> None:
+        self._metrics.count_unreadable(resource.plural)
+
+    def _on_list(self, version: str) -> None:
+        """Look again at what waits for a kind when a list has come in: the kind is served."""
+        if self._changes.is_listening and version:
+            self._queues.resume_sets()
+
+    # What is done.
+
+    def start(self) -> None:
+        """Begin to plan and write; every cache holds a whole list now."""
+        self.cluster.judge_gateways()
+        self._changes.is_listening = True
+        self._startup.begin(self.cluster.select_through_gateways())
+        self._queues.start()
+
+    def resync(self) -> None:
+        """Compare everything again, from memory: nothing is read from the API server."""
+        for scope in self.planner.find_scopes():
+            self._startup.mark(scope, background=True)
+            plan = self.planner.get(scope)
+            if plan is None:
+                continue
+            for set_key in plan.sets:
+                self._queues.sets.add(set_key, hurry=False, background=True)
+            for name in plan.results:
+                key = (scope or CLUSTER, name)
+                self._queues.reports.add(key, hurry=False, background=True)
+
+    async def delete_orphans(self) -> None:
+        """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
+        for set_key in await self._orphans.look():
+            self._queues.sets.add(set_key, hurry=False)
+
+    def resume(self) -> None:
+        """Try at once what failed because the API server was away: it answers again."""
+        now = self._clock()
+        if now - self._resumed_at >= RESUME_INTERVAL_S:
+            self._resumed_at = now
+            self._queues.resume()
+
+    async def stop(self, grace: float) -> None:
+        """Pick up nothing more and let what is under way end within `grace` seconds."""
+        self._changes.is_listening = False
+        await self._queues.stop(grace)
+
+    @property
+    def load(self) -> QueueLoad:
+        """The keys of all queues."""
+        return self._queues.load
