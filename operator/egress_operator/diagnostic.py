@@ -31,7 +31,11 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table. `title` says what is wrong in general, `cure` how to mend it."""
+    """One row of the table. `title` says what is wrong in general, `cure` how to fix it.
+
+    A title may begin with "this": a message puts the value there. CEL holds no value, and says both
+    as they stand, so they are short and read well together.
+    """
 
     code: str
     scope: Scope
@@ -49,15 +53,13 @@ class Diagnostic:
     code: str
     path: str
     message: str
-    """What is wrong with this value and how to mend it, in one line."""
+    """What is wrong with this value and how to fix it, in one line."""
 
 
 def _shape(code: str, reason: str, title: str, cure: str) -> Rule:
     return Rule(code, Scope.SHAPE, Level.ERROR, reason, title, cure)
 
 
-# The API server says `code: title; cure` for every shape rule that is written in CEL, so both are
-# short, hold no value, and read well together.
 _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG001",
@@ -94,7 +96,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG008",
         "InvalidName",
-        "the name of the object is not allowed by Kubernetes",
+        "this is not a name that Kubernetes allows for the object",
         "use lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends",
     ),
     _shape(
@@ -108,7 +110,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG011",
         "ReservedHost",
-        "this name leads to the machine itself or to the cloud's metadata service",
+        "this leads to the machine itself or to the cloud's metadata service",
         "name a host outside; these are refused always",
     ),
     _shape(
@@ -128,7 +130,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG014",
         "WideCidr",
-        "this CIDR is too wide",
+        "this is a CIDR that is too wide",
         "use /16 or narrower, for IPv6 /48 or narrower; several narrow ones are allowed",
     ),
     _shape(
@@ -140,7 +142,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG016",
         "ReservedPort",
-        "ports 15000 to 15099 belong to the proxy itself",
+        "this is one of the ports 15000 to 15099, which belong to the proxy itself",
         "use another port; these are refused always",
     ),
     _shape(
@@ -153,7 +155,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG018",
         "InvalidLabel",
-        "this name is not a DNS label",
+        "this is not a DNS label",
         "use lower-case letters, digits and '-', at most 63, a letter or digit at both ends",
     ),
     _shape(
@@ -220,7 +222,7 @@ _INPUT: tuple[Rule, ...] = (
     _shape(
         "EG029",
         "InvalidKeepalive",
-        "keepalive counts whole seconds, at most 32767s",
+        "this is not a number of whole seconds, 32767s at most",
         "write whole seconds, such as 60s or 5m",
     ),
     _shape(
@@ -247,7 +249,7 @@ _COMBINATION: tuple[Rule, ...] = (
     _shape(
         "EG201",
         "WildcardUnsupported",
-        "wildcard hosts are not supported yet",
+        "this is a wildcard, which is not supported yet",
         "name each host",
     ),
     _shape(
@@ -416,14 +418,14 @@ _SETTINGS: tuple[Rule, ...] = (
         Level.ERROR,
         "InsideCluster",
         "this is a name inside the cluster",
-        "remove it: Services of the cluster need no policy",
+        "remove it: no policy is needed to reach what is inside the cluster",
     ),
     Rule(
         "EG051",
         Scope.SETTINGS,
         Level.ERROR,
         "ReservedHost",
-        "this name is under a domain that the operator uses itself",
+        "this is under a domain that the operator uses itself",
         "name the outside host",
     ),
     Rule(
@@ -431,7 +433,7 @@ _SETTINGS: tuple[Rule, ...] = (
         Scope.SETTINGS,
         Level.ERROR,
         "AddressNotAllowed",
-        "this address is not public and not in the setting allowed-cidrs",
+        "this is not a public address, and not in the setting allowed-cidrs",
         "ask the platform team to add its range to allowed-cidrs, or use a public address",
     ),
     Rule(
@@ -439,8 +441,8 @@ _SETTINGS: tuple[Rule, ...] = (
         Scope.SETTINGS,
         Level.ERROR,
         "InsideCluster",
-        "this address is in a range of the cluster's own pods or services",
-        "remove it: the inside of the cluster needs no policy",
+        "this is in a range of the cluster's own pods or services",
+        "remove it: no policy is needed to reach what is inside the cluster",
     ),
     Rule(
         "EG055",
@@ -448,8 +450,10 @@ _SETTINGS: tuple[Rule, ...] = (
         Level.ERROR,
         "AddressesNeeded",
         "a TCP port without addresses would catch every destination on that port",
-        "write addresses; or protocol TLS when the client speaks TLS from the first byte; or have "
-        "proxies resolve names through Istio (setting dns-capture)",
+        "write addresses with the IPs that clients dial; or, if the client speaks TLS from the "
+        "first byte (MongoDB Atlas, Kafka, Redis over TLS; not PostgreSQL, MySQL or SMTP on 587), "
+        "write protocol: TLS; or ask the platform team for proxies that resolve names through "
+        "Istio (setting dns-capture)",
     ),
     Rule(
         "EG056",
@@ -458,8 +462,7 @@ _SETTINGS: tuple[Rule, ...] = (
         "LimitExceeded",
         "with this policy the namespace would have more hosts than the setting "
         "max-hosts-per-namespace allows; the youngest policies are refused first",
-        "remove hosts from this policy or an older one, or ask the platform team for a higher "
-        "limit",
+        "remove hosts, or ask the platform team to raise the setting max-hosts-per-namespace",
     ),
 )
 
@@ -471,7 +474,7 @@ _CONFLICT: tuple[Rule, ...] = (
         "Conflicted",
         "an older policy of the namespace claims the host with other addresses, backends or "
         "location",
-        "make them equal, or remove the host from one of the policies",
+        "make them equal, or remove the host in one of the two places",
     ),
     Rule(
         "EG102",
@@ -479,7 +482,7 @@ _CONFLICT: tuple[Rule, ...] = (
         Level.ERROR,
         "Conflicted",
         "an older policy of the namespace claims the port of the host with other settings",
-        "make them equal, or remove the port from one of the policies",
+        "make them equal, or remove the port in one of the two places",
     ),
     Rule(
         "EG103",
@@ -556,7 +559,7 @@ _GATEWAY: tuple[Rule, ...] = (
         Level.ERROR,
         "GatewayNotAccepted",
         "the EgressGateway itself is not accepted",
-        "ask the platform team to mend it: its status says what is wrong",
+        "ask the platform team to fix it: its status says what is wrong",
     ),
     Rule(
         "EG113",
@@ -564,7 +567,7 @@ _GATEWAY: tuple[Rule, ...] = (
         Level.ERROR,
         "NotEnforced",
         "the EgressGateway does not check service accounts",
-        "ask the platform team for authorization: Managed, or remove from.serviceAccounts",
+        "ask the platform team for authorization: Managed, or remove serviceAccounts",
     ),
     Rule(
         "EG114",
@@ -589,8 +592,7 @@ _GATEWAY: tuple[Rule, ...] = (
         "LimitExceeded",
         "with this policy the namespace would have more hosts or servers at the EgressGateway than "
         "its spec.limits allow; the youngest policies are refused first",
-        "remove hosts or ports from this policy or an older one, or ask the platform team for a "
-        "higher limit",
+        "remove hosts or ports, or ask the platform team to raise spec.limits of the EgressGateway",
     ),
 )
 
@@ -620,3 +622,19 @@ RETIRED = frozenset({"EG052"})
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
 """Every rule by its code."""
+
+
+def build_message(code: str, what: str = "", cure: str = "", subject: str = "this") -> str:
+    """Say what is wrong and how to fix it, in one line: in the words of the rule, or better ones.
+
+    `what` and `cure` know more than the rule; `subject` is what its title calls "this". Pure.
+    """
+    rule = RULES[code]
+    return f"{what or rule.title.replace('this', subject, 1)}; {cure or rule.cure}"
+
+
+def build_diagnostic(
+    code: str, path: str, what: str = "", cure: str = "", subject: str = "this"
+) -> Diagnostic:
+    """Build the finding whose message is that of `build_message`. Pure."""
+    return Diagnostic(code, path, build_message(code, what, cure, subject))

@@ -208,7 +208,7 @@ def test_tls_to_port_80_says_what_was_meant() -> None:
     diagnostic = find_one(HOST | {"ports": HTTP, "originateTLS": {}})
     assert (diagnostic.code, diagnostic.path) == ("EG226", "spec.destinations[0].ports[0]")
     assert diagnostic.message == (
-        "port 80 has no targetPort, so TLS would go to the destination's port 80; "
+        "with originateTLS, port 80 needs a targetPort: TLS would go to the destination's port 80; "
         "add targetPort: 443, or leave ports out, which means the same"
     )
 
@@ -240,7 +240,7 @@ def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str])
             "EG216",
             "from.serviceAccounts",
             (
-                "serviceAccounts needs gatewayRef; add gatewayRef: "
+                "from.serviceAccounts needs gatewayRef; add gatewayRef: "
                 "only a gateway sees who calls; or select pods by from.workloads"
             ),
         ),
@@ -261,8 +261,9 @@ def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str])
             "EG219",
             "destinations[0].originateTLS.files",
             (
-                "files has no effect with gatewayRef; name Secrets in caCertificateRef and "
-                "clientCertificateRef: the gateway opens TLS, not the sidecar; or remove gatewayRef"
+                "originateTLS.files has no effect with gatewayRef; name Secrets in "
+                "caCertificateRef and clientCertificateRef: the gateway opens TLS, not the "
+                "sidecar; or remove gatewayRef"
             ),
         ),
         (
@@ -367,7 +368,10 @@ def test_the_key_of_a_label_with_dots_is_quoted_in_the_path() -> None:
             {"traffic": {"connectionPool": {"tcpKeepalive": {"time": "500ms"}}}},
             "EG029",
             "traffic.connectionPool.tcpKeepalive.time",
-            "'500ms' is not a whole number of seconds; write whole seconds, such as 60s or 5m",
+            (
+                "'500ms' is not a number of whole seconds, 32767s at most; write whole seconds, "
+                "such as 60s or 5m"
+            ),
         ),
     ],
 )

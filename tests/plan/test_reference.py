@@ -44,7 +44,7 @@ def build_input(
             {},
             "EG112",
             (
-                "EgressGateway shared is not accepted: ask the platform team to mend it, its "
+                "EgressGateway shared is not accepted; ask the platform team to fix it: its "
                 "status says what is wrong"
             ),
         ),
@@ -53,8 +53,8 @@ def build_input(
             {"labels": {"egress": "no"}},
             "EG114",
             (
-                "EgressGateway shared is not open to this namespace, so nothing gets out: ask the "
-                "platform team to select the namespace in its spec.namespaces"
+                "EgressGateway shared is not open to this namespace, so nothing gets out; ask the "
+                "platform team to select the namespace in the EgressGateway's spec.namespaces"
             ),
         ),
         (
@@ -84,7 +84,7 @@ def test_service_accounts_need_a_gateway_that_checks_them(authorization: str) ->
     assert (found.code, found.path) == ("EG113", "spec.from.serviceAccounts")
     assert found.message == (
         f"EgressGateway shared has authorization {authorization} and does not check service "
-        "accounts: ask the platform team for Managed, or remove serviceAccounts"
+        "accounts; ask the platform team for authorization: Managed, or remove serviceAccounts"
     )
 
 

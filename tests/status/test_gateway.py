@@ -60,7 +60,7 @@ def test_a_gateway_that_is_not_accepted_says_why_and_is_not_looked_at() -> None:
 def test_a_gateway_in_the_root_namespace_has_the_reason_of_the_rule() -> None:
     status, _, message = tell(judge(namespace="istio-system"))["Accepted"]
     assert status == "False"
-    assert message.startswith("spec.namespace: istio-system is the mesh's root namespace")
+    assert message.startswith("spec.namespace: the gateway runs in the mesh's root namespace")
     assert message.endswith("(EG060)")
 
 

@@ -104,7 +104,7 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
     try:
         usual = ip_network(text, strict=False)
     except ValueError:
-        yield Finding(f"{shown} is not an IP address or a CIDR")
+        yield Finding(subject=shown)
         return
     if isinstance(usual, IPv6Network) and (mapped := usual.network_address.ipv4_mapped):
         yield Finding(f"{shown} is an IPv4 address inside IPv6", cure=f"write {mapped}")
@@ -125,14 +125,14 @@ def _find_wide(text: str) -> Iterator[Finding]:
     widest = WIDEST_V4 if isinstance(network, IPv4Network) else WIDEST_V6
     if network.prefixlen < widest:
         yield Finding(
-            f"{quote(text)} is too wide",
             cure=f"use /{widest} or narrower; several narrow ones are allowed",
+            subject=quote(text),
         )
 
 
 def _find_bad_endpoint(text: str) -> Iterator[Finding]:
     if parse_address(text) is None and not is_host(text):
-        yield Finding(f"{quote(text)} is neither a host name nor an IP address")
+        yield Finding(subject=quote(text))
 
 
 _LIST = build_cel_list(tuple(REFUSED))

@@ -39,7 +39,7 @@ _NO_HOST = "(!has(self.hosts) || self.hosts.size() == 0)"
 
 def _find_nothing(destination: "Destination") -> Iterator[Finding]:
     if not destination.hosts and not destination.addresses:
-        yield Finding("the destination names no host and no address")
+        yield Finding()
 
 
 def _find_many_hosts(destination: "Destination") -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def _find_protocol_without_host(destination: "Destination") -> Iterator[Finding]
 def _find_backends_without_host(destination: "Destination") -> Iterator[Finding]:
     # Without a host the resolution is NONE, and Istio refuses endpoints there.
     if destination.backends and not destination.hosts:
-        yield Finding("backends need a host", ("backends",))
+        yield Finding(loc=("backends",))
 
 
 def _find_target_without_host(destination: "Destination") -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def _find_target_without_host(destination: "Destination") -> Iterator[Finding]:
         return
     for index, port in enumerate(destination.ports):
         if port.target_port is not None:
-            yield Finding("targetPort needs a host", ("ports", index, "targetPort"))
+            yield Finding(loc=("ports", index, "targetPort"))
 
 
 def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def _find_originate_on_opaque(destination: "Destination") -> Iterator[Finding]:
 def _find_originate_without_host(destination: "Destination") -> Iterator[Finding]:
     # Without a host the resolution is NONE, and there is no name to check in the certificate.
     if destination.originate_tls is not None and not destination.hosts:
-        yield Finding("originateTLS needs a host", ("originateTLS",))
+        yield Finding(loc=("originateTLS",))
 
 
 def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
@@ -151,10 +151,7 @@ def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
         return
     for index, port in enumerate(destination.ports):
         if port.number == HTTP_PORT and port.target_port is None:
-            yield Finding(
-                "port 80 has no targetPort, so TLS would go to the destination's port 80",
-                ("ports", index),
-            )
+            yield Finding(loc=("ports", index))
 
 
 def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
@@ -172,7 +169,7 @@ def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
 
 def _find_internal_without_backends(destination: "Destination") -> Iterator[Finding]:
     if destination.location is Location.INTERNAL and not destination.backends:
-        yield Finding("location Internal needs backends with endpoints", ("location",))
+        yield Finding(loc=("location",))
 
 
 def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
@@ -181,10 +178,7 @@ def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
     for index, backend in enumerate(destination.backends):
         for number, endpoint in enumerate(backend.endpoints):
             if endpoint.service_account is not None:
-                yield Finding(
-                    "serviceAccount has no effect on a host outside the mesh",
-                    ("backends", index, "endpoints", number, "serviceAccount"),
-                )
+                yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
 
 
 class Destination(Model):

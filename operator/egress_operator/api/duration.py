@@ -24,7 +24,7 @@ def _find_bad_duration(text: str) -> Iterator[Finding]:
     # Istio refuses durations under 1ms, 0s among them: no limit is said by leaving the field out.
     length = parse_duration(text)
     if length is None:
-        yield Finding(f"{quote(text)} is not a duration")
+        yield Finding(subject=quote(text))
     elif length == 0:
         yield Finding(
             f"{quote(text)} is no time at all",

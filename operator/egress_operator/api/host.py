@@ -137,12 +137,12 @@ def _to_a_labels(host: str) -> str:
 
 def _find_reserved(host: str) -> Iterator[Finding]:
     if is_reserved(host):
-        yield Finding(f"{quote(host)} leads to the machine itself or to the metadata service")
+        yield Finding(subject=quote(host))
 
 
 def _find_wildcard(host: str) -> Iterator[Finding]:
     if host.startswith("*"):
-        yield Finding(f"{quote(host)} is a wildcard, which is not supported yet")
+        yield Finding(subject=quote(host))
 
 
 HOST_CEL = f"self.matches(r'{HOST_PATTERN}')"

@@ -28,7 +28,7 @@ def _is_key(text: str) -> bool:
 
 def _find_bad_key(key: str) -> Iterator[Finding]:
     if not _is_key(key):
-        yield Finding(f"{quote(key)} is not the key of a label")
+        yield Finding(subject=quote(key))
 
 
 def _find_bad_keys(labels: Mapping[str, str]) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def _find_bad_keys(labels: Mapping[str, str]) -> Iterator[Finding]:
 
 def _find_bad_value(value: str) -> Iterator[Finding]:
     if _VALUE.fullmatch(value) is None:
-        yield Finding(f"{quote(value)} is not the value of a label")
+        yield Finding(subject=quote(value))
 
 
 def _build_key_cel(key: str) -> str:

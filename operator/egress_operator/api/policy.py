@@ -112,7 +112,7 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
 
 def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
     if spec.from_ is not None and spec.from_.service_accounts and spec.gateway_ref is None:
-        yield Finding("serviceAccounts needs gatewayRef", ("from", "serviceAccounts"))
+        yield Finding(loc=("from", "serviceAccounts"))
 
 
 def _find_refs_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
@@ -136,10 +136,7 @@ def _find_files_with_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
         return
     for index, destination in enumerate(spec.destinations):
         if destination.originate_tls is not None and destination.originate_tls.files is not None:
-            yield Finding(
-                "files has no effect with gatewayRef",
-                ("destinations", index, "originateTLS", "files"),
-            )
+            yield Finding(loc=("destinations", index, "originateTLS", "files"))
 
 
 def _find_dialled_not_direct(spec: "EgressPolicySpec") -> Iterator[Finding]:
@@ -163,10 +160,7 @@ def _find_internal_through_gateway(spec: "EgressPolicySpec") -> Iterator[Finding
         return
     for index, destination in enumerate(spec.destinations):
         if destination.location is Location.INTERNAL:
-            yield Finding(
-                "location Internal is inside the mesh, and the gateway leads out of it",
-                ("destinations", index, "location"),
-            )
+            yield Finding(loc=("destinations", index, "location"))
 
 
 def _ports_cel(item: str) -> str:

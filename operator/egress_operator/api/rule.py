@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from egress_operator.diagnostic import RULES
+from egress_operator.diagnostic import build_message
 
 FLOOR = "floor"
 """Key of the validation context: checks below this height are left out, so that those of the
@@ -30,13 +30,16 @@ PATTERN_KEY = "x-pattern"
 
 
 class Finding(NamedTuple):
-    """What a check found. `loc` leads from the checked value to the field, in names of the API."""
+    """What a check found, in the words of its rule unless it has better ones."""
 
-    what: str
-    """What is wrong with this value, without a full stop."""
+    what: str = ""
+    """What is wrong with this value, without a full stop; empty: the title of the rule."""
     loc: tuple[str | int, ...] = ()
+    """The way from the checked value to the field, in names of the API."""
     cure: str = ""
-    """How to mend it; empty: the cure of the rule."""
+    """How to fix it; empty: the cure of the rule."""
+    subject: str = "this"
+    """What the title calls so."""
 
 
 def quote(value: object) -> str:
@@ -53,8 +56,8 @@ def get_floor(info: ValidationInfo) -> int:
 
 
 def say(code: str, finding: Finding) -> str:
-    """Build the message of a finding: what is wrong, then the cure."""
-    return f"{finding.what}; {finding.cure or RULES[code].cure}"
+    """Build the message of a finding. Pure."""
+    return build_message(code, finding.what, finding.cure, finding.subject)
 
 
 def build_cel_list(items: tuple[str, ...]) -> str:
@@ -95,8 +98,7 @@ class Check(NamedTuple):
 
     def build_validation(self) -> dict[str, str]:
         """Build the entry of `x-kubernetes-validations`."""
-        rule = RULES[self.code]
-        entry = {"rule": self.cel, "message": f"{rule.code}: {rule.title}; {rule.cure}"}
+        entry = {"rule": self.cel, "message": f"{self.code}: {build_message(self.code)}"}
         return entry | ({"fieldPath": f".{self.field}"} if self.field else {})
 
     def __get_pydantic_core_schema__(
@@ -127,7 +129,7 @@ def build_not_empty_check(*fields: str) -> Check:
 
     def find(value: BaseModel) -> Iterator[Finding]:
         if not value.model_fields_set:
-            yield Finding("the object is empty", cure=f"give {' or '.join(fields)}, or remove it")
+            yield Finding(cure=f"give {' or '.join(fields)}, or remove it")
 
     return Check("EG030", " || ".join(f"has(self.{field})" for field in fields), find)
 

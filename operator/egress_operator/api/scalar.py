@@ -82,26 +82,26 @@ class RetryCondition(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-def _build_pattern_check(code: str, pattern: str, what: str) -> Check:
+def _build_pattern_check(code: str, pattern: str) -> Check:
     compiled = re.compile(pattern)
 
     def find(text: str) -> Iterator[Finding]:
         if compiled.fullmatch(text) is None:
-            yield Finding(f"{quote(text)} is not {what}")
+            yield Finding(subject=quote(text))
 
     return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
 
 
 def _find_bad_path(path: str) -> Iterator[Finding]:
     if re.fullmatch(PATH_PATTERN, path) is None:
-        yield Finding(f"{quote(path)} is not an absolute path")
+        yield Finding(subject=quote(path))
     elif {".", ".."} & set(path.split("/")):
         yield Finding(f"{quote(path)} holds . or ..")
 
 
 def _find_proxy_port(number: int) -> Iterator[Finding]:
     if number in PROXY_PORTS:
-        yield Finding(f"port {number} belongs to the proxy itself")
+        yield Finding(subject=f"port {number}")
 
 
 PortNumber = Annotated[
@@ -124,22 +124,22 @@ Duration = Annotated[StrictStr, Field(max_length=DURATION_LENGTH), DURATION]
 Label = Annotated[
     StrictStr,
     Field(max_length=LABEL_LENGTH),
-    _build_pattern_check("EG018", LABEL_PATTERN, "a DNS label"),
+    _build_pattern_check("EG018", LABEL_PATTERN),
 ]
 ServiceAccountName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG019", SUBDOMAIN_PATTERN, "the name of a ServiceAccount"),
+    _build_pattern_check("EG019", SUBDOMAIN_PATTERN),
 ]
 Locality = Annotated[
     StrictStr,
     Field(max_length=190),
-    _build_pattern_check("EG020", LOCALITY_PATTERN, "a locality"),
+    _build_pattern_check("EG020", LOCALITY_PATTERN),
 ]
 GatewayName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG025", SUBDOMAIN_PATTERN, "the name of an EgressGateway"),
+    _build_pattern_check("EG025", SUBDOMAIN_PATTERN),
 ]
 ServerName = Annotated[StrictStr, Field(max_length=HOST_LENGTH), NAME_SHAPE, RESERVED]
 FilePath = Annotated[
@@ -155,5 +155,5 @@ FilePath = Annotated[
 ObjectName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG008", SUBDOMAIN_PATTERN, "a name that Kubernetes allows"),
+    _build_pattern_check("EG008", SUBDOMAIN_PATTERN),
 ]

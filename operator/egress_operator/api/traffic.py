@@ -27,10 +27,8 @@ def _find_fraction(text: str) -> Iterator[Finding]:
     length = parse_duration(text)
     if not length:
         return
-    if length % _SECOND:
-        yield Finding(f"{quote(text)} is not a whole number of seconds")
-    elif length > LONGEST_KEEPALIVE_S * _SECOND:
-        yield Finding(f"{quote(text)} is longer than the kernel allows")
+    if length % _SECOND or length > LONGEST_KEEPALIVE_S * _SECOND:
+        yield Finding(subject=quote(text))
 
 
 KeepaliveDuration = Annotated[

@@ -34,7 +34,7 @@ class FileRule(StrEnum):
 FILE_RULES: dict[FileRule, tuple[str, str]] = {
     FileRule.SYNTAX: (
         "The input cannot be read as YAML or JSON",
-        "Mend the text at the position given; quote values that begin with *, @, ` or %.",
+        "Fix the text at the position given; quote values that begin with *, @, ` or %.",
     ),
     FileRule.LIMIT: (
         "The input is larger than any real set of policies",

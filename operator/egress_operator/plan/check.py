@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.name import DIRECT_DOMAIN
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
 from egress_operator.plan.intent import DestinationIntent, Intent
@@ -70,47 +70,37 @@ Check = Callable[[DestinationIntent, ClusterFacts], Iterator[Diagnostic]]
 
 def _check_names(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     for path, name in _list_names(destination):
-        if (found := _find_inside(name, facts)) is not None:
-            code, message = found
-            yield Diagnostic(code, path, message)
+        inside = (facts.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
+        if any(_is_under(name, domain) for domain in inside):
+            yield build_diagnostic(CLUSTER_NAME, path, subject=name)
+        elif own := next((own for own in facts.synthetic_domains if _is_under(name, own)), ""):
+            what = f"{name} is under {own}, which the operator uses itself"
+            yield build_diagnostic(SYNTHETIC_NAME, path, what)
 
 
 def _check_addresses(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     for path, text, network in _list_addresses(destination):
         inside = next((own for own in facts.cluster if overlaps(network, own)), None)
         if inside is not None:
-            yield Diagnostic(
-                CLUSTER_ADDRESS,
-                path,
-                f"{text} is inside the cluster ({inside} is a range of its pods or services): no "
-                "policy is needed to reach it, remove it",
-            )
+            what = f"{text} is in {inside}, a range of the cluster's own pods or services"
+            yield build_diagnostic(CLUSTER_ADDRESS, path, what)
         elif not is_public(network) and not any(
             is_within(network, allowed) for allowed in facts.allowed
         ):
-            yield Diagnostic(
-                PRIVATE_ADDRESS,
-                path,
-                f"{text} is not a public address: ask the platform team to add its range to the "
-                "setting allowed-cidrs, or use a public address",
-            )
+            yield build_diagnostic(PRIVATE_ADDRESS, path, subject=text)
 
 
 def _check_listener(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
-    """Return a TCP port without an address would catch every destination on that port."""
+    """Find TCP ports of a host without addresses: they would catch every destination on a port."""
     if facts.dns_capture or destination.settings.addresses or not destination.hosts:
         return
     for port in destination.ports:
         if port.protocol not in HTTP_LIKE and port.protocol != OPAQUE_TLS:
-            yield Diagnostic(
+            yield build_diagnostic(
                 ADDRESS_NEEDED,
                 f"spec.destinations[{destination.index}].ports",
                 f"port {port.number} is {port.protocol}, and the proxy cannot tell "
-                f"{destination.hosts[0]} from other hosts on that port: write addresses with the "
-                "IPs that clients dial; or, if the client speaks TLS from the first byte (MongoDB "
-                "Atlas, Kafka, Redis over TLS; not PostgreSQL, MySQL or SMTP on 587), write "
-                "protocol: TLS; or ask the platform team for proxies that resolve names through "
-                "Istio (setting dns-capture)",
+                f"{destination.hosts[0]} from other hosts on that port",
             )
 
 
@@ -139,21 +129,6 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
         network = _parse_ip(endpoint.address)
         if network is not None:
             yield f"{path}.{endpoint.path}.address", endpoint.address, network
-
-
-def _find_inside(name: str, facts: ClusterFacts) -> tuple[str, str] | None:
-    """Return the rule that a name inside the cluster breaks, and what to say."""
-    inside = (facts.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
-    if any(_is_under(name, domain) for domain in inside):
-        return CLUSTER_NAME, (
-            f"{name} is a name inside the cluster: no policy is needed to reach it, remove it"
-        )
-    synthetic = next((own for own in facts.synthetic_domains if _is_under(name, own)), "")
-    if synthetic:
-        return SYNTHETIC_NAME, (
-            f"{name} is under {synthetic}, which the operator uses itself: name the outside host"
-        )
-    return None
 
 
 def _is_under(name: str, domain: str) -> bool:

@@ -7,6 +7,7 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from egress_operator.diagnostic import build_message
 from egress_operator.istio.difference import find_difference
 from egress_operator.istio.name import build_synthetic_host
 from egress_operator.istio.object import Owner
@@ -188,32 +189,25 @@ class _Judge:
 def _build_difference_conflict(
     claim: Claim, winner: Claim, code: str, what: str, field: str
 ) -> Conflict:
-    difference = f"{what} with a different value of {field}: make them equal"
-    if claim.owner == winner.owner:
-        message = f"this policy also claims {difference}"
-    else:
-        message = (
-            f"the older policy {winner.owner.name} claims {difference}, or remove it from one of "
-            "the policies"
-        )
-    return Conflict(claim, code, message)
+    wrong = f"{_name_winner(claim, winner)} {what} with a different value of {field}"
+    return Conflict(claim, code, build_message(code, wrong))
 
 
 def _build_address_conflict(place: _Place, other: _Place) -> Conflict:
     claim, winner = place.claim, other.claim
-    who = (
-        "this policy also claims"
-        if claim.owner == winner.owner
-        else f"the older policy {winner.owner.name} claims"
-    )
     subject = place.text if claim.as_dialled else f"{claim.host}: {place.text}"
     whom = "" if winner.as_dialled else f" for {winner.host}"
-    return Conflict(
-        claim,
-        ADDRESS_CONFLICT,
-        f"{subject} on port {claim.port.number} is taken, because {who} {other.text}{whom}: give "
-        "each host addresses of its own, or remove one",
+    wrong = (
+        f"{subject} on port {claim.port.number} is taken, because {_name_winner(claim, winner)} "
+        f"{other.text}{whom}"
     )
+    return Conflict(claim, ADDRESS_CONFLICT, build_message(ADDRESS_CONFLICT, wrong))
+
+
+def _name_winner(claim: Claim, winner: Claim) -> str:
+    if claim.owner == winner.owner:
+        return "this policy also claims"
+    return f"the older policy {winner.owner.name} claims"
 
 
 def _find_claim_difference(one: Claim, other: Claim) -> str:

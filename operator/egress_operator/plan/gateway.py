@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.gateway import Place
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
@@ -121,19 +121,14 @@ def _check(
     intent: GatewayIntent, settings: Settings, older: Iterable[Gateway]
 ) -> Iterable[Diagnostic]:
     if intent.namespace == settings.root_namespace:
-        yield Diagnostic(
-            ROOT_NAMESPACE,
-            "spec.namespace",
-            f"{intent.namespace} is the mesh's root namespace, where an AuthorizationPolicy "
-            "selects pods of every namespace: run the gateway in a namespace of its own",
-        )
+        yield build_diagnostic(ROOT_NAMESPACE, "spec.namespace")
     for other in older:
         if other.namespace == intent.namespace and _may_share_pods(other.intent, intent):
-            yield Diagnostic(
+            yield build_diagnostic(
                 SAME_PODS,
                 "spec.selector",
                 f"the older EgressGateway {other.name} may select the same pods of "
-                f"{intent.namespace}: remove one, or give one label two values",
+                f"{intent.namespace}",
             )
 
 

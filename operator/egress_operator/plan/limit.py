@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.plan.claim import Claim
 from egress_operator.plan.intent import Limits
 
@@ -14,11 +14,11 @@ Item = str | tuple[str, int]
 """A host, or a host and port."""
 
 _PATH = "spec.destinations"
-_NAMESPACE = "hosts; the operator's setting max-hosts-per-namespace"
-_HOSTS = "hosts at EgressGateway {gateway}; its spec.limits.hosts"
+_NAMESPACE = "hosts"
+_HOSTS = "hosts at EgressGateway {gateway}"
 _SERVERS = (
     "servers at EgressGateway {gateway} (one for each host and port that is not HTTP or has "
-    "from.serviceAccounts); its spec.limits.servers"
+    "from.serviceAccounts)"
 )
 
 
@@ -91,13 +91,12 @@ class _Room:
         return self._count_with(items) <= self.most
 
     def explain(self, items: frozenset[Item], gateway: str) -> Diagnostic:
-        what, who = self.what.format(gateway=gateway).split("; ")
-        return Diagnostic(
+        what = self.what.format(gateway=gateway)
+        return build_diagnostic(
             self.code,
             _PATH,
-            f"with this policy the namespace would have {self._count_with(items)} {what}; at most "
-            f"{self.most} are allowed, and older policies come first: remove hosts or ports, or "
-            f"ask the platform team to raise {who}",
+            f"with this policy the namespace would have {self._count_with(items)} {what}, at most "
+            f"{self.most} are allowed, and older policies come first",
         )
 
     def _count_with(self, items: frozenset[Item]) -> int:

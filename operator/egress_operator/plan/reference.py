@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
 from egress_operator.plan.intent import Intent, Limits
@@ -18,7 +18,7 @@ NOT_ALLOWED = "EG114"
 NOT_READY = "EG115"
 
 HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED})
-"""What the author, or the platform team, has to mend: until then nothing is changed."""
+"""What the author, or the platform team, has to fix: until then nothing is changed."""
 
 _DEFAULT_EXPORT = (".",)
 _PATH = "spec.gatewayRef.name"
@@ -71,12 +71,7 @@ def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | 
         there = ", ".join(sorted(around.results)) or "none"
         return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; there are: {there}")
     if result.gateway is None:
-        return Diagnostic(
-            NOT_ACCEPTED,
-            _PATH,
-            f"EgressGateway {name} is not accepted: ask the platform team to mend it, its status "
-            "says what is wrong",
-        )
+        return build_diagnostic(NOT_ACCEPTED, _PATH, f"EgressGateway {name} is not accepted")
     return _find_use_problem(intent, result.gateway, around)
 
 
@@ -84,18 +79,17 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
     """Tell what keeps the policy from using a gateway that is accepted."""
     name, authorization = gateway.name, gateway.authorization
     if intent.source.accounts and authorization is not Authorization.MANAGED:
-        return Diagnostic(
+        return build_diagnostic(
             NOT_ENFORCED,
             "spec.from.serviceAccounts",
             f"EgressGateway {name} has authorization {authorization} and does not check service "
-            "accounts: ask the platform team for Managed, or remove serviceAccounts",
+            "accounts",
         )
     if around.tenants[name] is None:
-        return Diagnostic(
+        return build_diagnostic(
             NOT_ALLOWED,
             _PATH,
-            f"EgressGateway {name} is not open to this namespace, so nothing gets out: ask the "
-            "platform team to select the namespace in its spec.namespaces",
+            f"EgressGateway {name} is not open to this namespace, so nothing gets out",
         )
     if reason := around.unready.get(name):
         return Diagnostic(

@@ -64,7 +64,7 @@ class Server:
 
 
 async def find_unusable(settings: Settings) -> str:
-    """Say, in one line, which option of where to listen cannot be used, why, and how to mend it.
+    """Say, in one line, which option of where to listen cannot be used, why, and how to fix it.
 
     Empty when all can. The addresses are taken for a moment, as the servers will take them.
     """
