@@ -1,7 +1,7 @@
 """What is there at one moment, and what of it the clients' routes need."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -140,7 +140,7 @@ class Snapshot:
         for entry in self.select(SE):
             if not entry.facts.is_closed:
                 continue
-            route = self.observed.get(replace(entry.key, kind=VS))
+            route = self.observed.get(entry.key._replace(kind=VS))
             ruled = {
                 match["port"]
                 for rule in (list_rules(self.spec(route)) if route else ())

@@ -1,5 +1,6 @@
 """What a spec says that matters to other objects: the same facts of what is wanted and observed."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 from egress_operator.istio.kind import ObjectKey
 
 Spec = Mapping[str, Any]
+
+NOTHING: frozenset[str] = frozenset()
+"""One for all: Python makes each empty frozenset anew, and there is one for each object."""
+OWN_NAMESPACE = (".",)
+"""The `exportTo` of all that we write."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +35,7 @@ class Facts:
     """What a ServiceEntry offers, and the ports of a Gateway's servers, sorted."""
     needs: frozenset[int] = frozenset()
     """The ports of its own hosts that a VirtualService routes to."""
-    refs: frozenset[str] = frozenset()
+    refs: frozenset[str] = NOTHING
     """What else a VirtualService needs; what a DestinationRule or Gateway offers; of a ServiceEntry
     or an AuthorizationPolicy the labels of the gateways that it serves."""
     export_to: tuple[str, ...] = ()
@@ -50,13 +56,14 @@ def build_subset_ref(host: str, subset: str) -> str:
 
 
 def read_hosts(names: Iterable[object]) -> tuple[str, ...]:
-    """Return names of hosts in lower case."""
-    return tuple(str(name).lower() for name in names)
+    """Return names of hosts in lower case, one text for all that are equal."""
+    return tuple([sys.intern(str(name).lower()) for name in names])
 
 
 def read_export(spec: Spec) -> tuple[str, ...]:
     """Return `exportTo` as it is written."""
-    return tuple(spec.get("exportTo") or ())
+    listed = spec.get("exportTo") or ()
+    return OWN_NAMESPACE if listed == ["."] else tuple(listed)
 
 
 def read_ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:

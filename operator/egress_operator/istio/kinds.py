@@ -13,7 +13,7 @@ from egress_operator.istio import (
 )
 from egress_operator.istio.facts import Facts, Spec
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.object import Desired, Owner, digest_spec
+from egress_operator.istio.object import Desired, Owner, digest_spec, pack_spec
 from egress_operator.istio.set_key import SetKey
 
 
@@ -86,7 +86,7 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
         key=key,
         set_key=set_key,
         owners=owners,
-        spec=spec,
+        spec_text=pack_spec(spec),
         spec_digest=digest_spec(spec),
         facts=read_facts(key, spec),
         allocate=allocate,
@@ -95,11 +95,11 @@ def build_desired(  # noqa: PLR0913 - what differs between objects
         tenant=tenant,
         host=host,
         after=after,
-        before=before,
+        before_text=b"" if before is None else pack_spec(before),
     )
 
 
 def replace_spec(desired: Desired, spec: Spec) -> Desired:
     """Return the same object with another spec. Pure."""
     facts = read_facts(desired.key, spec)
-    return replace(desired, spec=spec, spec_digest=digest_spec(spec), facts=facts)
+    return replace(desired, spec_text=pack_spec(spec), spec_digest=digest_spec(spec), facts=facts)

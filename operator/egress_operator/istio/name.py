@@ -6,6 +6,8 @@ made of, and why, is in docs/design/gateways.md.
 
 import hashlib
 import re
+import sys
+from functools import lru_cache
 
 EGRESS_DOMAIN = "egress.internal"
 """Ends the synthetic hosts that lead through a gateway."""
@@ -26,15 +28,18 @@ _LABEL = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}")
 _BEHIND = re.compile(rf"-[0-9]{{1,5}}-({_HASH})")
 _RESTRICTED = re.compile(rf".+-h{_HASH}-[0-9]{{1,5}}-({_HASH})")
 _OTHER = re.compile(r"[^a-z0-9]+")
+_NAMES = 1024
+"""Names that are remembered: work on a host asks for its name a dozen times in a row."""
 
 
+@lru_cache(_NAMES)
 def build_name(text: str) -> str:
     """Return the name of a host or an address: `slug-hxxxxxxxxxxxxxxxx`, a DNS label of 40 at most.
 
     The hash is always there: `a.b` and `a-b` have the same slug. The letter in front of it is there
     because YAML reads some bare hexadecimal words as numbers.
     """
-    return f"{_build_slug(text)}-h{_build_hash(text)}"
+    return sys.intern(f"{_build_slug(text)}-h{_build_hash(text)}")
 
 
 def build_gateway_label(name: str, *place: str) -> str:

@@ -57,7 +57,8 @@ class Desired:
     set_key: SetKey
     owners: tuple[Owner, ...]
     """Sorted; written as ownerReferences and, by name, as the policies annotation."""
-    spec: Spec = field(compare=False, hash=False)
+    spec_text: bytes = field(compare=False, hash=False)
+    """`spec` as JSON: a fifth of what it takes as objects, and there is one for each object."""
     spec_digest: bytes
     """`digest_spec(spec)`: comparable with `Observed.spec_digest`."""
     facts: Facts
@@ -76,9 +77,21 @@ class Desired:
     """Of an AuthorizationPolicy: the host that it is for alone; for people who read it."""
     after: frozenset[ObjectKey] = frozenset()
     """Objects of other sets that must be there, and have settled, first."""
-    before: Spec | None = field(default=None, compare=False, hash=False)
-    """The spec that is safe while the way to `spec` is not clear yet. Of a ServiceEntry without
-    endpoints: the one with endpoints."""
+    before_text: bytes = field(default=b"", compare=False, hash=False)
+    """`before` as JSON; empty for none."""
+
+    @property
+    def spec(self) -> Spec:
+        """Read the spec anew."""
+        return dict(orjson.loads(self.spec_text))
+
+    @property
+    def before(self) -> Spec | None:
+        """The spec that is safe while the way to `spec` is not clear yet, read anew.
+
+        Of a ServiceEntry without endpoints: the one with endpoints.
+        """
+        return dict(orjson.loads(self.before_text)) if self.before_text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +134,12 @@ class Observed:
     def disown(self) -> "Observed":
         """Return the same object as somebody else's."""
         return replace(self, set_key=None, is_damaged=False, owners=frozenset())
+
+
+def pack_spec(spec: Mapping[str, Any]) -> bytes:
+    """Return a spec as JSON, its keys in their order. Pure."""
+    # A copy, because orjson keeps a buffer of 4 KiB behind each of its results.
+    return bytes(memoryview(orjson.dumps(spec)))
 
 
 def digest_spec(spec: Mapping[str, Any]) -> bytes:

@@ -75,5 +75,6 @@ def list_keys(object_set: ObjectSet) -> set[ObjectKey]:
     keys = {desired.key for desired in object_set.objects}
     if isinstance(object_set.key, HostSet):
         named = (Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE, Kind.VIRTUAL_SERVICE)
-        keys |= {ObjectKey(kind, object_set.key.namespace, object_set.name) for kind in named}
+        name = object_set.name
+        keys |= {ObjectKey(kind, object_set.key.namespace, name) for kind in named}
     return keys

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from egress_operator.istio.facts import Facts, Port, Spec, read_export, read_hosts, read_ports
+from egress_operator.istio.facts import (
+    NOTHING,
+    Facts,
+    Port,
+    Spec,
+    read_export,
+    read_hosts,
+    read_ports,
+)
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.route import Route
@@ -147,7 +155,7 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     return Facts(
         hosts=read_hosts(hosts),
         ports=read_ports(spec.get("ports") or ()),
-        refs=frozenset(filter(None, map(find_gateway_label, hosts))),
+        refs=frozenset(filter(None, map(find_gateway_label, hosts))) or NOTHING,
         export_to=read_export(spec),
         is_closed=is_closed(spec),
     )
@@ -176,6 +184,9 @@ def _build_absolute(name: str) -> str:
 
 
 def _is_ip(address: str) -> bool:
+    if ":" not in address and not address[-1:].isdigit():
+        # Names are many, and an exception for each costs more than all else of their specs.
+        return False
     try:
         ip_address(address)
     except ValueError:

@@ -4,6 +4,7 @@ Policies of one namespace that ask for the same with equal settings share the ob
 settings the older one wins. Istio itself would merge them, or drop one in silence.
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -85,7 +86,7 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
                 Claim(
                     owner=intent.owner,
                     destination=destination.name,
-                    path=f"{path}.{field}[{index}]",
+                    path=sys.intern(f"{path}.{field}[{index}]"),
                     key=host if named else build_synthetic_host(host, namespace),
                     host=host,
                     settings=settings,

@@ -3,9 +3,10 @@
 The one module of the plan that reads `egress_operator.api`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from egress_operator.api.backend import Backend
 from egress_operator.api.check import check_gateway_spec, check_spec
@@ -35,6 +36,10 @@ from egress_operator.plan.selector import Requirement, Selector
 from egress_operator.plan.source import GatewaySource, PolicySource
 
 _SECOND = 1000
+_SHARED = 1024
+"""Values that are remembered: most destinations ask for the same ports and nothing else."""
+
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,17 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
     )
 
 
+def _share(value: T) -> T:
+    """Return the first value that was equal, of those that are remembered."""
+    shared: T = _remember(value)
+    return shared
+
+
+@lru_cache(_SHARED)
+def _remember(value: Any) -> Any:  # noqa: ANN401 - `_share` has the types
+    return value
+
+
 def _build_source(source: From) -> FromIntent:
     labels = {} if source.workloads is None else source.workloads.match_labels
     return FromIntent(tuple(sorted(labels.items())), tuple(sorted(source.service_accounts)))
@@ -124,19 +140,23 @@ def _build_destination(index: int, destination: Destination) -> DestinationInten
         name=destination.name or "",
         hosts=destination.hosts,
         addresses=destination.addresses,
-        settings=HostIntent(
-            addresses=tuple(sorted(destination.addresses)),
-            endpoints=_build_endpoints(destination.backends),
-            location=str(destination.location or EXTERNAL),
-        ),
-        ports=tuple(
-            PortIntent(
-                number=port.number,
-                protocol=OPAQUE_TLS if port.protocol == "HTTPS" else str(port.protocol),
-                target=port.target_port or port.number,
-                http=http,
+        settings=_share(
+            HostIntent(
+                addresses=tuple(sorted(destination.addresses)),
+                endpoints=_build_endpoints(destination.backends),
+                location=str(destination.location or EXTERNAL),
             )
-            for port in destination.resolve_ports()
+        ),
+        ports=_share(
+            tuple(
+                PortIntent(
+                    number=port.number,
+                    protocol=OPAQUE_TLS if port.protocol == "HTTPS" else str(port.protocol),
+                    target=port.target_port or port.number,
+                    http=http,
+                )
+                for port in destination.resolve_ports()
+            )
         ),
         tls=None if destination.originate_tls is None else _build_tls(destination.originate_tls),
     )

@@ -20,6 +20,8 @@ _SERVERS = (
     "servers at EgressGateway {gateway} (one for each host and port that is not HTTP or has "
     "from.serviceAccounts)"
 )
+NO_SERVERS: frozenset[Item] = frozenset()
+"""One for all: Python makes each empty frozenset anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
         for claim in found
         if claim.gateway and (not claim.port.is_http or claim.source.accounts)
     }
-    return Demand(frozenset(claim.key for claim in found), gateway, frozenset(servers))
+    hosts = frozenset(claim.key for claim in found)
+    return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS)
 
 
 def find_excesses(

@@ -56,6 +56,7 @@ class Outcome:
 
 UNDER_WAY = Outcome(settled=False)
 SETTLING = Outcome(settled=False, settling=True)
+SETTLED = Outcome(settled=True)
 
 
 @dataclass(slots=True)
@@ -258,7 +259,8 @@ class SetWorker:
 
     def _translate(self, item: Observed) -> Observed:
         """Return an object of ours with the digest to compare with what is wanted."""
-        return replace(item, spec_digest=self._writer.translate(item)) if item.ours else item
+        digest = self._writer.translate(item) if item.ours else item.spec_digest
+        return item if digest == item.spec_digest else replace(item, spec_digest=digest)
 
     def _look_around(self, plan: Plan, object_set: ObjectSet) -> RolloutContext:
         objects = self._cluster.objects
@@ -338,7 +340,10 @@ class SetWorker:
             self._forget(key)
             return
         refused = self._refusals[key].keep(step.refused) if object_set.access else ()
-        self._set(key, Outcome(settled=True, squatted=step.squatted, refused=refused))
+        # One value for nearly all sets: there is one outcome for each host of the cluster.
+        news = step.squatted or refused
+        outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
+        self._set(key, outcome)
         self._states[key].done = object_set
 
     def _forget(self, key: SetKey) -> None:

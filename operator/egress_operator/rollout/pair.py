@@ -142,17 +142,16 @@ def build_rollout(
     frozen = any(not item.owners.isdisjoint(around.held) for item in ours.values())
 
     def build(key: ObjectKey) -> ObjectPair:
-        pair = _build_pair(key, wanted.get(key), ours.get(key), around, frozen=frozen)
-        return replace(pair, squatted=key in wanted and key in there and key not in ours)
+        desired = wanted.get(key)
+        squatted = desired is not None and key in there and key not in ours
+        return _build_pair(key, desired, ours.get(key), around, squatted=squatted, frozen=frozen)
 
-    behind = sorted(
-        (wanted.keys() | there.keys())
-        - {object_set.service_entry_key, object_set.virtual_service_key}
-    )
+    entry, route = object_set.service_entry_key, object_set.virtual_service_key
+    behind = sorted((wanted.keys() | there.keys()) - {entry, route})
     return Rollout(
         object_set,
-        build(object_set.service_entry_key),
-        build(object_set.virtual_service_key),
+        build(entry),
+        build(route),
         tuple(build(key) for key in behind),
         around,
         replace(clock, settle=0.0) if object_set.is_closing else clock,
@@ -170,6 +169,7 @@ def _build_pair(
     ours: Observed | None,
     around: RolloutContext,
     *,
+    squatted: bool,
     frozen: bool,
 ) -> ObjectPair:
     """Join what is wanted and what is there; `frozen` as in `_is_prunable`."""
@@ -179,7 +179,7 @@ def _build_pair(
         desired=_keep_address(desired, ours),
         observed=ours,
         owners=() if desired is None else tuple(sorted({*desired.owners, *kept})),
-        squatted=False,
+        squatted=squatted,
         prunable=desired is None and ours is not None and _is_prunable(ours, around, frozen=frozen),
     )
 
