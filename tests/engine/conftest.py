@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from egress_operator.engine.client import ClientTiming, HttpTransport
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorTiming
+from egress_operator.engine.transport import ClientTiming, Transport
 from engine.harness import FAST, Follower, Kind, Mirror, build_credentials, read_admin_token
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import FaultProxy
@@ -52,17 +52,17 @@ async def proxy(control_plane: ControlPlane) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-async def transport(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncIterator[HttpTransport]:
+async def transport(control_plane: ControlPlane, proxy: FaultProxy) -> AsyncIterator[Transport]:
     """Make a transport that goes through the proxy."""
     credentials = build_credentials(proxy.url, read_admin_token(control_plane))
-    async with HttpTransport(
+    async with Transport(
         credentials, field_manager="test", user_agent="test", timing=ClientTiming(call=10.0)
     ) as transport:
         yield transport
 
 
 @pytest.fixture
-async def follow(transport: HttpTransport) -> AsyncIterator[Callable[..., Follower]]:
+async def follow(transport: Transport) -> AsyncIterator[Callable[..., Follower]]:
     """Start reflectors; they are cancelled after the test, and must have lived until then."""
     followers: list[Follower] = []
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.transport import Transport
 from engine.harness import (
     Follower,
     Kind,
@@ -33,15 +33,15 @@ def own_plane(
 
 
 @pytest.fixture
-async def direct(own_plane: ControlPlane) -> AsyncIterator[HttpTransport]:
+async def direct(own_plane: ControlPlane) -> AsyncIterator[Transport]:
     """Make a transport over TLS to the test's own API server."""
     credentials = build_credentials(own_plane.url, read_admin_token(own_plane), own_plane)
-    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+    async with Transport(credentials, field_manager="test", user_agent="test") as transport:
         yield transport
 
 
 @pytest.fixture
-async def follower(own_plane: ControlPlane, direct: HttpTransport) -> AsyncIterator[Follower]:
+async def follower(own_plane: ControlPlane, direct: Transport) -> AsyncIterator[Follower]:
     """Run a reflector with the product's own times."""
     kind = Kind(Resource("engine.test", "v1", "things"))
     await asyncio.to_thread(kind.install, own_plane.admin)
@@ -61,7 +61,7 @@ async def follower(own_plane: ControlPlane, direct: HttpTransport) -> AsyncItera
 
 @pytest.mark.timeout(180)
 async def test_it_survives_a_killed_api_server(
-    follower: Follower, own_plane: ControlPlane, direct: HttpTransport
+    follower: Follower, own_plane: ControlPlane, direct: Transport
 ) -> None:
     kind = Kind(follower.reflector.resource)
     for name in "ab":
@@ -89,7 +89,7 @@ async def test_it_survives_a_killed_api_server(
 
 @pytest.mark.timeout(180)
 async def test_it_notices_that_etcd_was_set_back(
-    follower: Follower, own_plane: ControlPlane, direct: HttpTransport
+    follower: Follower, own_plane: ControlPlane, direct: Transport
 ) -> None:
     """A watch from a version of the future would be accepted, and silent for ever."""
     kind = Kind(follower.reflector.resource)

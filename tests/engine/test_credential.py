@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import pytest
 import yaml
 
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import (
     LoadedCredentials,
     Login,
@@ -25,6 +24,7 @@ from egress_operator.engine.credential import (
 )
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
+from egress_operator.engine.transport import Transport
 from engine.harness import TOKEN, eventually, read_admin_token
 from testbed.certificate import CertificateAuthority
 from testbed.controlplane import ControlPlane
@@ -70,7 +70,7 @@ def write_config(tmp_path: Path) -> WriteConfig:
 
 async def test_a_kubeconfig_reaches_the_api_server(control_plane: ControlPlane) -> None:
     credentials = await load_credentials(str(control_plane.admin_kubeconfig))
-    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+    async with Transport(credentials, field_manager="test", user_agent="test") as transport:
         page = await transport.list_page(NAMESPACES)
     assert "default" in {item["metadata"]["name"] for item in page["items"]}
 
@@ -84,7 +84,7 @@ async def test_an_unknown_authority_is_not_trusted(
         {"server": control_plane.url, "certificate-authority-data": other},
     )
     credentials = await load_credentials(str(path))
-    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+    async with Transport(credentials, field_manager="test", user_agent="test") as transport:
         with pytest.raises(ApiError, match="ConnectionFailed") as caught:
             await transport.list_page(NAMESPACES)
     assert "certificate verify failed" in str(caught.value)
@@ -447,5 +447,5 @@ async def test_in_a_pod_the_account_is_used(
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
     monkeypatch.setattr("egress_operator.engine.credential._ACCOUNT", account)
     credentials = await load_credentials()
-    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+    async with Transport(credentials, field_manager="test", user_agent="test") as transport:
         assert (await transport.get(NAMESPACES, "", "default"))["metadata"]["name"] == "default"

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from egress_operator.engine.cache import Cache
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.peers import Peers
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.transport import Transport
 from engine.harness import FAST, Follower, Kind, eventually
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
@@ -290,7 +290,7 @@ async def test_a_slow_list_arrives(
 
 
 async def test_pages_and_a_token_that_expires(
-    kind: Kind, transport: HttpTransport, proxy: FaultProxy, follow: Follow
+    kind: Kind, transport: Transport, proxy: FaultProxy, follow: Follow
 ) -> None:
     """Over 500 objects come in pages; a 410 in the middle starts again without losing one."""
     names = {f"n{number:04}" for number in range(1040)}
@@ -446,7 +446,7 @@ async def _break_watches(proxy: FaultProxy, follower: Follower) -> None:
     )
 
 
-async def test_one_namespace_or_all(kind: Kind, transport: HttpTransport, follow: Follow) -> None:
+async def test_one_namespace_or_all(kind: Kind, transport: Transport, follow: Follow) -> None:
     one = follow(kind)
     all_of_them, other = follow(kind, FAST, namespace=""), follow(kind, FAST, namespace="default")
     await asyncio.wait_for(other.reflector.synced.wait(), 10)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import load_credentials
+from egress_operator.engine.transport import Transport
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import HostSet
@@ -23,10 +23,10 @@ HOST = "api.example.com"
 
 
 @pytest.fixture
-async def transport(control_plane: ControlPlane) -> AsyncIterator[HttpTransport]:
+async def transport(control_plane: ControlPlane) -> AsyncIterator[Transport]:
     """Make a transport with all rights."""
     credentials = await load_credentials(str(control_plane.admin_kubeconfig))
-    async with HttpTransport(credentials, field_manager="test", user_agent="test") as transport:
+    async with Transport(credentials, field_manager="test", user_agent="test") as transport:
         yield transport
 
 
@@ -48,7 +48,7 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def orphans(transport: HttpTransport, cluster: Cluster) -> OrphanCollector:
+def orphans(transport: Transport, cluster: Cluster) -> OrphanCollector:
     return OrphanCollector(transport, cluster, sees_gateways=True)
 
 
@@ -158,7 +158,7 @@ async def test_an_object_without_owners_counts_from_the_second_look(
 
 @pytest.mark.parametrize("sees_gateways", [True, False])
 async def test_gateways_count_only_where_they_are_watched(
-    transport: HttpTransport, cluster: Cluster, namespace: str, *, sees_gateways: bool
+    transport: Transport, cluster: Cluster, namespace: str, *, sees_gateways: bool
 ) -> None:
     orphans = OrphanCollector(transport, cluster, sees_gateways=sees_gateways)
     former = Owner("shared", str(uuid.uuid4()), "EgressGateway")

@@ -10,7 +10,6 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.credential import Credentials
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.peers import Peers
@@ -19,6 +18,7 @@ from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
@@ -88,7 +88,7 @@ class Operator:
         self._degraded = False
         self._has_gateways = asyncio.Event()
         self._peers = Peers()
-        self._transport = HttpTransport(
+        self._transport = Transport(
             credentials,
             field_manager=FIELD_MANAGER,
             user_agent=f"egress-operator/{__version__}",

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from egress_operator.cli.main import main
-from egress_operator.engine.client import HttpTransport
 from egress_operator.engine.resource import Resource
-from egress_operator.engine.transport import RequestHook
+from egress_operator.engine.transport import RequestHook, Transport
 from egress_operator.runtime import operator as runtime
 from mesh.traffic.operated_mesh import check_end
 from testbed.controlplane import ControlPlane
@@ -93,10 +92,10 @@ def end_after(writes: int, sign: signal.Signals, hook: RequestHook) -> RequestHo
 def run(writes: int, sign: signal.Signals) -> None:
     """Be the operator."""
 
-    def build(*args: Any, on_request: RequestHook, **more: Any) -> HttpTransport:  # noqa: ANN401
-        return HttpTransport(*args, on_request=end_after(writes, sign, on_request), **more)
+    def build(*args: Any, on_request: RequestHook, **more: Any) -> Transport:  # noqa: ANN401
+        return Transport(*args, on_request=end_after(writes, sign, on_request), **more)
 
-    runtime.HttpTransport = build  # type: ignore[attr-defined, assignment]
+    runtime.Transport = build  # type: ignore[attr-defined, assignment]
     sys.argv.append("run")
     main()
 

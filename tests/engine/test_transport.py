@@ -9,11 +9,10 @@ from email.utils import format_datetime
 import pytest
 
 from egress_operator.engine.answer import build_error, cut_message, parse_retry_after
-from egress_operator.engine.client import ClientTiming, HttpTransport
 from egress_operator.engine.credential import LoadedCredentials, Login
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
-from egress_operator.engine.transport import JsonObject, PatchType
+from egress_operator.engine.transport import ClientTiming, JsonObject, PatchType, Transport
 from engine.harness import TOKEN, Kind, build_credentials, eventually, read_admin_token
 from testbed.controlplane import ControlPlane
 from testbed.faultproxy import (
@@ -42,7 +41,7 @@ def read_identity(obj: JsonObject) -> tuple[str, str]:
     return obj["metadata"]["name"], obj["metadata"]["uid"]
 
 
-async def test_the_life_of_an_object(kind: Kind, transport: HttpTransport) -> None:
+async def test_the_life_of_an_object(kind: Kind, transport: Transport) -> None:
     resource, namespace = kind.resource, kind.namespace
     created = await transport.create(resource, namespace, kind.build("a", size=1))
     name, uid = read_identity(created)
@@ -60,27 +59,8 @@ async def test_the_life_of_an_object(kind: Kind, transport: HttpTransport) -> No
     assert (await fail(transport.get(resource, namespace, name))).status == 404
 
 
-async def test_an_apply_creates_and_takes_over(kind: Kind, transport: HttpTransport) -> None:
-    applied = await transport.patch(
-        kind.resource, kind.namespace, "a", kind.build("a", size=1), patch_type=PatchType.APPLY
-    )
-    assert applied["spec"] == {"size": 1}
-    await transport.patch(kind.resource, kind.namespace, "a", {"spec": {"size": 2, "more": 1}})
-    forced = await transport.patch(
-        kind.resource, kind.namespace, "a", kind.build("a", size=3), patch_type=PatchType.APPLY
-    )
-    assert forced["spec"] == {"size": 3, "more": 1}
-
-
-async def test_what_a_post_set_only_a_json_patch_removes(
-    kind: Kind, transport: HttpTransport
-) -> None:
-    """The reason why objects made by POST are not replaced by server-side apply."""
+async def test_a_json_patch_removes_what_a_post_set(kind: Kind, transport: Transport) -> None:
     created = await transport.create(kind.resource, kind.namespace, kind.build("a", one=1, two=2))
-    applied = await transport.patch(
-        kind.resource, kind.namespace, "a", kind.build("a", one=1), patch_type=PatchType.APPLY
-    )
-    assert applied["spec"] == {"one": 1, "two": 2}
     operations = [
         {"op": "replace", "path": "/metadata/uid", "value": created["metadata"]["uid"]},
         {"op": "replace", "path": "/spec", "value": {"one": 1}},
@@ -91,7 +71,7 @@ async def test_what_a_post_set_only_a_json_patch_removes(
     assert replaced["spec"] == {"one": 1}
 
 
-async def test_another_incarnation_is_left_alone(kind: Kind, transport: HttpTransport) -> None:
+async def test_another_incarnation_is_left_alone(kind: Kind, transport: Transport) -> None:
     created = await transport.create(kind.resource, kind.namespace, kind.build("a", size=1))
     other = "00000000-0000-0000-0000-000000000000"
     operations = [
@@ -107,7 +87,7 @@ async def test_another_incarnation_is_left_alone(kind: Kind, transport: HttpTran
     assert await transport.get(kind.resource, kind.namespace, "a") == created
 
 
-async def test_an_object_with_a_finalizer_waits(kind: Kind, transport: HttpTransport) -> None:
+async def test_an_object_with_a_finalizer_waits(kind: Kind, transport: Transport) -> None:
     body = kind.build("a")
     body["metadata"]["finalizers"] = ["engine.test/wait"]
     await transport.create(kind.resource, kind.namespace, body)
@@ -119,7 +99,7 @@ async def test_an_object_with_a_finalizer_waits(kind: Kind, transport: HttpTrans
 
 
 async def test_discovery_tells_what_is_served(
-    kind: Kind, transport: HttpTransport, proxy: FaultProxy
+    kind: Kind, transport: Transport, proxy: FaultProxy
 ) -> None:
     group = kind.resource.group
     assert await transport.serves(kind.resource)
@@ -166,7 +146,7 @@ async def test_every_fault_of_a_write_is_an_api_error(
     name: str,
     call: Call,
     kind: Kind,
-    transport: HttpTransport,
+    transport: Transport,
     proxy: FaultProxy,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -203,7 +183,7 @@ async def test_every_call_ends_in_time(
     resource, namespace = kind.resource, kind.namespace
     credentials = build_credentials(proxy.url, read_admin_token(control_plane))
     timing = ClientTiming(call=0.3, list_page=0.3)
-    async with HttpTransport(
+    async with Transport(
         credentials, field_manager="test", user_agent="test", timing=timing
     ) as transport:
         proxy.inject(fault, *Call, times=-1)
@@ -224,7 +204,7 @@ async def test_at_most_so_many_writes_in_flight_and_reads_pass_by(
     kind: Kind, control_plane: ControlPlane, proxy: FaultProxy
 ) -> None:
     credentials = build_credentials(proxy.url, read_admin_token(control_plane))
-    async with HttpTransport(
+    async with Transport(
         credentials, field_manager="test", user_agent="test", writes=3
     ) as transport:
         proxy.inject(Hang(), Call.CREATE, times=-1)
@@ -247,7 +227,7 @@ async def test_requests_are_counted_by_verb_and_code(
 ) -> None:
     seen: list[tuple[str, str, int]] = []
     credentials = build_credentials(proxy.url, read_admin_token(control_plane))
-    async with HttpTransport(
+    async with Transport(
         credentials,
         field_manager="test",
         user_agent="test",
@@ -279,7 +259,7 @@ async def test_requests_are_counted_by_verb_and_code(
 @pytest.fixture
 async def renewed(
     control_plane: ControlPlane, proxy: FaultProxy
-) -> AsyncIterator[tuple[HttpTransport, list[str]]]:
+) -> AsyncIterator[tuple[Transport, list[str]]]:
     """Make a transport whose first token is refused; the tokens that were loaded."""
     tokens = [TOKEN, read_admin_token(control_plane)]
     loaded: list[str] = []
@@ -290,14 +270,14 @@ async def renewed(
         loaded.append(tokens.pop(0))
         return Login(proxy.url, None, f"Bearer {loaded[-1]}")
 
-    async with HttpTransport(
+    async with Transport(
         LoadedCredentials(load), field_manager="test", user_agent="test"
     ) as transport:
         yield transport, loaded
 
 
 async def test_a_401_makes_one_new_login_for_all(
-    kind: Kind, renewed: tuple[HttpTransport, list[str]]
+    kind: Kind, renewed: tuple[Transport, list[str]]
 ) -> None:
     transport, loaded = renewed
     calls = [
@@ -309,7 +289,7 @@ async def test_a_401_makes_one_new_login_for_all(
 
 
 async def test_a_second_401_is_given_up(
-    kind: Kind, renewed: tuple[HttpTransport, list[str]], proxy: FaultProxy
+    kind: Kind, renewed: tuple[Transport, list[str]], proxy: FaultProxy
 ) -> None:
     transport, _ = renewed
     proxy.inject(build_refusal(401, "Unauthorized"), Call.LIST, times=2)
@@ -318,7 +298,7 @@ async def test_a_second_401_is_given_up(
 
 
 async def test_without_a_name_nothing_is_sent(
-    kind: Kind, transport: HttpTransport, proxy: FaultProxy
+    kind: Kind, transport: Transport, proxy: FaultProxy
 ) -> None:
     for call in (
         transport.delete(kind.resource, kind.namespace, ""),
