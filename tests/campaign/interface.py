@@ -180,7 +180,7 @@ class Run(Stoppable):
 
         def look() -> Scene:
             scene = read_scene(self.plane.admin)
-            found = list(find_differences(scene, self.world.foreign))
+            found = list(find_differences(scene, self.world.strangers.foreign))
             assert not found, "\n".join(found[:10])
             return scene
 

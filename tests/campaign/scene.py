@@ -22,7 +22,7 @@ from permission.gateway import GATEWAY
 from permission.tenant import PAUSED, POLICY
 from testbed.client import Client, Object
 
-from .world import TENANTS
+from .place import TENANTS
 
 _SETTINGS = Settings()
 
