@@ -42,22 +42,27 @@ def _find_wrong_objects(scene: Scene, plan: Plan) -> Iterator[str]:
         if key.namespace != plan.scope or not there.ours or key in wanted:
             continue
         if key.kind is not Kind.AUTHORIZATION_POLICY and not _is_kept(scene, there):
-            yield f"{key} is there, and nobody wants it: {scene.objects[key]['metadata']}"
+            yield f"{key} is there, and nobody wants it: {_describe_set(scene, there)}"
 
 
 def _is_kept(scene: Scene, there: Observed) -> bool:
     """Whether a policy on hold keeps an object: its own, or what its own need."""
-    uids = {owner.uid for owner in there.owners}
-    serves_all = any(owner.kind == GATEWAY[1] for owner in there.owners)
-    if serves_all or not uids:
-        uids |= {
-            owner.uid
+    if any(owner.kind == GATEWAY[1] for owner in there.owners):
+        return any(
+            _is_keepers_own(scene, item)
             for item in scene.observed.values()
             if item.ours and item.key.namespace == there.key.namespace
-            if serves_all or item.set_key == there.set_key
-            for owner in item.owners
-        }
-    return not uids.isdisjoint(scene.keepers)
+        )
+    # What a kept route leads to stays too.
+    return _is_keepers_own(scene, there) or any(
+        _is_keepers_own(scene, item)
+        for item in scene.observed.values()
+        if item.key.kind is Kind.VIRTUAL_SERVICE and item.set_key == there.set_key
+    )
+
+
+def _is_keepers_own(scene: Scene, item: Observed) -> bool:
+    return not scene.keepers.isdisjoint(owner.uid for owner in item.owners)
 
 
 def _compare(scene: Scene, wanted: Desired) -> Iterator[str]:
@@ -81,6 +86,22 @@ def _compare(scene: Scene, wanted: Desired) -> Iterator[str]:
         for name, value in right["metadata"][part].items():
             if name != ALLOCATE_LABEL and found.get(name) != value:
                 yield f"{wanted.key}: {name} is {found.get(name)}, not {value}"
+
+
+def _describe_set(scene: Scene, there: Observed) -> str:
+    """Tell who owns the objects of a set, and what policies its namespace has."""
+    namespace = there.key.namespace
+    owned = {
+        str(item.key): [owner.uid for owner in item.owners]
+        for item in scene.observed.values()
+        if item.set_key == there.set_key
+    }
+    policies = {
+        item["metadata"]["name"]: item["metadata"]["uid"]
+        for item in scene.policies
+        if item["metadata"]["namespace"] == namespace
+    }
+    return f"{owned} of {policies}, on hold are {sorted(scene.keepers)}"
 
 
 def _is_shared_with_keeper(scene: Scene, wanted: Desired) -> bool:
