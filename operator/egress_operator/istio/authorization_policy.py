@@ -8,10 +8,13 @@ from typing import Any
 
 from egress_operator.istio.facts import Facts, Spec
 from egress_operator.istio.kind import SECURITY, ObjectKey
+from egress_operator.istio.name import EGRESS_DOMAIN, RESTRICTED_DOMAIN
 from egress_operator.istio.traffic import Labels
 
 API_VERSION = SECURITY
 PLURAL = "authorizationpolicies"
+
+ANYBODY = "*"
 
 OPEN_RULES: list[dict[str, Any]] = [{}]
 """One rule without conditions allows everything; no rule at all, nothing."""
@@ -42,9 +45,43 @@ def build_restricted_access_spec(
 
 
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
-    """Return whether an AuthorizationPolicy allows nothing. Pure."""
+    """Return whom an AuthorizationPolicy lets in, and whether it allows nothing. Pure."""
     del key
-    return Facts(is_closed=not spec.get("rules"))
+    rules = spec.get("rules") or ()
+    return Facts(
+        refs=frozenset(
+            _read_caller(rule) if spec.get("action", "ALLOW") == "ALLOW" else ANYBODY
+            for rule in rules
+        ),
+        selector=tuple(sorted((spec.get("selector") or {}).get("matchLabels", {}).items())),
+        is_closed=not rules,
+    )
+
+
+def _read_caller(rule: dict[str, Any]) -> str:
+    """Return the namespace that a rule lets in under its own names; `ANYBODY` for any other rule.
+
+    A rule that has another form than those that are built here may let in more.
+    """
+    try:
+        (entry,), (condition,) = rule["from"], rule["when"]
+        ((_, callers),) = entry["source"].items()
+        namespace = callers[0].removeprefix("*/ns/").partition("/")[0]
+        spec = _build_rule(entry["source"], condition["values"])
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError):
+        return ANYBODY
+    accounts = f"*/ns/{namespace}/sa/"
+    domains = tuple(f".{namespace}.{domain}" for domain in (EGRESS_DOMAIN, RESTRICTED_DOMAIN))
+    known = (
+        rule == spec
+        and condition["values"]
+        and all(value.endswith(domains) for value in condition["values"])
+        and (
+            entry["source"] == {"namespaces": [namespace]}
+            or entry["source"] == {"principals": [c for c in callers if c.startswith(accounts)]}
+        )
+    )
+    return namespace if known else ANYBODY
 
 
 def _build_rule(source: dict[str, list[str]], names: list[str]) -> dict[str, Any]:

@@ -37,10 +37,11 @@ class Facts:
     """The ports of its own hosts that a VirtualService routes to."""
     refs: frozenset[str] = NOTHING
     """What else a VirtualService needs; what a DestinationRule or Gateway offers; of a ServiceEntry
-    or an AuthorizationPolicy the labels of the gateways that it serves."""
+    the labels of the gateways that it serves; of an AuthorizationPolicy the namespaces that it lets
+    in under names of their own, and `*` for any other rule."""
     export_to: tuple[str, ...] = ()
     selector: tuple[tuple[str, str], ...] = ()
-    """Of a Gateway, sorted."""
+    """Of a Gateway or an AuthorizationPolicy, sorted."""
     is_closed: bool = False
     """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
 

@@ -25,8 +25,18 @@ class Standing:
     """Its AuthorizationPolicies."""
     tenants: frozenset[tuple[str, str]] = frozenset()
     """(namespace, label of the place) of each tenant with a server there."""
-    guarded: frozenset[ObjectKey] = frozenset()
-    """The AuthorizationPolicies of single hosts whose servers are there."""
+    servers: frozenset[tuple[str, str]] = frozenset()
+    """(namespace, name) of each server there; that of a single host is called as its permission."""
+
+    def serves(self, item: Desired | Observed, label: str) -> bool:
+        """Whether what an ALLOW guards is there.
+
+        The server of its host at any place; at another place than that with this label, anything of
+        its tenant.
+        """
+        return (item.tenant, item.key.name) in self.servers or (
+            item.place != label and (item.tenant, item.place) in self.tenants
+        )
 
 
 def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) -> Standing:
@@ -40,8 +50,7 @@ def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) ->
         namespace = "" if server.set_key is None else find_scope(server.set_key) or ""
         tenants.add((namespace, server.label))
         names.add((namespace, server.key.name))
-    guarded = frozenset(item.key for item in found if (item.tenant, item.key.name) in names)
-    return Standing(found, frozenset(tenants), guarded)
+    return Standing(found, frozenset(tenants), frozenset(names))
 
 
 def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
@@ -63,18 +72,21 @@ def plan_gateways(
     standing: Mapping[str, Standing],
     is_selected: Selection,
     *,
+    before: Plan | None = None,
     is_complete: bool = True,
 ) -> Plan:
     """Plan the AuthorizationPolicies of all EgressGateways. Pure.
 
     `wanted`: by the label of a gateway, the ALLOWs that the plans of namespaces ask for.
-    `standing`: by the name of a gateway, also of one that is gone. `is_complete`: whether every
+    `standing`: by the name of a gateway, also of one that is gone. `before`: the plan so far, which
+    knows how what is kept should be. `is_complete`: whether every
     namespace that uses a gateway is planned. Before that, at a start, what is not wanted stays.
     """
     sets: dict[SetKey, ObjectSet] = {}
     for name in sorted({*results, *standing}):
         found = standing.get(name, Standing())
-        access = _plan_access(results.get(name), wanted, found, is_selected)
+        known = _find_known(before, GatewaySet(name))
+        access = _plan_access(results.get(name), wanted, found, known, is_selected)
         if not is_complete:
             there = frozenset(item.key for item in found.policies)
             access = replace(access, kept=access.kept | (there - access.withdrawn))
@@ -87,9 +99,10 @@ def _plan_access(
     result: GatewayResult | None,
     wanted: Mapping[str, Iterable[Desired]],
     standing: Standing,
+    known: Mapping[ObjectKey, Desired],
     is_selected: Selection,
 ) -> Access:
-    """Return what one gateway should have."""
+    """Return what one gateway should have; `known`: the ALLOWs that it enforced so far."""
 
     def selects(namespace: str) -> bool:
         return result is not None and is_selected(result, namespace)
@@ -113,13 +126,25 @@ def _plan_access(
     if none and not standing.policies:
         return Access(None, generation=generation)
     allows = {} if none else _build_allows(gateway, wanted, tenants, selects)
-    kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
+    kept = frozenset[ObjectKey]()
+    if enforces:
+        # What is kept is restored like the rest when somebody edits it.
+        lasting = {
+            key: item
+            for key, item in known.items()
+            if selects(item.tenant) and standing.serves(item, gateway.label)
+        }
+        allows = lasting | allows
+        kept = _find_kept(gateway, standing) - withdrawn - allows.keys()
+    baseline = build_baseline(gateway)
+    # Whatever somebody has written on it, what is wanted is restored.
+    withdrawn -= {baseline.key, *allows}
     allowed = {(item.tenant, item.place) for item in allows.values()} | {
         (item.tenant, item.place) for item in standing.policies if item.key in kept
     }
     denied = {namespace for namespace, _ in standing.tenants - allowed}
     return Access(
-        baseline=build_baseline(gateway),
+        baseline=baseline,
         enforces=enforces,
         is_final=not none,
         allows=tuple(allows[key] for key in sorted(allows)),
@@ -129,6 +154,20 @@ def _plan_access(
         denied=tuple(sorted(denied)) if enforces else (),
         generation=generation,
     )
+
+
+def _find_known(plan: Plan | None, key: GatewaySet) -> dict[ObjectKey, Desired]:
+    found = None if plan is None else plan.sets.get(key)
+    access = None if found is None else found.access
+    return {item.key: item for item in (access.allows if access else ()) if not item.dry_run}
+
+
+def _is_sound(item: Observed, gateway: Gateway) -> bool:
+    """Whether something that is kept, and of which no plan is known, lets in its tenant alone."""
+    if not item.tenant:
+        return item.facts.is_closed
+    at_place = item.facts.selector == gateway.intent.selector
+    return item.facts.refs <= {item.tenant} and (at_place or item.place != gateway.label)
 
 
 def _build_allows(
@@ -156,17 +195,16 @@ def _find_kept(gateway: Gateway, standing: Standing) -> frozenset[ObjectKey]:
 
     Of single hosts at any place; of former places all that serves somebody there.
     """
-    return standing.guarded.intersection(
-        item.key for item in standing.policies if not item.dry_run
-    ) | frozenset(
+    served = _find_served_baselines(standing)
+    return frozenset(
         item.key
         for item in standing.policies
-        if item.place != gateway.label
-        and not item.dry_run
+        if not item.dry_run
+        and _is_sound(item, gateway)
         and (
-            (item.tenant, item.place) in standing.tenants
+            standing.serves(item, gateway.label)
             if item.tenant
-            else item.key in _find_served_baselines(standing)
+            else item.place != gateway.label and item.key in served
         )
     )
 

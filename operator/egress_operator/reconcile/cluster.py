@@ -112,13 +112,16 @@ class Cluster:
             unready=self.unready,
         )
 
-    def plan_gateways(self, wanted: Mapping[str, Iterable[Desired]], *, is_complete: bool) -> Plan:
+    def plan_gateways(
+        self, wanted: Mapping[str, Iterable[Desired]], *, before: Plan | None, is_complete: bool
+    ) -> Plan:
         """Plan the AuthorizationPolicies of the gateways; the arguments are as of the function."""
         return plan_gateways(
             self.judge_gateways(),
             wanted,
             self._find_standing(),
             self._is_selected,
+            before=before,
             is_complete=is_complete,
         )
 

@@ -92,7 +92,8 @@ class Planner:
             label: [desired for allows in found.values() for desired in allows]
             for label, found in self._allows.items()
         }
-        return self._cluster.plan_gateways(allows, is_complete=is_complete)
+        before = self._plans.get(None)
+        return self._cluster.plan_gateways(allows, before=before, is_complete=is_complete)
 
     def _take(self, scope: Scope, plan: Plan) -> PlanChange:
         old = self._plans.get(scope)

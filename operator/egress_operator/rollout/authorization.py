@@ -139,7 +139,9 @@ class _State:
             if have is None:
                 writes.append(Create(item, item.owners))
             elif not is_as_desired(have, item, item.owners):
-                writes.append(Replace(item, item.owners, have.uid, have.maps))
+                # An annotation that tells another tenant has to go: then all are written anew.
+                maps = have.maps if have.set_key else have.maps - {"annotations"}
+                writes.append(Replace(item, item.owners, have.uid, maps))
         return writes
 
     def _delete(self, keys: Iterable[ObjectKey]) -> list[Delete]:
