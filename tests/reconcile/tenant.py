@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from egress_operator.reconcile.report import PROGRESS_AFTER_S
+from egress_operator.reconcile.policy import PROGRESS_AFTER_S
 from status.lint import lint_status
 from testbed.audit import Record
 from testbed.client import Client, Object

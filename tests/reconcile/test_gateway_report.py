@@ -9,7 +9,8 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import NamespaceInput, Settings
-from egress_operator.reconcile.controller import Controller, Dependencies
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
 from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
 

@@ -12,6 +12,7 @@ from egress_operator.istio.object import Observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, TenantSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.sync import WriteTimes
 from rollout.policy_set import build_gateway
@@ -41,13 +42,13 @@ def cluster() -> Cluster:
 
     memory = Cluster(
         (EVERYWHERE,),
-        on_policy=ignore,
-        on_gateway=ignore,
+        build_stores((EVERYWHERE,), ignore),
         on_object=ignore,
         on_namespace=ignore,
         settings=Settings(),
     )
-    memory.gateways.build_sink(EVERYWHERE, lambda _: None).upsert(
+    ((_, gateways),) = memory.gateways.build_sinks(lambda _: None)
+    gateways.upsert(
         {
             "metadata": {
                 "name": "shared",

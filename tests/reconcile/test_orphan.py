@@ -12,6 +12,7 @@ from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import HostSet
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.orphan import OrphanCollector
 from testbed.client import Object
@@ -30,17 +31,15 @@ async def transport(control_plane: ControlPlane) -> AsyncIterator[Transport]:
         yield transport
 
 
-@pytest.fixture
-def cluster() -> Cluster:
-    """Give a memory that knows nothing yet."""
+def build_cluster(scope: str) -> Cluster:
+    """Make a memory that knows nothing yet, of a namespace or of all."""
 
     def ignore(*_: object) -> None:
         pass
 
     return Cluster(
-        (EVERYWHERE,),
-        on_policy=ignore,
-        on_gateway=ignore,
+        (scope,),
+        build_stores((scope,), ignore),
         on_object=ignore,
         on_namespace=ignore,
         settings=Settings(),
@@ -48,8 +47,13 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
+def cluster() -> Cluster:
+    return build_cluster(EVERYWHERE)
+
+
+@pytest.fixture
 def orphans(transport: Transport, cluster: Cluster) -> OrphanCollector:
-    return OrphanCollector(transport, cluster, sees_gateways=True)
+    return OrphanCollector(transport, cluster)
 
 
 @pytest.fixture
@@ -60,7 +64,8 @@ def policy(control_plane: ControlPlane, namespace: str) -> Object:
 
 def show_policy(cluster: Cluster, policy: Object) -> None:
     """Have the memory hold a policy."""
-    cluster.policies.build_sink(EVERYWHERE, lambda _: None).upsert(policy)
+    for _, sink in cluster.policies.build_sinks(lambda _: None):
+        sink.upsert(policy)
 
 
 def remember_entry(cluster: Cluster, namespace: str, *owners: Owner) -> HostSet:
@@ -158,9 +163,10 @@ async def test_an_object_without_owners_counts_from_the_second_look(
 
 @pytest.mark.parametrize("sees_gateways", [True, False])
 async def test_gateways_count_only_where_they_are_watched(
-    transport: Transport, cluster: Cluster, namespace: str, *, sees_gateways: bool
+    transport: Transport, namespace: str, *, sees_gateways: bool
 ) -> None:
-    orphans = OrphanCollector(transport, cluster, sees_gateways=sees_gateways)
+    cluster = build_cluster(EVERYWHERE if sees_gateways else namespace)
+    orphans = OrphanCollector(transport, cluster)
     former = Owner("shared", str(uuid.uuid4()), "EgressGateway")
     remember_entry(cluster, namespace, former)
     await orphans.look()

@@ -4,22 +4,22 @@ from typing import Any
 
 import pytest
 
+from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.listing import Listing
 from egress_operator.reconcile.objects import EVERYWHERE
-from egress_operator.reconcile.policy import (
-    PolicyKey,
-    PolicyRecord,
-    Record,
-    RecordStore,
-    parse_policy,
-)
-from egress_operator.reconcile.resource import POLICIES
+from egress_operator.reconcile.record import OwnKey, OwnKind, Record
 
-KEY: PolicyKey = ("shop", "payments")
+KEY = OwnKey(OwnKind.POLICY, "shop", "payments")
+PLACE = (KEY.namespace, KEY.name)
 
 
 def build_body(uid: str, version: int, **more: object) -> dict[str, Any]:
-    metadata = {"namespace": KEY[0], "name": KEY[1], "uid": uid, "resourceVersion": str(version)}
+    metadata = {
+        "namespace": KEY.namespace,
+        "name": KEY.name,
+        "uid": uid,
+        "resourceVersion": str(version),
+    }
     return {"metadata": metadata, "spec": {}, **more}
 
 
@@ -28,12 +28,12 @@ class Watched:
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, str]] = []
-        self.store = RecordStore(POLICIES, (EVERYWHERE,), parse_policy, self._note)
-        self.sink = self.store.build_sink(EVERYWHERE, lambda _: None)
+        self.store = build_stores((EVERYWHERE,), self._note)[OwnKind.POLICY]
+        ((_, self.sink),) = self.store.build_sinks(lambda _: None)
         self.sink.upsert(build_body("one", 10))
         self.changes.clear()
 
-    def _note(self, _: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None) -> None:
+    def _note(self, _: OwnKey, old: Record[Any] | None, new: Record[Any] | None) -> None:
         self.changes.append((old.source.uid if old else "", new.source.uid if new else ""))
 
     def delete(self, uid: str, version: int) -> None:
@@ -46,7 +46,7 @@ def watched() -> Watched:
 
 
 def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(watched: Watched) -> None:
-    watched.store.drop_unlisted(Listing("20", {}), KEY[0])
+    watched.store.drop_unlisted(Listing("20", {}), KEY.namespace)
     watched.sink.upsert(build_body("one", 12))
     assert watched.store.get(KEY) is None
     watched.delete("one", 15)
@@ -54,7 +54,7 @@ def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(watched:
 
 
 def test_a_policy_made_again_under_the_name_is_seen(watched: Watched) -> None:
-    watched.store.drop_unlisted(Listing("20", {KEY: "two"}), KEY[0])
+    watched.store.drop_unlisted(Listing("20", {PLACE: "two"}), KEY.namespace)
     watched.sink.upsert(build_body("one", 12))
     watched.delete("one", 14)
     watched.sink.upsert(build_body("two", 15))
@@ -66,7 +66,7 @@ def test_a_policy_made_again_under_the_name_is_seen(watched: Watched) -> None:
 def test_what_is_newer_than_the_list_stays(watched: Watched) -> None:
     watched.sink.upsert(build_body("one", 30))
     watched.changes.clear()
-    watched.store.drop_unlisted(Listing("20", {}), KEY[0])
+    watched.store.drop_unlisted(Listing("20", {}), KEY.namespace)
     assert watched.changes == []
 
 

@@ -11,7 +11,8 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller, Dependencies
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
 
 pytestmark = pytest.mark.looptime

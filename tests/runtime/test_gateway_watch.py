@@ -8,7 +8,8 @@ from typing import Any
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.sink import CacheSink
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller, Dependencies
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, SERVICES, SLICES
 from egress_operator.runtime.gateway_watch import GatewayWatches
 

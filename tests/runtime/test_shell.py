@@ -10,6 +10,10 @@ from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.operator import Operator
 from egress_operator.runtime.settings import build_settings
 from egress_operator.runtime.shell import Shell
+from egress_operator.runtime.slim import kopf
+
+POLICY = kopf.Resource("egress-operator.io", "v1alpha1", "egresspolicies")
+GATEWAY = kopf.Resource("egress-operator.io", "v1alpha1", "egressgateways")
 
 Poke = tuple[str, str, str]
 """(plural, namespace of the watch, version)."""
@@ -39,16 +43,16 @@ async def shell(request: pytest.FixtureRequest) -> AsyncIterator[Shell]:
 
 
 async def test_the_watch_of_the_object_is_told_the_version(shell: Shell, pokes: list[Poke]) -> None:
-    await shell.see_policy({"namespace": "shop", "name": "payments", "resourceVersion": "7"})
+    await shell.see(POLICY, {"namespace": "shop", "name": "payments", "resourceVersion": "7"})
     scope = "shop" if shell.settings.namespaces else ""
     assert pokes == [("egresspolicies", scope, "7")]
     pokes.clear()
-    await shell.see_gateway({"name": "shared", "resourceVersion": "8"})
+    await shell.see(GATEWAY, {"name": "shared", "resourceVersion": "8"})
     assert pokes == ([] if scope else [("egressgateways", "", "8")])
 
 
 async def test_an_object_of_a_namespace_that_is_not_served_concerns_nobody(
     shell: Shell, pokes: list[Poke]
 ) -> None:
-    await shell.see_policy({"namespace": "other", "name": "payments", "resourceVersion": "7"})
+    await shell.see(POLICY, {"namespace": "other", "name": "payments", "resourceVersion": "7"})
     assert pokes == ([] if shell.settings.namespaces else [("egresspolicies", "", "7")])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
@@ -18,21 +19,14 @@ from egress_operator.istio.set_key import (
 )
 from egress_operator.plan.gateway import Authorization, GatewayResult
 from egress_operator.plan.plan import Plan
-from egress_operator.reconcile.cluster import Cluster
+from egress_operator.reconcile.kind import View
+from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.namespace import NamespaceFacts
-from egress_operator.reconcile.planner import PlanChange, Planner
-from egress_operator.reconcile.policy import (
-    CLUSTER,
-    GatewayRecord,
-    PolicyKey,
-    PolicyRecord,
-    Record,
-    S,
-)
+from egress_operator.reconcile.planner import PlanChange
 from egress_operator.reconcile.queues import Queues
+from egress_operator.reconcile.record import OwnKey, Record
 from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.startup import Startup
-from egress_operator.reconcile.sync import SetWorker
 from egress_operator.rollout.write import Delete, Replace, Write
 
 GATEWAY_REPORT_PAUSE_S = 0.2
@@ -42,46 +36,37 @@ GATEWAY_REPORT_PAUSE_S = 0.2
 class ChangeHandler:
     """Puts keys into the queues after a change in a cache, a new plan, a write or an outcome."""
 
-    def __init__(
-        self,
-        *,
-        cluster: Cluster,
-        planner: Planner,
-        worker: SetWorker,
-        reporter: Reporter,
-        queues: Queues,
-        startup: Startup,
-        settle: float,
-    ) -> None:
-        self._cluster = cluster
-        self._planner = planner
-        self._worker = worker
+    def __init__(self, view: View, reporter: Reporter, queues: Queues, startup: Startup) -> None:
+        self._cluster = view.cluster
+        self._planner = view.planner
+        self._worker = view.worker
         self._reporter = reporter
         self._queues = queues
         self._startup = startup
-        self._settle = settle
         self.is_listening = False
         """Whether changes of the caches count; until the start they are only filled."""
 
     # The caches have changed.
 
-    def on_policy(self, key: PolicyKey, old: PolicyRecord | None, new: PolicyRecord | None) -> None:
-        """Plan the namespace of a policy that has changed."""
-        if self._note_record(key, old, new):
-            self._startup.mark(key[0])
-
-    def on_gateway(
-        self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
-    ) -> None:
-        """Plan everything that depends on gateways after one has changed."""
-        if self._note_record(key, old, new):
-            self._cluster.refresh_unready()
-            self._mark_gateways()
+    def on_record(self, key: OwnKey, old: Record[Any] | None, new: Record[Any] | None) -> None:
+        """Plan what depends on an object of a kind of ours, or look at its status again."""
+        if not self.is_listening:
+            return
+        if old is not None and new is not None and old.says_the_same(new):
+            # Somebody else wrote the status, or labels: ours is compared with it and restored.
+            self._queues.reports.add(key)
+            return
+        if new is None:
+            self._queues.forget_report(key)
+            self._reporter.forget(key)
+        for scope in OWN_KINDS[key.kind].find_scopes(self._cluster, key):
+            self._startup.mark(scope)
 
     def on_services(self) -> None:
         """Plan again when what surrounds a gateway has made it able or unable to serve."""
         if self._cluster.refresh_unready() and self.is_listening:
-            self._mark_gateways()
+            for scope in self._cluster.find_gateway_scopes():
+                self._startup.mark(scope)
 
     def on_namespace(
         self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
@@ -123,7 +108,8 @@ class ChangeHandler:
     def report_gateways(self) -> None:
         """Look at the statuses of all gateways, a moment later."""
         for record in self._cluster.gateways:
-            self._queues.reports.add_after((CLUSTER, record.source.name), GATEWAY_REPORT_PAUSE_S)
+            key = self._cluster.gateways.key("", record.source.name)
+            self._queues.reports.add_after(key, GATEWAY_REPORT_PAUSE_S)
 
     # A step of the path is done.
 
@@ -136,11 +122,12 @@ class ChangeHandler:
         for set_key in sorted(change.sets, key=sort_key):
             self._worker.note_change(set_key)
             if set_key in waiting:
-                self._queues.sets.add_after(set_key, self._settle)
+                self._queues.sets.add_after(set_key, self._cluster.settings.settle)
             else:
                 self._queues.sets.add(set_key, background=change.first)
         for name in change.policies:
-            self._queues.reports.add((change.scope or CLUSTER, name), background=change.first)
+            key = self._cluster.policies.key(change.scope or "", name)
+            self._queues.reports.add(key, background=change.first)
         self.report_gateways()
 
     def on_write(self, set_key: SetKey, write: Write) -> None:
@@ -159,25 +146,7 @@ class ChangeHandler:
         if isinstance(key, GatewaySet):
             self.report_gateways()
         for name in self._planner.find_claimants(key):
-            self._queues.reports.add((find_scope(key) or CLUSTER, name))
-
-    def _note_record(self, key: PolicyKey, old: Record[S] | None, new: Record[S] | None) -> bool:
-        """Look at the status of an object of ours; whether plans change with the object."""
-        if not self.is_listening:
-            return False
-        if old is not None and new is not None and old.says_the_same(new):
-            # Somebody else wrote the status, or labels: ours is compared with it and restored.
-            self._queues.reports.add(key)
-            return False
-        if new is None:
-            self._queues.forget_report(key)
-            self._reporter.forget(key)
-        return True
-
-    def _mark_gateways(self) -> None:
-        """Plan everything again that depends on the gateways."""
-        for scope in (None, *self._cluster.select_through_gateways()):
-            self._startup.mark(scope)
+            self._queues.reports.add(self._cluster.policies.key(find_scope(key) or "", name))
 
     def _mark_permission(self, key: ObjectKey) -> None:
         """Plan permission again when what stands at a gateway has changed."""

@@ -9,7 +9,7 @@ from typing import Any
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
-from egress_operator.istio.set_key import GatewaySet, TenantSet, find_scope
+from egress_operator.istio.set_key import GatewaySet, Scope, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import Standing, build_standing, plan_gateways
 from egress_operator.plan.plan import Plan
@@ -28,13 +28,7 @@ from egress_operator.reconcile.objects import (
     ObjectChangeHook,
     list_kinds,
 )
-from egress_operator.reconcile.policy import (
-    RecordChangeHook,
-    RecordStore,
-    parse_gateway,
-    parse_policy,
-)
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.record import OwnKey, OwnKind, RecordStore
 from egress_operator.reconcile.service_index import ServiceIndex
 
 
@@ -44,17 +38,18 @@ class Cluster:
     def __init__(
         self,
         scopes: Sequence[str],
+        stores: Mapping[OwnKind, RecordStore[Any]],
         *,
-        on_policy: RecordChangeHook[PolicySource],
-        on_gateway: RecordChangeHook[GatewaySource],
         on_object: ObjectChangeHook,
         on_namespace: NamespaceChangeHook,
         settings: Settings,
     ) -> None:
         self._scopes = scopes
         self._everywhere = tuple(scopes) == (EVERYWHERE,)
-        self.policies = RecordStore(POLICIES, scopes, parse_policy, on_policy)
-        self.gateways = RecordStore(GATEWAYS, (EVERYWHERE,), parse_gateway, on_gateway)
+        self.stores = stores
+        """The objects of our own kinds."""
+        self.policies: RecordStore[PolicySource] = stores[OwnKind.POLICY]
+        self.gateways: RecordStore[GatewaySource] = stores[OwnKind.GATEWAY]
         self.namespaces = NamespaceCache(on_namespace)
         self.objects = ObjectCache(scopes, on_object, self._is_believed)
         self._places: dict[str, str] = {}
@@ -79,11 +74,10 @@ class Cluster:
 
         `on_list` is called after each list of Istio's objects, with its version.
         """
-        for scope in self._scopes:
-            yield scope, self.policies.build_sink(scope, on_unreadable)
+        for store in self.stores.values():
+            yield from store.build_sinks(on_unreadable)
         if self._everywhere:
-            # Roles in single namespaces cannot grant these.
-            yield EVERYWHERE, self.gateways.build_sink(EVERYWHERE, on_unreadable)
+            # Roles in single namespaces cannot grant it.
             yield EVERYWHERE, self.namespaces.build_sink(on_unreadable)
         for kind in list_kinds(self._scopes):
             for scope in self._scopes:
@@ -204,6 +198,19 @@ class Cluster:
             for result in self.judge_gateways().values()
             if result.gateway is not None
         )
+
+    def find_gateway_scopes(self) -> set[Scope]:
+        """Return the scopes whose plans depend on the gateways."""
+        return {None, *self.select_through_gateways()}
+
+    def find_owner(self, owner: Owner, namespace: str) -> OwnKey:
+        """Return the key of an owner of an object that stands in this namespace."""
+        return self.stores[OwnKind(owner.kind)].key(namespace, owner.name)
+
+    def is_owner(self, owner: Owner, namespace: str) -> bool:
+        """Whether such an owner is there, and not being deleted."""
+        key = self.find_owner(owner, namespace)
+        return self.stores[key.kind].is_owner(key, owner.uid)
 
     def select_through_gateways(self) -> set[str]:
         """Find the namespaces with a policy that names a gateway."""

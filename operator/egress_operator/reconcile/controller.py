@@ -5,29 +5,26 @@ a change only tells which keys to look at again (`change.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from egress_operator.engine.queue import QueueLoad
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.slots import Slots
-from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.change import ChangeHandler
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.gateway_report import GatewayReporter
-from egress_operator.reconcile.metrics import Metrics
+from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.kind import View
+from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.objects import EVERYWHERE
 from egress_operator.reconcile.orphan import OrphanCollector
-from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
-from egress_operator.reconcile.policy import CLUSTER, GatewayRecord, PolicyKey
 from egress_operator.reconcile.queues import Queues
-from egress_operator.reconcile.report import EventRecorder, Reporter
+from egress_operator.reconcile.record import OwnKey, OwnKind, Record
+from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.startup import Startup
 from egress_operator.reconcile.sync import SetWorker
 from egress_operator.reconcile.writer import Writer
@@ -35,25 +32,12 @@ from egress_operator.reconcile.writer import Writer
 RESUME_INTERVAL_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What the controller is given from outside, so that tests can give something else."""
-
-    transport: Transport
-    metrics: Metrics
-    events: EventRecorder
-    clock: Callable[[], float]
-    """Seconds that only grow; the running loop's clock."""
-    now: Callable[[], datetime]
-    """UTC, for transition times."""
-
-
 class Controller:
     """Keeps the cluster as the policies say. Make it in the running loop; feed it; `start` it."""
 
     def __init__(
         self,
-        dependencies: Dependencies,
+        outside: Dependencies,
         *,
         settings: Settings,
         scopes: Sequence[str] = (EVERYWHERE,),
@@ -63,59 +47,25 @@ class Controller:
         on_gateways: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_gateways` is called when other gateways may be accepted than before."""
-        transport, clock = dependencies.transport, dependencies.clock
-        self._clock = clock
-        self._metrics = dependencies.metrics
+        self._outside = outside
         self._on_gateways = on_gateways
         self._resumed_at = float("-inf")
         self.cluster = Cluster(
             scopes,
-            on_policy=lambda *seen: self._changes.on_policy(*seen),  # noqa: PLW0108 - made below
-            on_gateway=self._on_gateway,
+            build_stores(scopes, self._on_record),
             on_object=lambda *seen: self._changes.on_object(*seen),  # noqa: PLW0108 - made below
             on_namespace=lambda *seen: self._changes.on_namespace(*seen),  # noqa: PLW0108 - made below
             settings=settings,
         )
-        self.planner = Planner(self.cluster, dependencies.metrics, clock)
-        self._worker = SetWorker(
-            cluster=self.cluster,
-            planner=self.planner,
-            writer=Writer(transport, self.cluster.objects, is_missing, Slots(in_flight)),
-            confirmation=OwnerCheck(transport, self.cluster),
-            metrics=dependencies.metrics,
-            clock=clock,
-            settle=settings.settle,
-        )
-        self._reporter = Reporter(
-            cluster=self.cluster,
-            planner=self.planner,
-            worker=self._worker,
-            transport=transport,
-            events=dependencies.events,
-            clock=clock,
-            now=dependencies.now,
-        )
-        self._gateway_reporter = GatewayReporter(
-            cluster=self.cluster,
-            planner=self.planner,
-            worker=self._worker,
-            transport=transport,
-            now=dependencies.now,
-        )
+        self.planner = Planner(self.cluster, outside)
+        writer = Writer(outside.transport, self.cluster.objects, is_missing, Slots(in_flight))
+        self._worker = SetWorker(self.cluster, self.planner, writer, outside)
+        view = View(self.cluster, self.planner, self._worker, outside.clock)
+        self._reporter = Reporter(view, outside)
         self._queues = Queues(self._plan, self._sync, self._report, workers=workers)
         self._startup = Startup(self.planner, self._queues.scopes)
-        self._changes = ChangeHandler(
-            cluster=self.cluster,
-            planner=self.planner,
-            worker=self._worker,
-            reporter=self._reporter,
-            queues=self._queues,
-            startup=self._startup,
-            settle=settings.settle,
-        )
-        self._orphans = OrphanCollector(
-            transport, self.cluster, sees_gateways=tuple(scopes) == (EVERYWHERE,)
-        )
+        self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
+        self._orphans = OrphanCollector(outside.transport, self.cluster)
 
     # The path. Each step works on a key of its queue, and returns the seconds after which to come
     # back, None when it is done. After an exception it is tried again.
@@ -143,12 +93,9 @@ class Controller:
             if self._worker.take_news(key):
                 self._changes.on_outcome(key)
 
-    async def _report(self, key: PolicyKey) -> float | None:
-        """Write the status of a policy or a gateway if it has changed."""
-        if key[0] != CLUSTER:
-            return await self._reporter.report(key)
-        await self._gateway_reporter.report(key[1])
-        return None
+    async def _report(self, key: OwnKey) -> float | None:
+        """Write the status of an object of ours if it has changed."""
+        return await self._reporter.report(key)
 
     # What is seen.
 
@@ -180,14 +127,13 @@ class Controller:
             for scope in self.planner.find_scopes():
                 self._startup.mark(scope, background=True)
 
-    def _on_gateway(
-        self, key: PolicyKey, old: GatewayRecord | None, new: GatewayRecord | None
-    ) -> None:
-        self._on_gateways()
-        self._changes.on_gateway(key, old, new)
+    def _on_record(self, key: OwnKey, old: Record[Any] | None, new: Record[Any] | None) -> None:
+        if key.kind is OwnKind.GATEWAY:
+            self._on_gateways()
+        self._changes.on_record(key, old, new)
 
     def _on_unreadable(self, resource: Resource) -> None:
-        self._metrics.count_unreadable(resource.plural)
+        self._outside.metrics.count_unreadable(resource.plural)
 
     def _on_list(self, version: str) -> None:
         """Look again at what waits for a kind when a list has come in: the kind is served."""
@@ -213,7 +159,7 @@ class Controller:
             for set_key in plan.sets:
                 self._queues.sets.add(set_key, hurry=False, background=True)
             for name in plan.results:
-                key = (scope or CLUSTER, name)
+                key = self.cluster.policies.key(scope or "", name)
                 self._queues.reports.add(key, hurry=False, background=True)
 
     async def delete_orphans(self) -> None:
@@ -223,7 +169,7 @@ class Controller:
 
     def resume(self) -> None:
         """Try at once what failed because the API server was away: it answers again."""
-        now = self._clock()
+        now = self._outside.clock()
         if now - self._resumed_at >= RESUME_INTERVAL_S:
             self._resumed_at = now
             self._queues.resume()

@@ -16,23 +16,24 @@ from collections.abc import Iterable, Mapping
 
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.object import POLICY_KIND, Observed, Owner
+from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import SetKey
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.listing import list_entries
-from egress_operator.reconcile.policy import CLUSTER
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.record import OwnKind
 
 logger = logging.getLogger(__name__)
+
+_Place = tuple[OwnKind, str]
+"""A kind of owners, and their namespace; empty when they have none."""
 
 
 class OrphanCollector:
     """Knows which owners are gone, and which objects have none; looks when it is told to."""
 
-    def __init__(self, transport: Transport, cluster: Cluster, *, sees_gateways: bool) -> None:
+    def __init__(self, transport: Transport, cluster: Cluster) -> None:
         self._transport = transport
         self._cluster = cluster
-        self._sees_gateways = sees_gateways
         self._suspects: frozenset[tuple[SetKey, Observed]] = frozenset()
 
     async def look(self) -> set[SetKey]:
@@ -49,7 +50,11 @@ class OrphanCollector:
             (set_key, item) for set_key, item in ours if self._is_suspect(item)
         )
         left = self._suspects & before
-        owners = {(owner, _find_place(item, owner)) for _, item in left for owner in item.owners}
+        owners = {
+            (owner, self._cluster.find_owner(owner, item.key.namespace)[:2])
+            for _, item in left
+            for owner in item.owners
+        }
         there = await self._list({place for _, place in owners})
         gone = frozenset(owner for owner, place in owners if owner.uid not in there[place])
         for owner in sorted(gone - self._cluster.gone):
@@ -72,21 +77,15 @@ class OrphanCollector:
 
     def _is_known(self, item: Observed, owner: Owner) -> bool:
         """Whether an owner is there, or nobody can tell; also while its deletion is under way."""
-        key = (_find_place(item, owner), owner.name)
-        if owner.kind == POLICY_KIND:
-            return self._cluster.policies.find(key, owner.uid) is not None
-        return not self._sees_gateways or self._cluster.gateways.find(key, owner.uid) is not None
+        key = self._cluster.find_owner(owner, item.key.namespace)
+        store = self._cluster.stores[key.kind]
+        return not store.is_watched or store.find(key, owner.uid) is not None
 
-    async def _list(self, places: Iterable[str]) -> Mapping[str, set[str]]:
-        """Return the uids of what is there: policies of a namespace, or gateways."""
-        found: dict[str, set[str]] = {}
-        for place in places:
-            resource = GATEWAYS if place == CLUSTER else POLICIES
-            listing = await list_entries(self._transport, resource, place, terminating=True)
-            found[place] = set(listing.entries.values())
+    async def _list(self, places: Iterable[_Place]) -> Mapping[_Place, set[str]]:
+        """Return the uids of the owners that are there."""
+        found: dict[_Place, set[str]] = {}
+        for kind, namespace in places:
+            resource = self._cluster.stores[kind].resource
+            listing = await list_entries(self._transport, resource, namespace, terminating=True)
+            found[kind, namespace] = set(listing.entries.values())
         return found
-
-
-def _find_place(item: Observed, owner: Owner) -> str:
-    """Return where an owner is: policies own in their own namespace alone."""
-    return item.key.namespace if owner.kind == POLICY_KIND else CLUSTER

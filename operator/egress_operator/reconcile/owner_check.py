@@ -14,7 +14,10 @@ from collections import defaultdict
 from egress_operator.engine.transport import Transport
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.listing import list_entries
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.record import OwnKind
+
+_Place = tuple[OwnKind, str]
+"""A kind of owners, and their namespace; empty when they have none."""
 
 
 class OwnerCheck:
@@ -23,23 +26,22 @@ class OwnerCheck:
     def __init__(self, transport: Transport, cluster: Cluster) -> None:
         self._transport = transport
         self._cluster = cluster
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._begun: defaultdict[str, int] = defaultdict(int)
-        self._ended: defaultdict[str, int] = defaultdict(int)
+        self._locks: defaultdict[_Place, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._begun: defaultdict[_Place, int] = defaultdict(int)
+        self._ended: defaultdict[_Place, int] = defaultdict(int)
 
-    async def refresh(self, namespace: str) -> None:
-        """Drop the policies of a namespace that are gone at the time of the call. Raises ApiError.
+    async def refresh(self, kind: OwnKind, namespace: str) -> None:
+        """Drop the owners of objects of a namespace that are gone by now. Raises ApiError.
 
-        Without a namespace the same for EgressGateways. A list that begins after the call serves it
-        as well as an own one.
+        A list that begins after the call serves it as well as an own one.
         """
-        begun = self._begun[namespace]
-        async with self._locks[namespace]:
-            if self._ended[namespace] <= begun:
-                self._begun[namespace] += 1
-                number = self._begun[namespace]
-                resource = POLICIES if namespace else GATEWAYS
-                listing = await list_entries(self._transport, resource, namespace)
-                cache = self._cluster.policies if namespace else self._cluster.gateways
-                cache.drop_unlisted(listing, namespace)
-                self._ended[namespace] = number
+        store = self._cluster.stores[kind]
+        place = store.key(namespace, "")[:2]
+        begun = self._begun[place]
+        async with self._locks[place]:
+            if self._ended[place] <= begun:
+                self._begun[place] += 1
+                number = self._begun[place]
+                listing = await list_entries(self._transport, store.resource, place[1])
+                store.drop_unlisted(listing, place[1])
+                self._ended[place] = number

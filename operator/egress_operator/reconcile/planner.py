@@ -1,6 +1,6 @@
 """From a changed namespace to the hosts that need work: one bounded, pure plan at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
@@ -8,7 +8,7 @@ from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.metrics import Metrics
+from egress_operator.reconcile.dependencies import Dependencies
 
 REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
@@ -33,10 +33,10 @@ class PlanChange:
 class Planner:
     """Keeps the plan of each namespace up to date."""
 
-    def __init__(self, cluster: Cluster, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, outside: Dependencies) -> None:
         self._cluster = cluster
-        self._metrics = metrics
-        self._clock = clock
+        self._metrics = outside.metrics
+        self._clock = outside.clock
         self._cache = PlanCache()
         self._plans: dict[Scope, Plan] = {}
         self._objects: dict[ObjectKey, Desired] = {}

@@ -5,7 +5,7 @@ import asyncio
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.reconcile.failure import log_failure, may_resume
-from egress_operator.reconcile.policy import CLUSTER, PolicyKey
+from egress_operator.reconcile.record import OwnKey
 
 REPORT_WORKERS = 32
 
@@ -20,7 +20,7 @@ class Queues:
         self,
         plan: Handler[Scope],
         sync: Handler[SetKey],
-        report: Handler[PolicyKey],
+        report: Handler[OwnKey],
         *,
         workers: int,
     ) -> None:
@@ -30,7 +30,7 @@ class Queues:
             workers=1,
             urgent=lambda scope: scope is None,
             on_failure=lambda scope, error, wait: log_failure(
-                error, wait, {"namespace": scope or CLUSTER}
+                error, wait, {"namespace": scope or ""}
             ),
         )
         self.sets = Queue[SetKey](
@@ -41,14 +41,14 @@ class Queues:
             urgent=lambda key: find_scope(key) is None,
             on_failure=self._on_sync_failure,
         )
-        self.reports = Queue[PolicyKey](
+        self.reports = Queue[OwnKey](
             report,
-            lane=lambda key: key[0],
+            lane=lambda key: key.namespace,
             workers=REPORT_WORKERS,
             on_failure=self._on_report_failure,
         )
         self._stalled_sets: set[SetKey] = set()
-        self._stalled_reports: set[PolicyKey] = set()
+        self._stalled_reports: set[OwnKey] = set()
 
     def start(self) -> None:
         """Begin to work."""
@@ -66,7 +66,7 @@ class Queues:
         """The keys of all queues."""
         return self.scopes.load + self.sets.load + self.reports.load
 
-    def forget_report(self, key: PolicyKey) -> None:
+    def forget_report(self, key: OwnKey) -> None:
         """Forget an object of ours that is gone."""
         self.reports.forget(key)
         self._stalled_reports.discard(key)
@@ -87,10 +87,9 @@ class Queues:
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         if may_resume(error):
             self._stalled_sets.add(key)
-        log_failure(error, wait, {"namespace": find_scope(key) or CLUSTER, "host": str(key)})
+        log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
 
-    def _on_report_failure(self, key: PolicyKey, error: Exception, wait: float) -> None:
+    def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:
         if may_resume(error):
             self._stalled_reports.add(key)
-        where = {"namespace": key[0], "policy": key[1]} if key[0] else {"gateway": key[1]}
-        log_failure(error, wait, where)
+        log_failure(error, wait, key.log_fields)

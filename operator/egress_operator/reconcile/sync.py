@@ -8,15 +8,15 @@ from itertools import islice
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.object import POLICY_KIND, Observed
+from egress_operator.istio.object import Observed
 from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.cluster import Cluster
-from egress_operator.reconcile.metrics import Metrics
+from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
-from egress_operator.reconcile.policy import CLUSTER
+from egress_operator.reconcile.record import OwnKind
 from egress_operator.reconcile.refusal import Refusal, Refusals, find_refusal
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
 from egress_operator.rollout.pair import Clock, RolloutContext, find_references
@@ -112,27 +112,19 @@ class SetWorker:
     """Brings the objects of sets to what their plans want."""
 
     def __init__(
-        self,
-        *,
-        cluster: Cluster,
-        planner: Planner,
-        writer: Writer,
-        confirmation: OwnerCheck,
-        metrics: Metrics,
-        clock: Callable[[], float],
-        settle: float,
+        self, cluster: Cluster, planner: Planner, writer: Writer, outside: Dependencies
     ) -> None:
         self._cluster = cluster
         self._planner = planner
         self._writer = writer
-        self._confirmation = confirmation
-        self._metrics = metrics
-        self._clock = clock
-        self._settle = settle
-        self._started_at = clock()
-        self._written = WriteTimes(settle)
+        self._owner_check = OwnerCheck(outside.transport, cluster)
+        self._metrics = outside.metrics
+        self._clock = outside.clock
+        self._settle = cluster.settings.settle
+        self._started_at = self._clock()
+        self._written = WriteTimes(self._settle)
         self._states: dict[SetKey, _State] = {}
-        self._refusals: defaultdict[SetKey, Refusals] = defaultdict(lambda: Refusals(clock))
+        self._refusals: defaultdict[SetKey, Refusals] = defaultdict(lambda: Refusals(self._clock))
         self._news: set[SetKey] = set()
 
     def take_news(self, key: SetKey) -> bool:
@@ -223,8 +215,8 @@ class SetWorker:
                 return step if step.wait is not None else replace(step, wait=retry)
             drift = self._begin_writes(key, object_set)
             if drift and any(self._gives_back(write) for write in step.writes):
-                namespace = key.namespace if isinstance(key, HostSet) else CLUSTER
-                await self._confirmation.refresh(namespace)
+                kind = OwnKind.POLICY if isinstance(key, HostSet) else OwnKind.GATEWAY
+                await self._owner_check.refresh(kind, scope or "")
                 if not self._has_owners(scope, step.writes):
                     # The plan that follows says what this set is to be.
                     return Step()
@@ -242,11 +234,8 @@ class SetWorker:
 
     def _has_owners(self, scope: Scope, writes: Sequence[Write]) -> bool:
         """Whether every policy and EgressGateway that is to own something is still there."""
-        policies, gateways = self._cluster.policies, self._cluster.gateways
         return all(
-            policies.is_owner((scope or CLUSTER, owner.name), owner.uid)
-            if owner.kind == POLICY_KIND
-            else gateways.is_owner((CLUSTER, owner.name), owner.uid)
+            self._cluster.is_owner(owner, scope or "")
             for write in writes
             if not isinstance(write, Delete)
             for owner in write.owners

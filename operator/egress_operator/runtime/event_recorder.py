@@ -29,7 +29,7 @@ NOTE_LIMIT = 1024
 
 
 class EventRecorder:
-    """Posts events one after the other. Implements `reconcile.report.EventRecorder`."""
+    """Posts events one after the other. Implements `reconcile.dependencies.EventRecorder`."""
 
     def __init__(self, transport: Transport, *, clock: Callable[[], float]) -> None:
         self._transport = transport

@@ -22,7 +22,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metric:
-    """Every metric of the operator in a registry. Implements `reconcile.metrics.Metrics`."""
+    """Every metric of the operator in a registry. Implements `reconcile.dependencies.Metrics`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -22,9 +22,11 @@ from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, PolicySource
-from egress_operator.reconcile.controller import Controller, Dependencies
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.objects import EVERYWHERE
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
+from egress_operator.reconcile.resource import POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
 from egress_operator.runtime.event_recorder import EventRecorder
 from egress_operator.runtime.gateway_watch import GatewayWatches
@@ -44,8 +46,7 @@ logger = logging.getLogger(__name__)
 FIELD_MANAGER = "egress-operator"
 WRITE_VERBS = frozenset({"create", "patch", "delete"})
 KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
-    POLICIES: "EgressPolicy",
-    GATEWAYS: "EgressGateway",
+    row.resource: str(kind) for kind, row in OWN_KINDS.items()
 }
 ADMISSION_S = 15.0
 """How often the admission policies are looked at; four cheap requests each time."""
@@ -154,10 +155,9 @@ class Operator:
 
     def find_silence(self) -> str:
         """Name the kind of which there is something and kopf has told nothing; empty when none."""
-        cluster = self._controller.cluster
-        for resource, known in ((POLICIES, cluster.policies), (GATEWAYS, cluster.gateways)):
-            if len(known) and resource not in self._heard:
-                return resource.plural
+        for store in self._controller.cluster.stores.values():
+            if len(store) and store.resource not in self._heard:
+                return store.resource.plural
         return ""
 
     # What probes ask.

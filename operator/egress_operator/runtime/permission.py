@@ -55,7 +55,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     # reconcile/report.py: one JSON patch, never the object itself
     Permission(Reach.SERVED, _OURS, "egresspolicies/status", ("patch",)),
-    # the same for gateways, and reconcile/gateway_report.py
+    # the same for gateways
     Permission(
         Reach.GATEWAYS,
         _OURS,

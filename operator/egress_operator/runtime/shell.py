@@ -18,7 +18,7 @@ import aiohttp
 from egress_operator.engine.credential import load_credentials
 from egress_operator.engine.failure import CredentialError
 from egress_operator.engine.resource import Resource
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.operator import PAGE, Operator
 from egress_operator.runtime.settings import Settings
@@ -110,17 +110,11 @@ class Shell:
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=login.server)
 
-    async def see_policy(self, meta: Mapping[str, object], **_: object) -> None:
-        """Tell that a policy was listed, added, modified or deleted."""
-        self._ring(POLICIES, meta)
-
-    async def see_gateway(self, meta: Mapping[str, object], **_: object) -> None:
-        """Tell that an EgressGateway was listed, added, modified or deleted."""
-        self._ring(GATEWAYS, meta)
-
-    def _ring(self, resource: Resource, meta: Mapping[str, object]) -> None:
+    async def see(self, resource: kopf.Resource, meta: Mapping[str, object], **_: object) -> None:
+        """Tell that an object of ours was listed, added, modified or deleted."""
         if self.operator is not None:
-            self.operator.ring(resource, meta)
+            seen = Resource(resource.group, resource.version, resource.plural)
+            self.operator.ring(seen, meta)
 
     def find_silence(self) -> str:
         """Say of which kind kopf tells nothing though there is something; empty when of none.
@@ -202,11 +196,8 @@ def register(shell: Shell, registry: kopf.OperatorRegistry) -> None:
     kopf.on.cleanup(registry=registry, id="stop")(shell.stop)
     kopf.on.login(registry=registry, id="login")(shell.login)
     kopf.on.probe(registry=registry, id="operator")(shell.probe)
-    kopf.on.event(DOMAIN, "v1alpha1", "egresspolicies", registry=registry, id="policy")(
-        shell.see_policy
-    )
-    if not shell.settings.namespaces:
-        # Roles in single namespaces cannot grant it.
-        kopf.on.event(DOMAIN, "v1alpha1", "egressgateways", registry=registry, id="gateway")(
-            shell.see_gateway
-        )
+    for kind, row in OWN_KINDS.items():
+        # Roles in single namespaces cannot grant to watch a kind without namespaces.
+        if row.namespaced or not shell.settings.namespaces:
+            at = row.resource
+            kopf.on.event(at.group, at.version, at.plural, registry=registry, id=kind)(shell.see)

@@ -1,0 +1,46 @@
+"""What the controller is given from outside, so that tests can give something else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from egress_operator.engine.transport import Transport
+from egress_operator.plan.source import PolicySource
+from egress_operator.status.event import Event
+
+
+class Metrics(Protocol):
+    """Counts of the controller. Every call is cheap, never fails, and names no host or policy."""
+
+    def count_drift(self, kind: str) -> None:
+        """Count one object that was put right although no policy had changed."""
+
+    def count_unreadable(self, resource: str) -> None:
+        """Count one object of a resource (its plural) that cannot be read."""
+
+    def observe_plan(self, seconds: float) -> None:
+        """Take the time of one plan, in which nothing else is done."""
+
+    def count_reconcile(self, result: str, seconds: float) -> None:
+        """Count one attempt at a host; `result` is settled, waiting, blocked or error."""
+
+
+class EventRecorder(Protocol):
+    """Where Kubernetes events go. Never waits and never fails."""
+
+    def announce(self, source: PolicySource, event: Event) -> None:
+        """Post one event about a policy, or drop it when there are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The API server, the clocks, and those who are told what is done."""
+
+    transport: Transport
+    metrics: Metrics
+    events: EventRecorder
+    clock: Callable[[], float]
+    """Seconds that only grow; the running loop's clock."""
+    now: Callable[[], datetime]
+    """UTC, for transition times."""
