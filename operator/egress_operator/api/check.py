@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec
 from egress_operator.api.hint import (
     Loc,
     explain_missing,
@@ -18,9 +19,6 @@ from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
 from egress_operator.api.rule import FLOOR, Finding, quote, say
 from egress_operator.diagnostic import RULES, Diagnostic
-
-if TYPE_CHECKING:
-    from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec
 
 Checked = TypeVar("Checked", bound=Model)
 
@@ -47,20 +45,15 @@ def check_spec(spec: object) -> tuple[EgressPolicySpec | None, tuple[Diagnostic,
 
 def check_gateway(
     document: Mapping[str, Any],
-) -> tuple["EgressGateway | None", tuple[Diagnostic, ...]]:
+) -> tuple[EgressGateway | None, tuple[Diagnostic, ...]]:
     """`check_policy` for a whole EgressGateway."""
-    from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec  # noqa: PLC0415
-
     return _check(EgressGateway, document, (), EgressGatewaySpec.height)
 
 
 def check_gateway_spec(
     spec: object,
-) -> tuple["EgressGatewaySpec | None", tuple[Diagnostic, ...]]:
+) -> tuple[EgressGatewaySpec | None, tuple[Diagnostic, ...]]:
     """`check_spec` for the `spec` of an EgressGateway."""
-    # Most runs judge policies alone, and building the models takes a while.
-    from egress_operator.api.gateway import EgressGatewaySpec  # noqa: PLC0415
-
     return _check(EgressGatewaySpec, spec, ("spec",), EgressGatewaySpec.height)
 
 

@@ -1,8 +1,6 @@
 """The base of every model: closed, frozen, in camelCase outside, with checks of its whole."""
 
-import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
@@ -10,12 +8,6 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 from egress_operator.api.rule import CEL_KEY, Check, build_errors, get_floor, refuse
-
-_PLUGINS = ModuleType("pydantic.plugin._loader")
-_PLUGINS.get_plugins = tuple  # type: ignore[attr-defined]
-# pydantic's own looks for plugins among all installed distributions, a tenth of a short call.
-# None would be used here.
-sys.modules.setdefault(_PLUGINS.__name__, _PLUGINS)
 
 
 class Model(BaseModel):

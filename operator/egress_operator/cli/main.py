@@ -1,6 +1,5 @@
 """The entry point: runs the program, turns every error into one line and an exit code."""
 
-import gc
 import io
 import os
 import signal
@@ -30,8 +29,6 @@ def find_program_name(path: str) -> str:
 
 def main() -> None:
     """Run the program with the arguments of the process and end the process."""
-    # A fifth of a short call is the collector walking over fresh imports. `run` turns it on again.
-    gc.disable()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names in files may hold what the locale cannot show.
@@ -44,8 +41,6 @@ def main() -> None:
             sys.stdout.flush()
     except OSError:
         discard_output()
-    # Nothing needs to be collected any more: without this the end takes a tenth of a short call.
-    gc.freeze()
     sys.exit(code)
 
 

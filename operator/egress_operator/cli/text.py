@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -29,7 +29,17 @@ def format_objects(objects: Iterable[dict[str, Any]], form: DataFormat) -> str:
     listed = list(objects)
     if form is DataFormat.JSON:
         return format_json({"apiVersion": "v1", "kind": "List", "items": listed})
-    return yaml.emit(_build_events(listed), Dumper=_DUMPER, width=_WIDTH) if listed else ""
+    return "".join(
+        yaml.dump(
+            obj,
+            Dumper=_Dumper,
+            sort_keys=False,
+            explicit_start=True,
+            allow_unicode=True,
+            width=1 << 30,
+        )
+        for obj in listed
+    )
 
 
 def format_json(value: object) -> str:
@@ -37,40 +47,20 @@ def format_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-_WIDTH = 1 << 30
-_DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_ANY = (True, True)
-"""The emitter may leave the tag out, with and without quotes."""
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes text in quotes where a reader could take it for something else, and no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
 
 
-def _build_events(objects: Iterable[object]) -> Iterator[yaml.Event]:
-    # Events and not yaml.dump: its representer takes most of the time of `render`.
-    yield yaml.StreamStartEvent()
-    for obj in objects:
-        events: list[yaml.Event] = [yaml.DocumentStartEvent(explicit=True)]
-        _add_value(events, obj)
-        yield from events
-        yield yaml.DocumentEndEvent()
-    yield yaml.StreamEndEvent()
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _is_plain(text) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
-def _add_value(events: list[yaml.Event], value: object) -> None:
-    if isinstance(value, str):
-        style = None if _is_plain(value) else "'"
-        events.append(yaml.ScalarEvent(None, None, _ANY, value, style=style))
-    elif isinstance(value, Mapping):
-        events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=not value))
-        for key, item in value.items():
-            _add_value(events, key)
-            _add_value(events, item)
-        events.append(yaml.MappingEndEvent())
-    elif isinstance(value, list | tuple):
-        events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=not value))
-        for item in value:
-            _add_value(events, item)
-        events.append(yaml.SequenceEndEvent())
-    else:
-        events.append(yaml.ScalarEvent(None, None, _ANY, json.dumps(value)))
+_Dumper.add_representer(str, _represent_text)
 
 
 @lru_cache(maxsize=4096)

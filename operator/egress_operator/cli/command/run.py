@@ -1,6 +1,5 @@
 """`egressctl run`: the operator."""
 
-import gc
 from typing import Any
 
 import click
@@ -24,7 +23,6 @@ def command(**flags: Any) -> None:  # noqa: ANN401  one for each row of the runt
 
     from egress_operator.runtime.main import End, run  # noqa: PLC0415  lazy: kopf costs half a second
 
-    gc.enable()
     # What it has to say when it gives up is in its log.
     match run(settings):
         case End.UNUSABLE:
