@@ -11,6 +11,18 @@ from egress_operator.api.rule import ListType, NotNull
 MOST_ROWS = 64
 """Rows of `destinations`; the rest is counted, so that a status stays small."""
 
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+ObservedGeneration = Annotated[
+    int | None,
+    NotNull(),
+    Field(
+        ge=0,
+        json_schema_extra={"format": "int64"},
+        description="The generation of the object that this judges.",
+        examples=[3],
+    ),
+]
+
 
 class Truth(StrEnum):
     """The status of a condition."""
@@ -36,16 +48,7 @@ class Condition(Model):
     status: Annotated[
         Truth, Field(description="Whether it holds: True, False or Unknown.", examples=["True"])
     ]
-    observed_generation: Annotated[
-        int | None,
-        NotNull(),
-        Field(
-            ge=0,
-            json_schema_extra={"format": "int64"},
-            description="The generation of the object that this condition judges.",
-            examples=[3],
-        ),
-    ] = None
+    observed_generation: ObservedGeneration = None
     last_transition_time: Annotated[
         str,
         Field(
@@ -140,10 +143,8 @@ class ObjectCount(Model):
 
     kind: Annotated[str, Field(max_length=63, description="The kind.", examples=["ServiceEntry"])]
     count: Annotated[
-        int,
+        Count,
         Field(
-            ge=0,
-            json_schema_extra={"format": "int32"},
             description="How many.",
             examples=[2],
         ),
@@ -153,16 +154,7 @@ class ObjectCount(Model):
 class EgressPolicyStatus(Model):
     """What the operator made of the policy."""
 
-    observed_generation: Annotated[
-        int | None,
-        NotNull(),
-        Field(
-            ge=0,
-            json_schema_extra={"format": "int64"},
-            description="The generation of the policy that this status judges.",
-            examples=[3],
-        ),
-    ] = None
+    observed_generation: ObservedGeneration = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
@@ -182,11 +174,9 @@ class EgressPolicyStatus(Model):
         ),
     ] = None
     object_count: Annotated[
-        int | None,
+        Count | None,
         NotNull(),
         Field(
-            ge=0,
-            json_schema_extra={"format": "int32"},
             description="How many Istio objects stand for the policy.",
             examples=[3],
         ),
@@ -210,11 +200,9 @@ class EgressPolicyStatus(Model):
         ListType("atomic"),
     ] = ()
     more_destinations: Annotated[
-        int | None,
+        Count | None,
         NotNull(),
         Field(
-            ge=0,
-            json_schema_extra={"format": "int32"},
             description="How many hosts and ports there are beside those of destinations.",
             examples=[12],
         ),
@@ -224,16 +212,7 @@ class EgressPolicyStatus(Model):
 class EgressGatewayStatus(Model):
     """What the operator made of the gateway."""
 
-    observed_generation: Annotated[
-        int | None,
-        NotNull(),
-        Field(
-            ge=0,
-            json_schema_extra={"format": "int64"},
-            description="The generation of the gateway that this status judges.",
-            examples=[3],
-        ),
-    ] = None
+    observed_generation: ObservedGeneration = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
@@ -244,21 +223,17 @@ class EgressGatewayStatus(Model):
         ListType("map", "type"),
     ] = ()
     namespaces: Annotated[
-        int | None,
+        Count | None,
         NotNull(),
         Field(
-            ge=0,
-            json_schema_extra={"format": "int32"},
             description="How many namespaces have something at the gateway, wanted or not.",
             examples=[12],
         ),
     ] = None
     hosts: Annotated[
-        int | None,
+        Count | None,
         NotNull(),
         Field(
-            ge=0,
-            json_schema_extra={"format": "int32"},
             description="How many hosts go through the gateway, those of each namespace counted "
             "by themselves.",
             examples=[40],
