@@ -49,7 +49,8 @@ class WriteLog:
 
     async def patch(self, *_: object, **__: object) -> dict[str, Any]:
         """Answer that the object is another one: neither statuses nor changes matter here."""
-        raise ApiError(409, "Conflict")
+        words = "the server rejected our request due to an error in our request"
+        raise ApiError(422, "Invalid", words)
 
     def __getattr__(self, _: str) -> Any:  # noqa: ANN401 - stands for metrics and events too
         return lambda *_: None

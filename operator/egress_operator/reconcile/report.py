@@ -36,9 +36,13 @@ class Reporter:
             return None
         now = self._outside.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = OWN_KINDS[key.kind].compute_answer(self._view, record, self._notes.get(key), now)
-        self._notes[key] = answer.note
         if answer.status is not None:
             await self._write(key, record, answer.status)
+        # Not before: what could not be written is tried again.
+        if answer.note is not None:
+            self._notes[key] = answer.note
+        else:
+            self._notes.pop(key, None)
         return answer.wait
 
     async def _write(self, key: OwnKey, record: Record[Any], status: Status) -> None:

@@ -1,0 +1,57 @@
+"""When the status of a policy is written while its objects are not. No API server is needed."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from egress_operator.engine.failure import ApiError
+from egress_operator.plan.source import Settings
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.resource import POLICIES
+
+pytestmark = pytest.mark.looptime
+
+
+class Outage:
+    """Stands for everything outside: no object can be made, and the first status is not taken."""
+
+    def __init__(self) -> None:
+        self.statuses: list[dict[str, Any]] = []
+
+    async def create(self, *_: object) -> None:
+        """Fail as a webhook that does not answer."""
+        raise ApiError(500, "InternalError", "no answer")
+
+    async def patch(self, *arguments: Any, **_: object) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Take a status, but for the first."""
+        patch = arguments[-1]
+        self.statuses.append(patch[-1]["value"])
+        if len(self.statuses) == 1:
+            raise ApiError(500, "InternalError", "no answer")
+        return build_policy(status=self.statuses[-1])
+
+    def __getattr__(self, _: str) -> Any:  # noqa: ANN401 - stands for metrics and events too
+        return lambda *_: None
+
+
+def build_policy(**more: object) -> dict[str, Any]:
+    metadata = {"namespace": "shop", "name": "web", "uid": "one", "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": {"destinations": [{"hosts": ["a.example.com"]}]}, **more}
+
+
+async def test_a_status_that_could_not_be_written_is_written_again() -> None:
+    outside: Any = Outage()
+    clock = asyncio.get_running_loop().time
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    dependencies = Dependencies(outside, outside, outside, clock, lambda: now)
+    controller = Controller(dependencies, settings=Settings())
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    sinks[POLICIES].upsert(build_policy())
+    controller.start()
+    await asyncio.sleep(30)
+    await controller.stop(0)
+    assert len(outside.statuses) == 2
+    assert outside.statuses[0] == outside.statuses[1]
