@@ -13,8 +13,8 @@ from .conftest import SETTLE_S
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold
 from .standing import AUTHORIZATION, find_denials, find_permissions
-from .state import PERMISSIONS, begin, wait_begun
-from .tenant import Tenant
+from .state import PERMISSIONS, POLICIES, RESTRICTED, begin, wait_begun
+from .tenant import ACCOUNT, Tenant
 from .violation import require, require_soon
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(300)
 LIMIT_S = 2.0
 """For others, while a permission is stuck."""
 TOLD_S = 3.0
+WAITS_S = 5.0
+"""For the status of a policy that waits: a policy that settles says so a second later."""
 RELEASED_S = 15.0
 """After the obstacle is gone, for the next try."""
 MOST_TRIES = 10
@@ -70,6 +72,13 @@ class Site:
     def has_baseline(self, name: str) -> bool:
         found = find_denials(self.client, self.gateway.namespace)
         return name in {item["metadata"]["name"] for item in found}
+
+    def is_told(self, tenant: Tenant, policy: str, *words: str) -> bool:
+        """Require that a policy is not Ready, and says why in these words."""
+        ready = tenant.conditions(policy).get("Ready", {})
+        require(ready.get("status") == "False", f"it is {ready}")
+        require(all(word in ready["message"] for word in words), f"it says {ready['message']}")
+        return True
 
     def tells(self) -> bool:
         """Require that the status names whose permission is stuck, and why."""
@@ -153,6 +162,48 @@ def test_a_stuck_permission_that_is_given_back_lets_in_again(
         site.give_back(site.stuck)
         site.wait_back(site.stuck)
     site.wait_back(site.stuck)
+
+
+def test_a_policy_that_waits_for_a_refused_permission_says_why(site: Site) -> None:
+    tenant, gateway = site.stuck, site.gateway
+    with hold(Obstacle.WRITES_REFUSED, gateway, tenant):
+        accounts = {"from": {"serviceAccounts": [ACCOUNT, "another"]}}
+        tenant.apply(RESTRICTED, "cards.example.com", gateway=gateway.name, **accounts)
+        require_soon(
+            lambda: site.is_told(tenant, RESTRICTED, "AuthorizationPolicy", WORDS),
+            WAITS_S,
+            "the policy does not say it",
+        )
+    tenant.wait_condition(RESTRICTED, "Ready", "True")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_whose_permission_has_a_squatted_name_says_so(site: Site, name: str) -> None:
+    client, tenant = site.client, site.leaving
+    metadata = next(
+        item["metadata"]
+        for item in find_theirs(site.gateway, tenant)
+        if ("cards" in item["metadata"]["name"]) == (name == RESTRICTED)
+    )
+    site.withdraw(tenant)
+    require_soon(lambda: not site.is_let_in(tenant), LIMIT_S, "it is not withdrawn")
+    key = {field: metadata[field] for field in ("name", "namespace")}
+    client.apply(
+        {
+            "apiVersion": AUTHORIZATION[0],
+            "kind": AUTHORIZATION[1],
+            "metadata": key,
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "action": "DENY"},
+        }
+    )
+    site.give_back(tenant)
+    require_soon(
+        lambda: site.is_told(tenant, name, metadata["name"], "rename or delete"),
+        WAITS_S,
+        "the policy does not say it",
+    )
+    client.delete(*AUTHORIZATION, metadata["name"], metadata["namespace"])
+    site.wait_back(tenant)
 
 
 @pytest.mark.parametrize(

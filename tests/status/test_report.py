@@ -1,13 +1,15 @@
 """Statuses: times, what is kept from before, and the linter over every history."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.api.state import EgressPolicyStatus
-from egress_operator.istio.set_key import HostSet, SetKey
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.set_key import HostSet, SetKey, TenantSet
 from egress_operator.plan.plan import PolicyResult
 from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
@@ -102,6 +104,25 @@ def test_a_mesh_that_lets_everything_through_is_named() -> None:
         status = compute_status(verdict, build_progress(verdict), None, NOW, outbound=mode)
         said = "not blocked" in find(status, "Ready")["message"]
         assert said == (mode is OutboundMode.ALLOW_ANY)
+
+
+def test_what_serves_all_hosts_of_a_namespace_counts_too() -> None:
+    tenant = TenantSet("shop", "shared-h0123456789abcdef")
+    verdict = replace(judge(), set_keys=(*judge().set_keys, tenant))
+    key = build_key("allow", Kind.AUTHORIZATION_POLICY)
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"message": f"waits for {key}", "code": "EG301"}, "Pending", f"waits for {key}"),
+        (
+            {"message": "it waits", "squatted": (key,)},
+            "Conflicted",
+            f"{key} is not the operator's and stands in the way: rename or delete it",
+        ),
+    ]
+    for fields, reason, message in cases:
+        shared = SetProgress(SetState.FAILING, **fields)
+        found = find(report(verdict, {**build_progress(judge()), tenant: shared}), "Ready")
+        assert (found["status"], found["reason"], found["message"]) == ("False", reason, message)
+    assert find(report(verdict), "Ready")["status"] == "True"
 
 
 def test_squatted_beside_applied() -> None:

@@ -323,7 +323,7 @@ class SetWorker:
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
-            self._set(key, SETTLING)
+            self._set(key, self._find_obstacle(object_set) or SETTLING)
             return
         if key not in plan.sets:
             self._forget(key)
@@ -334,6 +334,23 @@ class SetWorker:
         outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
         self._set(key, outcome)
         self._states[key].done = object_set
+
+    def _find_obstacle(self, object_set: ObjectSet) -> Outcome | None:
+        """Return why a set waits in vain: an object of the gateway that it needs is not written."""
+        needs = {desired.key for desired in object_set.allows}
+        needs.update(*(desired.after for desired in object_set.objects))
+        for key in sorted(needs):
+            desired = self._planner.find_desired(key)
+            if desired is None or not isinstance(desired.set_key, GatewaySet):
+                continue
+            outcome, _ = self.get_outcome(desired.set_key)
+            if key in outcome.squatted:
+                return replace(SETTLING, problem=f"waits for {key}", lasting=True, squatted=(key,))
+            for refusal in outcome.refused:
+                if refusal.write.key == key:
+                    problem = f"waits for {key}, which is refused: {refusal.words}"
+                    return replace(SETTLING, problem=problem, lasting=True, code="EG301")
+        return None
 
     def _forget(self, key: SetKey) -> None:
         self._states.pop(key, None)

@@ -76,7 +76,7 @@ def _compute_row(claim: ClaimResult, progress: SetProgress) -> Row:
         reason = RULES[claim.code].reason if claim.code else ""
         return Row(claim, _NOT_CLAIMED[claim.state], reason, claim.message)
     if progress.squatted:
-        return Row(claim, RowState.SQUATTED, RULES[SQUATTED].reason, _explain_squatter(progress))
+        return Row(claim, RowState.SQUATTED, RULES[SQUATTED].reason, explain_squatter(progress))
     match progress.state:
         case SetState.APPLIED:
             return Row(claim, RowState.APPLIED)
@@ -95,7 +95,8 @@ _NOT_CLAIMED = {
 }
 
 
-def _explain_squatter(progress: SetProgress) -> str:
+def explain_squatter(progress: SetProgress) -> str:
+    """Name the objects that have the names of ours, and tell what to do. Pure."""
     names = ", ".join(str(key) for key in progress.squatted)
     return f"{names} is not the operator's and stands in the way: rename or delete it"
 

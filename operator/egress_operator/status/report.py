@@ -40,6 +40,7 @@ from egress_operator.status.destination import (
     build_rows,
     compute_rows,
     count_hosts,
+    explain_squatter,
 )
 from egress_operator.status.progress import SetProgress
 
@@ -72,7 +73,7 @@ def compute_status(
     rows = compute_rows(result.claims, progress)
     sets = tuple(progress[key] for key in result.set_keys if key in progress)
     conditions: Iterable[Condition | Mapping[str, Any]] = (
-        _judge_accepted(result, rows, sets, outbound)
+        _judge_accepted(result, rows, progress, outbound)
         if result.accepted
         else _judge_refused(result, before)
     )
@@ -115,7 +116,7 @@ def _count(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> Status:
 def _judge_accepted(
     result: PolicyResult,
     rows: tuple[Row, ...],
-    sets: Iterable[SetProgress],
+    progress: Mapping[SetKey, SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
     generation = result.generation
@@ -142,7 +143,7 @@ def _judge_accepted(
     return [
         accepted,
         resolved,
-        *_judge_progress(result, rows, sets, outbound),
+        *_judge_progress(result, rows, progress, outbound),
         *_judge_company(result),
     ]
 
@@ -150,7 +151,7 @@ def _judge_accepted(
 def _judge_progress(
     result: PolicyResult,
     rows: tuple[Row, ...],
-    sets: Iterable[SetProgress],
+    progress: Mapping[SetKey, SetProgress],
     outbound: OutboundMode,
 ) -> list[Condition]:
     """Return Programmed and Ready, and what stands beside them."""
@@ -163,6 +164,14 @@ def _judge_progress(
     if pending:
         message = _explain_pending(rows, pending)
         return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
+    sets = [progress[key] for key in result.set_keys if key in progress]
+    # A host may be applied, and what serves all hosts of the namespace at the gateway not be.
+    for item in sets:
+        if item.squatted:
+            message = explain_squatter(item)
+            return _build_unready(Type.STALLED, Reason.CONFLICTED, message, generation)
+        if item.message:
+            return _build_unready(Type.RECONCILING, Reason.PENDING, item.message, generation)
     message = _explain_applied(rows, sets)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
     if result.reference is not None:
