@@ -91,9 +91,16 @@ class Strangers:
         self.client.merge_patch(item, {"metadata": {"ownerReferences": owners}})
 
     def clear(self) -> None:
-        """Delete all that is theirs."""
+        """Delete all that is not the operator's, also what was and has lost every mark."""
         for key in sorted(self.foreign):
             self._delete_foreign(key)
+        label, _, value = OURS.partition("=")
+        for version, kind in OWN_KINDS:
+            for item in self.client.list_objects(version, kind):
+                metadata = item["metadata"]
+                if (metadata.get("labels") or {}).get(label) != value:
+                    path = (version, kind, metadata["name"], metadata["namespace"])
+                    self.client.delete(*path, missing_ok=True)
 
     def forget(self, namespace: str) -> None:
         """Forget what was in a namespace that is being deleted."""
