@@ -234,6 +234,27 @@ class Truncate:
 
 
 @dataclass(frozen=True)
+class Lose:
+    """A watch of this agent and resource that loses edits; others lose nothing."""
+
+    agent: str
+    """How the User-Agent begins."""
+    plural: str
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        async def lose(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+            async for line in content:
+                if b'"type":"MODIFIED"' not in line:
+                    yield line
+
+        request = exchange.request
+        is_meant = request.path.endswith(f"/{self.plural}") and request.headers.get(
+            "User-Agent", ""
+        ).startswith(self.agent)
+        return await exchange.relay(lose if is_meant else None)
+
+
+@dataclass(frozen=True)
 class Replay:
     """A watch that says every event twice."""
 

@@ -1,4 +1,4 @@
-"""The deletion of a permission gets an answer that is not the API server's."""
+"""The deletion of a permission gets an answer that is not the API server's, or an edit is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from testbed.controlplane import ControlPlane
-from testbed.faultproxy import Answer, Call, Fault, FaultProxy, build_refusal
+from testbed.deadline import wait_until
+from testbed.faultproxy import Answer, Call, Fault, FaultProxy, Lose, build_refusal
 from testbed.identity import apply_identity, request_token
 from testbed.kubeconfig import write_kubeconfig
 from testbed.operator import Operator, OperatorOption, build_identity, start_operator
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.timeout(300)
 
 ACCOUNT = "behind-proxy"
 SETTLE = {"EGRESS_SETTLE": "0.3"}
+WATCHES = 9
+"""Of all kinds; policies and gateways have two each."""
 HTML = b"<html><body>404 Not Found</body></html>"
 
 
@@ -54,6 +57,8 @@ async def behind(control_plane: ControlPlane, running_proxy: FaultProxy) -> Asyn
         pytest.param(build_refusal(404, "NotFound"), id="404-about-nothing"),
         pytest.param(build_refusal(409, "Conflict"), id="409"),
         pytest.param(build_refusal(503, "ServiceUnavailable"), id="503"),
+        pytest.param(Answer(200, HTML, "text/html"), id="200-of-a-proxy"),
+        pytest.param(Answer(502, HTML, "text/html"), id="502-of-a-proxy"),
     ],
 )
 async def test_a_permission_goes_although_its_deletion_gets_a_false_answer(
@@ -74,4 +79,27 @@ async def test_a_permission_goes_although_its_deletion_gets_a_false_answer(
         assert running_proxy.hit[Call.DELETE] == 1
     finally:
         running_proxy.clear()
+        await asyncio.to_thread(serving.close)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_permission_goes_although_the_watch_loses_the_edit(
+    control_plane: ControlPlane, namespace: str, behind: Operator, running_proxy: FaultProxy
+) -> None:
+    """The second watch of EgressGateways, that of kopf, tells of it."""
+    serving = serve(control_plane, namespace)
+    served = await asyncio.to_thread(next, serving)
+    try:
+        running_proxy.hit.clear()
+        running_proxy.inject(Lose("egress-operator", "egressgateways"), Call.WATCH, times=-1)
+        running_proxy.cut()
+        await asyncio.to_thread(
+            wait_until, lambda: running_proxy.hit[Call.WATCH] >= WATCHES, 30.0, "watches are back"
+        )
+        await asyncio.to_thread(behind.wait_idle)
+        await asyncio.to_thread(served.gateway.apply, namespaces=None)
+        await asyncio.to_thread(served.wait_withdrawn)
+    finally:
+        running_proxy.clear()
+        running_proxy.cut()
         await asyncio.to_thread(serving.close)
