@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from egress_operator.engine.credential import LoadedCredentials, Login
+from egress_operator.engine.credential import Credentials, Login
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
@@ -149,10 +149,10 @@ class Kind:
         remove_crds(admin, [self.crd])
 
 
-def build_credentials(url: str, token: str, plane: ControlPlane | None = None) -> LoadedCredentials:
+def build_credentials(url: str, token: str, plane: ControlPlane | None = None) -> Credentials:
     """Credentials with a fixed token; over TLS if `plane` gives its root certificate."""
     tls = None if plane is None else ssl.create_default_context(cafile=str(plane.ca_file))
-    return LoadedCredentials(lambda: Login(url, tls, f"Bearer {token}"))
+    return Credentials(lambda: Login(url, tls, f"Bearer {token}"))
 
 
 def read_admin_token(plane: ControlPlane) -> str:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from egress_operator.engine.credential import (
-    LoadedCredentials,
+    Credentials,
     Login,
     build_account_credentials,
     load_credentials,
@@ -427,7 +427,7 @@ async def test_concurrent_refreshes_load_once() -> None:
         return Login("http://x", None, f"Bearer {loads}")
 
     gate.set()
-    credentials = LoadedCredentials(load)
+    credentials = Credentials(load)
     await credentials.login()
     gate.clear()
     tasks = [asyncio.create_task(credentials.refresh()) for _ in range(5)]

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import pytest
 
 from egress_operator.engine.answer import build_error, cut_message, parse_retry_after
-from egress_operator.engine.credential import LoadedCredentials, Login
+from egress_operator.engine.credential import Credentials, Login
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import ClientTiming, JsonObject, PatchType, Transport
@@ -270,9 +270,7 @@ async def renewed(
         loaded.append(tokens.pop(0))
         return Login(proxy.url, None, f"Bearer {loaded[-1]}")
 
-    async with Transport(
-        LoadedCredentials(load), field_manager="test", user_agent="test"
-    ) as transport:
+    async with Transport(Credentials(load), field_manager="test", user_agent="test") as transport:
         yield transport, loaded
 
 

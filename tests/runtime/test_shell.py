@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from egress_operator.engine.credential import LoadedCredentials, Login
+from egress_operator.engine.credential import Credentials, Login
 from egress_operator.engine.reflector import Reflector
 from egress_operator.runtime.metric import Metric
 from egress_operator.runtime.operator import Operator
@@ -36,7 +36,7 @@ async def shell(request: pytest.FixtureRequest) -> AsyncIterator[Shell]:
     """Give a shell whose operator is made and not started: for all namespaces, then for two."""
     settings = build_settings({"EGRESS_NAMESPACES": request.param} if request.param else {})
     shell = Shell(settings)
-    credentials = LoadedCredentials(lambda: Login("http://127.0.0.1:1", None))
+    credentials = Credentials(lambda: Login("http://127.0.0.1:1", None))
     shell.operator = Operator(settings, Metric(), credentials)
     yield shell
     await shell.operator.stop()

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from egress_operator.engine.failure import CredentialError
 from egress_operator.engine.tls import create_context
@@ -32,22 +31,11 @@ class Login:
     proxy: str | None = field(default=None, repr=False)
 
 
-class Credentials(Protocol):
-    """Gives a valid Login. Both methods raise CredentialError."""
+class Credentials:
+    """A valid Login at any time, from a blocking `load` in a thread: files, or a plugin's program.
 
-    async def login(self) -> Login:
-        """Return the present login; cheap, called before every request."""
-        ...
-
-    async def refresh(self) -> Login:
-        """Load again after a 401; concurrent calls share one load."""
-        ...
-
-
-class LoadedCredentials:
-    """Credentials from a blocking `load`, run in a thread: files, or a plugin that is a program.
-
-    A login older than `max_age` seconds is loaded again; infinite means only after a 401.
+    Both methods raise CredentialError. A login older than `max_age` seconds is loaded again;
+    infinite means only after a 401.
     """
 
     def __init__(self, load: Callable[[], Login], max_age: float = float("inf")) -> None:
@@ -58,7 +46,7 @@ class LoadedCredentials:
         self._lock = asyncio.Lock()
 
     async def login(self) -> Login:
-        """See Credentials."""
+        """Return the present login; cheap, called before every request."""
         if self._login is not None and not self._is_old():
             return self._login
         async with self._lock:
@@ -67,7 +55,7 @@ class LoadedCredentials:
             return await self._reload()
 
     async def refresh(self) -> Login:
-        """See Credentials."""
+        """Load again after a 401; concurrent calls share one load."""
         before = self._login
         async with self._lock:
             # Whoever held the lock may have done the work.
@@ -100,7 +88,6 @@ async def load_credentials(kubeconfig: str = "", context: str = "") -> Credentia
     """
     named = kubeconfig or os.environ.get("KUBECONFIG", "")
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    credentials: LoadedCredentials
     if not named and not context and host:
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         credentials = build_account_credentials(host, port)
@@ -108,14 +95,12 @@ async def load_credentials(kubeconfig: str = "", context: str = "") -> Credentia
         from egress_operator.engine.kubeconfig import load_kubeconfig  # noqa: PLC0415  lazy: YAML
 
         path = named or str(Path.home() / ".kube" / "config")
-        credentials = LoadedCredentials(lambda: load_kubeconfig(path, context))
+        credentials = Credentials(lambda: load_kubeconfig(path, context))
     await credentials.login()
     return credentials
 
 
-def build_account_credentials(
-    host: str, port: str, directory: Path | None = None
-) -> LoadedCredentials:
+def build_account_credentials(host: str, port: str, directory: Path | None = None) -> Credentials:
     """Log in by a service account's `token` and `ca.crt`, read again at most every 60 s.
 
     Made by hand, so that the `kubernetes` library (0.3 s of CPU, 12 MiB) is not loaded.
@@ -144,4 +129,4 @@ def build_account_credentials(
                 raise CredentialError(f"{directory}/ca.crt holds no certificate") from error
         return Login(server, contexts[authority], f"Bearer {token}")
 
-    return LoadedCredentials(load, _TOKEN_AGE)
+    return Credentials(load, _TOKEN_AGE)
