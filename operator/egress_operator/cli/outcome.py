@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
 from egress_operator.cli.finding import Finding, Level
-from egress_operator.cli.resource import Gateway, Inventory, Policy
+from egress_operator.cli.resource import Inventory, Source
 from egress_operator.diagnostic import RULES, Diagnostic
 from egress_operator.diagnostic import Level as RuleLevel
 from egress_operator.istio.kind import Kind
@@ -51,7 +51,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
     for gateway in inventory.gateways.values():
         if result := results.get(gateway.name):
             findings += [_build_finding(gateway, found) for found in result.diagnostics]
-    accepted: dict[str, list[Policy]] = {}
+    accepted: dict[str, list[Source]] = {}
     for policy in inventory.policies.values():
         metadata = {**policy.item.metadata, "namespace": policy.namespace}
         _, diagnostics = check_policy({**policy.item.value, "metadata": metadata})
@@ -122,7 +122,7 @@ def _read_gateways(inventory: Inventory, findings: list[Finding]) -> tuple[Gatew
     return tuple(sources)
 
 
-def _build_source(policy: Policy, uids: Counter[str]) -> PolicySource:
+def _build_source(policy: Source, uids: Counter[str]) -> PolicySource:
     metadata = policy.item.metadata
     annotations = metadata.get("annotations")
     paused = annotations.get(PAUSED_ANNOTATION) if isinstance(annotations, dict) else None
@@ -156,17 +156,17 @@ def _is_error(code: str) -> bool:
     return RULES[code].level is RuleLevel.ERROR
 
 
-def _build_finding(policy: Policy | Gateway, diagnostic: Diagnostic) -> Finding:
-    place = find_place(policy.item.place, diagnostic.path)
+def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
+    place = find_place(source.item.place, diagnostic.path)
     return Finding(
-        file=policy.item.file,
+        file=source.item.file,
         line=place.line,
         column=place.column,
         rule=diagnostic.code,
         message=diagnostic.message,
         level=Level.ERROR if _is_error(diagnostic.code) else Level.WARNING,
         cure=RULES[diagnostic.code].cure,
-        object=policy.label,
+        object=source.label,
         path=diagnostic.path,
     )
 

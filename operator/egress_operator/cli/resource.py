@@ -43,29 +43,18 @@ class Item(NamedTuple):
         return metadata if isinstance(metadata, dict) else {}
 
 
-class Policy(NamedTuple):
-    """An EgressPolicy whose text is sound; its fields are not checked yet."""
+class Source(NamedTuple):
+    """An EgressPolicy or EgressGateway whose text is sound; its fields are not checked yet."""
 
     namespace: str
+    """Empty for a gateway: it stands in no namespace."""
     name: str
     item: Item
 
     @property
     def label(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
-
-
-class Gateway(NamedTuple):
-    """An EgressGateway whose text is sound; its fields are not checked yet."""
-
-    name: str
-    item: Item
-
-    @property
-    def label(self) -> str:
-        """The name: it stands in no namespace."""
-        return self.name
+        """`namespace/name`; the name alone of a gateway."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 @dataclass(slots=True)
@@ -74,10 +63,10 @@ class Inventory:
 
     default_namespace: str
     """Of objects that name none."""
-    policies: dict[tuple[str, str], Policy] = field(default_factory=dict)
+    policies: dict[tuple[str, str], Source] = field(default_factory=dict)
     """By (namespace, name), in the order of the input."""
-    gateways: dict[str, Gateway] = field(default_factory=dict)
-    """By name, in the order of the input."""
+    gateways: dict[tuple[str, str], Source] = field(default_factory=dict)
+    """By (empty, name), in the order of the input."""
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of the namespaces that the input has as objects."""
     hand_written: dict[str, list[HandWritten]] = field(default_factory=dict)
@@ -162,34 +151,27 @@ def _add_ours(inventory: Inventory, item: Item) -> None:
     if item.faults:
         return
     if kind == GATEWAY_KIND:
-        _add_gateway(inventory, item)
+        _add_source(inventory.gateways, inventory, item, "gateway", "")
     else:
-        _add_policy(inventory, item)
+        namespace = item.metadata.get("namespace", inventory.default_namespace)
+        if isinstance(namespace, str) and namespace:
+            _add_source(inventory.policies, inventory, item, "policy", namespace)
+        else:
+            inventory.findings.append(_fault(item, "metadata.namespace must be text, or left out"))
 
 
-def _add_policy(inventory: Inventory, item: Item) -> None:
-    namespace = item.metadata.get("namespace", inventory.default_namespace)
-    name = item.metadata.get("name")
-    if not (isinstance(name, str) and name and isinstance(namespace, str) and namespace):
-        message = "metadata.name and metadata.namespace must be text: give the policy a name"
-        inventory.findings.append(_fault(item, message))
-        return
-    policy = Policy(namespace, name, item)
-    first = inventory.policies.setdefault((namespace, name), policy)
-    if first is not policy:
-        inventory.findings.append(_build_twice(item, f"the policy {policy.label}", first.item))
-
-
-def _add_gateway(inventory: Inventory, item: Item) -> None:
+def _add_source(
+    known: dict[tuple[str, str], Source], inventory: Inventory, item: Item, what: str, place: str
+) -> None:
     name = item.metadata.get("name")
     if not (isinstance(name, str) and name):
-        message = "metadata.name must be text: give the gateway a name"
+        message = f"metadata.name must be text: give the {what} a name"
         inventory.findings.append(_fault(item, message))
         return
-    gateway = Gateway(name, item)
-    first = inventory.gateways.setdefault(name, gateway)
-    if first is not gateway:
-        inventory.findings.append(_build_twice(item, f"the gateway {name}", first.item))
+    source = Source(place, name, item)
+    first = known.setdefault((place, name), source)
+    if first is not source:
+        inventory.findings.append(_build_twice(item, f"the {what} {source.label}", first.item))
 
 
 def _build_twice(item: Item, what: str, first: Item) -> Finding:
