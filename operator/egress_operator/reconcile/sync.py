@@ -32,7 +32,7 @@ STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
 set goes to the back of the queue with a back-off."""
 
-GROUP_WRITES = 8
+SET_WRITES = 8
 """Of one set in flight: a host with many ports does not take every slot."""
 
 
@@ -299,7 +299,7 @@ class SetWorker:
     async def _send(
         self, key: SetKey, writes: Sequence[Write], on_write: WriteHook, *, drift: bool
     ) -> None:
-        limit = asyncio.Semaphore(GROUP_WRITES)
+        limit = asyncio.Semaphore(SET_WRITES)
 
         async def send(write: Write) -> None:
             async with limit:
