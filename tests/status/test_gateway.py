@@ -8,6 +8,7 @@ import pytest
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
+from egress_operator.status.condition import MESSAGE_BYTES
 from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from rollout.policy_set import build_gateway
@@ -102,6 +103,21 @@ def test_what_is_not_enforced_does_not_isolate(authorization: str) -> None:
         "NotEnforced",
         f"authorization is {authorization}, so a tenant can use what is another's",
     )
+
+
+def test_a_message_names_five_and_counts_the_rest() -> None:
+    """A thousand namespaces that are denied, or whose names are taken."""
+    denied = tuple(f"team-{number:04}" for number in range(1000))
+    squatted = tuple(ObjectKey(DENIAL.kind, "istio-egress", f"taken-{name}") for name in denied)
+    listed = ", ".join(denied[:5])
+    message = tell(judge(), replace(FACTS, denied=denied))["Isolated"][2]
+    assert message.endswith(f"still there: {listed} and 995 more")
+    facts = replace(FACTS, progress=SetProgress(SetState.APPLIED, squatted=squatted))
+    message = tell(judge(), facts)["Ready"][2]
+    named = ", ".join(str(key) for key in squatted[:5])
+    assert message.startswith(f"{named} and 995 more is not the operator's")
+    status = compute_gateway_status(judge(), replace(facts, stuck=build_stuck(1000)), None, NOW)
+    assert all(len(item["message"]) <= MESSAGE_BYTES for item in status["conditions"])
 
 
 def build_stuck(count: int, *, deletes: bool = True) -> tuple[StuckPermission, ...]:

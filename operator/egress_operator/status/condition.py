@@ -1,11 +1,13 @@
 """Conditions: their order, their reasons, and when their time of transition moves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 MESSAGE_BYTES = 1024
+MOST_NAMED = 5
+"""Things that a message names; the rest is counted."""
 _ELLIPSIS = "…"
 
 
@@ -84,6 +86,12 @@ def build_condition(condition: Condition, before: Conditions, now: str) -> dict[
         "reason": str(condition.reason),
         "message": trim_message(condition.message),
     }
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Name five things at most, and count the rest. Pure."""
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def trim_message(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from egress_operator.diagnostic import RULES
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.result import ClaimResult, ClaimState
-from egress_operator.status.condition import trim_message
+from egress_operator.status.condition import name_some, trim_message
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 MOST_ROWS = 64
@@ -97,7 +97,7 @@ _NOT_CLAIMED = {
 
 def explain_squatter(progress: SetProgress) -> str:
     """Name the objects that have the names of ours, and tell what to do. Pure."""
-    names = ", ".join(str(key) for key in progress.squatted)
+    names = name_some([str(key) for key in progress.squatted])
     return f"{names} is not the operator's and stands in the way: rename or delete it"
 
 

@@ -7,7 +7,7 @@
 | Isolated | authorization is Managed, nothing is stuck, and the admission policies are in force |
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,14 +18,13 @@ from egress_operator.status.condition import (
     Condition,
     Truth,
     build_condition,
+    name_some,
     read_conditions,
 )
+from egress_operator.status.destination import explain_squatter
 from egress_operator.status.progress import SetProgress, SetState
 
 GatewayStatus = dict[str, Any]
-
-MOST_NAMED = 5
-"""Namespaces that a message names; the rest is counted."""
 
 
 class GatewayType(StrEnum):
@@ -165,7 +164,7 @@ def _explain_denied(denied: tuple[str, ...]) -> str:
     """Name the namespaces that are denied although something of theirs stands at the gateway."""
     if not denied:
         return ""
-    return f"; denied, although objects for them are still there: {_name_some(denied)}"
+    return f"; denied, although objects for them are still there: {name_some(denied)}"
 
 
 def _explain_stuck(stuck: tuple[StuckPermission, ...]) -> str:
@@ -173,22 +172,16 @@ def _explain_stuck(stuck: tuple[StuckPermission, ...]) -> str:
     first = stuck[0]
     what = "deleted" if first.deletes else "changed"
     others = sorted({item.namespace for item in stuck} - {first.namespace})
-    also = f"; so it is for namespaces {_name_some(others)}" if others else ""
+    also = f"; so it is for namespaces {name_some(others)}" if others else ""
     return (
         f"{first.policy}, the permission of namespace {first.namespace}, cannot be {what}: "
         f"{first.words}{also}"
     )
 
 
-def _name_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
-
-
 def _find_pending(progress: SetProgress) -> str:
     if progress.squatted:
-        names = ", ".join(str(key) for key in progress.squatted)
-        return f"{names} is not the operator's and stands in the way: rename or delete it"
+        return explain_squatter(progress)
     if progress.state is SetState.APPLIED:
         return ""
     return progress.message or "the gateway's own objects are being applied"
