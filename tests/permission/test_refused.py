@@ -7,9 +7,8 @@ import pytest
 
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
-from testbed.operator import Operator, OperatorOption, start_operator
+from testbed.operator import Operator
 
-from .conftest import SETTLE_S
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold
 from .standing import AUTHORIZATION, find_denials, find_permissions
@@ -204,33 +203,3 @@ def test_a_policy_whose_permission_has_a_squatted_name_says_so(site: Site, name:
     )
     client.delete(*AUTHORIZATION, metadata["name"], metadata["namespace"])
     site.wait_back(tenant)
-
-
-@pytest.mark.parametrize(
-    "obstacle",
-    [
-        Obstacle.WRITES_REFUSED,
-        pytest.param(Obstacle.FINALIZER, marks=pytest.mark.long("permission")),
-    ],
-)
-def test_an_operator_that_starts_beside_a_stuck_permission_serves_everybody_else(
-    control_plane: ControlPlane, namespace: str, obstacle: Obstacle
-) -> None:
-    client, gateway = control_plane.admin, Gateway(control_plane.admin, f"gw-{namespace}")
-    stuck, other = Tenant(client, f"{namespace}-stuck"), Tenant(client, f"{namespace}-other")
-    option = OperatorOption(settings={"EGRESS_SETTLE": str(SETTLE_S)})
-    gateway.apply_pods()
-    gateway.apply()
-    for tenant in (stuck, other):
-        apply_namespace(client, tenant.namespace, egress=gateway.name)
-    with start_operator(control_plane, option):
-        begin(stuck, gateway)
-        wait_begun(stuck, gateway)
-    with hold(obstacle, gateway, stuck):
-        apply_namespace(client, stuck.namespace)
-        begin(other, gateway)
-        with start_operator(control_plane, option):
-            wait_begun(other, gateway)
-    gateway.delete()
-    for tenant in (stuck, other):
-        client.delete("v1", "Namespace", tenant.namespace)
