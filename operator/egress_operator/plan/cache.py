@@ -1,13 +1,13 @@
 """What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.object import Owner
 from egress_operator.plan.address_range import AddressRange, link
 from egress_operator.plan.check import ClusterFacts, build_cluster_facts, check_intent
-from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge
+from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge, judge_in_pieces
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
@@ -141,6 +141,18 @@ class CachedNamespace:
 
         Claims meet on one host, and on hosts whose addresses overlap.
         """
+        known, self._judged = self._judged, {}
+        results: dict[str, Arbitration] = {}
+        for name, together in self._group(policies).items():
+            entry = known.get(name)
+            if entry is None or entry[0] != together:
+                entry = together, judge(together)
+            self._judged[name] = entry
+            results.update(entry[1])
+        return results
+
+    def _group(self, policies: Iterable[CachedPolicy]) -> dict[str, list[Claim]]:
+        """Return the claims that are judged together, by the name of what they meet on."""
         links = self._link(policies)
         claims: dict[str, list[Claim]] = {}
         for policy in policies:
@@ -151,15 +163,7 @@ class CachedNamespace:
                     claims[name] = [claim]
                 else:
                     found.append(claim)
-        known, self._judged = self._judged, {}
-        results: dict[str, Arbitration] = {}
-        for name, together in claims.items():
-            entry = known.get(name)
-            if entry is None or entry[0] != together:
-                entry = together, judge(together)
-            self._judged[name] = entry
-            results.update(entry[1])
-        return results
+        return claims
 
     def _link(self, policies: Iterable[CachedPolicy]) -> dict[str, str]:
         """Return the name of what is judged together, for each host with addresses."""
@@ -169,16 +173,27 @@ class CachedNamespace:
             self._links = link({place for part in places for place in part})
         return self._links
 
+    def warm(self, inputs: NamespaceInput) -> Iterator[None]:
+        """Read new generations and judge the claims that meet theirs, piece by piece."""
+        for source in inputs.policies:
+            self.policies[source.name] = self._read(source)
+            yield
+        for name, together in self._group(self.read_policies(inputs)).items():
+            entry = self._judged.get(name)
+            if entry is None or entry[0] != together:
+                self._judged[name] = together, (yield from judge_in_pieces(together))
+                yield
+
+    def _read(self, source: PolicySource) -> CachedPolicy:
+        policy = self.policies.get(source.name)
+        if policy is None or (policy.source is not source and policy.source != source):
+            policy = CachedPolicy(source)
+        policy.check(self.facts, self.around)
+        return policy
+
     def read_policies(self, inputs: NamespaceInput) -> list[CachedPolicy]:
         """Return the policies, oldest first; only new generations are read."""
-        known = self.policies
-        fresh: dict[str, CachedPolicy] = {}
-        for source in sorted(inputs.policies, key=_age):
-            policy = known.get(source.name)
-            if policy is None or (policy.source is not source and policy.source != source):
-                policy = CachedPolicy(source)
-            policy.check(self.facts, self.around)
-            fresh[source.name] = policy
+        fresh = {source.name: self._read(source) for source in sorted(inputs.policies, key=_age)}
         self.policies = fresh
         excesses = find_excesses(
             ((name, policy.demand) for name, policy in fresh.items()),

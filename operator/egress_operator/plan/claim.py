@@ -5,7 +5,7 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
 from egress_operator.diagnostic import build_message
@@ -25,6 +25,9 @@ from egress_operator.plan.intent import Intent
 HOST_CONFLICT = "EG101"
 PORT_CONFLICT = "EG102"
 ADDRESS_CONFLICT = "EG103"
+
+PIECE = 128
+"""Claims that are judged in one piece: those of the largest policy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,11 +118,24 @@ def judge(claims: Iterable[Claim]) -> dict[str, Arbitration]:
     `claims` come oldest policy first, and hold every claim on each host that they name, and those
     on every host whose addresses overlap (`address_range.link`): they are claimed across hosts.
     """
+    pieces = judge_in_pieces(claims)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            results: dict[str, Arbitration] = end.value
+            return results
+
+
+def judge_in_pieces(claims: Iterable[Claim]) -> Generator[None, None, dict[str, Arbitration]]:
+    """Do the work of `judge`, with a yield after every few claims; the result is returned."""
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
     lost: dict[str, list[Conflict]] = {}
     gateways: dict[str, set[str]] = {}
-    for claim in claims:
+    for number, claim in enumerate(claims, 1):
+        if number % PIECE == 0:
+            yield
         kept, dropped = won.setdefault(claim.key, []), lost.setdefault(claim.key, [])
         if claim.gateway:
             gateways.setdefault(claim.key, set()).add(claim.gateway)

@@ -1,12 +1,13 @@
 """`plan_namespace`: the policies of a namespace in, the objects of each host and results out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
+from egress_operator.plan.claim import Arbitration
 from egress_operator.plan.host import CompiledHost, compile_host
 from egress_operator.plan.reference import GatewayView
 from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
@@ -22,6 +23,7 @@ __all__ = [
     "PlanCache",
     "PolicyResult",
     "plan_namespace",
+    "warm_plan",
 ]
 
 
@@ -74,6 +76,19 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     )
 
 
+def warm_plan(inputs: NamespaceInput, memo: PlanCache) -> Iterator[None]:
+    """Do beforehand, piece by piece, what `plan_namespace` would have to do at once.
+
+    Between two pieces, each about that of one policy, the caller may do something else, but plan no
+    other input of this namespace. What is done is held by `memo` alone, so no result changes.
+    """
+    part = memo.open(inputs)
+    yield from part.warm(inputs)
+    for key, results in part.judge(part.read_policies(inputs)).items():
+        part.hosts[key] = _compile_host(inputs.namespace, key, results, part)
+        yield
+
+
 def collect_set_allows(sets: Iterable[ObjectSet]) -> dict[str, tuple[Desired, ...]]:
     """Return the AuthorizationPolicies that sets need, by the label of the gateway. Pure."""
     found: dict[str, list[Desired]] = {}
@@ -108,14 +123,21 @@ def _compile_hosts(
     namespace: str, policies: list[CachedPolicy], part: CachedNamespace
 ) -> dict[str, CompiledHost]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
-    known, part.hosts = part.hosts, {}
-    for key, results in part.judge(policies).items():
-        tenants = part.find_tenants(results.gateways)
-        entry = known.get(key)
-        if entry is None or entry.results != results or entry.tenants != tenants:
-            entry = CachedHost(results, tenants, compile_host(namespace, key, results, tenants))
-        part.hosts[key] = entry
+    part.hosts = {
+        key: _compile_host(namespace, key, results, part)
+        for key, results in part.judge(policies).items()
+    }
     return {key: entry.compiled for key, entry in part.hosts.items()}
+
+
+def _compile_host(
+    namespace: str, key: str, results: Arbitration, part: CachedNamespace
+) -> CachedHost:
+    tenants = part.find_tenants(results.gateways)
+    entry = part.hosts.get(key)
+    if entry is not None and entry.results == results and entry.tenants == tenants:
+        return entry
+    return CachedHost(results, tenants, compile_host(namespace, key, results, tenants))
 
 
 def _find_result(

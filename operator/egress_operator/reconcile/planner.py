@@ -1,18 +1,23 @@
-"""From a changed namespace to the hosts that need work: one bounded, pure plan at a time."""
+"""From a changed namespace to the hosts that need work: bounded, pure plans."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
-from egress_operator.plan.plan import Plan, PlanCache, plan_namespace
+from egress_operator.plan.plan import Plan, PlanCache, plan_namespace, warm_plan
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
 
 REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
+SLICE_S = 0.02
+"""So long a plan is prepared in one go; then everything else has a turn."""
+PREPARATIONS = 3
+"""How often a plan is prepared at most: policies may change again in the turns of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +49,50 @@ class Planner:
         """By the label of a gateway."""
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
+        self._prepared: dict[Scope, float] = {}
+        """Seconds that the preparation of the next plan has taken."""
+
+    async def prepare(self, scope: Scope) -> None:
+        """Do the greater part of the next plan, in slices: a large one holds up nothing else."""
+        if scope is None or self._find_wait(scope) > 0:
+            return
+        self._prepared[scope] = 0.0
+        for _ in range(PREPARATIONS):
+            if not await self._prepare(scope):
+                return
+
+    async def _prepare(self, scope: str) -> bool:
+        """Prepare what is there now. Whether others had a turn, so that there may be more."""
+        start, had_turns = self._clock(), False
+        for _ in warm_plan(self._cluster.build_input(scope), self._cache):
+            if (used := self._clock() - start) >= SLICE_S:
+                self._prepared[scope] += used
+                await asyncio.sleep(0)
+                start, had_turns = self._clock(), True
+        self._prepared[scope] += self._clock() - start
+        return had_turns
+
+    def _find_wait(self, scope: Scope) -> float:
+        now = self._clock()
+        return self._not_before.get(scope, now) - now
 
     def plan(self, scope: Scope, *, is_complete: bool) -> PlanChange | float:
         """Make the plan of a scope anew, and return what it asks for, or the seconds to wait.
 
         `is_complete`: whether every namespace that uses a gateway has been planned.
         """
-        start = self._clock()
-        wait = self._not_before.get(scope, start) - start
-        if wait > 0:
+        if (wait := self._find_wait(scope)) > 0:
             return wait
+        start = self._clock()
         try:
             plan = self._compute(scope, is_complete=is_complete)
         finally:
             self._metrics.observe_plan(self._clock() - start)
         change = self._take(scope, plan)
         end = self._clock()
+        spent = self._prepared.pop(scope, 0.0) + end - start
         if scope in self._plans:
-            self._not_before[scope] = end + REST_FACTOR * (end - start)
+            self._not_before[scope] = end + REST_FACTOR * spent
         return change
 
     def get(self, scope: Scope) -> Plan | None:

@@ -7,6 +7,8 @@ from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.reconcile.failure import log_failure, may_resume
 from egress_operator.reconcile.record import OwnKey
 
+PLAN_WORKERS = 4
+"""Namespaces that are planned side by side, in turns: a large one holds up no other."""
 REPORT_WORKERS = 32
 
 
@@ -27,7 +29,7 @@ class Queues:
         self.scopes = Queue[Scope](
             plan,
             lane=lambda scope: scope,
-            workers=1,
+            workers=PLAN_WORKERS,
             urgent=lambda scope: scope is None,
             on_failure=lambda scope, error, wait: log_failure(
                 error, wait, {"namespace": scope or ""}
