@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from egress_operator.runtime.heartbeat import LAG_LIMIT_S, Heartbeat
+from egress_operator.runtime.heartbeat import HOLD_LOOK_S, LAG_LIMIT_S, Heartbeat, measure_holds
 
 DRAWS = 1000
 
@@ -34,3 +34,17 @@ async def test_a_loop_that_stands_still_is_told() -> None:
     await asyncio.sleep(5)
     assert heartbeat.find_lag() == ""
     running.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_held_loop_is_measured() -> None:
+    loop = asyncio.get_running_loop()
+    ahead = 0.0
+    seen: list[float] = []
+    running = asyncio.create_task(measure_holds(lambda: loop.time() + ahead, seen.append))
+    await asyncio.sleep(HOLD_LOOK_S * 4.5)
+    assert seen == pytest.approx([0.0] * 4)
+    ahead = 0.4
+    await asyncio.sleep(HOLD_LOOK_S * 2)
+    running.cancel()
+    assert seen[4:] == pytest.approx([0.4, 0.0])

@@ -21,6 +21,7 @@ NAMES = {
     "reconcile": {"result"},
     "reconcile_duration_seconds": {"le"},
     "plan_seconds": {"le"},
+    "loop_hold_seconds": {"le"},
     "queue_depth": set(),
     "queue_busy": set(),
     "queue_waiting": set(),

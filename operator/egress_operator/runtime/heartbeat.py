@@ -7,6 +7,8 @@ from typing import NoReturn
 
 BEAT_S = 1.0
 LAG_LIMIT_S = 10.0
+HOLD_LOOK_S = 0.025
+"""How often it is looked whether the loop is held; the hold may have begun as long before."""
 
 
 class Heartbeat:
@@ -33,3 +35,11 @@ class Heartbeat:
     def spread(self, period: float) -> float:
         """Return the period plus or minus 20 %, so that replicas and restarts do not align."""
         return period * self._random.uniform(0.8, 1.2)
+
+
+async def measure_holds(clock: Callable[[], float], observe: Callable[[float], None]) -> NoReturn:
+    """Tell again and again for how many seconds the loop was late; until cancelled."""
+    while True:
+        expected = clock() + HOLD_LOOK_S
+        await asyncio.sleep(HOLD_LOOK_S)
+        observe(max(0.0, clock() - expected))

@@ -47,6 +47,13 @@ class Metric:
             registry=self.registry,
             buckets=_BUCKETS,
         )
+        self._hold = Histogram(
+            "loop_hold_seconds",
+            "How late the event loop turned to a timer of 25 ms; nothing else was done then.",
+            namespace=PREFIX,
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
         self._writes = Counter(
             "writes",
             "Answered writes to the API server; code 0 means no answer.",
@@ -101,6 +108,10 @@ class Metric:
     def observe_plan(self, seconds: float) -> None:
         """Take the time of one plan."""
         self._plan.observe(seconds)
+
+    def observe_hold(self, seconds: float) -> None:
+        """Take by how much the event loop was late."""
+        self._hold.observe(seconds)
 
     def count_unreadable(self, resource: str) -> None:
         """Count one object that cannot be read."""

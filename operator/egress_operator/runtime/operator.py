@@ -30,7 +30,7 @@ from egress_operator.reconcile.resource import POLICIES, RESOURCES
 from egress_operator.runtime.admission import read_admission
 from egress_operator.runtime.event_recorder import EventRecorder
 from egress_operator.runtime.gateway_watch import GatewayWatches
-from egress_operator.runtime.heartbeat import Heartbeat
+from egress_operator.runtime.heartbeat import Heartbeat, measure_holds
 from egress_operator.runtime.mesh import (
     INTERVAL_S,
     Mesh,
@@ -127,6 +127,7 @@ class Operator:
             self._spawn(f"watch of {reflector.resource.plural}", reflector.run())
         self._spawn("events", self._events.run())
         self._spawn("heartbeat", self._heartbeat.run())
+        self._spawn("holds", measure_holds(self._clock, self.metric.observe_hold))
         self._spawn("controller", self._run())
 
     async def stop(self) -> None:
