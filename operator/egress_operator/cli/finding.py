@@ -4,6 +4,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+from egress_operator.diagnostic import Level
+
 MAX_MESSAGE = 600
 """Characters of a message or name; what is longer comes from a value, not from a rule."""
 
@@ -65,13 +67,6 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
 
 UNREADABLE = frozenset({FileRule.SYNTAX, FileRule.LIMIT})
 """Rules after which the rest of the file is unknown: exit code 2 instead of 1."""
-
-
-class Level(StrEnum):
-    """How much a finding weighs."""
-
-    ERROR = "error"
-    WARNING = "warning"
 
 
 class Finding(NamedTuple):

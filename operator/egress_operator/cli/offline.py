@@ -6,11 +6,12 @@ from typing import Any
 
 from egress_operator.cli.exit import CommandError, ExitCode
 from egress_operator.cli.file import Reader
-from egress_operator.cli.finding import UNREADABLE, Finding, Level
+from egress_operator.cli.finding import UNREADABLE, Finding
 from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settings
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
 from egress_operator.cli.resource import Inventory, build_inventory
+from egress_operator.diagnostic import Level
 from egress_operator.plan.source import build_settings
 
 

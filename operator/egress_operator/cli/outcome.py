@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
-from egress_operator.cli.finding import Finding, Level
+from egress_operator.cli.finding import Finding
 from egress_operator.cli.resource import Inventory, Source
 from egress_operator.diagnostic import RULES, Diagnostic
-from egress_operator.diagnostic import Level as RuleLevel
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
@@ -152,10 +151,6 @@ def _read_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_error(code: str) -> bool:
-    return RULES[code].level is RuleLevel.ERROR
-
-
 def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
     place = find_place(source.item.place, diagnostic.path)
     return Finding(
@@ -164,7 +159,7 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         column=place.column,
         rule=diagnostic.code,
         message=diagnostic.message,
-        level=Level.ERROR if _is_error(diagnostic.code) else Level.WARNING,
+        level=RULES[diagnostic.code].level,
         cure=RULES[diagnostic.code].cure,
         object=source.label,
         path=diagnostic.path,

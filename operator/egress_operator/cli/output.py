@@ -9,7 +9,8 @@ from typing import IO, Any
 import click
 
 from egress_operator.cli.exit import CommandError, ExitCode
-from egress_operator.cli.finding import Finding, Level, one_line
+from egress_operator.cli.finding import Finding, one_line
+from egress_operator.diagnostic import Level
 
 
 class Colour(StrEnum):

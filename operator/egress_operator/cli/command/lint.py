@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from egress_operator.cli.exit import CommandError, ExitCode
-from egress_operator.cli.finding import Finding, Level
+from egress_operator.cli.finding import Finding
 from egress_operator.cli.option import COMPILE_OPTIONS, add_colour, add_input, add_settings
 from egress_operator.cli.output import (
     Colour,
@@ -19,6 +19,7 @@ from egress_operator.cli.output import (
     write_findings,
     write_note,
 )
+from egress_operator.diagnostic import Level
 
 if TYPE_CHECKING:
     from egress_operator.cli.outcome import Outcome
