@@ -9,7 +9,7 @@ from testbed.client import ApiError, Client, Object
 from testbed.deadline import wait_until
 
 from .gateway import TIMEOUT_S, Gateway
-from .standing import AUTHORIZATION, find_permissions
+from .standing import AUTHORIZATION, find_denials, find_permissions
 from .tenant import Tenant
 
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -36,8 +36,24 @@ def hold(obstacle: Obstacle, gateway: Gateway, tenant: Tenant) -> Iterator[None]
         _set_finalizers(gateway, tenant, None)
         return
     operations = ["DELETE"] if obstacle is Obstacle.DELETE_REFUSED else ["DELETE", "UPDATE"]
-    with _refuse(gateway.client, gateway, tenant, operations):
+    theirs = f"oldObject.metadata.?annotations['{NAMESPACE}'].orValue('') == '{tenant.namespace}'"
+    (item, *_) = find_permissions(gateway.client, gateway.namespace, tenant.namespace)
+    with _refuse(gateway.client, item, operations, theirs):
         yield
+
+
+@contextmanager
+def take_denial(gateway: Gateway) -> Iterator[str]:
+    """Delete the gateway's own AuthorizationPolicy, and refuse to make it again; give its name."""
+    (item,) = [
+        each
+        for each in find_denials(gateway.client, gateway.namespace)
+        if NAMESPACE not in each["metadata"]["annotations"]
+    ]
+    name = item["metadata"]["name"]
+    with _refuse(gateway.client, item, ["CREATE"], f"object.metadata.name == '{name}'"):
+        gateway.client.delete(*AUTHORIZATION, name, gateway.namespace)
+        yield name
 
 
 def _set_finalizers(gateway: Gateway, tenant: Tenant, finalizers: list[str] | None) -> None:
@@ -55,34 +71,33 @@ def find_theirs(gateway: Gateway, tenant: Tenant) -> list[Object]:
 
 
 @contextmanager
-def _refuse(
-    client: Client, gateway: Gateway, tenant: Tenant, operations: list[str]
-) -> Iterator[None]:
-    name = f"hold-{tenant.namespace}"
+def _refuse(client: Client, item: Object, operations: list[str], which: str) -> Iterator[None]:
+    """Refuse operations on objects of which a CEL expression is true; `item` is one of them."""
+    name = "hold"
     rule = {
         "apiGroups": ["security.istio.io"],
         "apiVersions": ["*"],
         "operations": operations,
         "resources": ["authorizationpolicies"],
     }
-    theirs = f"oldObject.metadata.?annotations['{NAMESPACE}'].orValue('') != '{tenant.namespace}'"
     specs: dict[str, dict[str, Any]] = {
         KINDS[0]: {
             "failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": theirs, "message": WORDS, "reason": "Forbidden"}],
+            "validations": [{"expression": f"!({which})", "message": WORDS, "reason": "Forbidden"}],
         },
         KINDS[1]: {"policyName": name, "validationActions": ["Deny"]},
     }
     for kind, spec in specs.items():
         body = {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
         client.apply(body)
-    item = find_permissions(client, gateway.namespace, tenant.namespace)[0]
 
     def is_refused() -> bool:
         try:
-            path = client.path(*AUTHORIZATION, item["metadata"]["name"], gateway.namespace)
-            client.request("DELETE", path, query={"dryRun": "All"})
+            if "CREATE" in operations:
+                _create(client, item)
+            else:
+                _delete(client, item)
         except ApiError as error:
             return WORDS in str(error)
         return False
@@ -93,3 +108,15 @@ def _refuse(
     finally:
         for kind in reversed(KINDS):
             client.delete(ADMISSION, kind, name)
+
+
+def _create(client: Client, item: Object) -> None:
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
+    path = client.path(*AUTHORIZATION, namespace=metadata["namespace"])
+    body = {"apiVersion": AUTHORIZATION[0], "kind": AUTHORIZATION[1], "spec": item["spec"]}
+    client.request("POST", path, body={**body, "metadata": metadata}, query={"dryRun": "All"})
+
+
+def _delete(client: Client, item: Object) -> None:
+    path = client.path(*AUTHORIZATION, item["metadata"]["name"], item["metadata"]["namespace"])
+    client.request("DELETE", path, query={"dryRun": "All"})

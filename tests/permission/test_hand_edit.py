@@ -116,6 +116,16 @@ EDITS: dict[str, Callable[[Object], Object]] = {
 }
 
 
+def test_what_policies_on_hold_keep_is_counted(site: Site) -> None:
+    def look() -> bool:
+        found = {key: site.gateway.status()[key] for key in ("namespaces", "hosts")}
+        wanted = {"namespaces": len(HOLDS), "hosts": PERMISSIONS * len(HOLDS)}
+        require(found == wanted, f"the status counts {found}")
+        return True
+
+    require_soon(look, LIMIT_S, "not everything is counted")
+
+
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_permission_is_restored(site: Site, edit: str) -> None:
     """All of them at once: the denial, and those of policies that are alive or on hold."""

@@ -10,7 +10,7 @@ from testbed.controlplane import ControlPlane
 from testbed.operator import Operator
 
 from .gateway import Gateway, apply_namespace, serving_gateway
-from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold
+from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold, take_denial
 from .standing import AUTHORIZATION, find_denials, find_permissions
 from .state import PERMISSIONS, POLICIES, RESTRICTED, begin, wait_begun
 from .tenant import ACCOUNT, Tenant
@@ -148,6 +148,26 @@ def test_a_stuck_permission_holds_up_nothing_else_and_is_named(
     )
     site.give_back(site.stuck)
     site.wait_back(site.stuck)
+
+
+def test_a_denial_that_cannot_be_written_holds_up_no_withdrawal_and_is_named(site: Site) -> None:
+    gateway = site.gateway
+    with take_denial(gateway) as name:
+        site.withdraw(site.leaving)
+        require_soon(lambda: not site.is_let_in(site.leaving), LIMIT_S, "it is held up")
+
+        def look() -> bool:
+            for kind in ("Ready", "Isolated"):
+                found = gateway.condition(kind)
+                require(found.get("reason") == "Pending", f"it is {found}")
+                require(name in found["message"] and WORDS in found["message"], f"it is {found}")
+            return True
+
+        require_soon(look, TOLD_S, "the status does not say it")
+    require_soon(lambda: site.has_baseline(name), RELEASED_S, "the denial does not come back")
+    gateway.wait_serving()
+    site.give_back(site.leaving)
+    site.wait_back(site.leaving)
 
 
 @pytest.mark.parametrize("obstacle", [Obstacle.DELETE_REFUSED, Obstacle.FINALIZER])
