@@ -13,7 +13,7 @@ from enum import StrEnum
 from testbed.audit import Record
 from testbed.client import ApiError, ConnectError
 from testbed.controlplane import ControlPlane
-from testbed.deadline import wait_until
+from testbed.deadline import DeadlineError, wait_until
 from testbed.faultproxy import (
     Answer,
     BreakOff,
@@ -197,17 +197,23 @@ class Run(Stoppable):
         assert self.operator is not None
         wait_until(try_look, CONVERGE_S, self.describe("it does not agree"))
         for operator in (self.operator, *others):
-            operator.wait_idle(CONVERGE_S)
+            self._wait_idle(operator)
         scene = wait_until(try_look, CONVERGE_S, self.describe("it does not agree any more"))
         self.compared += len(scene.objects)
         return scene
+
+    def _wait_idle(self, operator: Operator) -> None:
+        try:
+            operator.wait_idle(CONVERGE_S)
+        except DeadlineError as error:
+            raise AssertionError(self.describe(f"{error}\n{operator.process.tail(20)}")) from error
 
     def check_restart(self) -> None:
         """Start a new operator on what stands: it has nothing to write."""
         self.end()
         mark = self.plane.audit.position()
         operator = self.start()
-        operator.wait_idle(CONVERGE_S)
+        self._wait_idle(operator)
         time.sleep(QUIET_S)
         written = [_describe(record) for record in self.list_writes(mark)]
         assert not written, self.describe(f"a new operator writes {written}")
