@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 
+from permission.gateway import GATEWAY
+from permission.tenant import POLICY
 from testbed.audit import Record
 from testbed.client import ApiError, ConnectError
 from testbed.controlplane import ControlPlane
@@ -211,12 +213,20 @@ class Run(Stoppable):
     def check_restart(self) -> None:
         """Start a new operator on what stands: it has nothing to write."""
         self.end()
+        before = self._read_statuses()
         mark = self.plane.audit.position()
         operator = self.start()
         self._wait_idle(operator)
         time.sleep(QUIET_S)
         written = [_describe(record) for record in self.list_writes(mark)]
-        assert not written, self.describe(f"a new operator writes {written}")
+        changed = [
+            pair for pair in zip(before, self._read_statuses(), strict=True) if len({*pair}) > 1
+        ]
+        assert not written, self.describe(f"a new operator writes {written}: {changed}")
+
+    def _read_statuses(self) -> list[str]:
+        items = [*self.plane.admin.list_objects(*POLICY), *self.plane.admin.list_objects(*GATEWAY)]
+        return [f"{item['metadata']['name']} {item.get('status')}" for item in items]
 
     def check_end(self) -> None:
         """Let nothing be on hold: then all is as `egressctl render` has it, to the last object."""
