@@ -97,13 +97,13 @@ def render_rules() -> str:
         rows = "\n".join(_render_rule(rule) for rule in sorted(rules, key=lambda rule: rule.code))
         parts.append(
             f"## {scope}\n\n{text}\n\n"
-            f"| code | level | reason | what is wrong | cure |\n|---|---|---|---|---|\n{rows}\n"
+            f"| code | level | reason | what is wrong | fix |\n|---|---|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 
 
 def _render_rule(rule: Rule) -> str:
-    cells = (rule.code, str(rule.level), rule.reason, rule.title, rule.cure)
+    cells = (rule.code, str(rule.level), rule.reason, rule.title, rule.fix)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

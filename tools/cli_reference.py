@@ -47,14 +47,14 @@ def build_reference() -> str:
     """Return the page as Markdown."""
     codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in EXIT_TABLE)
     rules = "\n".join(
-        f"| {rule.value} | {title} | {cure} |" for rule, (title, cure) in FILE_RULES.items()
+        f"| {rule.value} | {title} | {fix} |" for rule, (title, fix) in FILE_RULES.items()
     )
     parts = [
         _INTRODUCTION,
         "## Exit codes\n\nThe same whatever `-o` says.\n",
         f"| code | meaning |\n|---|---|\n{codes}\n",
         *_build_sections(),
-        f"{_RULES}\n| rule | what is wrong | cure |\n|---|---|---|\n{rules}\n",
+        f"{_RULES}\n| rule | what is wrong | fix |\n|---|---|---|\n{rules}\n",
         _COMPLETION,
     ]
     return "\n".join(parts)

@@ -31,7 +31,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table. `title` says what is wrong in general, `cure` how to fix it.
+    """One row of the table. `title` says what is wrong in general, `fix` how to fix it.
 
     A title may begin with "this": a message puts the value there. CEL holds no value, and says both
     as they stand, so they are short and read well together.
@@ -43,7 +43,7 @@ class Rule:
     reason: str
     """The CamelCase reason that conditions and events carry."""
     title: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,8 +56,8 @@ class Diagnostic:
     """What is wrong with this value and how to fix it, in one line."""
 
 
-def _shape(code: str, reason: str, title: str, cure: str) -> Rule:
-    return Rule(code, Scope.SHAPE, Level.ERROR, reason, title, cure)
+def _shape(code: str, reason: str, title: str, fix: str) -> Rule:
+    return Rule(code, Scope.SHAPE, Level.ERROR, reason, title, fix)
 
 
 _INPUT: tuple[Rule, ...] = (
@@ -624,17 +624,17 @@ RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
 """Every rule by its code."""
 
 
-def build_message(code: str, what: str = "", cure: str = "", subject: str = "this") -> str:
+def build_message(code: str, what: str = "", fix: str = "", subject: str = "this") -> str:
     """Say what is wrong and how to fix it, in one line: in the words of the rule, or better ones.
 
-    `what` and `cure` know more than the rule; `subject` is what its title calls "this". Pure.
+    `what` and `fix` know more than the rule; `subject` is what its title calls "this". Pure.
     """
     rule = RULES[code]
-    return f"{what or rule.title.replace('this', subject, 1)}; {cure or rule.cure}"
+    return f"{what or rule.title.replace('this', subject, 1)}; {fix or rule.fix}"
 
 
 def build_diagnostic(
-    code: str, path: str, what: str = "", cure: str = "", subject: str = "this"
+    code: str, path: str, what: str = "", fix: str = "", subject: str = "this"
 ) -> Diagnostic:
     """Build the finding whose message is that of `build_message`. Pure."""
-    return Diagnostic(code, path, build_message(code, what, cure, subject))
+    return Diagnostic(code, path, build_message(code, what, fix, subject))

@@ -1,4 +1,4 @@
-"""The commonest mistakes are answered in the user's words, with the cure."""
+"""The commonest mistakes are answered in the user's words, with the fix."""
 
 from collections.abc import Callable
 from typing import Any

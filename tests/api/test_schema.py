@@ -99,7 +99,7 @@ def test_every_shape_rule_beyond_the_schema_is_in_cel() -> None:
     assert {message.partition(":")[0] for message in messages} == shape - REPORTED_BY_SERVER
     for message in messages:
         rule = RULES[message.partition(":")[0]]
-        assert message == f"{rule.code}: {rule.title}; {rule.cure}"
+        assert message == f"{rule.code}: {rule.title}; {rule.fix}"
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.kind)

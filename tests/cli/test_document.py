@@ -107,7 +107,7 @@ def test_fault(text: str, rule: str, where: str, words: str) -> None:
     (fault,) = found.faults
     assert (fault.rule, fault.where) == (rule, f"f.yaml:{where}")
     assert words in fault.message
-    assert fault.cure
+    assert fault.fix
 
 
 def test_json_indented_by_tabs(loader: str) -> None:

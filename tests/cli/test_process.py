@@ -120,10 +120,10 @@ def test_lint_json(tmp_path: Path) -> None:
     assert finding["path"] == "spec.destinations[0].hosts[0]"
     assert finding["object"] == "shop/payments"
     assert finding["message"]
-    assert finding["cure"]
+    assert finding["fix"]
 
 
-def test_unquoted_wildcard_says_the_cure() -> None:
+def test_unquoted_wildcard_says_the_fix() -> None:
     done = call("lint", "-f", "-", stdin=BROKEN.encode())
     assert done.stdout.decode() == (
         "<stdin>:6:13: error EG901 YAML takes *.stripe.com for a reference to another place: "

@@ -88,7 +88,7 @@ def test_every_served_version_is_judged(tenant: Client, version: str) -> None:
             assert f"'{RESERVED}'" in find_refusal(tenant, attempt), kind
 
 
-def test_words_name_the_culprit_and_the_cure(tenant: Client) -> None:
+def test_words_name_the_culprit_and_the_fix(tenant: Client) -> None:
     hosts = ["api.example.com", f"A.{TENANT}.", TENANT]
     attempt = build_object(ISTIO, "ServiceEntry", build_service_entry(hosts=hosts))
     assert find_refusal(tenant, attempt).partition(" denied request: ")[2] == (

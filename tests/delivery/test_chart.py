@@ -109,7 +109,7 @@ def test_mistake_is_refused_and_named(values: Object, where: str) -> None:
         render_chart(values)
 
 
-def test_two_replicas_are_refused_with_the_cure() -> None:
+def test_two_replicas_are_refused_with_the_fix() -> None:
     with pytest.raises(
         ChartError, match=r"replicaCount: 2: .*leader election.*; set replicaCount: 1"
     ):

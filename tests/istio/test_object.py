@@ -113,8 +113,8 @@ def test_another_allocation_label_is_drift_and_undone(value: str | None) -> None
     bad = copy.deepcopy(good)
     bad["metadata"]["labels"] = {**OURS, "team": "shop"} | ({ALLOCATE: value} if value else {})
     assert not is_as_desired(read_observed(bad), entry, entry.owners)
-    mended = apply_patch(bad, build_json_patch(entry, entry.owners, "u-1"))
-    assert mended["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
+    fixed = apply_patch(bad, build_json_patch(entry, entry.owners, "u-1"))
+    assert fixed["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
 
 
 def test_the_allocation_label_says_nothing_on_a_virtual_service() -> None:
@@ -132,22 +132,22 @@ def test_patch_undoes_every_change_of_ours_and_keeps_the_rest() -> None:
         bad["metadata"]["annotations"] = {"egress-operator.io/host": "x", "theirs": "kept"}
         bad["metadata"]["ownerReferences"] = []
         bad["status"] = {"addresses": ["240.240.0.1"]}
-        mended = apply_patch(bad, build_json_patch(desired, desired.owners, "u-1"))
-        assert mended["spec"] == good["spec"]
-        assert mended["metadata"]["ownerReferences"] == good["metadata"]["ownerReferences"]
-        assert mended["metadata"]["annotations"] == {
+        fixed = apply_patch(bad, build_json_patch(desired, desired.owners, "u-1"))
+        assert fixed["spec"] == good["spec"]
+        assert fixed["metadata"]["ownerReferences"] == good["metadata"]["ownerReferences"]
+        assert fixed["metadata"]["annotations"] == {
             **good["metadata"]["annotations"],
             "theirs": "kept",
         }
-        assert mended["status"] == {"addresses": ["240.240.0.1"]}
+        assert fixed["status"] == {"addresses": ["240.240.0.1"]}
 
 
 def test_patch_adds_a_spec_and_owners_that_are_missing() -> None:
     entry, _ = build_desired()
     bare = build_stored(entry)
     del bare["spec"], bare["metadata"]["ownerReferences"]
-    mended = apply_patch(bare, build_json_patch(entry, entry.owners, "u-1"))
-    assert mended == build_stored(entry)
+    fixed = apply_patch(bare, build_json_patch(entry, entry.owners, "u-1"))
+    assert fixed == build_stored(entry)
 
 
 def test_patch_fails_on_another_incarnation() -> None:

@@ -75,9 +75,9 @@ def test_a_refused_edit_keeps_programmed_and_counts() -> None:
     assert (second["hosts"], second["objectCount"]) == ("2/2", 2)
     assert find(second, "Ready")["reason"] == "InsideCluster"
     assert second["observedGeneration"] == 2
-    mended = report(judge(generation=3), previous=second, now=LATER)
-    assert "Stalled" not in types(mended)
-    assert find(mended, "Programmed")["observedGeneration"] == 3
+    fixed = report(judge(generation=3), previous=second, now=LATER)
+    assert "Stalled" not in types(fixed)
+    assert find(fixed, "Programmed")["observedGeneration"] == 3
 
 
 def test_paused_keeps_all_and_ends() -> None:

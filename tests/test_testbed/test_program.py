@@ -41,7 +41,7 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
 
 
-def test_a_missing_program_gets_one_line_with_the_cure() -> None:
+def test_a_missing_program_gets_one_line_with_the_fix() -> None:
     for find, name in ((find_program, "etcd"), (find_file, "istio-crds.yaml")):
         with pytest.raises(MissingProgramError, match=f"^{name} is not there: run `make tools`"):
             find(name)

@@ -99,7 +99,7 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
         return
     shown = quote(text)
     if is_host(text):
-        yield Finding(f"{shown} is a name", cure="move it to hosts; addresses holds IPs and CIDRs")
+        yield Finding(f"{shown} is a name", fix="move it to hosts; addresses holds IPs and CIDRs")
         return
     try:
         usual = ip_network(text, strict=False)
@@ -107,10 +107,10 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
         yield Finding(subject=shown)
         return
     if isinstance(usual, IPv6Network) and (mapped := usual.network_address.ipv4_mapped):
-        yield Finding(f"{shown} is an IPv4 address inside IPv6", cure=f"write {mapped}")
+        yield Finding(f"{shown} is an IPv4 address inside IPv6", fix=f"write {mapped}")
         return
     spelled = str(usual) if "/" in text else str(usual.network_address)
-    yield Finding(f"{shown} is not in its usual spelling", cure=f"write {spelled}")
+    yield Finding(f"{shown} is not in its usual spelling", fix=f"write {spelled}")
 
 
 def _find_dangerous(text: str) -> Iterator[Finding]:
@@ -125,7 +125,7 @@ def _find_wide(text: str) -> Iterator[Finding]:
     widest = WIDEST_V4 if isinstance(network, IPv4Network) else WIDEST_V6
     if network.prefixlen < widest:
         yield Finding(
-            cure=f"use /{widest} or narrower; several narrow ones are allowed",
+            fix=f"use /{widest} or narrower; several narrow ones are allowed",
             subject=quote(text),
         )
 

@@ -115,14 +115,14 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
         code, finding = "EG005", explain_unknown_value(value, detail["ctx"]["expected"])
     elif kind == "literal_error":
         expected = detail["ctx"]["expected"].strip("'")
-        code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", cure=f"write {expected}")
+        code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", fix=f"write {expected}")
     return code, say(code, finding)
 
 
 def _count(value: Any, ctx: Mapping[str, Any], what: str) -> Finding:  # noqa: ANN401 - any list
     least, most = ctx.get("min_length"), ctx.get("max_length")
     bound = f"at least {least}" if least is not None else f"at most {most}"
-    return Finding(f"{len(value)} {what}, and {bound} must be there", cure=f"write {bound}")
+    return Finding(f"{len(value)} {what}, and {bound} must be there", fix=f"write {bound}")
 
 
 _BOUNDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Finding]] = {
@@ -131,9 +131,9 @@ _BOUNDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Finding]] = {
     "string_too_long": lambda value, ctx: _count(value, ctx, "characters"),
     "string_too_short": lambda value, ctx: _count(value, ctx, "characters"),
     "greater_than_equal": lambda value, ctx: Finding(
-        f"{quote(value)} is too small", cure=f"write {ctx['ge']} or more"
+        f"{quote(value)} is too small", fix=f"write {ctx['ge']} or more"
     ),
     "less_than_equal": lambda value, ctx: Finding(
-        f"{quote(value)} is too large", cure=f"write {ctx['le']} or less"
+        f"{quote(value)} is too large", fix=f"write {ctx['le']} or less"
     ),
 }

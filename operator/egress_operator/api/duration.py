@@ -28,7 +28,7 @@ def _find_bad_duration(text: str) -> Iterator[Finding]:
     elif length == 0:
         yield Finding(
             f"{quote(text)} is no time at all",
-            cure="write 1ms at least; leave the field out for no limit",
+            fix="write 1ms at least; leave the field out for no limit",
         )
 
 

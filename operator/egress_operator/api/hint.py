@@ -25,27 +25,27 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     holder = _find_model(model, loc[:-1])
     own = list(get_fields(holder))
     if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:
-        return Finding(f"there is no field {name} here", cure=f"did you mean {elsewhere[0]}?")
+        return Finding(f"there is no field {name} here", fix=f"did you mean {elsewhere[0]}?")
     if elsewhere := [path for path in _list_paths(model, "") if path.split(".")[-1] == name]:
-        return Finding(f"there is no field {name} here", cure=f"it belongs to {elsewhere[0]}")
+        return Finding(f"there is no field {name} here", fix=f"it belongs to {elsewhere[0]}")
     if close := _find_close(name, own):
-        return Finding(f"there is no field {name}", cure=f"did you mean {close}?")
-    return Finding(f"there is no field {name}", cure=f"the fields here are {', '.join(own)}")
+        return Finding(f"there is no field {name}", fix=f"did you mean {close}?")
+    return Finding(f"there is no field {name}", fix=f"the fields here are {', '.join(own)}")
 
 
 def explain_missing(model: type[Model], loc: Loc) -> Finding:
     """Show the missing field with its example."""
     name = str(loc[-1])
     example = _get_example(model, loc)
-    return Finding(f"{name} is missing", cure=f"add it, such as {example}" if example else "")
+    return Finding(f"{name} is missing", fix=f"add it, such as {example}" if example else "")
 
 
 def explain_unknown_value(value: object, expected: str) -> Finding:
     """Show what is allowed; `expected` is pydantic's list of an enum: `'HTTP', 'TLS' or 'TCP'`."""
     allowed = expected.replace(" or ", ", ").replace("'", "").split(", ")
     close = _find_close(value, allowed) if isinstance(value, str) else ""
-    cure = f"did you mean {close}? Allowed are" if close else "write one of"
-    return Finding(f"{quote(value)} is not allowed here", cure=f"{cure} {', '.join(allowed)}")
+    fix = f"did you mean {close}? Allowed are" if close else "write one of"
+    return Finding(f"{quote(value)} is not allowed here", fix=f"{fix} {', '.join(allowed)}")
 
 
 def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Finding:
@@ -54,10 +54,10 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     what = f"{_name_type(value)} stands here, and {expected} is expected"
     example = _get_example(model, loc)
     if value is None:
-        return Finding(what, cure="remove the entry, or give it a value")
+        return Finding(what, fix="remove the entry, or give it a value")
     if not example and expected == "text" and isinstance(value, bool | int | float):
-        return Finding(what, cure=f'write it in quotes: "{json.dumps(value)}"')
-    return Finding(what, cure=f"write it such as {example}" if example else "")
+        return Finding(what, fix=f'write it in quotes: "{json.dumps(value)}"')
+    return Finding(what, fix=f"write it such as {example}" if example else "")
 
 
 def get_fields(model: type[Model]) -> dict[str, type[Model] | None]:

@@ -51,12 +51,12 @@ def _find_bad_name(name: str) -> Iterator[Finding]:
     if name.startswith("*"):
         yield Finding(
             f"{quote(name)} is a wildcard, and names are compared exactly",
-            cure="write a name that it covers: a certificate for *.example.com holds for "
+            fix="write a name that it covers: a certificate for *.example.com holds for "
             "api.example.com",
         )
     elif _is_address(name):
         yield Finding(
-            f"{quote(name)} is an IP address", cure="write the name in the server's certificate"
+            f"{quote(name)} is an IP address", fix="write the name in the server's certificate"
         )
     else:
         yield _explain_foreign(name) or _explain_spelling(name)
@@ -69,24 +69,24 @@ def _explain_foreign(host: str) -> Finding | None:
         rest = re.split(r"[/:?#]", host[scheme.end() :], maxsplit=1)[0]
         return Finding(
             f"{shown} is a URL",
-            cure=f"write only the host{_suggest(rest)}: the port goes into ports, "
+            fix=f"write only the host{_suggest(rest)}: the port goes into ports, "
             "paths are not part of a destination",
         )
     if _is_address(host):
         return Finding(
-            f"{shown} is an IP address", cure="move it to addresses; hosts holds names only"
+            f"{shown} is an IP address", fix="move it to addresses; hosts holds names only"
         )
     if port := _PORT.fullmatch(host):
         return Finding(
             f"{shown} has a port",
-            cure=f"write only the host{_suggest(port[1])}, and the port as "
+            fix=f"write only the host{_suggest(port[1])}, and the port as "
             f"ports: [{{number: {port[2]}, protocol: ...}}]",
         )
     if "/" in host:
         rest = host.split("/", 1)[0]
         return Finding(
             f"{shown} has a path or a prefix length",
-            cure=f"write only the host{_suggest(rest)}; a CIDR goes into addresses",
+            fix=f"write only the host{_suggest(rest)}; a CIDR goes into addresses",
         )
     return None
 
@@ -94,18 +94,18 @@ def _explain_foreign(host: str) -> Finding | None:
 def _explain_spelling(host: str) -> Finding:
     """Say it for what is nearly a name, with the right spelling where there is one."""
     lower = host.lower().rstrip(".")
-    what, cure = "is not a host name", ""
+    what, fix = "is not a host name", ""
     if host != host.strip():
-        what, cure = "has white space around it", f"write {host.strip()}"
+        what, fix = "has white space around it", f"write {host.strip()}"
     elif not host.isascii():
         what = "has letters outside ASCII"
-        cure = f"write the name as A-labels{_suggest(_to_a_labels(host))}"
+        fix = f"write the name as A-labels{_suggest(_to_a_labels(host))}"
     elif is_host(lower):
         what = "has upper-case letters" if host.lower() != host else "has a dot at the end"
-        cure = f"write {lower}"
+        fix = f"write {lower}"
     elif lower and "." not in lower:
         what = "has no dot, so it is no name outside"
-        cure = (
+        fix = (
             "write the full name, such as api.example.com; Services inside the cluster need no "
             "policy"
         )
@@ -113,7 +113,7 @@ def _explain_spelling(host: str) -> Finding:
         what = "has an underscore, which Istio refuses in a host"
     elif any(len(label) > LABEL_LENGTH for label in lower.split(".")):
         what = f"has a label longer than {LABEL_LENGTH} characters"
-    return Finding(f"{quote(host)} {what}", cure=cure)
+    return Finding(f"{quote(host)} {what}", fix=fix)
 
 
 def _suggest(host: str) -> str:

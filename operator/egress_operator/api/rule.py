@@ -36,8 +36,8 @@ class Finding(NamedTuple):
     """What is wrong with this value, without a full stop; empty: the title of the rule."""
     loc: tuple[str | int, ...] = ()
     """The way from the checked value to the field, in names of the API."""
-    cure: str = ""
-    """How to fix it; empty: the cure of the rule."""
+    fix: str = ""
+    """How to fix it; empty: the fix of the rule."""
     subject: str = "this"
     """What the title calls so."""
 
@@ -57,7 +57,7 @@ def get_floor(info: ValidationInfo) -> int:
 
 def say(code: str, finding: Finding) -> str:
     """Build the message of a finding. Pure."""
-    return build_message(code, finding.what, finding.cure, finding.subject)
+    return build_message(code, finding.what, finding.fix, finding.subject)
 
 
 def build_cel_list(items: tuple[str, ...]) -> str:
@@ -129,7 +129,7 @@ def build_not_empty_check(*fields: str) -> Check:
 
     def find(value: BaseModel) -> Iterator[Finding]:
         if not value.model_fields_set:
-            yield Finding(cure=f"give {' or '.join(fields)}, or remove it")
+            yield Finding(fix=f"give {' or '.join(fields)}, or remove it")
 
     return Check("EG030", " || ".join(f"has(self.{field})" for field in fields), find)
 

@@ -226,7 +226,7 @@ def _describe_star(word: str) -> str:
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, file: str) -> InputError:
-    """Return the parser's complaint, and the cure for the commonest: a host with an asterisk."""
+    """Return the parser's complaint, and the fix for the commonest: a host with an asterisk."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     source = "".join(text.split("\n")[line : line + 1])

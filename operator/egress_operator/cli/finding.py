@@ -63,7 +63,7 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
         "Keep one of the two documents, or give one of them another name.",
     ),
 }
-"""Title and cure of every file rule."""
+"""What is wrong, and how to fix it, by rule."""
 
 UNREADABLE = frozenset({FileRule.SYNTAX, FileRule.LIMIT})
 """Rules after which the rest of the file is unknown: exit code 2 instead of 1."""
@@ -81,7 +81,7 @@ class Finding(NamedTuple):
     rule: str
     message: str
     level: Level = Level.ERROR
-    cure: str = ""
+    fix: str = ""
     object: str = ""
     """`namespace/name` of the policy, empty when the finding is about the file."""
     path: str = ""
@@ -94,8 +94,8 @@ class Finding(NamedTuple):
 
 
 def build_file_finding(rule: FileRule, file: str, line: int, column: int, message: str) -> Finding:
-    """Return an error of the file itself, with the cure of its rule."""
-    return Finding(file, line, column, rule.value, message, cure=FILE_RULES[rule][1])
+    """Return an error of the file itself, with the fix of its rule."""
+    return Finding(file, line, column, rule.value, message, fix=FILE_RULES[rule][1])
 
 
 class InputError(Exception):

@@ -160,7 +160,7 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         rule=diagnostic.code,
         message=diagnostic.message,
         level=RULES[diagnostic.code].level,
-        cure=RULES[diagnostic.code].cure,
+        fix=RULES[diagnostic.code].fix,
         object=source.label,
         path=diagnostic.path,
     )

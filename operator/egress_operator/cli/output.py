@@ -87,5 +87,5 @@ def build_finding_record(finding: Finding) -> dict[str, Any]:
         "object": finding.object,
         "path": finding.path,
         "message": finding.message,
-        "cure": finding.cure,
+        "fix": finding.fix,
     }

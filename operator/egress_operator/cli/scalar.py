@@ -2,7 +2,7 @@
 
 Readers of YAML 1.1 and 1.2 disagree on many bare words and numbers: `on` is true for kubectl,
 `010` is 8, `12:30:45` is 45045 for PyYAML and text for kubectl, `1e3` the other way round. What all
-of them read alike is accepted; for the rest the cure is a pair of quotes. Dates stay text, as
+of them read alike is accepted; for the rest the fix is a pair of quotes. Dates stay text, as
 kubectl reads them.
 """
 

@@ -11,7 +11,7 @@ from egress_operator.engine.resource import Resource
 
 
 class CredentialError(Exception):
-    """There is no usable way to log in. The message says what is missing, where, and the cure."""
+    """There is no usable way to log in. The message says what is missing, where, and the fix."""
 
 
 class ApiError(Exception):

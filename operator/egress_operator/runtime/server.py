@@ -83,10 +83,10 @@ async def find_unusable(settings: Settings) -> str:
 def _explain(error: OSError, bind: str, option: str, port: int) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            cure = "end what listens there or choose another port"
-            return f"--{option}: {port} is in use on {bind}; {cure}"
+            fix = "end what listens there or choose another port"
+            return f"--{option}: {port} is in use on {bind}; {fix}"
         case errno.EACCES:
             return f"--{option}: {port} is refused to this user; choose a port from 1024"
     why = os.strerror(error.errno) if error.errno else str(error)
-    cure = "0.0.0.0 is all IPv4 interfaces, :: all IPv6 ones"
-    return f"--bind: {bind} cannot be listened on ({why}); {cure}"
+    fix = "0.0.0.0 is all IPv4 interfaces, :: all IPv6 ones"
+    return f"--bind: {bind} cannot be listened on ({why}); {fix}"

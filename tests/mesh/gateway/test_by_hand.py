@@ -205,7 +205,7 @@ def test_routes_by_hand_live_on_while_policies_come_and_go(
 def test_a_rule_in_the_gateway_s_namespace_does_not_reach_a_tenant_with_rules_of_its_own(
     operated: OperatedMesh, mesh: Mesh, gateway: Gateway
 ) -> None:
-    """What the page for the platform team warns of, and its cure."""
+    """What the page for the platform team warns of, and its fix."""
     plain, encrypted = build_calls(OLDER)
     mesh.apply(build_egress_gateway(gateway, authorization="None"))
     apply_by_hand(mesh, EGRESS.namespace, OLDER)

@@ -107,8 +107,8 @@ def test_without_dns_capture_the_refusal_names_three_cures(
         accepted = operated.wait_condition("database", "Accepted", "False", "AddressesNeeded")
         operated.wait_condition("database", "Ready", "False", "AddressesNeeded")
 
-        for cure in ("write addresses", "protocol: TLS", "dns-capture"):
-            assert cure in accepted["message"]
+        for fix in ("write addresses", "protocol: TLS", "dns-capture"):
+            assert fix in accepted["message"]
         assert operated.versions() == {}
         mesh.settle()
         mesh.expect(BATCH, "TCP db.example:5432", BLOCKED)
