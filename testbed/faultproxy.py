@@ -126,6 +126,26 @@ def build_refusal(status: int, reason: str, **headers: str) -> Answer:
     return Answer(status, json.dumps(body).encode(), headers=named)
 
 
+class DeniesObject:
+    """A 404 that names the very object, as the API server's own, though the object is there."""
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        *_, group, _version, _namespaces, _namespace, plural, name = exchange.request.path.split(
+            "/"
+        )
+        body = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": f'{plural}.{group} "{name}" not found',
+            "reason": "NotFound",
+            "details": {"name": name, "group": group, "kind": plural},
+            "code": 404,
+        }
+        return web.json_response(body, status=404)
+
+
 @dataclass(frozen=True)
 class ResetBefore:
     """The connection is reset before the API server sees the request."""

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from testbed.controlplane import ControlPlane
-from testbed.faultproxy import Answer, Call, Fault, FaultProxy, build_refusal
+from testbed.faultproxy import Answer, Call, DeniesObject, Fault, FaultProxy, build_refusal
 from testbed.operator import Operator
 
 from .tenant import COLLECTED_S, TenantNamespace, hosts
@@ -53,6 +53,19 @@ async def test_everything_is_made_up_for(
     entry = await asyncio.to_thread(tenant.get_entry, "a.example.com")
     assert [port["number"] for port in entry["spec"]["ports"]] == [PLAIN["number"]]
     assert all(proxy.hit[call] >= 2 for call in WRITES), proxy.hit
+
+
+async def test_an_object_that_is_said_to_be_gone_and_is_not_goes(
+    tenant: TenantNamespace, proxy: FaultProxy
+) -> None:
+    """No event follows the answer, so only a list can show that it was false."""
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
+    await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
+    proxy.hit.clear()
+    proxy.inject(DeniesObject(), Call.DELETE)
+    await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
+    await asyncio.to_thread(tenant.wait_hosts, "a.example.com", timeout_s=READY_S)
+    assert proxy.hit[Call.DELETE] == 1
 
 
 @pytest.mark.parametrize("name", ["404-of-a-proxy", "409", "200-of-a-proxy"])

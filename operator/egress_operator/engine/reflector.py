@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator
 from typing import NoReturn
@@ -80,8 +81,8 @@ class Reflector:
         self._limit: asyncio.Timeout | None = None
         """How long the watch may wait for the next event."""
         self._probe = False
-        self._outdated = False
-        """A peer has noticed that etcd was restored, and nothing was listed since."""
+        self._due = math.inf
+        """Loop time from which a list is due, whatever the watch brings."""
         self._failures = 0
 
     async def run(self) -> NoReturn:
@@ -111,11 +112,21 @@ class Reflector:
             if self._limit is not None and not self._limit.expired():
                 self._limit.reschedule(self._compute_limit(now))
 
+    def doubt(self) -> None:
+        """List when the watch has had its time: an answer says what no event has told yet.
+
+        A 404 may be a proxy's; then what it denies is still there, and no event will ever say so.
+        """
+        self._set_due(asyncio.get_running_loop().time() + self._timing.lost)
+
     def _on_rollback(self) -> None:
-        """List next, and end the watch that is open."""
-        self._outdated = True
+        """List at once, and end the watch that is open."""
+        self._set_due(asyncio.get_running_loop().time())
+
+    def _set_due(self, due: float) -> None:
+        self._due = min(self._due, due)
         if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._limit.reschedule(self._compute_limit(asyncio.get_running_loop().time()))
 
     async def _step(self) -> None:
         try:
@@ -128,7 +139,7 @@ class Reflector:
     async def _mirror(self) -> None:
         """Do the one thing that is next; return when it ended in order."""
         now = asyncio.get_running_loop().time()
-        if not self._version or self._outdated or now - self._listed_at >= self._timing.relist:
+        if not self._version or now >= min(self._due, self._listed_at + self._timing.relist):
             await self._list()
         elif self._probe:
             await self._compare()
@@ -138,7 +149,7 @@ class Reflector:
     async def _list(self) -> None:
         if self.state is ReflectorState.STARTING:
             self.state = ReflectorState.LISTING
-        was_told, self._outdated = self._outdated, False
+        was_due, self._due = self._is_due(), math.inf
         self._sink.begin()
         token = ""
         while True:
@@ -155,7 +166,7 @@ class Reflector:
         number = parse_version(version)
         if number is not None and number < self._highest:
             self._tell(RestartReason.ROLLBACK)
-            if not was_told:
+            if not was_due:
                 self._peers.report_rollback(by=self._on_rollback)
         self._highest = number or 0
         self._hearsay.clear()
@@ -193,13 +204,13 @@ class Reflector:
                 opened = loop.time()
                 while (event := await self._next_event(events)) is not None:
                     self._take(event)
-                    if self._outdated:
+                    if self._is_due():
                         return
         finally:
             # Progress, or a while without trouble, is what makes the next failure a first one.
             if self._version != start or loop.time() - opened >= _STEADY:
                 self._failures = 0
-        if self._version == start and loop.time() - opened < _SHORT and not self._outdated:
+        if self._version == start and loop.time() - opened < _SHORT and not self._is_due():
             raise Restart(RestartReason.CLOSED, "the watch ended at once")
 
     async def _next_event(self, events: AsyncIterator[JsonObject]) -> JsonObject | None:
@@ -208,7 +219,7 @@ class Reflector:
             async with asyncio.timeout_at(self._compute_limit(loop.time())) as self._limit:
                 return await anext(events, None)
         except TimeoutError as error:
-            if self._outdated:
+            if self._is_due():
                 return None
             awaited = self._hearsay.find_oldest(self._highest)
             if awaited is not None and loop.time() - awaited[1] >= self._timing.lost:
@@ -221,7 +232,7 @@ class Reflector:
 
     def _compute_limit(self, now: float) -> float:
         """Return the loop time until which the next event must have come."""
-        limit = now + self._timing.inactivity
+        limit = min(now + self._timing.inactivity, self._due)
         awaited = self._hearsay.find_oldest(self._highest)
         return limit if awaited is None else min(limit, awaited[1] + self._timing.lost)
 
@@ -244,6 +255,9 @@ class Reflector:
         else:
             raise Restart(RestartReason.UNDECODABLE, f"unknown event type {kind[:16]}")
         self._version = version
+
+    def _is_due(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._due
 
     def _check_order(self, version: str) -> None:
         number = parse_version(version)
@@ -278,7 +292,7 @@ class Reflector:
             self._version = ""
         if restart.reason is RestartReason.ROLLBACK:
             self._highest = 0
-            if not self._outdated:
+            if not self._is_due():
                 self._peers.report_rollback(by=self._on_rollback)
         if restart.reason is RestartReason.MISSING:
             self._empty()

@@ -86,6 +86,7 @@ class ChangeHandler:
         desired = self._planner.find_desired(key)
         if _is_own_write(old, new, desired):
             self._mark_permission(key)
+            self.report_gateways()
             return
         sets = _find_sets(old, new, desired)
         if sets:
@@ -132,8 +133,8 @@ class ChangeHandler:
 
     def on_write(self, set_key: SetKey, write: Write) -> None:
         """Look at what waited for this write: others may go on, or have nothing to wait for."""
+        self.report_gateways()
         if not isinstance(write, Replace):
-            self.report_gateways()
             self._mark_permission(write.key)
         if not isinstance(set_key, HostSet):
             for waiting in self._worker.list_settling(find_scope(set_key)):

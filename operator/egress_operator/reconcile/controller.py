@@ -44,9 +44,13 @@ class Controller:
         workers: int = 32,
         in_flight: int = 16,
         is_missing: Callable[[Kind], bool] = lambda _: False,
+        on_not_found: Callable[[Kind], None] = lambda _: None,
         on_gateways: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_gateways` is called when other gateways may be accepted than before."""
+        """`on_gateways` is called when other gateways may be accepted than before.
+
+        `on_not_found` is called when an answer says that an object of a kind is not there.
+        """
         self._outside = outside
         self._on_gateways = on_gateways
         self._resumed_at = float("-inf")
@@ -58,7 +62,13 @@ class Controller:
             settings=settings,
         )
         self.planner = Planner(self.cluster, outside)
-        writer = Writer(outside.transport, self.cluster.objects, is_missing, Slots(in_flight))
+        writer = Writer(
+            outside.transport,
+            self.cluster.objects,
+            Slots(in_flight),
+            is_missing=is_missing,
+            on_not_found=on_not_found,
+        )
         self._worker = SetWorker(self.cluster, self.planner, writer, outside)
         view = View(self.cluster, self.planner, self._worker, outside.clock)
         self._reporter = Reporter(view, outside)

@@ -76,13 +76,17 @@ class Writer:
         self,
         transport: Transport,
         objects: ObjectCache,
-        is_missing: Callable[[Kind], bool],
         slots: Slots,
+        *,
+        is_missing: Callable[[Kind], bool],
+        on_not_found: Callable[[Kind], None],
     ) -> None:
+        """`on_not_found` is called when an answer says that an object of a kind is not there."""
         self._transport = transport
         self._slots = slots
         self._objects = objects
         self._is_missing = is_missing
+        self._on_not_found = on_not_found
         self._answers: dict[ObjectKey, tuple[bytes, bytes]] = {}
 
     def forget(self, key: ObjectKey) -> None:
@@ -140,7 +144,7 @@ class Writer:
             )
         except ApiError as error:
             if error.denies(RESOURCES[key.kind], key.name):
-                self._objects.miss(key, write.uid)
+                self._miss(write)
                 return
             if error.is_failed_test or error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
@@ -155,8 +159,7 @@ class Writer:
             )
         except ApiError as error:
             if error.denies(RESOURCES[key.kind], key.name):
-                self._answers.pop(key, None)
-                self._objects.miss(key, write.uid)
+                self._miss(write)
                 return
             if error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
@@ -166,6 +169,12 @@ class Writer:
             self._objects.drop(key, write.uid)
         elif finalizers := answer["metadata"].get("finalizers"):
             raise HeldError(key, finalizers)
+
+    def _miss(self, write: Replace | Delete) -> None:
+        """Believe that an object is gone, until a list shows it."""
+        self.forget(write.key)
+        self._objects.miss(write.key, write.uid)
+        self._on_not_found(write.key.kind)
 
     def _take(self, write: Create | Replace, answer: JsonObject) -> None:
         observed = self._objects.store(answer)

@@ -110,6 +110,7 @@ class Operator:
             workers=settings.workers,
             in_flight=settings.in_flight,
             is_missing=self._is_missing,
+            on_not_found=self._doubt,
             on_gateways=self._follow_gateways,
         )
         self._gateway_watches = GatewayWatches(self._controller, self._build_reflector, self._spawn)
@@ -290,11 +291,17 @@ class Operator:
     # Hooks.
 
     def _is_missing(self, kind: Kind) -> bool:
-        resource = RESOURCES[kind]
         return any(
-            reflector.resource == resource and reflector.state is ReflectorState.MISSING
-            for reflector in self._reflectors
+            reflector.state is ReflectorState.MISSING for reflector in self._select_reflectors(kind)
         )
+
+    def _doubt(self, kind: Kind) -> None:
+        for reflector in self._select_reflectors(kind):
+            reflector.doubt()
+
+    def _select_reflectors(self, kind: Kind) -> list[Reflector]:
+        resource = RESOURCES[kind]
+        return [reflector for reflector in self._reflectors if reflector.resource == resource]
 
     def _follow_gateways(self) -> None:
         self._gateway_watches.follow()
