@@ -62,6 +62,35 @@ def test_isolation_needs_the_admission_policies(gateway: ManagedGateway) -> None
     gateway.wait_condition("Isolated", "False", "NotEnforced")
 
 
+def test_the_end_of_isolation_is_told_in_an_event_and_what_fails_in_the_log_as_a_warning(
+    tenant: TenantNamespace, operator: Operator, gateway: ManagedGateway
+) -> None:
+    def find_told() -> set[tuple[str, str]]:
+        return {
+            (item["type"], item["reason"])
+            for item in tenant.client.list_objects("events.k8s.io/v1", "Event", "default")
+            if item["regarding"]["name"] == gateway.name
+        }
+
+    def find_levels(text: str) -> set[str]:
+        lines = operator.log.read_text().splitlines()
+        about = [line for line in lines if f"EgressGateway {gateway.name}: {text}" in line]
+        return {line.split()[1] for line in about}
+
+    gateway.apply_endpoints()
+    gateway.wait_condition("Ready", "False", "NotServing")
+    gateway.apply(authorization="None")
+    gateway.wait_condition("Isolated", "False", "NotEnforced")
+    told = {("Warning", "NotServing"), ("Normal", "NotEnforced")}
+    wait_until(lambda: told <= find_told(), TIMEOUT_S, "both changes are told")
+    served = f"Service {gateway.namespace}/istio-egressgateway has no ready endpoint"
+    assert find_levels(served) == {"WARNING"}
+    assert find_levels("authorization is None") == {"INFO"}
+    for condition in ("Ready", "Isolated"):
+        metric = f'egress_operator_gateways{{condition="{condition}",status="False"}}'
+        assert operator.metric(metric) >= 1
+
+
 def test_one_policy_is_five_writes_and_three_for_the_tenant(
     tenant: TenantNamespace, gateway: ManagedGateway
 ) -> None:

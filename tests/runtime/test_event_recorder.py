@@ -4,24 +4,27 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import JsonObject
-from egress_operator.plan.source import PolicySource
+from egress_operator.reconcile.record import OwnKey, OwnKind
 from egress_operator.runtime.event_recorder import (
     BURST,
     NOTE_LIMIT,
     PERIOD_S,
     WAITING_LIMIT,
     EventRecorder,
+    build_event,
 )
 
 pytestmark = pytest.mark.looptime
 
-SOURCE = PolicySource("shop", "payments", "u", 1, "2026-11-21T12:00:00Z", {})
+POLICY = OwnKey(OwnKind.POLICY, "shop", "payments")
+GATEWAY = OwnKey(OwnKind.GATEWAY, "", "shared")
 
 
 @dataclass
@@ -52,7 +55,7 @@ async def announcing(recorder: Recorder) -> AsyncIterator[Callable[..., None]]:
 
     def announce(*messages: object) -> None:
         for message in messages:
-            events.announce(SOURCE, ("Warning", "Refused", str(message)))
+            events.announce(POLICY, "u", ("Warning", "Refused", str(message)))
 
     running = asyncio.create_task(events.run())
     try:
@@ -121,3 +124,23 @@ async def test_a_long_note_is_cut_between_characters() -> None:
     (note,) = recorder.notes()
     assert note == "a" + "é" * ((NOTE_LIMIT - 1) // 2)
     assert len(note.encode()) <= NOTE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("key", "namespace", "place"),
+    [(POLICY, "shop", {"namespace": "shop"}), (GATEWAY, "default", {})],
+)
+async def test_an_event_refers_to_its_object(
+    key: OwnKey, namespace: str, place: dict[str, str]
+) -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    event = build_event(key, "u", ("Normal", "Applied", "done"), at, "one")
+    assert event["metadata"]["namespace"] == namespace
+    assert event["metadata"]["name"].startswith(f"{key.name}.")
+    assert event["regarding"] == {
+        "apiVersion": "egress-operator.io/v1alpha1",
+        "kind": str(key.kind),
+        "name": key.name,
+        "uid": "u",
+        **place,
+    }

@@ -16,6 +16,7 @@ from testbed.operator import Operator, OperatorOption, get_http
 Start = Callable[[OperatorOption], Operator]
 NAMES = {
     "policies": {"condition", "status"},
+    "gateways": {"condition", "status"},
     "hosts": set(),
     "objects": {"kind"},
     "reconcile": {"result"},

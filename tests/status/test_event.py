@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from egress_operator.status.event import diff_events
+from egress_operator.status.event import diff_policy_events
 from egress_operator.status.progress import SetState
 from egress_operator.status.report import Status, compute_status
 from status.build import INSIDE, LATER, NOW, VALID, build_progress, judge
@@ -19,7 +19,7 @@ def report(
 
 
 def name(old: Status | None, new: Status) -> list[tuple[str, str]]:
-    return [(kind, reason) for kind, reason, _ in diff_events(old, new)]
+    return [(kind, reason) for kind, reason, _ in diff_policy_events(old, new)]
 
 
 def test_being_applied_is_no_event_and_applied_is_one() -> None:
@@ -59,7 +59,7 @@ def test_shadowed_and_paused_begin_once() -> None:
 
 def test_the_message_is_that_of_the_condition() -> None:
     refused = report(inside=True)
-    ((_, _, message),) = diff_events(None, refused)
+    ((_, _, message),) = diff_policy_events(None, refused)
     stalled = next(item for item in refused["conditions"] if item["type"] == "Stalled")
     assert message == stalled["message"]
 
@@ -76,6 +76,6 @@ def test_each_change_of_a_lifted_restriction_is_an_event() -> None:
     both = tell(lifted, "policy a opens it", "policy b opens it")
     assert name(lifted, both) == [("Warning", "RestrictionLifted")]
     restored = tell(both)
-    assert diff_events(both, restored) == [
+    assert diff_policy_events(both, restored) == [
         ("Normal", "RestrictionLifted", "no longer: policy a opens it. policy b opens it")
     ]

@@ -8,7 +8,8 @@ import pytest
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
-from egress_operator.status.condition import MESSAGE_BYTES
+from egress_operator.status.condition import MESSAGE_BYTES, read_conditions
+from egress_operator.status.event import diff_gateway_events, is_gateway_alarm
 from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from rollout.policy_set import build_gateway
@@ -175,3 +176,52 @@ def test_only_what_turned_has_a_new_time() -> None:
         "Ready": LATER,
         "Isolated": NOW,
     }
+
+
+def list_events(
+    facts: GatewayFacts, previous: dict[str, Any] | None, **more: object
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the next status, and (type, reason) of each event that tells of it."""
+    status = compute_gateway_status(judge(**more), facts, previous, LATER if previous else NOW)
+    return status, [(kind, reason) for kind, reason, _ in diff_gateway_events(previous, status)]
+
+
+def test_each_new_status_or_reason_of_a_condition_is_an_event() -> None:
+    status, events = list_events(FACTS, None)
+    assert events == [("Normal", "Accepted"), ("Normal", "Serving"), ("Normal", "Isolated")]
+    assert list_events(replace(FACTS, denied=("shop",), hosts=9), status)[1] == []
+    status, events = list_events(replace(FACTS, stuck=build_stuck(1)), status)
+    assert events == [("Warning", "PermissionStuck")]
+    status, events = list_events(replace(FACTS, stuck=build_stuck(2)), status)
+    assert events == []
+    status, events = list_events(replace(FACTS, admission="it is missing"), status)
+    assert events == [("Warning", "AdmissionPolicyMissing")]
+    status, events = list_events(replace(FACTS, unready="there is no Service"), status)
+    assert events == [("Warning", "NotServing"), ("Normal", "Isolated")]
+    status, events = list_events(FACTS, status)
+    assert events == [("Normal", "Serving")]
+
+
+def test_what_several_conditions_say_alike_is_one_event() -> None:
+    status, _ = list_events(FACTS, None)
+    assert list_events(FACTS, status, selector={})[1] == [
+        ("Warning", "OutOfBounds"),
+        ("Warning", "NotAccepted"),
+    ]
+
+
+def test_a_gateway_that_is_being_applied_alarms_nobody_at_first_and_does_later() -> None:
+    pending = replace(FACTS, progress=NOT_BEGUN)
+    _, events = list_events(pending, None)
+    assert events == [("Normal", "Accepted"), ("Normal", "Pending")]
+    status, _ = list_events(FACTS, None)
+    assert list_events(pending, status)[1] == [("Warning", "Pending")]
+
+
+@pytest.mark.parametrize("authorization", ["None", "DryRun"])
+def test_what_is_not_enforced_on_purpose_alarms_nobody(authorization: str) -> None:
+    status, _ = list_events(FACTS, None)
+    changed, events = list_events(FACTS, status, authorization=authorization)
+    assert events == [("Normal", "NotEnforced")]
+    before, after = read_conditions(status), read_conditions(changed)
+    assert not any(is_gateway_alarm(before, after, type_) for type_ in after)

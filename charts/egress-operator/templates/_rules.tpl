@@ -11,7 +11,7 @@
 - apiGroups: [networking.istio.io]
   resources: [destinationrules, serviceentries, virtualservices]
   verbs: [list, watch, create, patch, delete]
-# Changes of a policy's state.
+# Changes of the state of a policy or gateway.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

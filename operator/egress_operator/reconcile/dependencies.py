@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from egress_operator.engine.transport import Transport
-from egress_operator.plan.source import PolicySource
+from egress_operator.reconcile.record import OwnKey
 from egress_operator.status.event import Event
 
 
@@ -29,8 +29,8 @@ class Metrics(Protocol):
 class EventRecorder(Protocol):
     """Where Kubernetes events go. Never waits and never fails."""
 
-    def announce(self, source: PolicySource, event: Event) -> None:
-        """Post one event about a policy, or drop it when there are too many."""
+    def announce(self, key: OwnKey, uid: str, event: Event) -> None:
+        """Post one event about an object of ours, or drop it when there are too many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from egress_operator.reconcile.record import OwnKey, Record
 from egress_operator.reconcile.resource import GATEWAYS
 from egress_operator.reconcile.sync import UNDER_WAY
 from egress_operator.rollout.write import Delete
+from egress_operator.status.event import diff_gateway_events, is_gateway_alarm
 from egress_operator.status.gateway import (
     GatewayFacts,
     GatewayType,
@@ -112,6 +113,7 @@ GATEWAY_ROW = KindRow(
     _find_scopes,
     _compute_answer,
     logged=frozenset(GatewayType),
+    is_alarm=is_gateway_alarm,
+    diff_events=diff_gateway_events,
     namespaced=False,
-    has_events=False,
 )

@@ -10,6 +10,8 @@ from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.record import OwnKey, Record
 from egress_operator.reconcile.sync import SetWorker
+from egress_operator.status.condition import Conditions
+from egress_operator.status.event import Event
 
 Status = dict[str, Any]
 
@@ -49,6 +51,8 @@ class KindRow:
     """The status of an object, by the last note and the time (UTC, RFC 3339)."""
     logged: frozenset[str]
     """The types of conditions of which a change is logged."""
+    is_alarm: Callable[[Conditions, Conditions, str], bool]
+    """Whether the log warns of a condition, by all conditions before and after, and its type."""
+    diff_events: Callable[[Status | None, Status], list[Event]]
+    """The Kubernetes events that tell of the change from one status to another."""
     namespaced: bool = True
-    has_events: bool = True
-    """Whether Kubernetes events tell of changes of the status."""

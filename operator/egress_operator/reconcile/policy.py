@@ -13,6 +13,7 @@ from egress_operator.reconcile.record import OwnKey, Record
 from egress_operator.reconcile.resource import POLICIES
 from egress_operator.reconcile.sync import Outcome
 from egress_operator.status.condition import Type
+from egress_operator.status.event import diff_policy_events, is_policy_alarm
 from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import compute_status
 
@@ -125,5 +126,11 @@ def _judge(outcome: Outcome) -> SetState:
 
 
 POLICY_ROW = KindRow(
-    POLICIES, read_policy, _find_scopes, _compute_answer, logged=frozenset({Type.READY})
+    POLICIES,
+    read_policy,
+    _find_scopes,
+    _compute_answer,
+    logged=frozenset({Type.READY}),
+    is_alarm=is_policy_alarm,
+    diff_events=diff_policy_events,
 )

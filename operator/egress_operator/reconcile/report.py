@@ -1,17 +1,16 @@
 """Writes the status of an object of ours if it has changed, and tells of it in log and events."""
 
 import logging
-from collections.abc import Container, Hashable
 from typing import Any
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType
 from egress_operator.reconcile.dependencies import Dependencies
-from egress_operator.reconcile.kind import Status, View
+from egress_operator.reconcile.kind import KindRow, Status, View
 from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.record import OwnKey, Record
-from egress_operator.status.condition import Conditions, Type, read_conditions
-from egress_operator.status.event import WARNING, diff_events
+from egress_operator.status.condition import Conditions, read_conditions
+from egress_operator.status.event import WARNING
 from egress_operator.status.patch import build_status_patch
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ class Reporter:
     def __init__(self, view: View, outside: Dependencies) -> None:
         self._view = view
         self._outside = outside
-        self._notes: dict[OwnKey, Hashable] = {}
+        self._notes: dict[OwnKey, Any] = {}
 
     def forget(self, key: OwnKey) -> None:
         """Forget an object that is gone."""
@@ -66,20 +65,19 @@ class Reporter:
             raise
         self._view.cluster.stores[key.kind].store_status(answer)
         before, after = read_conditions(previous), read_conditions(status)
-        _log(key, before, after, row.logged)
-        for event in diff_events(previous, status) if row.has_events else ():
+        _log(key, before, after, row)
+        for event in row.diff_events(previous, status):
             # A new object that is applied at once shows that in its status: no event for it.
             if before or event[0] == WARNING:
-                self._outside.events.announce(record.source, event)
+                self._outside.events.announce(key, record.source.uid, event)
 
 
-def _log(key: OwnKey, before: Conditions, after: Conditions, logged: Container[str]) -> None:
+def _log(key: OwnKey, before: Conditions, after: Conditions, row: KindRow) -> None:
     """Log each condition that is news, in one line."""
-    level = logging.WARNING if Type.STALLED in after else logging.INFO
     for type_, condition in after.items():
         last = before.get(type_, {})
         fields = ("status", "reason", "observedGeneration")
-        if type_ not in logged or all(last.get(name) == condition[name] for name in fields):
+        if type_ not in row.logged or all(last.get(name) == condition[name] for name in fields):
             continue
         extra = {
             **key.log_fields,
@@ -87,4 +85,5 @@ def _log(key: OwnKey, before: Conditions, after: Conditions, logged: Container[s
             "reason": condition["reason"],
             "result": f"{type_}={condition['status']}",
         }
+        level = logging.WARNING if row.is_alarm(before, after, type_) else logging.INFO
         logger.log(level, "%s", condition["message"], extra=extra)

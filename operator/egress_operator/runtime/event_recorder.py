@@ -1,4 +1,4 @@
-"""Kubernetes events about policies, within a budget: they are told, never waited for."""
+"""Kubernetes events about our objects, within a budget: they are told, never waited for."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
-from egress_operator.istio.object import MANAGED_BY, POLICY_API_VERSION, POLICY_KIND
-from egress_operator.plan.source import PolicySource
+from egress_operator.istio.object import MANAGED_BY, POLICY_API_VERSION
+from egress_operator.reconcile.record import OwnKey
 from egress_operator.status.event import Event
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ PERIOD_S = 0.2
 """One event in this time once the burst is used up."""
 WAITING_LIMIT = 200
 """Events that wait; the oldest is dropped for a new one. Statuses hold the same in full."""
+CLUSTER_NAMESPACE = "default"
+"""Where the API server wants events about an object without a namespace."""
 NOTE_LIMIT = 1024
 """Bytes of a note that the API server takes."""
 
@@ -34,13 +36,13 @@ class EventRecorder:
     def __init__(self, transport: Transport, *, clock: Callable[[], float]) -> None:
         self._transport = transport
         self._clock = clock
-        self._waiting: deque[tuple[PolicySource, Event, datetime]] = deque(maxlen=WAITING_LIMIT)
+        self._waiting: deque[tuple[OwnKey, str, Event, datetime]] = deque(maxlen=WAITING_LIMIT)
         self._wake = asyncio.Event()
         self._instance = socket.gethostname()[:128] or MANAGED_BY
 
-    def announce(self, source: PolicySource, event: Event) -> None:
+    def announce(self, key: OwnKey, uid: str, event: Event) -> None:
         """Put an event in line; at the limit the oldest gives way."""
-        self._waiting.append((source, event, datetime.now(UTC)))
+        self._waiting.append((key, uid, event, datetime.now(UTC)))
         self._wake.set()
 
     async def run(self) -> NoReturn:
@@ -58,25 +60,25 @@ class EventRecorder:
                 await self._post(*self._waiting.popleft())
             self._wake.clear()
 
-    async def _post(self, source: PolicySource, event: Event, at: datetime) -> None:
+    async def _post(self, key: OwnKey, uid: str, event: Event, at: datetime) -> None:
+        body = build_event(key, uid, event, at, self._instance)
         try:
-            await self._transport.create(
-                EVENTS, source.namespace, build_event(source, event, at, self._instance)
-            )
+            await self._transport.create(EVENTS, body["metadata"]["namespace"], body)
         except ApiError as error:
             # An event tells what the status says too: it is not worth a second try.
-            logger.debug("event about %s/%s: %s", source.namespace, source.name, error)
+            logger.debug("event about %s %s/%s: %s", *key, error)
 
 
-def build_event(source: PolicySource, event: Event, at: datetime, instance: str) -> dict[str, Any]:
-    """Make an events.k8s.io/v1 Event about a policy."""
+def build_event(key: OwnKey, uid: str, event: Event, at: datetime, instance: str) -> dict[str, Any]:
+    """Make an events.k8s.io/v1 Event about an object of ours."""
     kind, reason, message = event
+    place = {"namespace": key.namespace} if key.namespace else {}
     return {
         "apiVersion": f"{EVENTS.group}/{EVENTS.version}",
         "kind": "Event",
         "metadata": {
-            "name": f"{source.name[:230]}.{secrets.token_hex(8)}",
-            "namespace": source.namespace,
+            "name": f"{key.name[:230]}.{secrets.token_hex(8)}",
+            "namespace": key.namespace or CLUSTER_NAMESPACE,
         },
         "eventTime": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": MANAGED_BY,
@@ -87,9 +89,9 @@ def build_event(source: PolicySource, event: Event, at: datetime, instance: str)
         "note": message.encode()[:NOTE_LIMIT].decode(errors="ignore"),
         "regarding": {
             "apiVersion": POLICY_API_VERSION,
-            "kind": POLICY_KIND,
-            "namespace": source.namespace,
-            "name": source.name,
-            "uid": source.uid,
+            "kind": str(key.kind),
+            **place,
+            "name": key.name,
+            "uid": uid,
         },
     }

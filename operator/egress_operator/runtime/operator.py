@@ -325,12 +325,12 @@ class Operator:
 
     def _collect(self) -> Iterable[GaugeMetricFamily]:
         controller = self._controller
-        yield build_gauge(
-            "policies",
-            "Policies by condition and its status.",
-            ("condition", "status"),
-            controller.cluster.policies.count_conditions().items(),
-        )
+        for name, text, store in (
+            ("policies", "Policies by condition and its status.", controller.cluster.policies),
+            ("gateways", "Gateways by condition and its status.", controller.cluster.gateways),
+        ):
+            counts = store.count_conditions()
+            yield build_gauge(name, text, ("condition", "status"), counts.items())
         yield build_gauge(
             "hosts",
             "Hosts that policies claim, in all namespaces.",

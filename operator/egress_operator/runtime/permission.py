@@ -104,9 +104,14 @@ PERMISSIONS: tuple[Permission, ...] = (
         _WATCH,
         "A host such as `api.shop` could be a Service of the namespace `shop`.",
     ),
-    # runtime/event_recorder.py
+    # runtime/event_recorder.py; those about gateways stand in the namespace default: gateways are
+    # seen only where each namespace is served
     Permission(
-        Reach.SERVED, "events.k8s.io", "events", ("create",), "Changes of a policy's state."
+        Reach.SERVED,
+        "events.k8s.io",
+        "events",
+        ("create",),
+        "Changes of the state of a policy or gateway.",
     ),
     # runtime/mesh.py; done without when refused
     Permission(

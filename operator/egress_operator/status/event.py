@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from egress_operator.status.condition import Conditions, Truth, Type, read_conditions
+from egress_operator.status.gateway import GatewayReason
 
 NORMAL = "Normal"
 WARNING = "Warning"
@@ -11,9 +12,45 @@ WARNING = "Warning"
 Event = tuple[str, str, str]
 """(type, reason, message)."""
 
+_HARMLESS_AT_FIRST = {GatewayReason.NOT_ENFORCED, GatewayReason.PENDING}
 
-def diff_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
-    """List the events between two statuses, in the order of the conditions. Pure.
+
+def is_policy_alarm(_: Conditions, after: Conditions, __: str) -> bool:
+    """Whether somebody must act because of a policy, by its conditions before and after. Pure."""
+    return Type.STALLED in after
+
+
+def is_gateway_alarm(before: Conditions, after: Conditions, type_: str) -> bool:
+    """Whether somebody must act because of one condition of a gateway. Pure.
+
+    All of them should be True, but `authorization` other than Managed is the choice of the platform
+    team, and a new gateway begins with objects that are being applied.
+    """
+    condition = after[type_]
+    harmless = {GatewayReason.NOT_ENFORCED} if before else _HARMLESS_AT_FIRST
+    return condition["status"] == Truth.FALSE and condition["reason"] not in harmless
+
+
+def diff_gateway_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
+    """List the events between two statuses of a gateway, in the order of the conditions. Pure.
+
+    One for each condition whose status or reason is new; one for several that say the same.
+    """
+    before, after = read_conditions(old), read_conditions(new)
+    return list(
+        dict.fromkeys(
+            _build_event(WARNING if is_gateway_alarm(before, after, type_) else NORMAL, condition)
+            for type_, condition in after.items()
+            if any(
+                before.get(type_, {}).get(field) != condition[field]
+                for field in ("status", "reason")
+            )
+        )
+    )
+
+
+def diff_policy_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
+    """List the events between two statuses of a policy, in the order of the conditions. Pure.
 
     One when Ready becomes True, one when Stalled or its reason is new, one when the policy gets
     shadowed or paused, one when RestrictionLifted comes, names other policies, or goes. Being
