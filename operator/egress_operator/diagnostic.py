@@ -294,14 +294,16 @@ _COMBINATION: tuple[Rule, ...] = (
         "HttpOnOpaquePort",
         "http needs ports whose protocol is HTTP, HTTP2 or GRPC",
         "on other ports, and on TLS ports (the default is port 443, TLS), Istio cannot read the "
-        "traffic; use port 80 with protocol HTTP and call http://..., or remove http",
+        "traffic; to keep TLS to the server, leave ports out, add originateTLS: {} and call "
+        "http://...; for a plain-HTTP server use port 80 with protocol HTTP; or remove http",
     ),
     _shape(
         "EG209",
         "HttpOn443",
         "plain HTTP, HTTP2 or GRPC on port 443 takes the port from all TLS hosts of the namespace",
-        "write protocol TLS, which is right when the application calls https://...; plain HTTP "
-        "needs another port",
+        "write protocol TLS, which is right when the application calls https://...; to call "
+        "http://... and keep TLS to the server, leave ports out and add originateTLS: {}; for a "
+        "plain-HTTP server use port 80",
     ),
     _shape(
         "EG210",
@@ -514,7 +516,7 @@ _CONFLICT: tuple[Rule, ...] = (
         Level.WARNING,
         "RestrictionLifted",
         "one policy restricts a host to some workloads, and another one opens it to all",
-        "give both policies a from, or remove the host from the open one",
+        "give the open policy a from, or remove the host from it",
     ),
 )
 
@@ -566,7 +568,8 @@ _GATEWAY: tuple[Rule, ...] = (
         Scope.CLUSTER,
         Level.ERROR,
         "NotEnforced",
-        "the EgressGateway does not check service accounts",
+        "the EgressGateway does not check service accounts: every workload of the namespace can "
+        "call what was set up before",
         "ask the platform team for authorization: Managed, or remove serviceAccounts",
     ),
     Rule(

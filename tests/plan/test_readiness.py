@@ -66,7 +66,7 @@ def test_a_gateway_with_a_service_and_a_ready_endpoint_is_ready() -> None:
         (
             replace(SERVICE, ports={}),
             1,
-            "Service istio-egress/egress has no port 443; there are: none",
+            "Service istio-egress/egress has no port 443; it has none",
         ),
         (
             replace(SERVICE, selector=(("istio", "other"),)),

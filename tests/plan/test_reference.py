@@ -32,7 +32,7 @@ def build_input(
 @pytest.mark.parametrize(
     ("gateways", "more", "code", "message"),
     [
-        ((), {}, "EG111", "there is no EgressGateway shared; there are: none"),
+        ((), {}, "EG111", "there is no EgressGateway shared; there are no EgressGateways"),
         (
             (build_gateway("other"),),
             {},
@@ -84,7 +84,8 @@ def test_service_accounts_need_a_gateway_that_checks_them(authorization: str) ->
     assert (found.code, found.path) == ("EG113", "spec.from.serviceAccounts")
     assert found.message == (
         f"EgressGateway shared has authorization {authorization} and does not check service "
-        "accounts; ask the platform team for authorization: Managed, or remove serviceAccounts"
+        "accounts, so every workload of the namespace can call what was set up before; ask the "
+        "platform team for authorization: Managed, or remove serviceAccounts"
     )
 
 

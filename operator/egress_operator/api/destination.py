@@ -102,8 +102,9 @@ def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
             f"port {port.number} is {port.protocol}{default}, so Istio sees only encrypted bytes "
             "and http has no effect",
             ("http",),
-            "use port 80 with protocol HTTP and call http://..., or remove http; ports that stay "
-            f"{port.protocol} go into a destination of their own",
+            "to keep TLS to the server, leave ports out, add originateTLS: {} and call http://...; "
+            "for a plain-HTTP server use port 80 with protocol HTTP and call http://...; or remove "
+            f"http; ports that stay {port.protocol} go into a destination of their own",
         )
     else:
         yield Finding(

@@ -272,12 +272,13 @@ def find_lifted(claims: Iterable[Claim]) -> dict[str, tuple[str, ...]]:
             other = opened[0].owner.name
             found.setdefault(name, set()).add(
                 f"policy {other} opens {what} to every workload of the namespace, because it has "
-                "no from"
+                "no from; give it a from, or remove the host from it"
             )
             for claim in opened:
                 found.setdefault(claim.owner.name, set()).add(
                     f"this policy has no from, so it opens {what} to every workload of the "
-                    f"namespace, although policy {name} restricts it"
+                    f"namespace, although policy {name} restricts it; give this policy a from, or "
+                    "remove the host from it"
                 )
     return {name: tuple(sorted(sentences)) for name, sentences in found.items()}
 

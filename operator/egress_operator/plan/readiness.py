@@ -44,8 +44,9 @@ def find_unready(gateway: Gateway, services: GatewayServices) -> str:
     if service.headless:
         return f"{name} is headless, so Istio has no address for it: give it a cluster IP"
     if intent.port not in service.ports:
-        there = ", ".join(str(port) for port in sorted(service.ports)) or "none"
-        return f"{name} has no port {intent.port}; there are: {there}"
+        ports = ", ".join(str(port) for port in sorted(service.ports))
+        there = f"there are: {ports}" if ports else "it has none"
+        return f"{name} has no port {intent.port}; {there}"
     if not _agree(service.selector, intent.selector):
         return f"{name} selects other pods than spec.selector"
     if not services.endpoints.get((intent.namespace, intent.service)):

@@ -68,8 +68,9 @@ def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | 
         return None
     result = around.results.get(name)
     if result is None:
-        there = ", ".join(sorted(around.results)) or "none"
-        return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; there are: {there}")
+        names = ", ".join(sorted(around.results))
+        there = f"there are: {names}" if names else "there are no EgressGateways"
+        return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; {there}")
     if result.gateway is None:
         return build_diagnostic(NOT_ACCEPTED, _PATH, f"EgressGateway {name} is not accepted")
     return _find_use_problem(intent, result.gateway, around)
@@ -83,7 +84,7 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
             NOT_ENFORCED,
             "spec.from.serviceAccounts",
             f"EgressGateway {name} has authorization {authorization} and does not check service "
-            "accounts",
+            "accounts, so every workload of the namespace can call what was set up before",
         )
     if around.tenants[name] is None:
         return build_diagnostic(
