@@ -106,6 +106,15 @@ def test_a_mesh_that_lets_everything_through_is_named() -> None:
         assert said == (mode is OutboundMode.ALLOW_ANY)
 
 
+def test_what_others_write_for_a_host_is_named_once_in_the_message_of_ready() -> None:
+    verdict = replace(judge(), shadowed=("ServiceEntry x",), lifted=("policy y", "policy z"))
+    applied = find(report(judge()), "Ready")["message"]
+    status = report(verdict)
+    message = f"{applied}; Shadowed: ServiceEntry x; RestrictionLifted: policy y. And 1 more"
+    assert find(status, "Ready")["message"] == find(status, "Programmed")["message"] == message
+    assert find(status, "RestrictionLifted")["message"] == "policy y. policy z"
+
+
 def test_what_serves_all_hosts_of_a_namespace_counts_too() -> None:
     tenant = TenantSet("shop", "shared-h0123456789abcdef")
     verdict = replace(judge(), set_keys=(*judge().set_keys, tenant))

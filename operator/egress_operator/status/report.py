@@ -15,7 +15,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from egress_operator.diagnostic import RULES, Diagnostic
@@ -172,7 +172,7 @@ def _judge_progress(
             return _build_unready(Type.STALLED, Reason.CONFLICTED, message, generation)
         if item.message:
             return _build_unready(Type.RECONCILING, Reason.PENDING, item.message, generation)
-    message = _explain_applied(rows, sets)
+    message = _explain_applied(rows, sets) + _explain_company(result)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
     if result.reference is not None:
         reason = RULES[result.reference.code].reason
@@ -289,15 +289,18 @@ def _judge_withdrawn(result: PolicyResult, before: Conditions) -> list[Condition
 
 def _judge_company(result: PolicyResult) -> list[Condition]:
     """Return the conditions about what others write for the same hosts."""
-    found = (
-        (Type.SHADOWED, Reason.SHADOWED, result.shadowed),
-        (Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, result.lifted),
-    )
     return [
         Condition(type_, Truth.TRUE, reason, _join(sentences), result.generation)
-        for type_, reason, sentences in found
-        if sentences
+        for type_, reason, sentences in _list_company(result)
     ]
+
+
+def _list_company(result: PolicyResult) -> Iterator[tuple[Type, Reason, tuple[str, ...]]]:
+    """Give the type, the reason and the sentences of each of these conditions."""
+    if result.shadowed:
+        yield Type.SHADOWED, Reason.SHADOWED, result.shadowed
+    if result.lifted:
+        yield Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, result.lifted
 
 
 def _explain_accepted(result: PolicyResult) -> str:
@@ -338,16 +341,23 @@ def _explain_applied(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> str:
     return f"applied: {_number(objects, 'object')} for {_number(total, 'host')}"
 
 
+def _explain_company(result: PolicyResult) -> str:
+    """Name one of each: `kubectl get` shows the message of Ready, and no other condition."""
+    return "".join(
+        f"; {type_}: {_join(sentences, most=1)}" for type_, _, sentences in _list_company(result)
+    )
+
+
 def _warn(outbound: OutboundMode) -> str:
     if outbound is not OutboundMode.ALLOW_ANY:
         return ""
     return "; the mesh is in mode ALLOW_ANY, so hosts that no policy names are not blocked"
 
 
-def _join(sentences: Iterable[str]) -> str:
+def _join(sentences: Iterable[str], *, most: int = MOST_NAMED) -> str:
     listed = list(sentences)
-    text = ". ".join(listed[:MOST_NAMED])
-    rest = len(listed) - MOST_NAMED
+    text = ". ".join(listed[:most])
+    rest = len(listed) - most
     return f"{text}. And {rest} more" if rest > 0 else text
 
 
