@@ -9,6 +9,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import SetKey, find_scope
 from egress_operator.plan.gateway import judge_gateways
@@ -196,7 +197,7 @@ def run_case(case: Case) -> Result:
             verdict = plan.results[source.name]
             statuses[label] = compute_status(
                 verdict,
-                progress,
+                progress | _read_kept(verdict, cluster),
                 _find_previous(case, source),
                 NOW,
                 outbound=case.settings.outbound_mode,
@@ -244,6 +245,15 @@ def _read_progress(plan: Plan, cluster: FakeCluster) -> dict[SetKey, SetProgress
             NOT_BEGUN, state=SetState.APPLIED, squatted=step.squatted, objects=ours
         )
     return progress
+
+
+def _read_kept(verdict: PolicyResult, cluster: FakeCluster) -> dict[SetKey, SetProgress]:
+    owner = Owner(verdict.policy, verdict.uid)
+    own = [item for item in cluster.observe() if item.ours and owner in item.owners]
+    return {
+        key: replace(NOT_BEGUN, objects=tuple(item.key for item in own if item.set_key == key))
+        for key in verdict.kept
+    }
 
 
 def _find_previous(case: Case, source: PolicySource) -> Mapping[str, Any] | None:

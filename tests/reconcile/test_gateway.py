@@ -179,6 +179,10 @@ def test_a_gateway_that_is_deleted_leaves_the_host_closed(
 
     wait_until(look, COLLECTED_S, "what serves the tenant goes with the gateway")
     assert tenant.get_entry("api.example.com")["spec"]["resolution"] == "STATIC"
+    left, status = len(gateway.objects(tenant.namespace)), tenant.status("web")
+    assert (status["hosts"], status["objectCount"]) == ("0/1", left)
+    (ready,) = (item for item in status["conditions"] if item["type"] == "Ready")
+    assert ready["message"].endswith(f"; kept from before: {left} objects")
     gateway.apply()
     tenant.wait_ready("web")
 

@@ -35,7 +35,6 @@ class CachedPolicy:
         "_around",
         "_checked",
         "_facts",
-        "_is_held",
         "_shape",
         "claims",
         "demand",
@@ -43,6 +42,7 @@ class CachedPolicy:
         "excess",
         "gateway",
         "intent",
+        "is_held",
         "is_live",
         "live_claims",
         "live_keys",
@@ -83,7 +83,7 @@ class CachedPolicy:
         self._checked = (*self._shape, *found)
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)
-        self._is_held = self.reference is not None and self.reference.code in HOLDING
+        self.is_held = self.reference is not None and self.reference.code in HOLDING
         self._decide()
 
     def limit(self, excess: Diagnostic | None) -> None:
@@ -95,7 +95,7 @@ class CachedPolicy:
     def _decide(self) -> None:
         excess = () if self.excess is None else (self.excess,)
         self.diagnostics = (*self._checked, *excess)
-        self.is_live = not (self.source.paused or has_error(self.diagnostics) or self._is_held)
+        self.is_live = not (self.source.paused or has_error(self.diagnostics) or self.is_held)
         self.live_claims = self.claims if self.is_live else ()
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
-from egress_operator.istio.set_key import Scope, SetKey, TenantSet
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
 from egress_operator.plan.host import CompiledHost, compile_host
@@ -158,6 +158,9 @@ def _find_result(
         policy.diagnostics,
         policy.build_rows(own),
         reference=policy.reference,
+        kept={HostSet(policy.source.namespace, claim.key) for claim in policy.claims}
+        if policy.is_held
+        else (),
         tenants={
             TenantSet(tenant.namespace, tenant.gateway.label)
             for host in own

@@ -68,6 +68,9 @@ class PolicyResult:
     """Sorted by (host, port)."""
     set_keys: tuple[SetKey, ...]
     """The sets whose objects this policy needs, sorted."""
+    kept: tuple[SetKey, ...]
+    """The sets of its hosts when its gateway puts the policy on hold, sorted: objects of it in them
+    stay as they are."""
     reference: Diagnostic | None = None
     """What is wrong with the gateway that the policy names."""
     shadowed: tuple[str, ...] = ()
@@ -83,6 +86,7 @@ def build_policy_result(
     rows: Iterable[ClaimResult],
     *,
     reference: Diagnostic | None,
+    kept: Iterable[SetKey],
     tenants: Iterable[SetKey],
     shadowed: Iterable[str],
     lifted: Iterable[str] = (),
@@ -103,6 +107,7 @@ def build_policy_result(
         set_keys=tuple(
             sorted({*(row.set_key for row in claims if row.set_key), *tenants}, key=sort_key)
         ),
+        kept=tuple(sorted(kept, key=sort_key)),
         reference=reference,
         shadowed=tuple(sorted(set(shadowed))),
         lifted=tuple(sorted(set(lifted))),

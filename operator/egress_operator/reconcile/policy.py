@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.source import PolicySource
@@ -71,7 +72,10 @@ def _compute_answer(view: View, record: Record[PolicySource], note: Hashable, no
             return Answer(wait=wait, note=note)
     status = compute_status(
         result,
-        {key: _build_progress(view, key) for key in result.set_keys},
+        {
+            **{key: _build_progress(view, key) for key in result.set_keys},
+            **{key: _build_kept(view, key, result) for key in result.kept},
+        },
         record.status or None,
         now,
         outbound=view.cluster.settings.outbound_mode,
@@ -117,6 +121,14 @@ def _build_progress(view: View, key: SetKey) -> SetProgress:
         squatted=outcome.squatted,
         objects=view.worker.find_objects(key),
     )
+
+
+def _build_kept(view: View, key: SetKey, result: PolicyResult) -> SetProgress:
+    """Name what is the policy's in a set that it has no part in now: others may have one."""
+    owner = Owner(result.policy, result.uid)
+    found = ((item, view.cluster.objects.get(item)) for item in view.worker.find_objects(key))
+    objects = tuple(item for item, seen in found if seen is not None and owner in seen.owners)
+    return SetProgress(SetState.PENDING, objects=objects)
 
 
 def _judge(outcome: Outcome) -> SetState:

@@ -71,21 +71,22 @@ def compute_status(
     if result.paused:
         return _build_paused(result, previous, before, now)
     rows = compute_rows(result.claims, progress)
-    sets = tuple(progress[key] for key in result.set_keys if key in progress)
+    keys = (*result.set_keys, *result.kept)
+    counts = _count(rows, [progress[key] for key in keys if key in progress])
+    if not result.accepted and before:
+        counts |= {field: previous[field] for field in _LAST if previous and field in previous}
     conditions: Iterable[Condition | Mapping[str, Any]] = (
-        _judge_accepted(result, rows, progress, outbound)
+        _judge_accepted(result, rows, progress, counts, outbound)
         if result.accepted
-        else _judge_refused(result, before)
+        else _judge_refused(result, before, counts)
     )
     shown, rest = build_rows(rows)
     status: Status = {
         "observedGeneration": result.generation,
         "conditions": _build_conditions(conditions, before, now),
-        **_count(rows, sets),
+        **counts,
         "destinations": shown,
     }
-    if not result.accepted and before:
-        status |= {field: previous[field] for field in _LAST if previous and field in previous}
     if rest:
         status["moreDestinations"] = rest
     return status
@@ -117,6 +118,7 @@ def _judge_accepted(
     result: PolicyResult,
     rows: tuple[Row, ...],
     progress: Mapping[SetKey, SetProgress],
+    counts: Status,
     outbound: OutboundMode,
 ) -> list[Condition]:
     generation = result.generation
@@ -126,6 +128,8 @@ def _judge_accepted(
     reference = result.reference
     if reference is not None and reference.code != NOT_READY:
         reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
+        if result.kept:
+            message += _explain_kept(counts)
         unresolved = (Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
         return [
             accepted,
@@ -194,10 +198,12 @@ def _build_unready(also: Type, reason: str, message: str, generation: int) -> li
     ]
 
 
-def _judge_refused(result: PolicyResult, before: Conditions) -> list[Condition | Mapping[str, Any]]:
+def _judge_refused(
+    result: PolicyResult, before: Conditions, counts: Status
+) -> list[Condition | Mapping[str, Any]]:
     generation = result.generation
     reason = RULES[result.diagnostics[0].code].reason
-    message = _explain_diagnostics(result.diagnostics)
+    message = _explain_diagnostics(result.diagnostics) + _explain_kept(counts)
     last = before.get(Type.PROGRAMMED)
     return [
         Condition(Type.ACCEPTED, Truth.FALSE, reason, message, generation),
@@ -339,6 +345,12 @@ def _explain_applied(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> str:
     _, total = count_hosts(rows)
     objects = sum(len(set_key.objects) for set_key in sets)
     return f"applied: {_number(objects, 'object')} for {_number(total, 'host')}"
+
+
+def _explain_kept(counts: Status) -> str:
+    """Tell that a policy on hold still has objects."""
+    count = counts["objectCount"]
+    return f"; kept from before: {_number(count, 'object')}" if count else ""
 
 
 def _explain_company(result: PolicyResult) -> str:
