@@ -21,7 +21,7 @@ FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="egress-operator" \
-      org.opencontainers.image.description="One short EgressPolicy instead of five to seven Istio objects per outside host" \
+      org.opencontainers.image.description="One short EgressPolicy instead of up to eleven Istio objects per outside host" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

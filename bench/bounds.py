@@ -5,6 +5,7 @@ that of the input. The operator prepares a plan in pieces: only the longest one 
 is left of the plan then (`rest`) hold its event loop, and are to take 100 ms at most.
 """
 
+import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -91,6 +92,7 @@ CASES = tuple(
 
 def main() -> None:
     """Measure all and print a table."""
+    argparse.ArgumentParser(prog="bench.bounds", description=__doc__).parse_args()
     _print("input", "grows", "first plan", "grows", "an edit", "grows", "piece", "rest")
     before: tuple[Case, float, float] | None = None
     for case in CASES:

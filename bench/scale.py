@@ -3,6 +3,7 @@
 Prints the table that docs/scale.md shows. Times are of this machine; compare them with each other.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -215,6 +216,7 @@ def measure_restart(scale: Scale, operator: Operator) -> Operator:
 
 def main() -> int:
     """Measure and print a table on standard output."""
+    argparse.ArgumentParser(prog="bench.scale", description=__doc__).parse_args()
     with start_mesh() as mesh:
         run(mesh)
     return 0

@@ -124,7 +124,7 @@ def _describe_rule(rule: Object, hosts: Sequence[str]) -> list[str]:
         *(f"for {label}" for label in labels),
         *(f"to {target}" for target in targets if target not in hosts),
         f"timeout {rule['timeout']}" if "timeout" in rule else "",
-        f"{tries} retries{each}" if tries else "",
+        f"{tries} {'retry' if tries == 1 else 'retries'}{each}" if tries else "",
     ]
 
 

@@ -131,9 +131,9 @@ def _explain_slow_start(show: Show) -> Iterator[None]:
     """Tell, when the block is slow, what it still waits for."""
 
     def explain() -> None:
-        waits = "; ".join(list_waits()) or "no program is waited for"
+        waits = "; ".join(list_waits())
         with suppress(OutputClosedError):
-            show.progress(f"still starting after {SLOW_S:g} s: {waits}")
+            show.progress(f"still starting after {SLOW_S:g} s{f': {waits}' if waits else ''}")
 
     timer = threading.Timer(SLOW_S, explain)
     timer.daemon = True

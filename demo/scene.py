@@ -29,7 +29,7 @@ def play_act(playground: Playground, show: Show, act: Act) -> None:
         show.line("other host", traffic.refuse(CLIENT, call))
     for call in sample.denied[:1]:
         show.line("other pod", traffic.refuse(NEIGHBOUR, call))
-    show.line("stranger", traffic.refuse(STRANGER, sample.calls[0]))
+    show.line("other team", traffic.refuse(STRANGER, sample.calls[0]))
 
 
 def play_briefly(playground: Playground, show: Show, act: Act) -> None:

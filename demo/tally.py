@@ -25,7 +25,8 @@ class Tally:
 def build_summary(tally: Tally, *, has_traffic: bool) -> list[tuple[str, str]]:
     """Build the lines of the last screen, as (label, text). Pure."""
     deleted = f" ({tally.deleted} deleted again)" if tally.deleted else ""
-    applied = f"{tally.policies} applied{deleted}, for {len(tally.hosts)} outside hosts"
+    hosts = "1 outside host" if len(tally.hosts) == 1 else f"{len(tally.hosts)} outside hosts"
+    applied = f"{tally.policies} written{deleted}, for {hosts}"
     lines = [("policies", applied)]
     if has_traffic:
         lines += [
@@ -36,5 +37,8 @@ def build_summary(tally: Tally, *, has_traffic: bool) -> list[tuple[str, str]]:
                 f"all {tally.refused} requests to other hosts, or of other pods, stayed blocked",
             ),
         ]
-    repairs = f"{tally.repairs} change by hand was undone, with one write"
+    changes = (
+        "1 change by hand was" if tally.repairs == 1 else f"{tally.repairs} changes by hand were"
+    )
+    repairs = f"{changes} undone, with one write"
     return [*lines, ("repairs", repairs)]

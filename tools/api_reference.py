@@ -10,11 +10,12 @@ from tools.schema import Schema, build_plain_schema
 _NOTE = "<!-- Written by `make gen`. -->"
 
 _SCOPES = {
-    Scope.SHAPE: "Judged alike by the API server (the CRD: schema and CEL) and `egressctl lint`.",
-    Scope.EDIT: "Judged by the API server when an object is edited, by what it was before.",
-    Scope.SETTINGS: "Judged by the operator and by `egressctl lint`: it takes the operator's "
+    Scope.SHAPE: "Checked in the same way by the API server (the CRD: schema and CEL) and "
+    "`egressctl lint`.",
+    Scope.EDIT: "Checked by the API server when an object is edited, by what it was before.",
+    Scope.SETTINGS: "Checked by the operator and by `egressctl lint`: it needs the operator's "
     "settings. The policy gets `Accepted=False`.",
-    Scope.CLUSTER: "Judged by the operator: it takes other objects of the cluster.",
+    Scope.CLUSTER: "Checked by the operator: it needs other objects of the cluster.",
 }
 
 _API_HEAD = f"""{_NOTE}

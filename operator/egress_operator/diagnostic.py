@@ -17,9 +17,9 @@ class Scope(StrEnum):
     EDIT = "Edit"
     """The CRD alone, when an object is edited: it takes the object as it was before."""
     SETTINGS = "Settings"
-    """Python alone: it takes the operator's settings. `Accepted=False`."""
+    """Python alone: it needs the operator's settings. `Accepted=False`."""
     CLUSTER = "Cluster"
-    """The reconciler: it takes other objects of the cluster."""
+    """The reconciler: it needs other objects of the cluster."""
 
 
 class Level(StrEnum):
@@ -65,7 +65,8 @@ _INPUT: tuple[Rule, ...] = (
         "EG001",
         "UnknownField",
         "this field does not exist",
-        "take the name from docs/reference/api.md, or remove the field",
+        "take the name from `kubectl explain --recursive egresspolicies` (or egressgateways), or "
+        "remove the field",
     ),
     _shape("EG002", "MissingField", "a required field is missing", "add it"),
     _shape(
@@ -111,7 +112,7 @@ _INPUT: tuple[Rule, ...] = (
         "EG011",
         "ReservedHost",
         "this leads to the machine itself or to the cloud's metadata service",
-        "name a host outside; these are refused always",
+        "name a host outside; these are always refused",
     ),
     _shape(
         "EG012",
@@ -125,7 +126,7 @@ _INPUT: tuple[Rule, ...] = (
         "DangerousAddress",
         "this address is loopback, link-local, unspecified, multicast, reserved, a metadata "
         "service, or an IPv6 address that hides an IPv4 one",
-        "use the address of a host outside; these are refused always",
+        "use the address of a host outside; these are always refused",
     ),
     _shape(
         "EG014",
@@ -143,7 +144,7 @@ _INPUT: tuple[Rule, ...] = (
         "EG016",
         "ReservedPort",
         "this is one of the ports 15000 to 15099, which belong to the proxy itself",
-        "use another port; these are refused always",
+        "use another port; these are always refused",
     ),
     _shape(
         "EG017",
@@ -383,9 +384,9 @@ _COMBINATION: tuple[Rule, ...] = (
     _shape(
         "EG222",
         "UnrelatedCA",
-        "beside clientCertificateRef, caCertificateRef must be its name with -cacert at the end",
-        "name the Secret so, or remove caCertificateRef and put the CA into the client's Secret as "
-        "ca.crt: Istio looks nowhere else",
+        "next to clientCertificateRef, caCertificateRef must be its name with -cacert at the end",
+        "give the Secret that name, or remove caCertificateRef and put the CA into the client's "
+        "Secret as ca.crt: Istio looks nowhere else",
     ),
     _shape(
         "EG223",
@@ -586,7 +587,7 @@ _GATEWAY: tuple[Rule, ...] = (
         Level.WARNING,
         "GatewayNotReady",
         "the EgressGateway cannot carry traffic now",
-        "ask the platform team: its status says why; nothing goes out directly meanwhile",
+        "ask the platform team: its status says why; nothing goes out directly until then",
     ),
     Rule(
         "EG116",

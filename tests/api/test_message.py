@@ -139,17 +139,14 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
             {"hosts": "a.b"},
             "EG003",
             (
-                "the text 'a.b' stands here, and a list is expected; write it such as "
+                "expected a list, got the text 'a.b'; write it such as "
                 'hosts: ["api.stripe.com", "files.stripe.com"]'
             ),
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": "80", "protocol": "HTTP"}]},
             "EG003",
-            (
-                "the text '80' stands here, and a whole number is expected; write it such as "
-                "number: 443"
-            ),
+            ("expected a whole number, got the text '80'; write it such as number: 443"),
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": 80, "protocol": "http"}]},
@@ -172,7 +169,7 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
         (
             {"hosts": ["a.b"], "ports": []},
             "EG004",
-            "0 entries, and at least 1 must be there; write at least 1",
+            "is empty; give at least 1 entry",
         ),
     ],
 )
@@ -315,7 +312,7 @@ def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str])
             {"from": {"workloads": {"matchLabels": {"app": 1}}}, "destinations": [HOST]},
             "EG003",
             "from.workloads.matchLabels.app",
-            'the number 1 stands here, and text is expected; write it in quotes: "1"',
+            'expected text, got the number 1; write it in quotes: "1"',
         ),
     ],
 )

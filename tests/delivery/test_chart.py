@@ -116,6 +116,12 @@ def test_two_replicas_are_refused_with_the_fix() -> None:
         render_chart({"replicaCount": 2})
 
 
+def test_dns_capture_must_be_set_when_the_mesh_config_may_not_be_read() -> None:
+    with pytest.raises(ChartError, match=r"set settings\.dnsCapture to"):
+        render_chart({"rbac": {"readMeshConfig": False}})
+    render_chart({"rbac": {"readMeshConfig": False}, "settings": {"dnsCapture": "off"}})
+
+
 def test_replicas_may_be_none() -> None:
     assert _one(render_chart({"replicaCount": 0}), "Deployment")["spec"]["replicas"] == 0
 

@@ -96,7 +96,7 @@ def test_a_service_may_select_by_more_labels() -> None:
 def test_a_plain_server_on_the_port_is_a_rival() -> None:
     message = find_unready(read_gateway(), replace(READY, servers=(build_server(),)))
     assert message == (
-        "Gateway istio-egress/plain has a server for HTTP on port 443, beside which Istio may "
+        "Gateway istio-egress/plain has a server for HTTP on port 443, next to which Istio may "
         "leave out those of tenants: move it to another port"
     )
 

@@ -84,7 +84,7 @@ def test_why_it_cannot_serve_is_said_before_what_is_pending() -> None:
         (SetProgress(SetState.FAILING, "no permission", "EG301"), "no permission"),
         (
             SetProgress(SetState.APPLIED, squatted=(DENIAL,)),
-            f"{DENIAL} is not the operator's and stands in the way: rename or delete it",
+            f"{DENIAL} was not made by the operator and has the name it needs: rename or delete it",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_message_names_five_and_counts_the_rest() -> None:
     facts = replace(FACTS, progress=SetProgress(SetState.APPLIED, squatted=squatted))
     message = tell(judge(), facts)["Ready"][2]
     named = ", ".join(str(key) for key in squatted[:5])
-    assert message.startswith(f"{named} and 995 more is not the operator's")
+    assert message.startswith(f"{named} and 995 more were not made by the operator")
     status = compute_gateway_status(judge(), replace(facts, stuck=build_stuck(1000)), None, NOW)
     assert all(len(item["message"]) <= MESSAGE_BYTES for item in status["conditions"])
 

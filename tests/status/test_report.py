@@ -124,7 +124,7 @@ def test_what_serves_all_hosts_of_a_namespace_counts_too() -> None:
         (
             {"message": "it waits", "squatted": (key,)},
             "Conflicted",
-            f"{key} is not the operator's and stands in the way: rename or delete it",
+            f"{key} was not made by the operator and has the name it needs: rename or delete it",
         ),
     ]
     for fields, reason, message in cases:

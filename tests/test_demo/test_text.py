@@ -31,7 +31,7 @@ def test_the_summary_counts_requests_only_where_there_were_some() -> None:
     tally.deleted = 1
     lines = dict(build_summary(tally, has_traffic=True))
     assert lines == {
-        "policies": "2 applied (1 deleted again), for 3 outside hosts",
+        "policies": "2 written (1 deleted again), for 3 outside hosts",
         "before": "all 3 requests were blocked",
         "after": "all 4 requests reached their server",
         "others": "all 5 requests to other hosts, or of other pods, stayed blocked",

@@ -119,17 +119,20 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     return code, say(code, finding)
 
 
-def _count(value: Any, ctx: Mapping[str, Any], what: str) -> Finding:  # noqa: ANN401 - any list
+def _count(value: Any, ctx: Mapping[str, Any], one: str, many: str) -> Finding:  # noqa: ANN401
+    """Compare the length of a list, an object or a text with its bound."""
     least, most = ctx.get("min_length"), ctx.get("max_length")
-    bound = f"at least {least}" if least is not None else f"at most {most}"
-    return Finding(f"{len(value)} {what}, and {bound} must be there", fix=f"write {bound}")
+    if least is None:
+        return Finding(f"has {len(value)} {many}, too many", fix=f"give at most {most}")
+    what = f"has {len(value)} {many}, too few" if value else "is empty"
+    return Finding(what, fix=f"give at least {least} {one if least == 1 else many}")
 
 
 _BOUNDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Finding]] = {
-    "too_long": lambda value, ctx: _count(value, ctx, "entries"),
-    "too_short": lambda value, ctx: _count(value, ctx, "entries"),
-    "string_too_long": lambda value, ctx: _count(value, ctx, "characters"),
-    "string_too_short": lambda value, ctx: _count(value, ctx, "characters"),
+    "too_long": lambda value, ctx: _count(value, ctx, "entry", "entries"),
+    "too_short": lambda value, ctx: _count(value, ctx, "entry", "entries"),
+    "string_too_long": lambda value, ctx: _count(value, ctx, "character", "characters"),
+    "string_too_short": lambda value, ctx: _count(value, ctx, "character", "characters"),
     "greater_than_equal": lambda value, ctx: Finding(
         f"{quote(value)} is too small", fix=f"write {ctx['ge']} or more"
     ),

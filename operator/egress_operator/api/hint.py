@@ -50,8 +50,8 @@ def explain_unknown_value(value: object, expected: str) -> Finding:
 
 def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Finding:
     """Say what was expected and what is there, with the example of the field."""
-    expected = _EXPECTED.get(kind, "something else")
-    what = f"{_name_type(value)} stands here, and {expected} is expected"
+    expected = _EXPECTED.get(kind, "another type")
+    what = f"expected {expected}, got {_name_type(value)}"
     example = _get_example(model, loc)
     if value is None:
         return Finding(what, fix="remove the entry, or give it a value")

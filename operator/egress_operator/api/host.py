@@ -104,7 +104,7 @@ def _explain_spelling(host: str) -> Finding:
         what = "has upper-case letters" if host.lower() != host else "has a dot at the end"
         fix = f"write {lower}"
     elif lower and "." not in lower:
-        what = "has no dot, so it is no name outside"
+        what = "has no dot, so it is not a full host name"
         fix = (
             "write the full name, such as api.example.com; Services inside the cluster need no "
             "policy"

@@ -31,7 +31,7 @@ class From(Model):
         Workloads | None,
         NotNull(),
         Field(
-            description="The pods that may call; their own sidecars see to it.",
+            description="The pods that may call, enforced by their own sidecars.",
             examples=[{"matchLabels": {"app": "checkout"}}],
         ),
     ] = None

@@ -139,7 +139,7 @@ class DestinationState(Model):
 
 
 class ObjectCount(Model):
-    """How many objects of a kind stand for the policy."""
+    """How many objects of a kind belong to the policy."""
 
     kind: Annotated[str, Field(max_length=63, description="The kind.", examples=["ServiceEntry"])]
     count: Annotated[
@@ -177,7 +177,7 @@ class EgressPolicyStatus(Model):
         Count | None,
         NotNull(),
         Field(
-            description="How many Istio objects stand for the policy.",
+            description="How many Istio objects belong to the policy.",
             examples=[3],
         ),
     ] = None
@@ -185,7 +185,7 @@ class EgressPolicyStatus(Model):
         tuple[ObjectCount, ...],
         Field(
             max_length=16,
-            description="The Istio objects that stand for the policy, counted by kind.",
+            description="The Istio objects that belong to the policy, counted by kind.",
             examples=[[{"kind": "ServiceEntry", "count": 2}]],
         ),
         ListType("map", "kind"),
@@ -203,7 +203,7 @@ class EgressPolicyStatus(Model):
         Count | None,
         NotNull(),
         Field(
-            description="How many hosts and ports there are beside those of destinations.",
+            description="How many hosts and ports there are in addition to those in destinations.",
             examples=[12],
         ),
     ] = None
@@ -218,7 +218,7 @@ class EgressGatewayStatus(Model):
         Field(
             max_length=16,
             description="The state aspect by aspect, in a fixed order.",
-            examples=[[{"type": "Ready", "status": "True", "reason": "Ready"}]],
+            examples=[[{"type": "Ready", "status": "True", "reason": "Serving"}]],
         ),
         ListType("map", "type"),
     ] = ()

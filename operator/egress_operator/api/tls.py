@@ -117,7 +117,7 @@ class OriginateTLS(Model):
         NotNull(),
         Field(
             description="The Secret with the authority that signed the server's certificate "
-            "(ca.crt); needs gatewayRef; left out: the system's authorities. Beside "
+            "(ca.crt); needs gatewayRef; left out: the system's authorities. Next to "
             "clientCertificateRef it must have that name with -cacert at the end.",
             examples=[{"name": "stripe-ca"}],
         ),

@@ -97,7 +97,7 @@ class PlanOptions:
     )
     allowed_cidrs: tuple[str, ...] = option(
         (),
-        "Literal addresses that policies may use beside public ones, such as 10.20.0.0/16.",
+        "Literal addresses that policies may use in addition to public ones, such as 10.20.0.0/16.",
         check=check_cidr,
     )
     cluster_cidrs: tuple[str, ...] = option(

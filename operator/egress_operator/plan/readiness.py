@@ -78,7 +78,7 @@ def _find_rival(gateway: Gateway, numbers: Collection[int], servers: Iterable[Ob
         for port in item.facts.ports:
             if port.number in numbers and port.protocol not in _TLS_PROTOCOLS:
                 return (
-                    f"{item.key} has a server for {port.protocol} on port {port.number}, beside "
+                    f"{item.key} has a server for {port.protocol} on port {port.number}, next to "
                     "which Istio may leave out those of tenants: move it to another port"
                 )
     return ""

@@ -13,7 +13,7 @@ _GROUP, _VERSION = "admissionregistration.k8s.io", "v1"
 POLICIES = Resource(_GROUP, _VERSION, "validatingadmissionpolicies")
 BINDINGS = Resource(_GROUP, _VERSION, "validatingadmissionpolicybindings")
 _RULES_ANNOTATION = "egress-operator.io/version-of-rules"
-_CURE = "install it (docs/operate/admission.md)"
+_FIX = "set admission.enabled in the chart, or apply deploy/base/admission.yaml"
 
 
 async def read_admission(transport: Transport) -> str | None:
@@ -42,11 +42,11 @@ async def _read(
         problem = judge(await transport.get(resource, "", name))
     except ApiError as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            return f"{what} is missing: {_CURE}"
+            return f"{what} is missing: {_FIX}"
         if error.status == HTTPStatus.FORBIDDEN:
             return f"{what} may not be read: grant the operator `get` on it"
         return None
-    return f"{what} {problem}: {_CURE}" if problem else ""
+    return f"{what} {problem}: {_FIX}" if problem else ""
 
 
 def _judge_policy(body: JsonObject) -> str:

@@ -42,7 +42,7 @@ class Metric:
         )
         self._plan = Histogram(
             "plan_seconds",
-            "Time of one plan, of a namespace or of the gateways; nothing else is done then.",
+            "Time of the last part of a plan, after its slices; nothing else is done then.",
             namespace=PREFIX,
             registry=self.registry,
             buckets=_BUCKETS,

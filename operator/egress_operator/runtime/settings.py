@@ -50,7 +50,8 @@ class Settings(PlanOptions):
     )
     in_flight: int = option(
         16,
-        "Requests to the API server at once. More is little faster and slows the neighbours.",
+        "Requests to the API server at once. Higher values bring little and slow down other "
+        "clients.",
         minimum=1,
         maximum=512,
     )

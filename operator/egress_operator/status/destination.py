@@ -98,7 +98,11 @@ _NOT_CLAIMED = {
 def explain_squatter(progress: SetProgress) -> str:
     """Name the objects that have the names of ours, and tell what to do. Pure."""
     names = name_some([str(key) for key in progress.squatted])
-    return f"{names} is not the operator's and stands in the way: rename or delete it"
+    if len(progress.squatted) == 1:
+        return (
+            f"{names} was not made by the operator and has the name it needs: rename or delete it"
+        )
+    return f"{names} were not made by the operator and have names it needs: rename or delete them"
 
 
 def _build_row(row: Row) -> dict[str, Any]:

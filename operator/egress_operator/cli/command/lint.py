@@ -59,6 +59,8 @@ def command(
     Checks the text (duplicate keys, bare values that readers take differently, bounds), the fields
     as the API server does, the rules that depend on the operator's settings, and conflicts among
     all the files given. Each finding has its rule, file:line:column, field, and how to fix it.
+    The rules that depend on settings, and conflicts, are checked only for policies whose fields are
+    right: fix those first, then run it again.
 
     Namespaces and hand-written ServiceEntries and VirtualServices in the input are taken into
     account; other kinds are left out. Without a cluster, --dns-capture auto means off.
