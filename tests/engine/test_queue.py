@@ -188,6 +188,18 @@ async def test_the_earlier_of_two_waits_counts() -> None:
     assert queue.waiting == 0
 
 
+async def test_looks_that_are_asked_for_later_do_not_shorten_a_back_off() -> None:
+    recorder = Recorder(answers={"a/1": [OSError()] * 1000})
+    queue = build_queue(recorder)
+    queue.start()
+    queue.add("a/1")
+    for _ in range(600):
+        await asyncio.sleep(0.5)
+        queue.add_after("a/1", 0.2)
+    doubled = [0.0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75, 31.75]
+    assert recorder.times("a/1") == [*doubled, 63.75, 123.75, 183.75, 243.75]
+
+
 async def test_a_noisy_lane_does_not_hold_up_a_quiet_one() -> None:
     recorder = Recorder(seconds=1)
     queue = build_queue(recorder, workers=4)

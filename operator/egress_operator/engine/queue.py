@@ -158,10 +158,10 @@ class Queue(Generic[K]):
         """Work on the key in `delay` seconds, or earlier if it is due earlier anyway.
 
         Of a key that is being worked on, this counts from now; a wait that its run asks for as well
-        is merged with it, the earlier one counts.
+        is merged with it, the earlier one counts. A key in back-off stays where it is.
         """
         item = self._items.setdefault(key, _Item())
-        if key in self._ready:
+        if key in self._ready or (item.failures and item.due is not None):
             return
         due = max(self._now() + delay, item.floor)
         if item.due is None or due < item.due:
