@@ -117,6 +117,18 @@ def test_another_allocation_label_is_drift_and_undone(value: str | None) -> None
     assert fixed["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
 
 
+@pytest.mark.parametrize("value", ["canary", ""])
+def test_a_revision_is_drift_and_removed(value: str) -> None:
+    """An istiod of another revision ignores the object."""
+    for desired in build_desired():
+        good = build_stored(desired)
+        bad = copy.deepcopy(good)
+        bad["metadata"]["labels"] |= {"istio.io/rev": value, "team": "shop"}
+        assert not is_as_desired(read_observed(bad), desired, desired.owners)
+        fixed = apply_patch(bad, build_json_patch(desired, desired.owners, "u-1"))
+        assert fixed["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
+
+
 def test_the_allocation_label_says_nothing_on_a_virtual_service() -> None:
     _, route = build_desired()
     stored = build_stored(route)

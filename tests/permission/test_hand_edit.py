@@ -109,6 +109,7 @@ EDITS: dict[str, Callable[[Object], Object]] = {
     "selector": lambda _: {"spec": {"selector": {"matchLabels": {"istio": "another"}}}},
     "dry-run": lambda _: {"metadata": {"annotations": {DRY_RUN: "true"}}},
     "dry-run-T": lambda _: {"metadata": {"annotations": {DRY_RUN: "T"}}},
+    "revision": lambda _: {"metadata": {"labels": {"istio.io/rev": "canary"}}},
     "label": lambda _: {"metadata": {"labels": {LABEL: None}}},
     "label-changed": lambda _: {"metadata": {"labels": {LABEL: f"{ACCOUNT}-2"}}},
     "annotations": lambda _: {"metadata": {"annotations": None}},

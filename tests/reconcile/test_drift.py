@@ -49,6 +49,10 @@ def remove_allocation(client: Client, entry: Object) -> None:
     client.merge_patch(entry, {"metadata": {"labels": {ALLOCATE_LABEL: None}}})
 
 
+def add_revision(client: Client, entry: Object) -> None:
+    client.merge_patch(entry, {"metadata": {"labels": {"istio.io/rev": "canary"}}})
+
+
 def remove_label(client: Client, entry: Object) -> None:
     client.merge_patch(entry, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
 
@@ -108,6 +112,7 @@ def payments(tenant: TenantNamespace) -> TenantNamespace:
         change_annotation,
         change_allocation,
         remove_allocation,
+        add_revision,
     ],
     ids=lambda function: function.__name__,
 )

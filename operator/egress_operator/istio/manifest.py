@@ -16,6 +16,7 @@ from egress_operator.istio.object import (
     POLICIES_ANNOTATION,
     POLICY_API_VERSION,
     POLICY_KIND,
+    REVISION_LABEL,
     Desired,
     Observed,
     Owner,
@@ -85,6 +86,8 @@ def build_json_patch(
 ) -> list[dict[str, Any]]:
     """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
 
+    A revision is removed, see `REVISION_LABEL`.
+
     `maps`: which of labels and annotations the object has; the others are made whole.
 
     Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
@@ -96,6 +99,7 @@ def build_json_patch(
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "add", "path": "/spec", "value": dict(desired.spec)},
         *_build_map_patch("labels", _build_labels(desired), maps),
+        *_build_removal("labels", REVISION_LABEL, maps),
         *_build_map_patch("annotations", _build_annotations(desired, listed), maps),
         {
             "op": "add",
@@ -147,14 +151,21 @@ def _build_allocate_label(desired: Desired) -> dict[str, str]:
 def _build_map_patch(
     member: str, values: Mapping[str, str], maps: Collection[str]
 ) -> list[dict[str, Any]]:
-    path = f"/metadata/{member}"
     if member not in maps:
-        return [{"op": "add", "path": path, "value": dict(values)}]
+        return [{"op": "add", "path": f"/metadata/{member}", "value": dict(values)}]
     return [
-        {
-            "op": "add",
-            "path": f"{path}/" + key.replace("~", "~0").replace("/", "~1"),
-            "value": value,
-        }
+        {"op": "add", "path": _build_path(member, key), "value": value}
         for key, value in values.items()
     ]
+
+
+def _build_removal(member: str, key: str, maps: Collection[str]) -> list[dict[str, Any]]:
+    """Remove a key whether it is there or not: `remove` alone fails where it is not."""
+    if member not in maps:
+        return []
+    path = _build_path(member, key)
+    return [{"op": "add", "path": path, "value": ""}, {"op": "remove", "path": path}]
+
+
+def _build_path(member: str, key: str) -> str:
+    return f"/metadata/{member}/" + key.replace("~", "~0").replace("/", "~1")

@@ -32,6 +32,8 @@ DRY_RUN_ANNOTATION = "istio.io/dry-run"
 ALLOCATE_LABEL = "networking.istio.io/enable-autoallocate-ip"
 """Istio's own, on ServiceEntries: whether istiod allocates an address that the host's name resolves
 to where proxies resolve names."""
+REVISION_LABEL = "istio.io/rev"
+"""Istio's own: an istiod of another revision ignores the object. Never written, always removed."""
 
 _DIGEST_SIZE = 16
 
@@ -109,6 +111,8 @@ class Observed:
     owners: frozenset[Owner]
     """Those of our kinds."""
     spec_digest: bytes
+    """`digest_spec` of the spec; empty, which no spec has, when a revision makes some istiod ignore
+    the object."""
     facts: Facts
     allocate: bool | None = None
     """As a ServiceEntry's label says; None when it says neither, and for other kinds."""

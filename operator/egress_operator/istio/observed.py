@@ -19,6 +19,7 @@ from egress_operator.istio.object import (
     POLICIES_ANNOTATION,
     POLICY_GROUP,
     POLICY_KIND,
+    REVISION_LABEL,
     Observed,
     Owner,
     digest_spec,
@@ -54,7 +55,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         set_key=set_key,
         policies=annotations.get(POLICIES_ANNOTATION, ""),
         owners=owners,
-        spec_digest=digest_spec(spec),
+        spec_digest=b"" if REVISION_LABEL in labels else digest_spec(spec),
         facts=read_facts(key, spec),
         allocate=_FLAGS.get(labels.get(ALLOCATE_LABEL, ""))
         if key.kind is Kind.SERVICE_ENTRY
