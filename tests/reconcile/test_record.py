@@ -23,6 +23,11 @@ def build_body(uid: str, version: int, **more: object) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {}, **more}
 
 
+def build_condition(type_: str, status: str) -> dict[str, str]:
+    rest = {"reason": "Any", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    return {"type": type_, "status": status, **rest}
+
+
 class Watched:
     """Policies with one of them, seen at version 10; and (uid before, uid after) of each change."""
 
@@ -104,7 +109,7 @@ def test_a_spec_that_differs_is_seen_though_its_generation_is_the_same(watched: 
 
 
 def test_an_own_status_is_not_overwritten_by_an_older_event(watched: Watched) -> None:
-    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    status = {"conditions": [build_condition("Ready", "True")]}
     watched.store.store_status(build_body("one", 14, status=status))
     watched.sink.upsert(build_body("one", 12))
     # The echo of the own write is no change.
@@ -120,7 +125,7 @@ def test_conditions_are_counted_without_reading_a_status(
 ) -> None:
     """A scrape of the metrics must not hold up the loop by decoding thousands of them."""
     for number, ready in enumerate(("True", "False", "True"), 20):
-        conditions = [{"type": "Ready", "status": ready}, {"type": "Accepted", "status": "True"}]
+        conditions = [build_condition("Ready", ready), build_condition("Accepted", "True")]
         body = build_body(f"uid-{number}", number, status={"conditions": conditions})
         body["metadata"]["name"] = f"policy-{number}"
         watched.sink.upsert(body)

@@ -55,12 +55,17 @@ class PolicySource:
     uid: str
     generation: int
     created: str
-    spec: Mapping[str, Any] = field(compare=False, hash=False)
-    """As written, not validated. (uid, generation, revision) identify it, so it takes no part in
-    equality."""
+    spec: Any = field(compare=False, hash=False)
+    """As written, not validated, so perhaps not even a mapping. (uid, generation, revision)
+    identify it, so it takes no part in equality."""
     paused: bool = False
     revision: int = 0
     """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
+
+    @property
+    def names_gateway(self) -> bool:
+        """Whether it says to go through a gateway, readable or not."""
+        return isinstance(self.spec, Mapping) and bool(self.spec.get("gatewayRef"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,9 +99,9 @@ class GatewaySource:
     uid: str
     generation: int
     created: str
-    spec: Mapping[str, Any] = field(compare=False, hash=False)
-    """As written, not validated. (uid, generation, revision) identify it, so it takes no part in
-    equality."""
+    spec: Any = field(compare=False, hash=False)
+    """As written, not validated, so perhaps not even a mapping. (uid, generation, revision)
+    identify it, so it takes no part in equality."""
     namespace: str = ""
     """Always empty: it stands in no namespace."""
     revision: int = 0

@@ -214,11 +214,7 @@ class Cluster:
 
     def select_through_gateways(self) -> set[str]:
         """Find the namespaces with a policy that names a gateway."""
-        return {
-            record.source.namespace
-            for record in self.policies
-            if record.source.spec.get("gatewayRef")
-        }
+        return {record.source.namespace for record in self.policies if record.source.names_gateway}
 
     def _is_believed(self, observed: Observed) -> bool:
         """Whether an object that says to stand in the namespace of a gateway does.

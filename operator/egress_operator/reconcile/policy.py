@@ -8,6 +8,7 @@ from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.source import PolicySource
+from egress_operator.reconcile.body import read_mapping
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
 from egress_operator.reconcile.record import OwnKey, Record
@@ -28,15 +29,15 @@ and `observedGeneration` tells as much."""
 def read_policy(body: Mapping[str, Any]) -> PolicySource:
     """Take what counts from an EgressPolicy as the API server sent it. Pure."""
     metadata = body["metadata"]
-    annotations = metadata.get("annotations") or {}
+    paused = read_mapping(metadata, "annotations").get(PAUSED_ANNOTATION)
     return PolicySource(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         created=metadata.get("creationTimestamp", ""),
-        spec=body.get("spec") or {},
-        paused=str(annotations.get(PAUSED_ANNOTATION, "")).lower() == "true",
+        spec=body.get("spec", {}),
+        paused=str(paused).lower() == "true",
     )
 
 

@@ -15,6 +15,7 @@ from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
 from egress_operator.istio.object import GATEWAY_KIND, POLICY_KIND
 from egress_operator.plan.source import GatewaySource, PolicySource
+from egress_operator.reconcile.body import read_status
 from egress_operator.reconcile.listing import Listing
 from egress_operator.reconcile.objects import EVERYWHERE
 
@@ -70,16 +71,16 @@ class Record(Generic[S]):
 
 def build_record(source: S, body: Mapping[str, Any]) -> Record[S]:
     """Take what counts from an object of ours, beside its source. Pure."""
-    metadata, status = body["metadata"], body.get("status")
+    status = read_status(body)
     # A copy, because orjson keeps a buffer of 4 KiB behind each of its results.
     text = bytes(memoryview(orjson.dumps(status))) if status else b""
-    conditions = sys.intern("\n".join(_list_conditions(status or {})))
-    return Record(source, text, conditions, "deletionTimestamp" in metadata)
+    conditions = sys.intern("\n".join(_list_conditions(status)))
+    return Record(source, text, conditions, "deletionTimestamp" in body["metadata"])
 
 
 def _list_conditions(status: Mapping[str, Any]) -> Iterator[str]:
-    for condition in status.get("conditions") or ():
-        yield f"{condition.get('type')}={condition.get('status')}"
+    for condition in status.get("conditions", ()):
+        yield f"{condition['type']}={condition['status']}"
 
 
 RecordChangeHook = Callable[[OwnKey, Record[Any] | None, Record[Any] | None], None]
