@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from egress_operator.engine.resource import Resource
-from egress_operator.plan.source import Settings
+from egress_operator.plan.source import NamespaceInput, Settings
 from egress_operator.reconcile.controller import Controller
 from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
@@ -166,3 +166,62 @@ async def test_annotations_that_are_none_pause_nothing(annotations: object) -> N
     observed.sinks[POLICIES].upsert(body)
     (record,) = observed.controller.cluster.policies
     assert not record.source.paused
+
+
+FAILURE = "a hook has a bug"
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError(FAILURE)
+
+
+async def test_a_change_of_a_gateway_is_not_lost_when_a_hook_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = [False]
+    observed = Observed(on_gateways=lambda: fail() if failing[0] else None)
+    observed.sinks[GATEWAYS].upsert(build_body("shared", spec=SPEC))
+    observed.controller.start()
+    await observed.settle()
+    failing[0] = True
+    odd = {**SPEC, "namespace": "istio-system"}
+    observed.sinks[GATEWAYS].upsert(build_body("shared", version=2, spec=odd))
+    await observed.settle()
+    await observed.controller.stop(1)
+    assert observed.outside.find_accepted("", "shared")[0] == "False"
+    assert FAILURE in caplog.text
+
+
+async def test_a_change_of_a_namespace_is_not_lost_when_a_hook_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    observed = Observed()
+    cluster = observed.controller.cluster
+    for name in ("pay", "shop"):
+        observed.sinks[NAMESPACES].upsert(build_body(name))
+        observed.sinks[POLICIES].upsert(
+            build_body("web", name, spec={"gatewayRef": {"name": "shared"}})
+        )
+    observed.controller.start()
+    await observed.settle()
+    planned: list[str] = []
+    build = cluster.build_input
+
+    def note(namespace: str) -> NamespaceInput:
+        planned.append(namespace)
+        return build(namespace)
+
+    monkeypatch.setattr(cluster, "build_input", note)
+    monkeypatch.setattr(cluster, "select_through_gateways", fail)
+    # A list: what the first of them asks for fails, and the second is told all the same.
+    observed.sinks[NAMESPACES].begin()
+    observed.sinks[NAMESPACES].finish("5")
+    assert not list(cluster.namespaces)
+    for name in ("pay", "shop"):
+        observed.sinks[NAMESPACES].upsert(
+            {"metadata": {**build_metadata(name, "", 6), "labels": {"egress": "shared"}}}
+        )
+    await observed.settle()
+    await observed.controller.stop(1)
+    assert {"pay", "shop"} <= set(planned)
+    assert FAILURE in caplog.text

@@ -20,7 +20,9 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 ChangeHook = Callable[[K, V | None, V | None], None]
-"""(key, old, new): a change that no own write made. None: absent. Equal values are no change."""
+"""(key, old, new): a change that no own write made. None: absent. Equal values are no change.
+
+It must not raise: the change is stored already, and is reported once."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Start, drift, deletion and resync take it too. No handler looks at old and new t
 a change only tells which keys to look at again (`change.py`).
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.startup import Startup
 from egress_operator.reconcile.sync import SetWorker
 from egress_operator.reconcile.writer import Writer
+
+logger = logging.getLogger(__name__)
 
 RESUME_INTERVAL_S = 1.0
 
@@ -57,8 +60,8 @@ class Controller:
         self.cluster = Cluster(
             scopes,
             build_stores(scopes, self._on_record),
-            on_object=lambda *seen: self._changes.on_object(*seen),  # noqa: PLW0108 - made below
-            on_namespace=lambda *seen: self._changes.on_namespace(*seen),  # noqa: PLW0108 - made below
+            on_object=lambda *seen: self._follow(self._changes.on_object, *seen),
+            on_namespace=lambda *seen: self._follow(self._changes.on_namespace, *seen),
             settings=settings,
         )
         self.planner = Planner(self.cluster, outside)
@@ -117,7 +120,7 @@ class Controller:
     def build_service_sinks(self, namespace: str) -> tuple[CacheSink[Any, Any], ...]:
         """Make the sinks for what surrounds the gateways in a namespace."""
         return self.cluster.service_index.build_sinks(
-            namespace, self._changes.on_services, self._on_unreadable
+            namespace, lambda: self._follow(self._changes.on_services), self._on_unreadable
         )
 
     def observe_admission(self, problem: str) -> None:
@@ -140,8 +143,20 @@ class Controller:
 
     def _on_record(self, key: OwnKey, old: Record[Any] | None, new: Record[Any] | None) -> None:
         if key.kind is OwnKind.GATEWAY:
-            self._on_gateways()
-        self._changes.on_record(key, old, new)
+            self._follow(self._on_gateways)
+        self._follow(self._changes.on_record, key, old, new)
+
+    def _follow(self, hook: Callable[..., None], *seen: object) -> None:
+        """Call a hook of the caches; when it fails, compare everything.
+
+        What it is told stands in a cache already, so no event and no list would tell of it again.
+        """
+        try:
+            hook(*seen)
+        except Exception:
+            logger.exception("a change cannot be followed; everything is compared again")
+            if self._changes.is_listening:
+                self.resync()
 
     def _on_unreadable(self, resource: Resource) -> None:
         self._outside.metrics.count_unreadable(resource.plural)
