@@ -25,6 +25,7 @@ from egress_operator.reconcile.orphan import OrphanCollector
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.queues import Queues
 from egress_operator.reconcile.record import OwnKey, OwnKind, Record
+from egress_operator.reconcile.refusal import RETRY_S, Retry
 from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.startup import Startup
 from egress_operator.reconcile.sync import SetWorker
@@ -72,10 +73,16 @@ class Controller:
             is_missing=is_missing,
             on_not_found=on_not_found,
         )
-        self._worker = SetWorker(self.cluster, self.planner, writer, outside)
+        self._worker = SetWorker(
+            self.cluster,
+            self.planner,
+            writer,
+            outside,
+            lambda retry: self._queues.retries.add_after(retry, RETRY_S),
+        )
         view = View(self.cluster, self.planner, self._worker, outside.clock)
         self._reporter = Reporter(view, outside)
-        self._queues = Queues(self._plan, self._sync, self._report, workers=workers)
+        self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
         self._startup = Startup(self.planner, self._queues.scopes)
         self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
         self._orphans = OrphanCollector(outside.transport, self.cluster)
@@ -106,6 +113,13 @@ class Controller:
             self._startup.note_sync(key)
             if self._worker.take_news(key):
                 self._changes.on_outcome(key)
+
+    async def _retry(self, retry: Retry) -> None:
+        """Try a refused write alone; then look at its set, which tells how that went."""
+        try:
+            await self._worker.retry(retry, self._changes.on_write)
+        finally:
+            self._queues.sets.add(retry.set_key, hurry=False)
 
     async def _report(self, key: OwnKey) -> float | None:
         """Write the status of an object of ours if it has changed."""

@@ -21,6 +21,14 @@ def may_resume(error: Exception) -> bool:
     return isinstance(error, MissingKindError)
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether any other write would have failed as well; unlike one that is answered too late."""
+    if isinstance(error, ApiError):
+        late = error.status == 0 and error.reason == "Timeout"
+        return error.status in {*_AWAY, HTTPStatus.TOO_MANY_REQUESTS} and not late
+    return isinstance(error, MissingKindError)
+
+
 def log_failure(error: Exception, wait: float, fields: Mapping[str, str]) -> None:
     """Log a failed attempt that is repeated in `wait` seconds; a bug with its traceback."""
     if isinstance(error, StaleError):

@@ -1,15 +1,21 @@
-"""The three queues of the path: scopes to plan, sets to write, objects whose status to report."""
+"""The queues of the path: scopes to plan, sets to write, objects whose status to report.
+
+A write of a gateway's set that is refused is tried again in a queue of its own.
+"""
 
 import asyncio
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
-from egress_operator.reconcile.failure import log_failure, may_resume
+from egress_operator.reconcile.failure import is_away, log_failure, may_resume
 from egress_operator.reconcile.record import OwnKey
+from egress_operator.reconcile.refusal import Retry
 
 PLAN_WORKERS = 4
 """Namespaces that are planned side by side, in turns: a large one holds up no other."""
 REPORT_WORKERS = 32
+RETRY_WORKERS = 4
+"""Refused writes that are tried side by side: few, for each may hang for 15 s and holds a slot."""
 
 
 class Queues:
@@ -22,6 +28,7 @@ class Queues:
         self,
         plan: Handler[Scope],
         sync: Handler[SetKey],
+        retry: Handler[Retry],
         report: Handler[OwnKey],
         *,
         workers: int,
@@ -43,6 +50,13 @@ class Queues:
             urgent=lambda key: find_scope(key) is None,
             on_failure=self._on_sync_failure,
         )
+        self.retries = Queue[Retry](
+            retry,
+            lane=lambda retry: retry.set_key,
+            workers=RETRY_WORKERS,
+            shared=True,
+            on_failure=self._on_retry_failure,
+        )
         self.reports = Queue[OwnKey](
             report,
             lane=lambda key: key.namespace,
@@ -50,23 +64,23 @@ class Queues:
             on_failure=self._on_report_failure,
         )
         self._stalled_sets: set[SetKey] = set()
+        self._stalled_retries: set[Retry] = set()
         self._stalled_reports: set[OwnKey] = set()
+        self._all = (self.scopes, self.sets, self.retries, self.reports)
 
     def start(self) -> None:
         """Begin to work."""
-        for queue in (self.scopes, self.sets, self.reports):
+        for queue in self._all:
             queue.start()
 
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
-        await asyncio.gather(
-            *(queue.stop(grace) for queue in (self.scopes, self.sets, self.reports))
-        )
+        await asyncio.gather(*(queue.stop(grace) for queue in self._all))
 
     @property
     def load(self) -> QueueLoad:
         """The keys of all queues."""
-        return self.scopes.load + self.sets.load + self.reports.load
+        return sum((queue.load for queue in self._all), QueueLoad())
 
     def forget_report(self, key: OwnKey) -> None:
         """Forget an object of ours that is gone."""
@@ -78,6 +92,9 @@ class Queues:
         stalled, self._stalled_sets = self._stalled_sets, set()
         for key in stalled:
             self.sets.add(key)
+        retries, self._stalled_retries = self._stalled_retries, set()
+        for retry in retries:
+            self.retries.add(retry)
 
     def resume(self) -> None:
         """Try at once everything that failed because the API server was away."""
@@ -90,6 +107,12 @@ class Queues:
         if may_resume(error):
             self._stalled_sets.add(key)
         log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
+
+    def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
+        # Not one that was answered too late: a webhook that hangs would end its own back-off.
+        if is_away(error):
+            self._stalled_retries.add(retry)
+        log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:
         if may_resume(error):

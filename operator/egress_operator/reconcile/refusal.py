@@ -1,17 +1,24 @@
-"""Writes that the API server refuses: tried again by themselves, and in nobody's way meanwhile."""
+"""Writes of a gateway's set that fail: tried again by themselves, and in nobody's way meanwhile.
+
+A withdrawn permission is the first that the set asks for, at each try. If that write fails, or is
+answered late, it must hold up no other tenant's: so it leaves the set, and has a back-off of its
+own in a queue of its own.
+"""
 
 import logging
-import random
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.queue import BackOff
-from egress_operator.reconcile.writer import BlockedError
+from egress_operator.istio.set_key import GatewaySet
+from egress_operator.reconcile.failure import is_away
+from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError
 from egress_operator.rollout.write import Write
 
 logger = logging.getLogger(__name__)
+
+RETRY_S = 0.25
+"""Between a write's failure in its set and its first try alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,54 +29,59 @@ class Refusal:
     words: str
 
 
-@dataclass(slots=True)
-class _Entry:
-    words: str
-    tries: int
-    due: float
-    """When the next try is due."""
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """One write to try alone. The key of the queue of retries."""
+
+    set_key: GatewaySet
+    write: Write
 
 
 class Refusals:
-    """The refused writes of one set. Each has a back-off of its own."""
+    """The refused writes of one set."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._back_off = BackOff()
-        self._rng = random.Random()  # noqa: S311 - spreads retries, guards no secret
-        self._entries: dict[Write, _Entry] = {}
+    def __init__(self) -> None:
+        self._words: dict[Write, str] = {}
 
-    def note(self, write: Write, words: str) -> None:
-        """Know that a write was refused just now."""
-        known = self._entries.get(write)
-        tries = 1 if known is None else known.tries + 1
-        wait = self._back_off.compute_delay(tries, self._rng)
-        self._entries[write] = _Entry(words, tries, self._clock() + wait)
-        logger.warning("%s is refused: %s; tried again in %.1f s", write.key, words, wait)
+    @property
+    def writes(self) -> Collection[Write]:
+        """The refused writes."""
+        return self._words.keys()
 
-    def list_waiting(self) -> frozenset[Write]:
-        """Return the writes whose next try is not due yet."""
-        now = self._clock()
-        return frozenset(write for write, entry in self._entries.items() if entry.due > now)
+    def note(self, write: Write, error: Exception) -> None:
+        """Know that a write failed just now in its set."""
+        self._words[write] = _explain(error)
+        # An object that was made anew: the watch is about to show it.
+        level = logging.DEBUG if isinstance(error, StaleError) else logging.WARNING
+        logger.log(level, "%s fails: %s; tried again by itself", write.key, self._words[write])
+
+    def note_again(self, write: Write, error: Exception) -> None:
+        """Know that a write failed when it was tried alone; it may not be wanted any more."""
+        if write in self._words:
+            self._words[write] = _explain(error)
+
+    def forget(self, write: Write) -> None:
+        """Know that a write is done."""
+        self._words.pop(write, None)
 
     def keep(self, writes: Collection[Write]) -> tuple[Refusal, ...]:
         """Forget all but these writes, which are still wanted; return them with the reasons."""
-        self._entries = {write: self._entries[write] for write in writes if write in self._entries}
-        return tuple(Refusal(write, entry.words) for write, entry in self._entries.items())
-
-    def compute_wait(self) -> float | None:
-        """Return the seconds until the next try, None when nothing is refused."""
-        due = min((entry.due for entry in self._entries.values()), default=None)
-        return None if due is None else max(due - self._clock(), 0.0)
+        self._words = {write: self._words[write] for write in writes if write in self._words}
+        return tuple(Refusal(write, words) for write, words in self._words.items())
 
 
-def find_refusal(error: BaseException) -> str:
-    """Return why a write was refused for what it is; empty for what would befall any write. Pure.
+def find_failure(answers: Collection[BaseException | None]) -> BaseException | None:
+    """Return what a step as a whole fails with; None when it is about single writes. Pure.
 
-    A webhook that does not answer shows as a 500.
+    That is a bug, or that every write failed because the API server is away.
     """
-    if isinstance(error, BlockedError):
-        return error.words
-    if isinstance(error, ApiError) and error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return str(error)
-    return ""
+    failures = [answer for answer in answers if answer is not None]
+    for failure in failures:
+        if not isinstance(failure, ApiError | BlockedError | MissingKindError | StaleError):
+            return failure
+    is_whole = len(failures) == len(answers) and all(map(is_away, failures))
+    return failures[0] if is_whole else None
+
+
+def _explain(error: Exception) -> str:
+    return error.words if isinstance(error, BlockedError) else str(error)

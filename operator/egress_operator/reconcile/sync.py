@@ -17,7 +17,7 @@ from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.record import OwnKind
-from egress_operator.reconcile.refusal import Refusal, Refusals, find_refusal
+from egress_operator.reconcile.refusal import Refusal, Refusals, Retry, find_failure
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
 from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
@@ -106,14 +106,22 @@ class FightError(Exception):
 
 WriteHook = Callable[[SetKey, Write], None]
 """Called for each acknowledged write of a set."""
+RetryHook = Callable[[Retry], None]
+"""Called for each write of a set that is left out, to be tried alone; often for the same one."""
 
 
 class SetWorker:
     """Brings the objects of sets to what their plans want."""
 
     def __init__(
-        self, cluster: Cluster, planner: Planner, writer: Writer, outside: Dependencies
+        self,
+        cluster: Cluster,
+        planner: Planner,
+        writer: Writer,
+        outside: Dependencies,
+        on_refused: RetryHook,
     ) -> None:
+        self._on_refused = on_refused
         self._cluster = cluster
         self._planner = planner
         self._writer = writer
@@ -124,7 +132,7 @@ class SetWorker:
         self._started_at = self._clock()
         self._written = WriteTimes(self._settle)
         self._states: dict[SetKey, _State] = {}
-        self._refusals: defaultdict[SetKey, Refusals] = defaultdict(lambda: Refusals(self._clock))
+        self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
         self._news: set[SetKey] = set()
 
     def take_news(self, key: SetKey) -> bool:
@@ -209,10 +217,12 @@ class SetWorker:
                 return Step()
             object_set = plan.sets.get(key) or ObjectSet(key)
             step = self._ask(plan, object_set)
+            if isinstance(key, GatewaySet):
+                for write in step.refused:
+                    self._on_refused(Retry(key, write))
             if not step.writes:
                 self._conclude(key, plan, object_set, step)
-                retry = self._refusals[key].compute_wait() if step.refused else None
-                return step if step.wait is not None else replace(step, wait=retry)
+                return step
             drift = self._begin_writes(key, object_set)
             if drift and any(self._gives_back(write) for write in step.writes):
                 kind = OwnKind.POLICY if isinstance(key, HostSet) else OwnKind.GATEWAY
@@ -220,7 +230,8 @@ class SetWorker:
                 if not self._has_owners(scope, step.writes):
                     # The plan that follows says what this set is to be.
                     return Step()
-            await self._send(key, step.writes, on_write, drift=drift)
+            refusals = self._refusals[key] if object_set.access else None
+            await self._send(key, step.writes, on_write, refusals, drift=drift)
         raise FightError(
             f"the objects of {key} do not stay as written: another controller changes them"
         )
@@ -270,7 +281,7 @@ class SetWorker:
             referenced,
             self._cluster.gone,
             self._cluster.orphans,
-            self._refusals[object_set.key].list_waiting() if object_set.access else (),
+            self._refusals[object_set.key].writes if object_set.access else (),
         )
 
     def _select(self, object_set: ObjectSet) -> list[Observed]:
@@ -297,8 +308,15 @@ class SetWorker:
         return drift
 
     async def _send(
-        self, key: SetKey, writes: Sequence[Write], on_write: WriteHook, *, drift: bool
+        self,
+        key: SetKey,
+        writes: Sequence[Write],
+        on_write: WriteHook,
+        refusals: Refusals | None,
+        *,
+        drift: bool,
     ) -> None:
+        """Send the writes of a step. Each that fails is left to `refusals`, or raises."""
         limit = asyncio.Semaphore(SET_WRITES)
 
         async def send(write: Write) -> None:
@@ -313,13 +331,30 @@ class SetWorker:
                 if drift:
                     self._metrics.count_drift(write.key.kind)
                 on_write(key, write)
+        failure = next(filter(None, answers), None) if refusals is None else find_failure(answers)
+        if failure is not None:
+            raise failure
         for write, answer in zip(writes, answers, strict=True):
-            if answer is None:
-                continue
-            words = find_refusal(answer) if isinstance(key, GatewaySet) else ""
-            if not words:
-                raise answer
-            self._refusals[key].note(write, words)
+            if refusals is not None and isinstance(answer, Exception):
+                refusals.note(write, answer)
+
+    async def retry(self, retry: Retry, on_write: WriteHook) -> None:
+        """Try a refused write alone if it is still due. Raises what `Writer.send` raises."""
+        key, write = retry.set_key, retry.write
+        plan, refusals = self._planner.get(None), self._refusals.get(key)
+        object_set = plan.sets.get(key) if plan else None
+        if plan is None or object_set is None or refusals is None:
+            return
+        if write not in self._ask(plan, object_set).refused:
+            return
+        try:
+            await self._writer.send(write, None)
+        except Exception as error:
+            refusals.note_again(write, error)
+            raise
+        refusals.forget(write)
+        self._written.note(write.key, self._clock())
+        on_write(key, write)
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
