@@ -1,7 +1,8 @@
 """From a changed namespace to the hosts that need work: bounded, pure plans."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
@@ -15,7 +16,7 @@ REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
 SLICE_S = 0.02
-"""So long a plan is prepared in one go; then everything else has a turn."""
+"""So long one plan is prepared in one go; then everything else has a turn."""
 PREPARATIONS = 3
 """How often a plan is prepared at most: policies may change again in the turns of others."""
 
@@ -51,6 +52,7 @@ class Planner:
         self._not_before: dict[Scope, float] = {}
         self._prepared: dict[Scope, float] = {}
         """Seconds that the preparation of the next plan has taken."""
+        self._lock = asyncio.Lock()
 
     async def prepare(self, scope: Scope) -> None:
         """Do the greater part of the next plan, in slices: a large one holds up nothing else."""
@@ -63,14 +65,28 @@ class Planner:
 
     async def _prepare(self, scope: str) -> bool:
         """Prepare what is there now. Whether others had a turn, so that there may be more."""
-        start, had_turns = self._clock(), False
-        for _ in warm_plan(self._cluster.build_input(scope), self._cache):
-            if (used := self._clock() - start) >= SLICE_S:
-                self._prepared[scope] += used
-                await asyncio.sleep(0)
-                start, had_turns = self._clock(), True
-        self._prepared[scope] += self._clock() - start
+        async with self._take_turn():
+            start = self._clock()
+            pieces = warm_plan(self._cluster.build_input(scope), self._cache)
+            is_done = self._run_slice(scope, pieces, start)
+        had_turns = not is_done
+        while not is_done:
+            async with self._take_turn():
+                is_done = self._run_slice(scope, pieces, self._clock())
         return had_turns
+
+    @asynccontextmanager
+    async def _take_turn(self) -> AsyncIterator[None]:
+        """Wait for a round of the loop in which no other plan is prepared."""
+        async with self._lock:
+            await asyncio.sleep(0)
+            yield
+
+    def _run_slice(self, scope: str, pieces: Iterator[None], start: float) -> bool:
+        """Prepare a plan until a slice that began at `start` is over. Whether that was all."""
+        is_done = all(self._clock() - start < SLICE_S for _ in pieces)
+        self._prepared[scope] += self._clock() - start
+        return is_done
 
     def _find_wait(self, scope: Scope) -> float:
         now = self._clock()
