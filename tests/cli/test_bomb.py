@@ -33,6 +33,12 @@ def _build_merge_bomb() -> str:
     return "\n".join(lines)
 
 
+def _build_list_bomb() -> str:
+    """Build a List of our own objects with a fault in each."""
+    item = "- {apiVersion: egress-operator.io/v1alpha1, kind: EgressPolicy, x: 1, x: 2}\n"
+    return "kind: EgressPolicyList\nitems:\n" + item * 3000
+
+
 BOMBS = {
     "aliases": _build_alias_bomb(),
     "merge keys": _build_merge_bomb(),
@@ -41,6 +47,8 @@ BOMBS = {
     "dashes": "- " * 200_000,
     "questions": "? " * 200_000,
     "digits": "a: " + "9" * 1_000_000,
+    "duplicates": "a: 1\n" * 100_000,
+    "faults in a List": _build_list_bomb(),
 }
 
 

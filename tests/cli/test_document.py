@@ -174,3 +174,8 @@ def test_bound(text: str, words: str) -> None:
 def test_just_within_the_bounds(text: str) -> None:
     (found,) = read(text)
     assert found.faults == ()
+
+
+def test_faults_are_counted_out() -> None:
+    (found,) = read("a: 1\n" * 1000)
+    assert len(found.faults) == document.MAX_FAULTS

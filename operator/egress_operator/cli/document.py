@@ -24,6 +24,8 @@ from egress_operator.cli.scalar import AmbiguousScalarError, parse_plain
 MAX_DEPTH = 64
 MAX_COPIES = 10_000
 """Values that the aliases of one document stand for, all in all."""
+MAX_FAULTS = 50
+"""Faults named per document; a text with more is something else than a policy."""
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_YAML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
@@ -204,8 +206,9 @@ class _Reader:
         return value, place
 
     def _note(self, rule: FileRule, place: Place, message: str) -> None:
-        found = build_file_finding(rule, self.file, place.line, place.column, message)
-        self.faults.append(found)
+        if len(self.faults) < MAX_FAULTS:
+            found = build_file_finding(rule, self.file, place.line, place.column, message)
+            self.faults.append(found)
 
 
 def _find_place(event: Any) -> Place:  # noqa: ANN401

@@ -33,7 +33,8 @@ class Item(NamedTuple):
     file: str
     value: Mapping[str, Any]
     place: Place
-    faults: tuple[Finding, ...]
+    is_faulty: bool
+    """Whether its document has faults: then `value` is a guess that must not be compiled."""
     named: bool
 
     @property
@@ -87,8 +88,10 @@ def build_inventory(items: Iterable[File | Finding], default_namespace: str) -> 
             continue
         try:
             for document in parse_documents(decode_text(item.data, item.name), item.name):
-                for part in _split_list(document, named=item.named):
-                    _add(inventory, part)
+                parts = _split_list(document, named=item.named)
+                # The items of a List share the faults of its text: each is reported once.
+                if sum(_add(inventory, part) for part in parts):
+                    inventory.findings.extend(document.faults)
         except InputError as error:
             if item.named or any(mark in item.data for mark in _MARKS):
                 inventory.findings.append(error.finding)
@@ -107,50 +110,52 @@ def _split_list(document: Document, *, named: bool) -> Iterator[Item | Document]
     items = value.get("items")
     kind = value.get("kind")
     if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
-        yield Item(document.file, value, document.place, document.faults, named)
+        yield Item(document.file, value, document.place, bool(document.faults), named)
         return
     children = document.place.children
     places = children["items"].children if isinstance(children, dict) else None
     for index, item in enumerate(items):
         place = places[index] if isinstance(places, list) else document.place
         if isinstance(item, dict):
-            yield Item(document.file, item, place, document.faults, named)
+            yield Item(document.file, item, place, bool(document.faults), named)
         else:
             yield Document(document.file, item, place)
 
 
-def _add(inventory: Inventory, item: Item | Document) -> None:
+def _add(inventory: Inventory, item: Item | Document) -> bool:
+    """Add what the item is. Whether the faults of its document have to be reported."""
     if isinstance(item, Document):
-        message = "not a Kubernetes object: one begins with apiVersion and kind"
-        inventory.findings.extend(item.faults or (_fault(item, message),))
-        return
+        if not item.faults:
+            message = "not a Kubernetes object: one begins with apiVersion and kind"
+            inventory.findings.append(_fault(item, message))
+        return bool(item.faults)
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
     group = version.partition("/")[0] if isinstance(version, str) else ""
     if group == _GROUP or kind in _OUR_KINDS:
-        _add_ours(inventory, item)
-    elif version == "v1" and kind == "Namespace":
+        return _add_ours(inventory, item)
+    if version == "v1" and kind == "Namespace":
         name, labels = item.metadata.get("name"), item.metadata.get("labels")
         if isinstance(name, str):
             inventory.labels[name] = labels if isinstance(labels, dict) else {}
     elif group in _ISTIO_GROUPS and kind in tuple(Kind):
         _add_hand_written(inventory, item)
     elif item.named and not (isinstance(version, str) and isinstance(kind, str)):
-        message = "not a Kubernetes object: apiVersion or kind is missing"
-        inventory.findings.extend(item.faults or (_fault(item, message),))
+        if not item.is_faulty:
+            message = "not a Kubernetes object: apiVersion or kind is missing"
+            inventory.findings.append(_fault(item, message))
+        return item.is_faulty
     else:
         inventory.ignored += 1
+    return False
 
 
-def _add_ours(inventory: Inventory, item: Item) -> None:
+def _add_ours(inventory: Inventory, item: Item) -> bool:
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
     if group_kind_fault := _find_kind_fault(version, kind):
         inventory.findings.append(_fault(item, group_kind_fault))
-        return
-    # Two items of a List share the faults of its text: each is reported once.
-    inventory.findings.extend(fault for fault in item.faults if fault not in inventory.findings)
-    if item.faults:
-        return
-    if kind == GATEWAY_KIND:
+    elif item.is_faulty:
+        return True
+    elif kind == GATEWAY_KIND:
         _add_source(inventory.gateways, inventory, item, "gateway", "")
     else:
         namespace = item.metadata.get("namespace", inventory.default_namespace)
@@ -158,6 +163,7 @@ def _add_ours(inventory: Inventory, item: Item) -> None:
             _add_source(inventory.policies, inventory, item, "policy", namespace)
         else:
             inventory.findings.append(_fault(item, "metadata.namespace must be text, or left out"))
+    return False
 
 
 def _add_source(
