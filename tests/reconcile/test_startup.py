@@ -10,7 +10,9 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object_set import Access, ObjectSet
 from egress_operator.istio.set_key import GatewaySet, Scope, SetKey
 from egress_operator.plan.plan import Plan
-from egress_operator.reconcile.startup import Startup
+from egress_operator.reconcile.startup import PATIENCE_S, Startup
+
+pytestmark = pytest.mark.looptime
 
 SHARED = GatewaySet("shared")
 OTHER = GatewaySet("other")
@@ -71,6 +73,14 @@ async def test_namespaces_wait_for_every_withdrawn_permission(started: Started) 
     assert await started.take() == ["gone", "pay", "shop"]
     started.startup.mark("shop")
     assert await started.take() == ["shop"]
+
+
+async def test_namespaces_do_not_wait_for_a_deletion_that_hangs(started: Started) -> None:
+    started.note_gateways(SHARED)
+    await asyncio.sleep(PATIENCE_S - 0.1)
+    assert await started.take() == [None]
+    await asyncio.sleep(0.2)
+    assert await started.take() == ["gone", "pay", "shop"]
 
 
 async def test_without_withdrawn_permissions_nothing_waits(started: Started) -> None:

@@ -1,13 +1,21 @@
 """The start: permissions withdrawn in the meantime go before anything is written for anybody."""
 
+import asyncio
+
 from egress_operator.engine.queue import Queue
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.planner import Planner
 
+PATIENCE_S = 2.0
+"""How long namespaces wait for these deletions: one may hang, behind a webhook, for 15 s."""
+
 
 class Startup:
-    """Holds back the namespaces until what is withdrawn is gone, or its deletion was tried."""
+    """Holds back the namespaces until what is withdrawn is gone, or its deletion was tried.
+
+    Needs a running loop.
+    """
 
     def __init__(self, planner: Planner, scopes: Queue[Scope]) -> None:
         self._planner = planner
@@ -39,6 +47,8 @@ class Startup:
         if scope is None and not self._is_open:
             self._withdrawals = _find_withdrawals(self._planner.get(None))
             self._open()
+            if not self._is_open:
+                asyncio.get_running_loop().call_later(PATIENCE_S, self._stop_waiting)
         self._note_attempt(scope)
 
     def note_failed_plan(self, scope: Scope) -> None:
@@ -51,6 +61,10 @@ class Startup:
         if key in self._withdrawals:
             self._withdrawals.discard(key)
             self._open()
+
+    def _stop_waiting(self) -> None:
+        self._withdrawals.clear()
+        self._open()
 
     def _open(self) -> None:
         """Plan all namespaces, once no withdrawn permission is left to go."""
