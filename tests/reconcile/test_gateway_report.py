@@ -70,6 +70,12 @@ def build_policy(namespace: str) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"gatewayRef": {"name": "nowhere"}}}
 
 
+def build_changed_policy(namespace: str, version: int) -> dict[str, Any]:
+    policy = build_policy(namespace)
+    policy["metadata"] |= {"resourceVersion": str(version), "generation": version}
+    return {**policy, "spec": {**policy["spec"], "destinations": [{"hosts": [f"h{version}.com"]}]}}
+
+
 def build_controller(counter: Any) -> Controller:  # noqa: ANN401 - stands for several protocols
     outside = Dependencies(
         transport=counter,
@@ -108,3 +114,34 @@ async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     records = [record for record in caplog.records if FAILURE in record.getMessage()]
     assert {record.levelno for record in records} == {logging.ERROR}
     assert {record.__dict__["namespace"] for record in records} == {"pay"}
+
+
+async def test_a_plan_that_failed_is_made_at_once_when_its_input_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    controller = build_controller(StatusCounter())
+    build = controller.cluster.build_input
+    tried: list[str] = []
+
+    def build_or_fail(namespace: str) -> NamespaceInput:
+        tried.append(namespace)
+        if namespace == "pay" and broken:
+            raise RuntimeError(FAILURE)
+        return build(namespace)
+
+    broken = True
+    monkeypatch.setattr(controller.cluster, "build_input", build_or_fail)
+    controller.start()
+    await asyncio.sleep(100)
+    assert tried.count("pay") <= 11
+    policies = {sink.resource: sink for _, sink in controller.build_sinks()}[POLICIES]
+    # Each is another one, so that each is a change.
+    for version in range(2, 102):
+        await asyncio.sleep(0.01)
+        policies.upsert(build_changed_policy("pay", version))
+    assert tried.count("pay") <= 20
+    broken = False
+    policies.upsert(build_changed_policy("pay", 102))
+    await asyncio.sleep(1)
+    assert controller.planner.get("pay") is not None
+    await controller.stop(1)

@@ -96,6 +96,7 @@ class Controller:
             await self.planner.prepare(scope)
             change = self.planner.plan(scope, is_complete=self._startup.is_complete)
         except Exception:
+            self.planner.note_failure(scope)
             self._startup.note_failed_plan(scope)
             self._changes.report_gateways()
             raise

@@ -15,6 +15,8 @@ from egress_operator.reconcile.dependencies import Dependencies
 REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
+FAILED_REST_S = 0.25
+"""At least so long after a plan that failed."""
 SLICE_S = 0.02
 """So long one plan is prepared in one go; then everything else has a turn."""
 PREPARATIONS = 3
@@ -110,6 +112,11 @@ class Planner:
         if scope in self._plans:
             self._not_before[scope] = end + REST_FACTOR * spent
         return change
+
+    def note_failure(self, scope: Scope) -> None:
+        """Know that a plan could not be made: however often somebody edits, the next one waits."""
+        rest = max(REST_FACTOR * self._prepared.pop(scope, 0.0), FAILED_REST_S)
+        self._not_before[scope] = self._clock() + rest
 
     def get(self, scope: Scope) -> Plan | None:
         """Return the present plan."""

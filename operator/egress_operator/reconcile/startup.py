@@ -40,7 +40,7 @@ class Startup:
     def mark(self, scope: Scope, *, background: bool = False) -> None:
         """Plan a scope again; a namespace that is held back is planned with all others."""
         if self._is_open or scope is None:
-            self._scopes.add(scope, hurry=False, background=background)
+            self._scopes.add(scope, background=background)
 
     def note_plan(self, scope: Scope) -> None:
         """Know that a scope has a new plan."""
