@@ -204,7 +204,7 @@ class Controller:
                 self._queues.reports.add(key, hurry=False, background=True)
 
     async def delete_orphans(self) -> None:
-        """Have deleted what the garbage collector has left since the last call. Raises ApiError."""
+        """Have deleted what the garbage collector has left since the last call."""
         for set_key in await self._orphans.look():
             self._queues.sets.add(set_key, hurry=False)
 

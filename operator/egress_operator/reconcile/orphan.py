@@ -14,6 +14,7 @@ made anew.
 import logging
 from collections.abc import Iterable, Mapping
 
+from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Observed, Owner
@@ -35,14 +36,16 @@ class OrphanCollector:
         self._transport = transport
         self._cluster = cluster
         self._suspects: frozenset[tuple[SetKey, Observed]] = frozenset()
+        self._unlisted: set[_Place] = set()
+        """Places that could not be listed at the last look."""
 
     async def look(self) -> set[SetKey]:
         """Return the sets with something to delete, and note its owners in `Cluster.gone`.
 
         What the last look found too is left over: between two looks the garbage collector has had
         its time, and a policy that claims an object without owners has adopted it. Owners count as
-        gone only when a list shows it. Without such owners nothing is read from the API server.
-        Raises ApiError.
+        gone only when a list shows it; where none can be had, they count as there. Without such
+        owners nothing is read from the API server.
         """
         before = self._suspects
         ours = self._cluster.objects.select_ours()
@@ -56,7 +59,9 @@ class OrphanCollector:
             for owner in item.owners
         }
         there = await self._list({place for _, place in owners})
-        gone = frozenset(owner for owner, place in owners if owner.uid not in there[place])
+        gone = frozenset(
+            owner for owner, place in owners if place in there and owner.uid not in there[place]
+        )
         for owner in sorted(gone - self._cluster.gone):
             logger.warning(
                 "%s %s (uid %s) is gone and the garbage collector left its objects; they are "
@@ -82,10 +87,27 @@ class OrphanCollector:
         return not store.is_watched or store.find(key, owner.uid) is not None
 
     async def _list(self, places: Iterable[_Place]) -> Mapping[_Place, set[str]]:
-        """Return the uids of the owners that are there."""
+        """Return the uids of the owners that are there, without the places that fail."""
         found: dict[_Place, set[str]] = {}
-        for kind, namespace in places:
+        unlisted: set[_Place] = set()
+        for place in sorted(places):
+            kind, namespace = place
             resource = self._cluster.stores[kind].resource
-            listing = await list_entries(self._transport, resource, namespace, terminating=True)
-            found[kind, namespace] = set(listing.entries.values())
+            try:
+                listing = await list_entries(self._transport, resource, namespace, terminating=True)
+            except ApiError as error:
+                unlisted.add(place)
+                where = f" in namespace {namespace}" if namespace else ""
+                level = logging.DEBUG if place in self._unlisted else logging.WARNING
+                logger.log(
+                    level,
+                    "%s%s cannot be listed, so objects that the garbage collector left are kept: "
+                    "%s; tried again",
+                    resource.plural,
+                    where,
+                    error,
+                )
+                continue
+            found[place] = set(listing.entries.values())
+        self._unlisted = unlisted
         return found

@@ -11,7 +11,6 @@ from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
 from egress_operator.engine.credential import Credentials
-from egress_operator.engine.failure import ApiError
 from egress_operator.engine.peers import Peers
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
@@ -249,10 +248,7 @@ class Operator:
     async def _delete_orphans(self) -> None:
         while True:
             await asyncio.sleep(LEFTOVER_S)
-            try:
-                await self._controller.delete_orphans()
-            except ApiError as error:
-                logger.debug("orphans are looked for again: %s", error)
+            await self._controller.delete_orphans()
 
     async def _watch_admission(self) -> None:
         """Look now and again, while there is a gateway that asks for it."""
