@@ -55,8 +55,16 @@ def test_a_gateway_that_is_not_accepted_says_why_and_is_not_looked_at() -> None:
     told = tell(judge(selector={}))
     assert told["Accepted"][0] == "False"
     assert told["Accepted"][2].startswith("spec.selector: ")
-    ignored = ("False", "NotAccepted", "not looked at, because the gateway is not accepted")
-    assert told["Ready"] == told["Isolated"] == ignored
+    message = (
+        "not looked at, because the gateway is not accepted; permissions stay, but those of "
+        "namespaces that it does not select are withdrawn"
+    )
+    assert told["Ready"] == told["Isolated"] == ("False", "NotAccepted", message)
+
+
+def test_a_gateway_whose_namespaces_cannot_be_read_says_that_permissions_stay() -> None:
+    told = tell(judge(namespaces={"matchFields": {}}))
+    assert told["Isolated"][2].endswith("; permissions stay, as spec.namespaces cannot be read")
 
 
 def test_a_gateway_in_the_root_namespace_has_the_reason_of_the_rule() -> None:

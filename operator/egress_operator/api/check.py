@@ -18,6 +18,7 @@ from egress_operator.api.hint import (
 from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
 from egress_operator.api.rule import FLOOR, Finding, quote, say
+from egress_operator.api.selector import LabelSelector
 from egress_operator.diagnostic import RULES, Diagnostic
 
 Checked = TypeVar("Checked", bound=Model)
@@ -55,6 +56,11 @@ def check_gateway_spec(
 ) -> tuple[EgressGatewaySpec | None, tuple[Diagnostic, ...]]:
     """`check_spec` for the `spec` of an EgressGateway."""
     return _check(EgressGatewaySpec, spec, ("spec",), EgressGatewaySpec.height)
+
+
+def read_selector(value: object) -> LabelSelector | None:
+    """Read a selector alone; None when anything about it is wrong."""
+    return _check(LabelSelector, value, (), LabelSelector.height)[0]
 
 
 def _check(

@@ -9,8 +9,9 @@ from egress_operator.istio.gateway import Place
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
-from egress_operator.plan.intent import GatewayIntent, parse_gateway
+from egress_operator.plan.intent import GatewayIntent, parse_gateway, parse_tenants
 from egress_operator.plan.result import has_error
+from egress_operator.plan.selector import Selector
 from egress_operator.plan.source import GatewaySource, Settings
 
 ROOT_NAMESPACE = "EG060"
@@ -85,18 +86,16 @@ class GatewayResult:
     """Errors first; with one the gateway is not accepted."""
     gateway: Gateway | None
     """None when it is not accepted."""
-    intent: GatewayIntent | None
-    """What it says; None when it cannot be read."""
+    tenants: tuple[Selector, ...] | None
+    """Which namespaces it selects, by any of these; None when that cannot be read."""
 
     def is_open_to(self, labels: Mapping[str, str]) -> bool:
         """Whether it selects a namespace with these labels, also while it is not accepted.
 
-        One that cannot be read withdraws nothing. The API server refuses those, but for a CRD that
-        is newer than this operator.
+        Where `namespaces` cannot be read nothing is withdrawn. The API server refuses that, but for
+        a CRD that is newer than this operator.
         """
-        if self.intent is None:
-            return True
-        return self.intent.tenants is not None and self.intent.tenants.matches(labels)
+        return self.tenants is None or any(tenants.matches(labels) for tenants in self.tenants)
 
 
 def judge_gateways(
@@ -113,7 +112,9 @@ def judge_gateways(
         if intent is not None and not has_error(diagnostics):
             gateway = _build_gateway(source, intent, settings)
             accepted.append(gateway)
-        results[source.name] = GatewayResult(source, diagnostics, gateway, intent)
+        results[source.name] = GatewayResult(
+            source, diagnostics, gateway, parse_tenants(source.spec)
+        )
     return results
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from egress_operator.api.backend import Backend
-from egress_operator.api.check import check_gateway_spec, check_spec
+from egress_operator.api.check import check_gateway_spec, check_spec, read_selector
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
 from egress_operator.api.gateway import GatewayLimits, GatewayTraffic
@@ -233,6 +233,20 @@ def parse_gateway(source: GatewaySource) -> tuple[GatewayIntent | None, tuple[Di
         limits=Limits() if spec.limits is None else _build_limits(spec.limits),
     )
     return intent, diagnostics
+
+
+def parse_tenants(spec: object) -> tuple[Selector, ...] | None:
+    """Read `namespaces` of an EgressGateway alone, whatever the rest of its spec is. Pure.
+
+    Namespaces are selected by any of the result: none when the field is left out. None: the field
+    cannot be read.
+    """
+    if not isinstance(spec, Mapping):
+        return None
+    if (tenants := spec.get("namespaces")) is None:
+        return ()
+    selector = read_selector(tenants)
+    return None if selector is None else (_build_selector(selector),)
 
 
 def _build_limits(limits: GatewayLimits) -> Limits:

@@ -33,7 +33,7 @@ def read_gateway(body: Mapping[str, Any]) -> GatewaySource:
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         created=metadata.get("creationTimestamp", ""),
-        spec=body.get("spec", {}),
+        spec=body.get("spec"),
     )
 
 

@@ -107,14 +107,14 @@ def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
         )
         reason = RULES[first.code].reason
         yield Condition(GatewayType.ACCEPTED, Truth.FALSE, reason, message, generation)
+        kept = (
+            "permissions stay, as spec.namespaces cannot be read"
+            if result.tenants is None
+            else "permissions stay, but those of namespaces that it does not select are withdrawn"
+        )
+        message = f"not looked at, because the gateway is not accepted; {kept}"
         for type_ in (GatewayType.READY, GatewayType.ISOLATED):
-            yield Condition(
-                type_,
-                Truth.FALSE,
-                GatewayReason.NOT_ACCEPTED,
-                "not looked at, because the gateway is not accepted",
-                generation,
-            )
+            yield Condition(type_, Truth.FALSE, GatewayReason.NOT_ACCEPTED, message, generation)
         return
     yield Condition(
         GatewayType.ACCEPTED,
