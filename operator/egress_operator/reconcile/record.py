@@ -195,8 +195,8 @@ class RecordStore(Generic[S]):
             if listed != uid and cache.miss(key, uid, listing.version):
                 self._on_change(key, record, None)
 
-    def store_status(self, body: JsonObject) -> None:
-        """Take over the answer to a status write; its echo is no change then.
+    def store_status(self, body: JsonObject) -> Record[S]:
+        """Take over the answer to a status write, and return it; its echo is no change then.
 
         What else is new in the answer is left to its own event, which will come.
         """
@@ -204,6 +204,7 @@ class RecordStore(Generic[S]):
         cache, old = self._find_cache(key.namespace), self.get(key)
         if cache is not None and old is not None and old.says_the_same(record):
             cache.store_write(key, old.source.uid, body["metadata"]["resourceVersion"], record)
+        return record
 
     def _read(self, body: JsonObject) -> Record[S]:
         source, old = self._read_source(body), self.get(self._read_key(body))

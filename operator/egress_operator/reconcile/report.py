@@ -5,6 +5,7 @@ from typing import Any
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import PatchType
+from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.kind import KindRow, Status, View
 from egress_operator.reconcile.kinds import OWN_KINDS
@@ -15,6 +16,9 @@ from egress_operator.status.patch import build_status_patch
 
 logger = logging.getLogger(__name__)
 
+STATUS_BURST = 5.0
+"""Statuses of one object that may be written at once when someone else writes them too."""
+
 
 class Reporter:
     """Writes the statuses of all our kinds."""
@@ -23,10 +27,15 @@ class Reporter:
         self._view = view
         self._outside = outside
         self._notes: dict[OwnKey, Any] = {}
+        self._written: dict[OwnKey, bytes] = {}
+        """The statuses that were written last, as the answers have them."""
+        self._budgets: dict[OwnKey, Budget] = {}
+        """Of the objects whose status someone else has changed since then."""
 
     def forget(self, key: OwnKey) -> None:
         """Forget an object that is gone."""
-        self._notes.pop(key, None)
+        for known in (self._notes, self._written, self._budgets):
+            known.pop(key, None)
 
     async def report(self, key: OwnKey) -> float | None:
         """Write the status of an object if it changed. Seconds: come back then. Raises ApiError."""
@@ -36,7 +45,9 @@ class Reporter:
         now = self._outside.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = OWN_KINDS[key.kind].compute_answer(self._view, record, self._notes.get(key), now)
         if answer.status is not None:
-            await self._write(key, record, answer.status)
+            wait = await self._write(key, record, answer.status)
+            if wait > 0:
+                return wait
         # Not before: what could not be written is tried again.
         if answer.note is not None:
             self._notes[key] = answer.note
@@ -44,11 +55,26 @@ class Reporter:
             self._notes.pop(key, None)
         return answer.wait
 
-    async def _write(self, key: OwnKey, record: Record[Any], status: Status) -> None:
+    def _take_budget(self, key: OwnKey, record: Record[Any]) -> float:
+        """Return the seconds until a status may be written; 0: now.
+
+        Once someone else has changed a status, what we write over our own counts too: who fights
+        for it may fight for the objects that it tells of.
+        """
+        if self._written.get(key, record.status_text) != record.status_text:
+            self._budgets.setdefault(key, Budget(STATUS_BURST))
+        budget = self._budgets.get(key)
+        return 0.0 if budget is None else budget.take(self._outside.clock())
+
+    async def _write(self, key: OwnKey, record: Record[Any], status: Status) -> float:
+        """Write a status if it differs; the seconds until that may be done, 0 when it is done."""
         previous, row = record.status, OWN_KINDS[key.kind]
         patch = build_status_patch(record.source.uid, previous, status)
         if patch is None:
-            return
+            return 0.0
+        wait = self._take_budget(key, record)
+        if wait > 0:
+            return wait
         try:
             answer = await self._outside.transport.patch(
                 row.resource,
@@ -61,15 +87,17 @@ class Reporter:
         except ApiError as error:
             # Deleted, or made anew under the same name: its own event brings what is to be done.
             if error.denies(row.resource, key.name) or error.is_failed_test:
-                return
+                return 0.0
             raise
-        self._view.cluster.stores[key.kind].store_status(answer)
+        stored = self._view.cluster.stores[key.kind].store_status(answer)
+        self._written[key] = stored.status_text
         before, after = read_conditions(previous), read_conditions(status)
         _log(key, before, after, row)
         for event in row.diff_events(previous, status):
             # A new object that is applied at once shows that in its status: no event for it.
             if before or event[0] == WARNING:
                 self._outside.events.announce(key, record.source.uid, event)
+        return 0.0
 
 
 def _log(key: OwnKey, before: Conditions, after: Conditions, row: KindRow) -> None:

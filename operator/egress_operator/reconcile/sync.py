@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from egress_operator.engine.failure import ApiError
@@ -12,6 +12,7 @@ from egress_operator.istio.object import Observed
 from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
+from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.owner_check import OwnerCheck
@@ -24,9 +25,7 @@ from egress_operator.rollout.step import next_step
 from egress_operator.rollout.write import Delete, Step, Write
 
 DRIFT_BURST = 20.0
-DRIFT_RATE = 1 / 3
-"""Repairs of one set: a burst, then one in three seconds. Another controller that writes our
-objects too cannot drive us to more."""
+"""Repairs of one set that may be made at once."""
 
 STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
@@ -66,18 +65,7 @@ class _State:
     outcome: Outcome = UNDER_WAY
     done: ObjectSet | None = None
     """The set as it was when it was last settled: a write for the same set again is drift."""
-    repairs: float = DRIFT_BURST
-    """Repairs that may be made at once."""
-    repaired_at: float = 0.0
-
-    def take_repair(self, now: float) -> bool:
-        """Use up one repair; False when there is none left."""
-        gained = (now - self.repaired_at) * DRIFT_RATE
-        self.repairs, self.repaired_at = min(DRIFT_BURST, self.repairs + gained), now
-        if self.repairs < 1:
-            return False
-        self.repairs -= 1
-        return True
+    repairs: Budget = field(default_factory=lambda: Budget(DRIFT_BURST))
 
 
 class WriteTimes:
@@ -300,7 +288,7 @@ class SetWorker:
         if state.outcome.settled:
             state.since, state.outcome = now, UNDER_WAY
         drift = state.done == object_set
-        if drift and not state.take_repair(now):
+        if drift and state.repairs.take(now) > 0:
             raise FightError(
                 f"the objects of {key} do not stay as written: another controller changes them; "
                 "they are put right less often now"
