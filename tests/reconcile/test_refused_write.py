@@ -64,6 +64,10 @@ class Obstacle(WriteLog):
         self._objects[resource.plural, name] = found
         return dict(found)
 
+    def get_object(self, plural: str, name: str) -> dict[str, Any]:
+        """Return an object as it was written last."""
+        return self._objects[plural, name]
+
     async def delete(self, resource: Resource, *_: object, **__: object) -> None:
         """Fail for an AuthorizationPolicy while there is an error."""
         if resource.plural != ACCESS or self.error is None:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
+from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet, Scope
 from egress_operator.plan.source import GatewaySource
@@ -10,7 +11,7 @@ from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
 from egress_operator.reconcile.record import OwnKey, Record
 from egress_operator.reconcile.resource import GATEWAYS
-from egress_operator.reconcile.sync import UNDER_WAY
+from egress_operator.reconcile.sync import UNDER_WAY, Outcome
 from egress_operator.rollout.write import Delete
 from egress_operator.status.event import diff_gateway_events, is_gateway_alarm
 from egress_operator.status.gateway import (
@@ -92,18 +93,35 @@ def _find_access(view: View, name: str) -> Access | None:
 def _find_progress(
     view: View, source: GatewaySource, access: Access | None, *, is_first: bool
 ) -> SetProgress | None:
-    """Return how far the gateway's own objects are; None before a look at this generation."""
+    """Return how far the gateway's own object is; None before a look at this generation.
+
+    That is the baseline. The permissions of tenants come and go, and their policies tell of them.
+    """
     if access is None or access.generation != source.generation:
         return None
     outcome, _ = view.worker.get_outcome(GatewaySet(source.name))
     if outcome == UNDER_WAY and is_first:
         return None
+    if outcome.lasting:
+        return SetProgress(SetState.PENDING, message=outcome.problem)
+    if access.baseline is None:
+        return SetProgress(SetState.APPLIED)
+    return _judge_baseline(view, access, access.baseline, outcome)
+
+
+def _judge_baseline(view: View, access: Access, baseline: Desired, outcome: Outcome) -> SetProgress:
     for refusal in outcome.refused:
-        if access.baseline is not None and refusal.write.key == access.baseline.key:
-            message = f"{access.baseline.key} is refused: {refusal.words}"
+        if refusal.write.key == baseline.key:
+            message = f"{baseline.key} is refused: {refusal.words}"
             return SetProgress(SetState.PENDING, message=message)
-    if outcome.settled:
-        return SetProgress(SetState.APPLIED, squatted=outcome.squatted)
+    item = view.cluster.objects.get(baseline.key)
+    is_foreign = item is not None and item.set_key != baseline.set_key and not item.is_damaged
+    if is_foreign and access.is_final:
+        return SetProgress(SetState.PENDING, squatted=(baseline.key,))
+    is_gone = item is None or is_foreign
+    is_done = view.worker.is_applied(baseline) if access.is_final else is_gone
+    if is_done:
+        return SetProgress(SetState.APPLIED)
     return SetProgress(SetState.PENDING, message=outcome.problem)
 
 

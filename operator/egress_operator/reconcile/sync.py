@@ -8,7 +8,8 @@ from itertools import islice
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.object import Observed
+from egress_operator.istio.manifest import is_as_desired
+from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.plan import Plan
@@ -161,6 +162,11 @@ class SetWorker:
             if state.outcome.settling and scope in {find_scope(key), None}
         ]
 
+    def is_applied(self, desired: Desired) -> bool:
+        """Whether an object that nobody owns stands as desired."""
+        item = self._cluster.objects.get(desired.key)
+        return item is not None and is_as_desired(self._translate(item), desired, desired.owners)
+
     def find_objects(self, key: SetKey) -> tuple[ObjectKey, ...]:
         """Name our objects of a set that are there, and the permissions that it needs."""
         plan = self._planner.get(find_scope(key))
@@ -189,7 +195,9 @@ class SetWorker:
             self._set(key, UNDER_WAY)
             raise
         except (ApiError, FightError) as error:
-            self._set(key, Outcome(settled=False, problem=str(error), code="EG301"))
+            lasting = isinstance(error, FightError)
+            outcome = Outcome(settled=False, problem=str(error), lasting=lasting, code="EG301")
+            self._set(key, outcome)
             raise
         finally:
             self._metrics.count_reconcile(result, self._clock() - start)
