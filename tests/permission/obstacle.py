@@ -1,5 +1,6 @@
-"""What keeps one permission from being deleted: an admission policy, or a finalizer."""
+"""What keeps one permission from being deleted: an admission policy, a webhook, or a finalizer."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -17,6 +18,9 @@ KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 NAMESPACE = "egress-operator.io/namespace"
 WORDS = "these permissions are under review"
 FINALIZER = "example.com/review"
+WEBHOOK = "review.example.com"
+HANG_S = 1
+"""For how long the API server waits for a webhook that does not answer."""
 
 
 class Obstacle(StrEnum):
@@ -25,6 +29,7 @@ class Obstacle(StrEnum):
     DELETE_REFUSED = "delete-refused"
     WRITES_REFUSED = "every-write-refused"
     FINALIZER = "finalizer"
+    WEBHOOK = "webhook-without-answer"
 
 
 @contextmanager
@@ -35,9 +40,13 @@ def hold(obstacle: Obstacle, gateway: Gateway, tenant: Tenant) -> Iterator[None]
         yield
         _set_finalizers(gateway, tenant, None)
         return
-    operations = ["DELETE"] if obstacle is Obstacle.DELETE_REFUSED else ["DELETE", "UPDATE"]
     theirs = f"oldObject.metadata.?annotations['{NAMESPACE}'].orValue('') == '{tenant.namespace}'"
     (item, *_) = find_permissions(gateway.client, gateway.namespace, tenant.namespace)
+    if obstacle is Obstacle.WEBHOOK:
+        with _leave_unanswered(gateway.client, item, theirs):
+            yield
+        return
+    operations = ["DELETE"] if obstacle is Obstacle.DELETE_REFUSED else ["DELETE", "UPDATE"]
     with _refuse(gateway.client, item, operations, theirs):
         yield
 
@@ -74,12 +83,7 @@ def find_theirs(gateway: Gateway, tenant: Tenant) -> list[Object]:
 def _refuse(client: Client, item: Object, operations: list[str], which: str) -> Iterator[None]:
     """Refuse operations on objects of which a CEL expression is true; `item` is one of them."""
     name = "hold"
-    rule = {
-        "apiGroups": ["security.istio.io"],
-        "apiVersions": ["*"],
-        "operations": operations,
-        "resources": ["authorizationpolicies"],
-    }
+    rule = _build_rule(*operations)
     specs: dict[str, dict[str, Any]] = {
         KINDS[0]: {
             "failurePolicy": "Fail",
@@ -92,6 +96,51 @@ def _refuse(client: Client, item: Object, operations: list[str], which: str) -> 
         body = {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
         client.apply(body)
 
+    try:
+        _wait_refused(client, item, operations, WORDS)
+        yield
+    finally:
+        for kind in reversed(KINDS):
+            client.delete(ADMISSION, kind, name)
+
+
+@contextmanager
+def _leave_unanswered(client: Client, item: Object, which: str) -> Iterator[None]:
+    """Have deletions ask a webhook that takes connections, and says nothing."""
+    name, kind = "hold", "ValidatingWebhookConfiguration"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        webhook = {
+            "name": WEBHOOK,
+            "clientConfig": {"url": f"https://127.0.0.1:{server.getsockname()[1]}/"},
+            "rules": [_build_rule("DELETE")],
+            "matchConditions": [{"name": "theirs", "expression": which}],
+            "failurePolicy": "Fail",
+            "timeoutSeconds": HANG_S,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        metadata = {"name": name}
+        body = {"apiVersion": ADMISSION, "kind": kind, "metadata": metadata, "webhooks": [webhook]}
+        client.apply(body)
+        try:
+            _wait_refused(client, item, ["DELETE"], WEBHOOK)
+            yield
+        finally:
+            client.delete(ADMISSION, kind, name)
+
+
+def _build_rule(*operations: str) -> dict[str, Any]:
+    return {
+        "apiGroups": ["security.istio.io"],
+        "apiVersions": ["*"],
+        "operations": list(operations),
+        "resources": ["authorizationpolicies"],
+    }
+
+
+def _wait_refused(client: Client, item: Object, operations: list[str], words: str) -> None:
+    """Wait until the API server refuses an operation on `item`, in these words."""
+
     def is_refused() -> bool:
         try:
             if "CREATE" in operations:
@@ -99,15 +148,10 @@ def _refuse(client: Client, item: Object, operations: list[str], which: str) -> 
             else:
                 _delete(client, item)
         except ApiError as error:
-            return WORDS in str(error)
+            return words in str(error)
         return False
 
-    try:
-        wait_until(is_refused, TIMEOUT_S, "the admission policy does not come into force")
-        yield
-    finally:
-        for kind in reversed(KINDS):
-            client.delete(ADMISSION, kind, name)
+    wait_until(is_refused, TIMEOUT_S, f"nothing is refused with: {words}")
 
 
 def _create(client: Client, item: Object) -> None:

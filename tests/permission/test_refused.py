@@ -10,7 +10,7 @@ from testbed.controlplane import ControlPlane
 from testbed.operator import Operator
 
 from .gateway import Gateway, apply_namespace, serving_gateway
-from .obstacle import FINALIZER, WORDS, Obstacle, find_theirs, hold, take_denial
+from .obstacle import FINALIZER, WEBHOOK, WORDS, Obstacle, find_theirs, hold, take_denial
 from .standing import AUTHORIZATION, find_denials, find_permissions
 from .state import PERMISSIONS, POLICIES, RESTRICTED, begin, wait_begun
 from .tenant import ACCOUNT, Tenant
@@ -85,7 +85,7 @@ class Site:
         text = isolated.get("message", "")
         require(isolated.get("reason") == "PermissionStuck", f"it is {isolated}")
         require(self.stuck.namespace in text, f"it says {text}")
-        require(WORDS in text or FINALIZER in text, f"it says {text}")
+        require(any(word in text for word in (WORDS, FINALIZER, WEBHOOK)), f"it says {text}")
         require(self.gateway.condition("Ready").get("status") == "True", "it serves others")
         return True
 
@@ -170,7 +170,9 @@ def test_a_denial_that_cannot_be_written_holds_up_no_withdrawal_and_is_named(sit
     site.wait_back(site.leaving)
 
 
-@pytest.mark.parametrize("obstacle", [Obstacle.DELETE_REFUSED, Obstacle.FINALIZER])
+@pytest.mark.parametrize(
+    "obstacle", [Obstacle.DELETE_REFUSED, Obstacle.FINALIZER, Obstacle.WEBHOOK]
+)
 def test_a_stuck_permission_that_is_given_back_lets_in_again(
     site: Site, obstacle: Obstacle
 ) -> None:
