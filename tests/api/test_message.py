@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from egress_operator.api.check import (
+    MOST_HINTS,
     check_gateway,
     check_gateway_spec,
     check_policy,
@@ -497,3 +498,15 @@ def test_the_default_ports_obey_the_rules_of_written_ones(ports: tuple[Port, ...
     for port in ports:
         assert Port.model_validate(port.model_dump(by_alias=True)) == port
         assert port.target_port not in PROXY_PORTS
+
+
+def test_the_first_unknown_fields_are_told_what_was_meant() -> None:
+    fields = {f"gatewayRef{number}": 1 for number in range(MOST_HINTS + 2)}
+    _, found = check_spec({"destinations": [HOST], **fields})
+    messages = {item.path: item.message for item in found}
+    assert {item.code for item in found} == {"EG001"}
+    assert [*messages] == sorted(f"spec.{name}" for name in fields)
+    hinted = [path for path, message in messages.items() if "did you mean gatewayRef?" in message]
+    assert set(hinted) == {f"spec.{name}" for name in list(fields)[:MOST_HINTS]}
+    last = f"gatewayRef{MOST_HINTS + 1}"
+    assert messages[f"spec.{last}"] == f"there is no field {last}; remove it"

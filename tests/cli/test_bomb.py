@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.call import TIME_LIMIT_S, build_environment
+from cli.call import POLICY, TIME_LIMIT_S, build_environment
 
 MEMORY = 400 << 20
 """Bytes of address space for everything: the interpreter with its libraries takes most of it."""
 PROCESSOR_S = 10
 """Of processor time, an unhurried start included; the bombs take from 15 s to for ever."""
+
+UNKNOWN = 8000
+"""Fields: with a hint for each, they took 20 s."""
 
 
 def _build_alias_bomb() -> str:
@@ -56,6 +59,21 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_S, PROCESSOR_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def test_many_unknown_fields_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.yaml"
+    path.write_text(POLICY + "".join(f"  field{number}: 1\n" for number in range(UNKNOWN)))
+    done = subprocess.run(
+        [sys.executable, "-m", "egress_operator.cli", "lint", "-f", str(path)],
+        capture_output=True,
+        env=build_environment(),
+        timeout=TIME_LIMIT_S,
+        check=False,
+        preexec_fn=_limit,
+    )
+    assert done.returncode == 1, done.stderr[-500:]
+    assert done.stdout.count(b" EG001 ") == UNKNOWN, done.stdout[-500:]
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -1,7 +1,7 @@
 """Every finding on the text of a policy or a gateway, each with its rule and its field. Pure."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from egress_operator.api.hint import (
     explain_type,
     explain_unknown_field,
     explain_unknown_value,
+    refuse_unknown_field,
 )
 from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
@@ -23,6 +24,8 @@ from egress_operator.diagnostic import RULES, Diagnostic
 
 Checked = TypeVar("Checked", bound=Model)
 
+MOST_HINTS = 16
+"""So many unknown fields of a document are told which field was probably meant: it takes time."""
 _PLAIN = re.compile("[-_A-Za-z0-9]+")
 """A key that can stand after a dot."""
 
@@ -69,21 +72,36 @@ def _check(
     try:
         return model.model_validate(value), ()
     except ValidationError as error:
-        found = set(_translate(error, model, root))
+        found = _list_details(error)
     # A bad host hides the checks of its destination: look again without the lower ones.
     for floor in range(1, height + 1):
         try:
             model.model_validate(value, context={FLOOR: floor})
         except ValidationError as error:
-            found.update(_translate(error, model, root))
-    return None, tuple(sorted(found))
+            found |= _list_details(error)
+    return None, tuple(sorted(set(_translate(found.values(), model, root))))
 
 
-def _translate(error: ValidationError, model: type[Model], root: Loc) -> Iterator[Diagnostic]:
-    for detail in error.errors(include_url=False):
-        if not _is_false_alarm(detail):
+def _list_details(error: ValidationError) -> dict[tuple[str, Loc, str], ErrorDetails]:
+    """Return what pydantic found, each once: every look finds the unknown fields again."""
+    return {
+        (detail["type"], detail["loc"], detail["msg"]): detail
+        for detail in error.errors(include_url=False)
+        if not _is_false_alarm(detail)
+    }
+
+
+def _translate(
+    details: Iterable[ErrorDetails], model: type[Model], root: Loc
+) -> Iterator[Diagnostic]:
+    hints = MOST_HINTS
+    for detail in details:
+        path = build_path(root + detail["loc"])
+        if detail["type"] == "extra_forbidden" and (hints := hints - 1) < 0:
+            yield Diagnostic("EG001", path, say("EG001", refuse_unknown_field(detail["loc"])))
+        else:
             code, message = _explain(detail, model)
-            yield Diagnostic(code, build_path(root + detail["loc"]), message)
+            yield Diagnostic(code, path, message)
 
 
 def _is_false_alarm(detail: ErrorDetails) -> bool:

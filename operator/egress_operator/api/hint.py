@@ -33,6 +33,11 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     return Finding(f"there is no field {name}", fix=f"the fields here are {', '.join(own)}")
 
 
+def refuse_unknown_field(loc: Loc) -> Finding:
+    """Name an unknown field alone, without a look for the one that was meant."""
+    return Finding(f"there is no field {loc[-1]}", fix="remove it")
+
+
 def explain_missing(model: type[Model], loc: Loc) -> Finding:
     """Show the missing field with its example."""
     name = str(loc[-1])
