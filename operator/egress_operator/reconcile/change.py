@@ -1,6 +1,6 @@
 """What to look at again after a change; what is to be done there is found anew from the caches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -131,15 +131,16 @@ class ChangeHandler:
             self._queues.reports.add(key, background=change.first)
         self.report_gateways()
 
-    def on_write(self, set_key: SetKey, write: Write) -> None:
-        """Look at what waited for this write: others may go on, or have nothing to wait for."""
+    def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
+        """Look at what waited for the writes of a step: others go on, or need not wait any more."""
         self.report_gateways()
-        if not isinstance(write, Replace):
-            self._mark_permission(write.key)
+        for write in writes:
+            if not isinstance(write, Replace):
+                self._mark_permission(write.key)
         if not isinstance(set_key, HostSet):
             for waiting in self._worker.list_settling(find_scope(set_key)):
                 self._queues.sets.add(waiting)
-        if isinstance(write, Delete):
+        if any(isinstance(write, Delete) for write in writes):
             self._release(find_scope(set_key))
 
     def on_outcome(self, key: SetKey) -> None:

@@ -109,7 +109,7 @@ class Controller:
     async def _sync(self, key: SetKey) -> float | None:
         """Write what a set lacks, as far as is safe now; then look at the statuses that change."""
         try:
-            return await self._worker.sync(key, self._changes.on_write)
+            return await self._worker.sync(key, self._changes.on_writes)
         finally:
             self._startup.note_sync(key)
             if self._worker.take_news(key):
@@ -118,7 +118,7 @@ class Controller:
     async def _retry(self, retry: Retry) -> None:
         """Try a refused write alone; then look at its set, which tells how that went."""
         try:
-            await self._worker.retry(retry, self._changes.on_write)
+            await self._worker.retry(retry, self._changes.on_writes)
         finally:
             self._queues.sets.add(retry.set_key, hurry=False)
 

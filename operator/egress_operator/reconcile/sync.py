@@ -93,8 +93,8 @@ class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
 
-WriteHook = Callable[[SetKey, Write], None]
-"""Called for each acknowledged write of a set."""
+WriteHook = Callable[[SetKey, Sequence[Write]], None]
+"""Called with the acknowledged writes of one step of a set."""
 RetryHook = Callable[[Retry], None]
 """Called for each write of a set that is left out, to be tried alone; often for the same one."""
 
@@ -121,6 +121,8 @@ class SetWorker:
         self._started_at = self._clock()
         self._written = WriteTimes(self._settle)
         self._states: dict[SetKey, _State] = {}
+        self._settling: defaultdict[Scope, dict[SetKey, None]] = defaultdict(dict)
+        """By namespace, in the order in which they began to wait."""
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
         self._news: set[SetKey] = set()
 
@@ -145,6 +147,7 @@ class SetWorker:
         if state.outcome.settled or state.outcome.lasting:
             state.since = self._clock()
             state.outcome = UNDER_WAY
+            self._index_settling(key, UNDER_WAY)
 
     def note_seen(self, key: ObjectKey) -> None:
         """Know that somebody else changed an object: proxies settle after that as well."""
@@ -156,11 +159,8 @@ class SetWorker:
 
     def list_settling(self, scope: Scope) -> list[SetKey]:
         """List the sets of a namespace that wait for something; for None, of all."""
-        return [
-            key
-            for key, state in self._states.items()
-            if state.outcome.settling and scope in {find_scope(key), None}
-        ]
+        scopes = list(self._settling) if scope is None else [scope]
+        return [key for each in scopes for key in self._settling.get(each, ())]
 
     def is_applied(self, desired: Desired) -> bool:
         """Whether an object that nobody owns stands as desired."""
@@ -178,12 +178,12 @@ class SetWorker:
         found = [*self._select(object_set or ObjectSet(key)), *filter(None, allows)]
         return tuple(sorted(item.key for item in found if item.ours))
 
-    async def sync(self, key: SetKey, on_write: WriteHook) -> float | None:
+    async def sync(self, key: SetKey, on_writes: WriteHook) -> float | None:
         """Bring a set as far as it may go now. Seconds: come back then. Raises for a retry."""
         start = self._clock()
         result = "error"
         try:
-            step = await self._advance(key, on_write)
+            step = await self._advance(key, on_writes)
             result = "settled" if step.wait is None else "waiting"
         except (BlockedError, MissingKindError) as error:
             result = "blocked"
@@ -203,7 +203,7 @@ class SetWorker:
             self._metrics.count_reconcile(result, self._clock() - start)
         return step.wait
 
-    async def _advance(self, key: SetKey, on_write: WriteHook) -> Step:
+    async def _advance(self, key: SetKey, on_writes: WriteHook) -> Step:
         for _ in range(STEP_LIMIT):
             scope = find_scope(key)
             plan = self._planner.get(scope)
@@ -227,7 +227,7 @@ class SetWorker:
                     # The plan that follows says what this set is to be.
                     return Step()
             refusals = self._refusals[key] if object_set.access else None
-            await self._send(key, step.writes, on_write, refusals, drift=drift)
+            await self._send(key, step.writes, on_writes, refusals, drift=drift)
         raise FightError(
             f"the objects of {key} do not stay as written: another controller changes them"
         )
@@ -307,7 +307,7 @@ class SetWorker:
         self,
         key: SetKey,
         writes: Sequence[Write],
-        on_write: WriteHook,
+        on_writes: WriteHook,
         refusals: Refusals | None,
         *,
         drift: bool,
@@ -321,12 +321,13 @@ class SetWorker:
 
         answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
-        for write, answer in zip(writes, answers, strict=True):
-            if answer is None:
-                self._written.note(write.key, now)
-                if drift:
-                    self._metrics.count_drift(write.key.kind)
-                on_write(key, write)
+        done = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
+        for write in done:
+            self._written.note(write.key, now)
+            if drift:
+                self._metrics.count_drift(write.key.kind)
+        if done:
+            on_writes(key, done)
         failure = next(filter(None, answers), None) if refusals is None else find_failure(answers)
         if failure is not None:
             raise failure
@@ -334,7 +335,7 @@ class SetWorker:
             if refusals is not None and isinstance(answer, Exception):
                 refusals.note(write, answer)
 
-    async def retry(self, retry: Retry, on_write: WriteHook) -> None:
+    async def retry(self, retry: Retry, on_writes: WriteHook) -> None:
         """Try a refused write alone if it is still due. Raises what `Writer.send` raises."""
         key, write = retry.set_key, retry.write
         plan, refusals = self._planner.get(None), self._refusals.get(key)
@@ -350,7 +351,7 @@ class SetWorker:
             raise
         refusals.forget(write)
         self._written.note(write.key, self._clock())
-        on_write(key, write)
+        on_writes(key, [write])
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
         if step.wait is not None:
@@ -386,6 +387,7 @@ class SetWorker:
     def _forget(self, key: SetKey) -> None:
         self._states.pop(key, None)
         self._refusals.pop(key, None)
+        self._index_settling(key, UNDER_WAY)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:
         state = self._states.setdefault(key, _State(self._clock()))
@@ -393,5 +395,15 @@ class SetWorker:
         if state.outcome.settled and not outcome.settled:
             state.since = self._clock()
         state.outcome = outcome
+        self._index_settling(key, outcome)
         if changed:
             self._news.add(key)
+
+    def _index_settling(self, key: SetKey, outcome: Outcome) -> None:
+        scope = find_scope(key)
+        if outcome.settling:
+            self._settling[scope][key] = None
+        elif scope in self._settling:
+            self._settling[scope].pop(key, None)
+            if not self._settling[scope]:
+                del self._settling[scope]
