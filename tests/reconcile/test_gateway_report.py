@@ -1,4 +1,4 @@
-"""When the status of gateways is written after a start. No API server is needed."""
+"""A start at which one namespace cannot be planned: the gateways go on. No API server is needed."""
 
 import asyncio
 import logging
@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from egress_operator.engine.resource import Resource
+from egress_operator.istio.kind import Kind
+from egress_operator.plan.plan import Plan
 from egress_operator.plan.source import NamespaceInput, Settings
 from egress_operator.reconcile.controller import Controller
 from egress_operator.reconcile.dependencies import Dependencies
-from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
 
 pytestmark = pytest.mark.looptime
@@ -21,11 +23,24 @@ NAMESPACES = ("held", "pay", "shop")
 FAILURE = "the planner has a bug"
 
 
-class StatusCounter:
-    """Stands for everything outside, and counts the statuses of gateways that are written."""
+class Outside:
+    """Stands for everything outside, and keeps what is written."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.objects: list[tuple[Resource, dict[str, Any]]] = []
+        self.deleted: list[str] = []
+        self.statuses = 0
+        """Of gateways, that were written."""
+
+    async def create(self, resource: Resource, _: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Store and answer with the object."""
+        metadata = {**body["metadata"], "uid": body["metadata"]["name"], "resourceVersion": "2"}
+        self.objects.append((resource, {**body, "metadata": metadata}))
+        return self.objects[-1][1]
+
+    async def delete(self, _: Resource, __: str, name: str, **___: object) -> None:
+        """Note the name."""
+        self.deleted.append(name)
 
     async def patch(
         self, resource: Resource, namespace: str, *_: object, **__: object
@@ -33,7 +48,7 @@ class StatusCounter:
         """Answer with the object; its status is never read."""
         if resource != GATEWAYS:
             return build_policy(namespace)
-        self.count += 1
+        self.statuses += 1
         return build_gateway()
 
     def count_drift(self, *_: object) -> None:
@@ -58,7 +73,7 @@ def build_gateway() -> dict[str, Any]:
         "selector": {"istio": "egressgateway"},
         "service": {"name": "istio-egressgateway", "port": 443},
         "namespaces": {},
-        "authorization": "None",
+        "authorization": "Managed",
     }
     return {"metadata": {"name": "shared", "uid": "g", "resourceVersion": "1"}, "spec": spec}
 
@@ -67,7 +82,9 @@ def build_policy(namespace: str) -> dict[str, Any]:
     metadata = {"namespace": namespace, "name": "web", "uid": namespace, "resourceVersion": "1"}
     if namespace == "held":
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    return {"metadata": metadata, "spec": {"gatewayRef": {"name": "nowhere"}}}
+    destinations = [{"hosts": [f"{namespace}.example.com"]}]
+    spec = {"gatewayRef": {"name": "shared"}, "destinations": destinations}
+    return {"metadata": metadata, "spec": spec}
 
 
 def build_changed_policy(namespace: str, version: int) -> dict[str, Any]:
@@ -76,41 +93,64 @@ def build_changed_policy(namespace: str, version: int) -> dict[str, Any]:
     return {**policy, "spec": {**policy["spec"], "destinations": [{"hosts": [f"h{version}.com"]}]}}
 
 
-def build_controller(counter: Any) -> Controller:  # noqa: ANN401 - stands for several protocols
-    outside = Dependencies(
-        transport=counter,
-        metrics=counter,
-        events=counter,
+def build_controller(outside: Any) -> Controller:  # noqa: ANN401 - stands for several protocols
+    dependencies = Dependencies(
+        transport=outside,
+        metrics=outside,
+        events=outside,
         clock=asyncio.get_running_loop().time,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
-    controller = Controller(outside, settings=Settings())
+    controller = Controller(dependencies, settings=Settings())
     sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
     sinks[GATEWAYS].upsert(build_gateway())
     for namespace in NAMESPACES:
         metadata = {"name": namespace, "uid": f"{namespace}-uid", "resourceVersion": "1"}
         sinks[NAMESPACES_KIND].upsert({"metadata": metadata})
         sinks[POLICIES].upsert(build_policy(namespace))
+    for resource, obj in outside.objects:
+        sinks[resource].upsert(obj)
     return controller
+
+
+async def run(controller: Controller) -> None:
+    controller.start()
+    await asyncio.sleep(60)
+    await controller.stop(1)
 
 
 async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    counter = StatusCounter()
-    controller = build_controller(counter)
-    build = controller.cluster.build_input
+    outside = Outside()
+    await run(build_controller(outside))
+    permissions = [
+        obj["metadata"]["name"]
+        for resource, obj in outside.objects
+        if resource == RESOURCES[Kind.AUTHORIZATION_POLICY]
+    ]
+    assert len(permissions) == 3, "the gateway's own, and those of the two that are not going"
+
+    controller = build_controller(outside)
+    build, plan = controller.cluster.build_input, controller.cluster.plan_gateways
+    complete: list[bool] = []
 
     def build_or_fail(namespace: str) -> NamespaceInput:
         if namespace == "pay":
             raise RuntimeError(FAILURE)
         return build(namespace)
 
+    def note_plan(*wanted: Any, is_complete: bool, **more: Any) -> Plan:  # noqa: ANN401 - as they are
+        complete.append(is_complete)
+        return plan(*wanted, is_complete=is_complete, **more)
+
     monkeypatch.setattr(controller.cluster, "build_input", build_or_fail)
-    controller.start()
-    await asyncio.sleep(1)
-    await controller.stop(1)
-    assert counter.count >= 1
+    monkeypatch.setattr(controller.cluster, "plan_gateways", note_plan)
+    outside.statuses = 0
+    await run(controller)
+    assert outside.statuses >= 1
+    assert (complete[0], complete[-1]) == (False, True)
+    assert outside.deleted == [], "the permissions stay"
     records = [record for record in caplog.records if FAILURE in record.getMessage()]
     assert {record.levelno for record in records} == {logging.ERROR}
     assert {record.__dict__["namespace"] for record in records} == {"pay"}
@@ -119,7 +159,7 @@ async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
 async def test_a_plan_that_failed_is_made_at_once_when_its_input_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    controller = build_controller(StatusCounter())
+    controller = build_controller(Outside())
     build = controller.cluster.build_input
     tried: list[str] = []
 
