@@ -1,7 +1,6 @@
 """What to look at again after a change; what is to be done there is found anew from the caches."""
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -13,12 +12,10 @@ from egress_operator.istio.set_key import (
     HostSet,
     Scope,
     SetKey,
-    TenantSet,
     find_scope,
     sort_key,
 )
-from egress_operator.plan.gateway import Authorization, GatewayResult
-from egress_operator.plan.plan import Plan
+from egress_operator.plan.closing import find_denied
 from egress_operator.reconcile.kind import View
 from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.namespace import NamespaceFacts
@@ -178,22 +175,3 @@ def _is_own_write(old: Observed | None, new: Observed | None, desired: Desired |
 def _find_sets(old: Observed | None, new: Observed | None, desired: Desired | None) -> set[SetKey]:
     found = (item.set_key for item in (old, new, desired) if item is not None)
     return {set_key for set_key in found if set_key is not None}
-
-
-def find_denied(
-    plan: Plan, changed: AbstractSet[SetKey], gateways: Mapping[str, GatewayResult]
-) -> set[HostSet]:
-    """Find the changed hosts of a plan that lose a permission which a gateway enforces. Pure.
-
-    They close one settle time later, when the gateway denies them: istiod gathers changes until
-    there is a pause, so theirs, if they are many, would hold up the one that denies.
-    """
-    closing = {key for key in changed & plan.sets.keys() if plan.sets[key].is_closing}
-    labels = {key.gateway for key in closing if isinstance(key, TenantSet)}
-    is_enforced = any(
-        result.gateway is not None
-        and result.gateway.label in labels
-        and result.gateway.authorization is Authorization.MANAGED
-        for result in gateways.values()
-    )
-    return {key for key in closing if isinstance(key, HostSet)} if is_enforced else set()
