@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from permission.gateway import GATEWAY
 from permission.tenant import POLICY
@@ -219,14 +220,23 @@ class Run(Stoppable):
         self._wait_idle(operator)
         time.sleep(QUIET_S)
         written = [_describe(record) for record in self.list_writes(mark)]
-        changed = [
-            pair for pair in zip(before, self._read_statuses(), strict=True) if len({*pair}) > 1
-        ]
+        after = self._read_statuses()
+        changed = {
+            key: (before.get(key), after.get(key))
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key)
+        }
         assert not written, self.describe(f"a new operator writes {written}: {changed}")
 
-    def _read_statuses(self) -> list[str]:
-        items = [*self.plane.admin.list_objects(*POLICY), *self.plane.admin.list_objects(*GATEWAY)]
-        return [f"{item['metadata']['name']} {item.get('status')}" for item in items]
+    def _read_statuses(self) -> dict[tuple[str, str, str], Any]:
+        """Read all statuses, by kind, namespace and name."""
+        return {
+            (kind[1], item["metadata"].get("namespace", ""), item["metadata"]["name"]): item.get(
+                "status"
+            )
+            for kind in (POLICY, GATEWAY)
+            for item in self.plane.admin.list_objects(*kind)
+        }
 
     def check_end(self) -> None:
         """Let nothing be on hold: then all is as `egressctl render` has it, to the last object."""

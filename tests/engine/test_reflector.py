@@ -407,7 +407,7 @@ async def test_when_one_notices_that_etcd_was_restored_the_others_list_too(
     peers = Peers()
     other = follow(installed_kind, peers=peers)
     await eventually(lambda: other.reflector.state is ReflectorState.WATCHING, "the other")
-    await asyncio.sleep(0.2)
+    await eventually(lambda: proxy.seen[Call.WATCH] == 1, "its watch")
     fault, reason = ONLY_WATCH["went-back"]
     proxy.inject(fault, Call.WATCH)
     first = follow(kind, peers=peers)

@@ -37,8 +37,10 @@ def hold(obstacle: Obstacle, gateway: Gateway, tenant: Tenant) -> Iterator[None]
     """Keep the permissions of a tenant from being deleted."""
     if obstacle is Obstacle.FINALIZER:
         _set_finalizers(gateway, tenant, [FINALIZER])
-        yield
-        _set_finalizers(gateway, tenant, None)
+        try:
+            yield
+        finally:
+            _set_finalizers(gateway, tenant, None)
         return
     theirs = f"oldObject.metadata.?annotations['{NAMESPACE}'].orValue('') == '{tenant.namespace}'"
     (item, *_) = find_permissions(gateway.client, gateway.namespace, tenant.namespace)

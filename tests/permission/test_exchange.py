@@ -10,7 +10,7 @@ from testbed.operator import Operator
 
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .standing import find_denials, find_permissions
-from .state import POLICIES, RESTRICTED, State, begin, enter, wait_begun
+from .state import POLICIES, RESTRICTED, State, begin, enter, wait_begun, wait_entered
 from .tenant import ACCOUNT, Tenant
 from .violation import require, require_soon
 
@@ -70,6 +70,8 @@ def test_gateways_that_exchange_whom_they_select_keep_nobody(
     ]
     for tenant in tenants:
         enter(tenant, state)
+    for tenant in tenants:
+        wait_entered(tenant, state)
     try:
         one.apply(namespaces={"matchLabels": {"egress": two.name}})
         two.apply(namespaces={"matchLabels": {"egress": one.name}})

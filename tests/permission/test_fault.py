@@ -19,8 +19,10 @@ pytestmark = pytest.mark.timeout(300)
 
 ACCOUNT = "behind-proxy"
 SETTLE = {"EGRESS_SETTLE": "0.3"}
-WATCHES = 9
-"""Of all kinds; policies and gateways have two each."""
+WATCHES = 12
+"""One of each of eight kinds, and kopf's two of policies and gateways; one of the Services and one
+of the EndpointSlices around the gateway."""
+LOST = 'egress_operator_watch_restarts_total{reason="lost",resource="egressgateways"}'
 HTML = b"<html><body>404 Not Found</body></html>"
 
 
@@ -97,8 +99,12 @@ async def test_a_permission_goes_although_the_watch_loses_the_edit(
             wait_until, lambda: running_proxy.hit[Call.WATCH] >= WATCHES, 30.0, "watches are back"
         )
         await asyncio.to_thread(behind.wait_idle)
+        lost = await asyncio.to_thread(behind.metric, LOST)
         await asyncio.to_thread(served.gateway.apply, namespaces=None)
         await asyncio.to_thread(served.wait_withdrawn)
+        await asyncio.to_thread(
+            wait_until, lambda: behind.metric(LOST) > lost, 30.0, "the watch has lost nothing"
+        )
     finally:
         running_proxy.clear()
         running_proxy.cut()
