@@ -1,6 +1,8 @@
 """When the status of a policy is written while its objects are not. No API server is needed."""
 
 import asyncio
+from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +12,8 @@ from egress_operator.engine.failure import ApiError
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.controller import Controller
 from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.kind import View
+from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.resource import POLICIES
 
 pytestmark = pytest.mark.looptime
@@ -55,3 +59,37 @@ async def test_a_status_that_could_not_be_written_is_written_again() -> None:
     await controller.stop(0)
     assert len(outside.statuses) == 2
     assert outside.statuses[0] == outside.statuses[1]
+
+
+class Deletion(Outage):
+    """Stands for everything outside: a policy is deleted while its status is written."""
+
+    delete_policy: Callable[[], None]
+
+    async def patch(self, *arguments: Any, **_: object) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Take the status."""
+        self.statuses.append(arguments[-1][-1]["value"])
+        await asyncio.sleep(1)
+        self.delete_policy()
+        return build_policy(status=self.statuses[-1])
+
+
+async def test_nothing_is_kept_of_an_object_that_goes_while_its_status_is_written() -> None:
+    outside = Deletion()
+    stand_in: Any = outside
+    clock = asyncio.get_running_loop().time
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    dependencies = Dependencies(stand_in, stand_in, stand_in, clock, lambda: now)
+    controller = Controller(dependencies, settings=Settings())
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    policy = {**build_policy(), "spec": {"gatewayRef": {"name": "nowhere"}}}
+    sinks[POLICIES].upsert(policy)
+    outside.delete_policy = lambda: sinks[POLICIES].delete(policy)
+    cluster, planner = controller.cluster, controller.planner
+    planner.plan("shop", is_complete=True)
+    worker: Any = None
+    reporter = Reporter(View(cluster, planner, worker, clock), dependencies)
+    empty = {name: copy(value) for name, value in vars(reporter).items()}
+    await reporter.report(cluster.policies.key("shop", "web"))
+    assert len(outside.statuses) == 1
+    assert vars(reporter) == empty

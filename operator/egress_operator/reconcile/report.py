@@ -39,9 +39,16 @@ class Reporter:
 
     async def report(self, key: OwnKey) -> float | None:
         """Write the status of an object if it changed. Seconds: come back then. Raises ApiError."""
-        record = self._view.cluster.stores[key.kind].get(key)
-        if record is None:
-            return None
+        store = self._view.cluster.stores[key.kind]
+        try:
+            record = store.get(key)
+            return None if record is None else await self._report(key, record)
+        finally:
+            if store.get(key) is None:
+                # It may have gone while its status was written.
+                self.forget(key)
+
+    async def _report(self, key: OwnKey, record: Record[Any]) -> float | None:
         now = self._outside.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = OWN_KINDS[key.kind].compute_answer(self._view, record, self._notes.get(key), now)
         if answer.status is not None:
