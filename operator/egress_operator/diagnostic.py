@@ -19,7 +19,7 @@ class Scope(StrEnum):
     SETTINGS = "Settings"
     """Python alone: it needs the operator's settings. `Accepted=False`."""
     CLUSTER = "Cluster"
-    """The reconciler: it needs other objects of the cluster."""
+    """The controller: it needs other objects of the cluster."""
 
 
 class Level(StrEnum):

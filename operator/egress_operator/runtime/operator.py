@@ -49,7 +49,7 @@ KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
 }
 ADMISSION_S = 15.0
 """How often the admission policies are looked at; four cheap requests each time."""
-LEFTOVER_S = 20.0
+ORPHANS_S = 20.0
 """How often objects are looked for that the garbage collector left; what is left over twice goes.
 Only memory is looked at while there are none."""
 MISSING_RETRY_S = 3.0
@@ -247,7 +247,7 @@ class Operator:
 
     async def _delete_orphans(self) -> None:
         while True:
-            await asyncio.sleep(LEFTOVER_S)
+            await asyncio.sleep(ORPHANS_S)
             await self._controller.delete_orphans()
 
     async def _watch_admission(self) -> None:

@@ -1,4 +1,4 @@
-"""How far the objects of one set are: what the reconciler tells the status."""
+"""How far the objects of one set are: what the controller tells the status."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -96,7 +96,7 @@ def test_dns_capture_must_hold_for_every_proxy_of_the_namespace(
     mesh.expect(CHECKOUT, "TCP other.example:5432", DIRECT, server="db.example")
 
 
-def test_without_dns_capture_the_refusal_names_three_cures(
+def test_without_dns_capture_the_refusal_names_three_fixes(
     operated: OperatedMesh, mesh: Mesh
 ) -> None:
     policy = build_policy(
