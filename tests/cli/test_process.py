@@ -246,6 +246,28 @@ def test_lists_are_opened_and_findings_lie_in_them() -> None:
     assert done.stderr == b"policies: 2, errors: 1, warnings: 0\n"
 
 
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        (yaml.safe_load(POLICY), "items of a List must be a list"),
+        ("text", "items of a List must be a list"),
+        ([{"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(POLICY)]}], "in a List"),
+    ],
+)
+def test_a_list_that_cannot_be_opened_is_an_error(items: object, words: str) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert done.returncode == 1
+    assert words in done.stdout.decode()
+    assert done.stderr == b"policies: 0, errors: 1, warnings: 0\n"
+
+
+@pytest.mark.parametrize("more", [{}, {"items": None}, {"items": []}])
+def test_a_list_without_items_is_left_out(more: dict[str, object]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", **more})
+    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 0
+
+
 def test_settings_come_from_flags_and_environment() -> None:
     text = POLICY.replace("hosts: [api.stripe.com]", "addresses: [10.9.8.7]")
     text += "    ports: [{number: 5432, protocol: TCP}]\n"

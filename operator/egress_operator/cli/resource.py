@@ -144,9 +144,21 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
             message = "not a Kubernetes object: apiVersion or kind is missing"
             inventory.findings.append(_fault(item, message))
         return item.is_faulty
+    elif kind == "List" and (items := item.value.get("items")) is not None:
+        return _refuse_list(inventory, item, items)
     else:
         inventory.ignored += 1
     return False
+
+
+def _refuse_list(inventory: Inventory, item: Item, items: object) -> bool:
+    """Report a List that was not opened: nobody would look at what is in it."""
+    if not item.is_faulty:
+        message = "items of a List must be a list: begin each object with a dash"
+        if isinstance(items, list):
+            message = "a List in a List is not supported: put its items into the outer one"
+        inventory.findings.append(_fault(item, message))
+    return item.is_faulty
 
 
 def _add_ours(inventory: Inventory, item: Item) -> bool:
