@@ -72,9 +72,10 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
             ObjectKey(AP, "istio-egress", build_tenant_name("evil", LABEL)),
             LABEL,
         ),
-        (GatewaySet(LABEL), ObjectKey(AP, "istio-egress", NAME), LABEL),
-        (GatewaySet(LABEL), ObjectKey(DR, "istio-egress", LABEL), LABEL),
-        (GatewaySet("web"), ObjectKey(AP, "istio-egress", "web"), "web"),
+        (GatewaySet(LABEL, "istio-egress"), ObjectKey(AP, "istio-egress", NAME), LABEL),
+        (GatewaySet(LABEL, "istio-egress"), ObjectKey(DR, "istio-egress", LABEL), LABEL),
+        (GatewaySet("web", "istio-egress"), ObjectKey(AP, "istio-egress", "web"), "web"),
+        (GatewaySet(LABEL, "istio-egress"), ObjectKey(AP, "evil", LABEL), LABEL),
     ],
 )
 def test_what_a_set_would_not_write_there_is_not_of_it(

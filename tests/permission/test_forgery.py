@@ -1,19 +1,29 @@
 """Tenants write objects that look like the operator's, and change those that are."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from testbed.client import Client, Object, read_owners
+from testbed.client import ApiError, Client, Object, read_owners
 from testbed.controlplane import ControlPlane
 from testbed.deadline import DeadlineError, wait_until
 from testbed.operator import Operator
 
 from .conftest import SETTLE_S
 from .gateway import Gateway, apply_namespace, serving_gateway
-from .standing import ACCOUNT, KINDS, LABEL, NETWORKING, find_denials, find_ours, find_permissions
+from .standing import (
+    ACCOUNT,
+    AUTHORIZATION,
+    KINDS,
+    LABEL,
+    NETWORKING,
+    find_denials,
+    find_ours,
+    find_permissions,
+)
 from .state import POLICIES, begin, wait_begun
 from .tenant import Tenant
 from .violation import require, require_soon
@@ -306,3 +316,87 @@ def check_restored(client: Client, items: list[Object], patch: Object) -> None:
         return True
 
     require_soon(look, RESTORED_S, "not restored")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_strangers_permissions_hold_up_nothing_and_are_not_told_at_the_gateway(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """AuthorizationPolicies in another namespace that say to be of the gateway, and cannot go."""
+    client, stranger = control_plane.admin, f"{namespace}-stranger"
+    apply_namespace(client, stranger)
+    with serving_gateway(client, f"gw-{namespace}") as gateway:
+        apply_namespace(client, namespace, egress=gateway.name)
+        tenant = Tenant(client, namespace)
+        begin(tenant, gateway)
+        wait_begun(tenant, gateway)
+        before, reason = gateway.status(), gateway.condition("Isolated")["reason"]
+        for number in range(MANY // 4):
+            label = f"x-h{number:016x}"
+            annotations = {GATEWAY: label, f"{PREFIX}egress-gateway": gateway.name}
+            forge(client, "AuthorizationPolicy", stranger, label, annotations)
+        kind = {"apiVersion": AUTHORIZATION[0], "kind": AUTHORIZATION[1]}
+        held = []
+        for number in range(MANY // 4):
+            label = f"y-h{number:016x}"
+            annotations = {GATEWAY: label, f"{PREFIX}egress-gateway": gateway.name}
+            body = forge(client, "AuthorizationPolicy", stranger, label, annotations)
+            held.append(body)
+            with suppress(ApiError):
+                client.merge_patch(
+                    {**body, **kind}, {"metadata": {"finalizers": ["example.com/held"]}}
+                )
+        (denial,) = find_denials(client, gateway.namespace)
+        client.merge_patch({**denial, **kind}, {"spec": {"rules": [{}]}})
+        require_soon(
+            lambda: find_denials(client, gateway.namespace), LIMIT_S, "the denial stays open"
+        )
+        isolated = gateway.condition("Isolated")["reason"]
+        require(isolated == reason, f"Isolated: {reason} to {isolated}")
+        after = gateway.status()
+        for count in ("namespaces", "hosts"):
+            require(after[count] == before[count], f"{count}: {before[count]} to {after[count]}")
+        apply_namespace(client, namespace)
+        require_soon(
+            lambda: not find_permissions(client, gateway.namespace, namespace),
+            LIMIT_S,
+            "the permission stays",
+        )
+        for body in held:
+            with suppress(ApiError):
+                client.merge_patch({**body, **kind}, {"metadata": {"finalizers": None}})
+    for name in (namespace, stranger):
+        client.delete("v1", "Namespace", name)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_server_without_its_marks_keeps_the_denial(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """A tenant on hold takes label and owners off its servers, then the gateway is taken down."""
+    client = control_plane.admin
+    with serving_gateway(client, f"gw-{namespace}") as gateway:
+        apply_namespace(client, namespace, egress=gateway.name)
+        tenant = Tenant(client, namespace)
+        begin(tenant, gateway)
+        wait_begun(tenant, gateway)
+        for name in POLICIES:
+            tenant.pause(name)
+            tenant.wait_condition(name, "Paused", "True")
+        bare = {"metadata": {"labels": {LABEL: None}, "ownerReferences": None}}
+        servers = find_ours(client, namespace, "Gateway")
+        for server in servers:
+            client.merge_patch(server, bare)
+        gateway.apply(namespaces=None)
+        require_soon(
+            lambda: not find_permissions(client, gateway.namespace, namespace),
+            LIMIT_S,
+            "the permission stays",
+        )
+        gateway.delete()
+        for _ in range(20):
+            left = client.list_objects(NETWORKING, "Gateway", namespace)
+            denied = find_denials(client, gateway.namespace)
+            require(denied or not left, f"{len(left)} servers and no denial")
+            time.sleep(0.2)
+    client.delete("v1", "Namespace", namespace)

@@ -22,7 +22,6 @@ from egress_operator.istio.name import (
 )
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.observed import read_observed
-from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.permission import Standing, plan_gateways
 from egress_operator.plan.source import Settings
@@ -83,9 +82,7 @@ def test_what_is_built_lets_in_its_tenant() -> None:
 
 
 def build_allow(spec: Mapping[str, Any]) -> Desired:
-    return build_desired(
-        KEY, GatewaySet(SHARED), (), spec, dry_run=False, place=LABEL, tenant="shop"
-    )
+    return build_desired(KEY, GATEWAY.set_key, (), spec, dry_run=False, place=LABEL, tenant="shop")
 
 
 def observe(spec: Mapping[str, Any]) -> Observed:
@@ -102,9 +99,9 @@ def test_what_is_kept_goes_when_it_was_edited_while_nobody_looked(edit: str) -> 
     """The policy is on hold, and the operator has just started."""
     elsewhere = change(selector={"matchLabels": {"istio": "another"}})
     for spec, stays in ((SPEC, True), (EDITED.get(edit, elsewhere), False)):
-        standing = {SHARED: build_standing(observe(spec))}
+        standing = {GATEWAY.set_key: build_standing(observe(spec))}
         plan = plan_gateways({SHARED: GATEWAY}, {}, standing, lambda *_: True)
-        access = plan.sets[GatewaySet(SHARED)].access
+        access = plan.sets[GATEWAY.set_key].access
         assert access is not None
         assert (access.kept == {KEY}) is stays
 
@@ -112,18 +109,18 @@ def test_what_is_kept_goes_when_it_was_edited_while_nobody_looked(edit: str) -> 
 @pytest.mark.parametrize("there", [(), (observe(EDITED["everybody"]),)], ids=["gone", "edited"])
 def test_what_is_kept_is_wanted_as_it_was(there: tuple[Observed, ...]) -> None:
     wanted = {LABEL: [build_allow(SPEC)]}
-    standing = {SHARED: build_standing(observe(SPEC))}
+    standing = {GATEWAY.set_key: build_standing(observe(SPEC))}
     before = plan_gateways({SHARED: GATEWAY}, wanted, standing, lambda *_: True)
-    standing = {SHARED: build_standing(*there)}
+    standing = {GATEWAY.set_key: build_standing(*there)}
     plan = plan_gateways({SHARED: GATEWAY}, {}, standing, lambda *_: True, before=before)
-    access = plan.sets[GatewaySet(SHARED)].access
+    access = plan.sets[GATEWAY.set_key].access
     assert access is not None
     assert build_allow(SPEC) in access.allows
     later = plan_gateways({SHARED: GATEWAY}, {}, {}, lambda *_: True, before=plan)
-    access = later.sets[GatewaySet(SHARED)].access
+    access = later.sets[GATEWAY.set_key].access
     assert access is not None
     assert not access.allows
     closed = plan_gateways({SHARED: GATEWAY}, {}, standing, lambda *_: False, before=plan)
-    access = closed.sets[GatewaySet(SHARED)].access
+    access = closed.sets[GATEWAY.set_key].access
     assert access is not None
     assert not access.allows

@@ -9,7 +9,7 @@ from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import plan_gateways
 from egress_operator.plan.source import GatewaySource, Settings
 from plan.test_kept_permission import KEY, SPEC, build_standing, observe
-from rollout.policy_set import SHARED, build_gateway
+from rollout.policy_set import PLACES, SHARED, build_gateway
 
 SELECTED = {"egress": "shared"}
 NEWER = {"authorization": "Audit"}
@@ -31,9 +31,10 @@ def judge(spec: object) -> GatewayResult:
 
 def find_withdrawn(result: GatewayResult, labels: dict[str, str]) -> bool:
     """Whether the permission of a namespace with these labels goes; nothing is written for it."""
-    standing = {SHARED: build_standing(observe(SPEC))}
+    key = GatewaySet(SHARED, PLACES[SHARED])
+    standing = {key: build_standing(observe(SPEC))}
     plan = plan_gateways({SHARED: result}, {}, standing, lambda found, _: found.is_open_to(labels))
-    access = plan.sets[GatewaySet(SHARED)].access
+    access = plan.sets[key].access
     assert access is not None
     assert (access.baseline, access.allows) == (None, ())
     assert access.kept | access.withdrawn == {KEY}

@@ -95,7 +95,8 @@ async def test_a_permission_that_is_not_made_leaves_the_gateway_isolated() -> No
 async def test_a_gateway_is_pending_until_its_denial_is_written_again() -> None:
     site = await start()
     controller = site.controller
-    (denial,) = [item for item in controller.cluster.objects.select_policies() if not item.tenant]
+    found = controller.cluster.objects.select_policies(())
+    (denial,) = [item for item in found if not item.tenant]
     take_reasons(site)
     sinks = {sink.resource.plural: sink for _, sink in controller.build_sinks()}
     sinks[ACCESS].delete(site.log.get_object(ACCESS, denial.key.name))

@@ -22,6 +22,7 @@ LABEL = "shared-h0123456789abcdef"
 ACCESS = ("security.istio.io/v1", Kind.AUTHORIZATION_POLICY)
 SERVER = ("networking.istio.io/v1", Kind.GATEWAY)
 ENTRY = ("networking.istio.io/v1", Kind.SERVICE_ENTRY)
+SHARED_SET = GatewaySet("shared", "istio-egress")
 OURS = {"app.kubernetes.io/managed-by": "egress-operator"}
 OWNER = {
     "apiVersion": "egress-operator.io/v1alpha1",
@@ -111,7 +112,9 @@ def list_ours(cluster: Cluster, scope: Scope) -> list[Observed]:
 def test_what_stands_at_the_gateway_is_of_it(cluster: Cluster) -> None:
     label = find_label(cluster)
     cluster.objects.store(build_access("istio-egress", label))
-    assert [item.set_key for item in list_ours(cluster, None)] == [GatewaySet("shared")]
+    assert [item.set_key for item in list_ours(cluster, None)] == [
+        GatewaySet("shared", "istio-egress")
+    ]
     assert cluster.objects.count()[Kind.AUTHORIZATION_POLICY] == 1
 
 
@@ -125,7 +128,7 @@ def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
     cluster.objects.store(build_object(kind, "evil", label, annotations, owned=owned))
     objects = cluster.objects
     assert list_ours(cluster, "shop") == list_ours(cluster, None) == []
-    assert list(objects.select_policies()) == list(objects.select_servers(label)) == []
+    assert list(objects.select_policies(["istio-egress"])) == []
     assert list(objects.select_set(TenantSet("shop", label))) == []
     assert objects.find_scopes() == set()
     assert objects.count()[kind[1]] == 0
@@ -133,13 +136,14 @@ def test_what_says_to_stand_at_a_gateway_and_does_not_is_somebody_elses(
     assert (seen.set_key, seen.is_damaged) == (None, False)
 
 
-def test_of_a_gateway_that_is_not_known_only_what_an_egressgateway_owns_is_believed(
-    cluster: Cluster,
+@pytest.mark.parametrize("owned", [False, True])
+def test_nothing_in_another_namespace_is_believed_of_a_gateway_that_is_not_known(
+    cluster: Cluster, *, owned: bool
 ) -> None:
-    cluster.objects.store(build_object(SERVER, "evil", LABEL))
+    """Everybody can read the uid of an EgressGateway, and name it as an owner."""
+    cluster.objects.store(build_object(SERVER, "evil", LABEL, owned=owned))
+    cluster.objects.store(build_object(ACCESS, "evil", LABEL))
     assert list_ours(cluster, "shop") == []
-    cluster.objects.store(build_object(SERVER, "istio-egress", LABEL, owned=True))
-    assert [item.key.namespace for item in list_ours(cluster, "shop")] == ["istio-egress"]
 
 
 def test_an_authorization_policy_of_a_gateway_that_is_not_known_is_its_own(
@@ -147,7 +151,9 @@ def test_an_authorization_policy_of_a_gateway_that_is_not_known_is_its_own(
 ) -> None:
     """Nobody owns it, and its EgressGateway may be gone: it is there to be deleted."""
     cluster.objects.store(build_access("istio-egress", LABEL))
-    assert [item.set_key for item in list_ours(cluster, None)] == [GatewaySet("shared")]
+    assert [item.set_key for item in list_ours(cluster, None)] == [
+        GatewaySet("shared", "istio-egress")
+    ]
 
 
 def build_entry(version: str, marks: Mapping[str, object]) -> Object:

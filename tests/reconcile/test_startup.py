@@ -14,8 +14,8 @@ from egress_operator.reconcile.startup import PATIENCE_S, Startup
 
 pytestmark = pytest.mark.looptime
 
-SHARED = GatewaySet("shared")
-OTHER = GatewaySet("other")
+SHARED = GatewaySet("shared", "istio-egress")
+OTHER = GatewaySet("other", "istio-egress")
 PERMISSION = ObjectKey(Kind.AUTHORIZATION_POLICY, "istio-egress", "shop")
 
 

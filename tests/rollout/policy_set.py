@@ -102,21 +102,24 @@ def plan_permission(
 ) -> Plan:
     """Plan the gateways, from what other plans need and what is there."""
     ours = [item for item in cluster.observe() if item.ours]
-    names = {str(item.set_key) for item in ours if isinstance(item.set_key, GatewaySet)}
+    keys = {item.set_key for item in ours if isinstance(item.set_key, GatewaySet)}
     standing = {}
-    for name in names | set(verdicts):
-        policies = [item for item in ours if item.set_key == GatewaySet(name)]
+    for key in keys | {verdict.set_key for verdict in verdicts.values()}:
+        policies = [item for item in ours if item.set_key == key]
         places = {item.place for item in policies}
-        if (verdict := verdicts.get(name)) is not None and verdict.gateway is not None:
+        verdict = verdicts.get(key.gateway)
+        if verdict is not None and verdict.set_key == key and verdict.gateway is not None:
             places.add(verdict.gateway.label)
-        places |= {
-            item.label
-            for item in ours
-            if isinstance(item.set_key, TenantSet)
-            and any((owner.kind, owner.name) == (GATEWAY_KIND, name) for owner in item.owners)
-        } - {""}
+            places |= {
+                item.label
+                for item in ours
+                if isinstance(item.set_key, TenantSet)
+                and any(
+                    (owner.kind, owner.name) == (GATEWAY_KIND, key.gateway) for owner in item.owners
+                )
+            } - {""}
         servers = [item for item in ours if item.label in places]
-        standing[name] = build_standing(policies, servers)
+        standing[key] = build_standing(policies, servers)
 
     def is_selected(verdict: GatewayResult, namespace: str) -> bool:
         found = labels(namespace)

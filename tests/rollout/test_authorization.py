@@ -20,7 +20,7 @@ from egress_operator.rollout.pair import Clock
 from egress_operator.rollout.write import Delete, Replace, Step, Write
 from rollout.fake_cluster import SETTLE, FakeCluster
 
-GATEWAY = GatewaySet("shared")
+GATEWAY = GatewaySet("shared", "egress")
 LABEL = build_gateway_label("shared", "egress")
 NAMESPACES = ("pay", "shop", "web")
 BASELINE = ObjectKey(Kind.AUTHORIZATION_POLICY, "egress", LABEL)

@@ -56,6 +56,7 @@ def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner])
         observed.spec_digest == desired.spec_digest
         and observed.owners == listed
         and observed.set_key == desired.set_key
+        and not observed.is_damaged
         and observed.policies == _build_policies(desired, listed)
         and observed.allocate == desired.allocate
         and observed.dry_run == desired.dry_run
@@ -122,7 +123,7 @@ def _build_annotations(desired: Desired, owners: Iterable[Owner]) -> dict[str, s
             annotations[GATEWAY_ANNOTATION] = label
             if desired.place:
                 annotations[NAMESPACE_ANNOTATION] = namespace
-        case GatewaySet(name):
+        case GatewaySet(gateway=name):
             annotations[EGRESS_GATEWAY_ANNOTATION] = name
             annotations[GATEWAY_ANNOTATION] = desired.place
             if desired.tenant:

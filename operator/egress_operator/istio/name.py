@@ -126,6 +126,11 @@ def find_gateway_label(host: str) -> str:
     return labels[0] if len(labels) == len(("label", "namespace")) else labels[1]
 
 
+def is_restricted_form(name: str) -> bool:
+    """Whether a name has the form of the AuthorizationPolicy of one host."""
+    return _RESTRICTED.fullmatch(name) is not None
+
+
 def is_label(name: str) -> bool:
     """Whether a name has the form of `build_gateway_label` and `build_name`."""
     return _LABEL.fullmatch(name) is not None

@@ -125,8 +125,8 @@ class Observed:
     label: str = ""
     """Of a Gateway: the label of the gateway whose names it serves."""
     is_damaged: bool = False
-    """Not ours as it stands, and yet it was: it has our label, or owners of our kinds; beside other
-    owners, only the latter. Under a name that we want it is restored."""
+    """Ours, but not as we write it: it has our label, or owners of our kinds (beside other owners,
+    only the latter), or it was ours. Under a name that we want it is restored."""
     maps: frozenset[str] = frozenset()
     """Which of labels and annotations it has at all."""
 

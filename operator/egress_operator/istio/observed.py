@@ -91,7 +91,8 @@ def _list_candidates(
     label = annotations.get(GATEWAY_ANNOTATION, "")
     tenant = annotations.get(NAMESPACE_ANNOTATION, "")
     if key.kind is Kind.AUTHORIZATION_POLICY:
-        yield GatewaySet(annotations.get(EGRESS_GATEWAY_ANNOTATION, "")), label
+        name = annotations.get(EGRESS_GATEWAY_ANNOTATION, "")
+        yield GatewaySet(name, key.namespace), label
         return
     if tenant and tenant != key.namespace:
         yield HostSet(tenant, host), label

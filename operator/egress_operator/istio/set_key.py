@@ -44,10 +44,16 @@ class TenantSet:
 
 @dataclass(frozen=True, slots=True, order=True)
 class GatewaySet:
-    """The AuthorizationPolicies of an EgressGateway, wherever it is and was."""
+    """The AuthorizationPolicies of an EgressGateway in one namespace.
+
+    Those that say to be of the EgressGateway and stand elsewhere are sets of their own: what is
+    written there, by whomever, holds up and shows nothing at the gateway.
+    """
 
     gateway: str
     """The name of the EgressGateway."""
+    namespace: str
+    """That of its pods, or one where they were before."""
 
     def __str__(self) -> str:
         """Name the gateway."""
@@ -68,6 +74,11 @@ def find_scope(key: SetKey) -> Scope:
             return key.namespace
         case GatewaySet():
             return None
+
+
+def find_lane(key: SetKey) -> str:
+    """Return the namespace of a set: work there holds up no other namespace. Pure."""
+    return key.namespace
 
 
 def build_set_name(key: SetKey) -> str:
@@ -96,7 +107,7 @@ def is_expected(key: SetKey, at: ObjectKey, place: str, tenant: str = "") -> boo
         case TenantSet():
             return _is_of_tenant(key, at, place)
         case GatewaySet():
-            access = at.kind is Kind.AUTHORIZATION_POLICY
+            access = at.kind is Kind.AUTHORIZATION_POLICY and at.namespace == key.namespace
             return access and is_label(place) and _is_permission(at.name, place, tenant)
 
 

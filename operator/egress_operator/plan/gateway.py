@@ -9,6 +9,7 @@ from egress_operator.istio.gateway import Place
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
+from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.intent import GatewayIntent, parse_gateway, parse_tenants
 from egress_operator.plan.result import has_error
 from egress_operator.plan.selector import Selector
@@ -54,6 +55,11 @@ class Gateway:
         return self.intent.selector, self.intent.port
 
     @property
+    def set_key(self) -> GatewaySet:
+        """The set of its AuthorizationPolicies."""
+        return GatewaySet(self.name, self.namespace)
+
+    @property
     def baseline_key(self) -> ObjectKey:
         """Where its own AuthorizationPolicy stands."""
         return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, self.label)
@@ -88,6 +94,11 @@ class GatewayResult:
     """None when it is not accepted."""
     tenants: tuple[Selector, ...] | None
     """Which namespaces it selects, by any of these; None when that cannot be read."""
+
+    @property
+    def set_key(self) -> GatewaySet:
+        """The set of its AuthorizationPolicies, at the place that it names if that can be read."""
+        return GatewaySet(self.source.name, self.source.place)
 
     def is_open_to(self, labels: Mapping[str, str]) -> bool:
         """Whether it selects a namespace with these labels, also while it is not accepted.

@@ -19,7 +19,7 @@ from egress_operator.plan.tenant import build_baseline, build_tenant_access
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands at one EgressGateway, at its present place and at former ones."""
+    """What stands at one EgressGateway, in one namespace."""
 
     policies: tuple[Observed, ...] = ()
     """Its AuthorizationPolicies."""
@@ -40,17 +40,24 @@ class Standing:
 
 
 def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) -> Standing:
-    """Gather what stands at one EgressGateway. Pure.
+    """Gather what stands at one EgressGateway in one namespace. Pure.
 
-    `policies`: its AuthorizationPolicies; `servers`: the objects of kind Gateway at its places.
+    `policies`: its AuthorizationPolicies; `servers`: the objects of kind Gateway at its places,
+    whoever wrote them: what is denied has to be denied to all.
     """
     found = tuple(sorted(policies, key=lambda item: item.key))
     tenants, names = set(), set()
     for server in servers:
-        namespace = "" if server.set_key is None else find_scope(server.set_key) or ""
+        namespace = find_server_namespace(server)
         tenants.add((namespace, server.label))
         names.add((namespace, server.key.name))
     return Standing(found, frozenset(tenants), frozenset(names))
+
+
+def find_server_namespace(server: Observed) -> str:
+    """Return the namespace that an object of kind Gateway serves. Pure."""
+    scope = None if server.set_key is None else find_scope(server.set_key)
+    return scope or server.key.namespace
 
 
 def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
@@ -69,7 +76,7 @@ Selection = Callable[[GatewayResult, str], bool]
 def plan_gateways(
     results: Mapping[str, GatewayResult],
     wanted: Mapping[str, Iterable[Desired]],
-    standing: Mapping[str, Standing],
+    standing: Mapping[GatewaySet, Standing],
     is_selected: Selection,
     *,
     before: Plan | None = None,
@@ -78,24 +85,24 @@ def plan_gateways(
     """Plan the AuthorizationPolicies of all EgressGateways. Pure.
 
     `wanted`: by the label of a gateway, the ALLOWs that the plans of namespaces ask for.
-    `standing`: by the name of a gateway, also of one that is gone. `before`: the plan so far, which
-    knows how what is kept should be. `is_complete`: whether every
-    namespace that uses a gateway is planned. Before that, at a start, what is not wanted stays.
+    `standing`: also of gateways that are gone, and where a gateway is not. `before`: the plan so
+    far, which knows how what is kept should be. `is_complete`: whether every namespace that uses a
+    gateway is planned. Before that, at a start, what is not wanted stays.
     """
     sets: dict[SetKey, ObjectSet] = {}
-    for name in sorted({*results, *standing}):
-        found = standing.get(name, Standing())
-        known = _find_known(before, GatewaySet(name))
-        access = _plan_access(results.get(name), wanted, found, known, is_selected)
+    for key in sorted({*(result.set_key for result in results.values()), *standing}):
+        found = standing.get(key, Standing())
+        known = _find_known(before, key)
+        access = _plan_access(key, results.get(key.gateway), wanted, found, known, is_selected)
         if not is_complete:
             there = frozenset(item.key for item in found.policies)
             access = replace(access, kept=access.kept | (there - access.withdrawn))
-        key = GatewaySet(name)
         sets[key] = ObjectSet(key, access.desired, access=access)
     return Plan(None, sets, {}, frozenset(), frozenset())
 
 
 def _plan_access(
+    key: GatewaySet,
     result: GatewayResult | None,
     wanted: Mapping[str, Iterable[Desired]],
     standing: Standing,
@@ -117,6 +124,9 @@ def _plan_access(
         stays = frozenset(item.key for item in standing.policies) - withdrawn
         return Access(None, kept=stays, withdrawn=withdrawn, generation=generation)
     enforces = gateway.authorization is Authorization.MANAGED
+    if key != gateway.set_key:
+        kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
+        return Access(None, kept=kept, withdrawn=withdrawn)
     tenants = sorted(
         namespace
         for namespace, label in standing.tenants
@@ -142,7 +152,11 @@ def _plan_access(
     allowed = {(item.tenant, item.place) for item in allows.values()} | {
         (item.tenant, item.place) for item in standing.policies if item.key in kept
     }
-    denied = {namespace for namespace, _ in standing.tenants - allowed}
+    denied = {
+        namespace
+        for namespace, label in standing.tenants
+        if label == gateway.label and (namespace, label) not in allowed
+    }
     return Access(
         baseline=baseline,
         enforces=enforces,

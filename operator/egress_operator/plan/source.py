@@ -107,6 +107,12 @@ class GatewaySource:
     revision: int = 0
     """See PolicySource."""
 
+    @property
+    def place(self) -> str:
+        """The namespace that it names, empty when that cannot be read."""
+        named = self.spec.get("namespace") if isinstance(self.spec, Mapping) else None
+        return named if isinstance(named, str) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class NamespaceInput:

@@ -16,7 +16,7 @@ from egress_operator.istio.name import build_tenant_domain, build_tenant_name
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import GatewayHop, Route
-from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
+from egress_operator.istio.set_key import SetKey, TenantSet
 from egress_operator.plan.gateway import Authorization, Gateway
 
 
@@ -139,7 +139,7 @@ def _build_access(
 ) -> Desired:
     return build_desired(
         key,
-        GatewaySet(gateway.name),
+        gateway.set_key,
         (),
         spec,
         dry_run=gateway.authorization is Authorization.DRY_RUN,

@@ -95,7 +95,7 @@ class ChangeHandler:
             self._release(find_scope(set_key))
         if new is None:
             self._worker.forget(key)
-        if (old is None or new is None) and sets:
+        if _find_place(old) != _find_place(new):
             self._mark_permission(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
         if foreign and self._planner.get(key.namespace) is not None:
@@ -170,6 +170,11 @@ def _is_own_write(old: Observed | None, new: Observed | None, desired: Desired |
     if old is not None or new is None or desired is None:
         return False
     return new.ours and is_as_desired(new, desired, desired.owners)
+
+
+def _find_place(item: Observed | None) -> tuple[SetKey | None, str]:
+    """Return what makes an object count at a gateway: its set, and the label that it serves."""
+    return (None, "") if item is None else (item.set_key, item.label)
 
 
 def _find_sets(old: Observed | None, new: Observed | None, desired: Desired | None) -> set[SetKey]:

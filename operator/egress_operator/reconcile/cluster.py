@@ -4,14 +4,21 @@ Only this memory is read to decide. It is filled by watches and by the answers t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import is_label, is_restricted_form
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
 from egress_operator.istio.set_key import GatewaySet, Scope, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
-from egress_operator.plan.permission import Standing, build_standing, plan_gateways
+from egress_operator.plan.permission import (
+    Standing,
+    build_standing,
+    find_server_namespace,
+    plan_gateways,
+)
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.readiness import GatewayServices, find_unready
 from egress_operator.plan.source import (
@@ -51,7 +58,7 @@ class Cluster:
         self.policies: RecordStore[PolicySource] = stores[OwnKind.POLICY]
         self.gateways: RecordStore[GatewaySource] = stores[OwnKind.GATEWAY]
         self.namespaces = NamespaceCache(on_namespace)
-        self.objects = ObjectCache(scopes, on_object, self._is_believed)
+        self.objects = ObjectCache(scopes, on_object, self._recognize)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
         self.service_index = ServiceIndex()
@@ -119,26 +126,36 @@ class Cluster:
             is_complete=is_complete,
         )
 
-    def _find_standing(self) -> dict[str, Standing]:
-        """Return what stands at each EgressGateway, by its name; also at one that is gone."""
-        policies: dict[str, list[Observed]] = {name: [] for name in self.judge_gateways()}
-        for item in self.objects.select_policies():
-            policies.setdefault(str(item.set_key), []).append(item)
+    def _find_standing(self) -> dict[GatewaySet, Standing]:
+        """Return what stands at each EgressGateway; also at one that is gone, and elsewhere."""
+        policies: dict[GatewaySet, list[Observed]] = {
+            result.set_key: [] for result in self.judge_gateways().values()
+        }
+        for item in self.objects.select_policies(self.find_gateway_namespaces()):
+            if isinstance(item.set_key, GatewaySet):
+                policies.setdefault(item.set_key, []).append(item)
         return {
-            name: build_standing(found, self._select_servers(self._find_places(name, found)))
-            for name, found in policies.items()
+            key: build_standing(found, self._select_servers(self._find_places(key, found)))
+            for key, found in policies.items()
         }
 
     def _select_servers(self, places: Iterable[str]) -> Iterator[Observed]:
         for label in places:
             yield from self.objects.select_servers(label)
 
-    def _find_places(self, name: str, policies: Iterable[Observed]) -> set[str]:
-        """Return the labels of an EgressGateway: of its place, and of those where it was before."""
-        result = self.judge_gateways().get(name)
-        present = {result.gateway.label} if result and result.gateway else set()
-        present |= {item.place for item in policies}
-        return present | {label for label in self.objects.find_labels() if self._owns(name, label)}
+    def _find_places(self, key: GatewaySet, policies: Iterable[Observed]) -> set[str]:
+        """Return the labels of an EgressGateway: those of its policies in a namespace.
+
+        Where it is, also its present one, and those of the servers that it owns.
+        """
+        places = {item.place for item in policies}
+        result = self.judge_gateways().get(key.gateway)
+        if result is None or result.set_key != key:
+            return places
+        if result.gateway is not None:
+            places.add(result.gateway.label)
+        labels = self.objects.find_labels()
+        return places | {label for label in labels if self._owns(key.gateway, label)}
 
     def _owns(self, name: str, label: str) -> bool:
         """Whether an EgressGateway of this name owns the servers of tenants at a place."""
@@ -151,14 +168,13 @@ class Cluster:
 
     def count_standing(self, name: str) -> tuple[int, int]:
         """Count the namespaces and hosts that have something at an EgressGateway."""
-        policies = list(self.objects.select_set(GatewaySet(name)))
-        places = self._find_places(name, policies)
+        key = self.judge_gateways()[name].set_key
+        policies = list(self.objects.select_set(key))
+        places = self._find_places(key, policies)
         hosts = {host for label in places for host in self.objects.find_served(label)}
         scopes = {find_scope(host) for host in hosts}
         scopes |= {item.tenant for item in policies if item.tenant}
-        scopes |= {
-            find_scope(item.set_key) for item in self._select_servers(places) if item.set_key
-        }
+        scopes |= {find_server_namespace(item) for item in self._select_servers(places)}
         return len(scopes), len(hosts)
 
     def _is_selected(self, result: GatewayResult, namespace: str) -> bool:
@@ -216,23 +232,51 @@ class Cluster:
         """Find the namespaces with a policy that names a gateway."""
         return {record.source.namespace for record in self.policies if record.source.names_gateway}
 
+    def _recognize(self, observed: Observed) -> Observed:
+        """Return an object as it is to be taken, whatever it says of itself.
+
+        What says to stand at a gateway, and does not, is somebody else's. An AuthorizationPolicy at
+        a gateway that has one of our names, and is for its pods, is ours although it has lost its
+        label: nobody owns it, so nothing else would tell.
+        """
+        if observed.key.kind is Kind.AUTHORIZATION_POLICY and not observed.ours:
+            return self._recognize_policy(observed)
+        if not observed.place or self._is_believed(observed):
+            return observed
+        return observed.disown()
+
     def _is_believed(self, observed: Observed) -> bool:
         """Whether an object that says to stand in the namespace of a gateway does.
 
-        Of a gateway that was never accepted since the start the place is not known. What is left
-        of it is owned by an EgressGateway, or is beside what that gateway has; without that it was
-        written by somebody else. But an AuthorizationPolicy has no owner, and does nothing at such
-        a place but be deleted.
+        Of a gateway that was never accepted since the start the place is not known. What says to be
+        of a host there would hold up its tenant. An AuthorizationPolicy is of a set that concerns
+        nobody else.
         """
         place = self._places.get(observed.place)
-        if place is not None:
-            return place == observed.key.namespace
-        if observed.key.kind is Kind.AUTHORIZATION_POLICY:
-            return True
-        baseline = ObjectKey(Kind.AUTHORIZATION_POLICY, observed.key.namespace, observed.place)
-        if (found := self.objects.get(baseline)) is not None and found.ours:
-            return True
-        return any(owner.kind == GATEWAY_KIND for owner in observed.owners)
+        if place is None:
+            return observed.key.kind is Kind.AUTHORIZATION_POLICY
+        return place == observed.key.namespace
+
+    def _recognize_policy(self, observed: Observed) -> Observed:
+        for result in self.judge_gateways().values():
+            gateway = result.gateway
+            if (
+                gateway is None
+                or gateway.namespace != observed.key.namespace
+                or gateway.intent.selector != observed.facts.selector
+            ):
+                continue
+            name = observed.key.name
+            if is_label(name) or is_restricted_form(name):
+                own = name == gateway.label
+                return replace(
+                    observed,
+                    set_key=gateway.set_key,
+                    place=gateway.label,
+                    tenant="" if own else min(observed.facts.refs, default=""),
+                    is_damaged=True,
+                )
+        return observed
 
     def _list_gateways(self) -> tuple[GatewaySource, ...]:
         return tuple(record.source for record in self.gateways if not record.deleting)

@@ -76,7 +76,7 @@ def _list_stuck(view: View, name: str) -> Iterator[StuckPermission]:
 
     A permission that cannot be made is left to the status of the policies that wait for it.
     """
-    outcome, _ = view.worker.get_outcome(GatewaySet(name))
+    outcome, _ = view.worker.get_outcome(_find_set(view, name))
     for refusal in outcome.refused:
         item = view.cluster.objects.get(refusal.write.key)
         if item is not None and item.tenant:
@@ -84,9 +84,13 @@ def _list_stuck(view: View, name: str) -> Iterator[StuckPermission]:
             yield StuckPermission(str(item.key), item.tenant, refusal.words, deletes=deletes)
 
 
+def _find_set(view: View, name: str) -> GatewaySet:
+    return view.cluster.judge_gateways()[name].set_key
+
+
 def _find_access(view: View, name: str) -> Access | None:
     plan = view.planner.get(None)
-    object_set = None if plan is None else plan.sets.get(GatewaySet(name))
+    object_set = None if plan is None else plan.sets.get(_find_set(view, name))
     return None if object_set is None else object_set.access
 
 
@@ -99,7 +103,7 @@ def _find_progress(
     """
     if access is None or access.generation != source.generation:
         return None
-    outcome, _ = view.worker.get_outcome(GatewaySet(source.name))
+    outcome, _ = view.worker.get_outcome(_find_set(view, source.name))
     if outcome == UNDER_WAY and is_first:
         return None
     if outcome.lasting:

@@ -15,7 +15,7 @@ from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import Observed
 from egress_operator.istio.observed import read_observed
-from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
+from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, find_scope
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
@@ -95,24 +95,24 @@ class _Index:
         self._guests: dict[Scope, set[ObjectKey]] = {}
         """What a plan decides on and stands in another namespace."""
         self._servers: dict[str, set[ObjectKey]] = {}
-        """By the label of a gateway: the objects of kind Gateway."""
+        """By the label of a gateway: the objects of kind Gateway that serve its names."""
         self._served: dict[str, Counter[SetKey]] = {}
         """By the label of a gateway: hosts, each with how many names it has there."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
+        if old is not None and old.label:
+            _discard(self._servers, old.label, old.key)
+        if new is not None and new.label:
+            self._servers.setdefault(new.label, set()).add(new.key)
         if old is not None and old.set_key is not None:
             self._remove(old.key, old.set_key)
-            self._note_gateway(old, old.set_key, -1)
+            self._count_served(old, old.set_key, -1)
         if new is not None and new.set_key is not None:
             self._add(new.key, new.set_key)
-            self._note_gateway(new, new.set_key, 1)
+            self._count_served(new, new.set_key, 1)
 
-    def _note_gateway(self, item: Observed, set_key: SetKey, change: int) -> None:
-        if item.label and change > 0:
-            self._servers.setdefault(item.label, set()).add(item.key)
-        elif item.label:
-            _discard(self._servers, item.label, item.key)
+    def _count_served(self, item: Observed, set_key: SetKey, change: int) -> None:
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
             counts = self._served.setdefault(label, Counter())
             counts[set_key] += change
@@ -141,10 +141,9 @@ class _Index:
         """Return the sets of gateways and tenants in a scope that hold something."""
         return list(self._of_gateways.get(scope, ()))
 
-    def find_policies(self) -> Iterator[ObjectKey]:
-        """Give the AuthorizationPolicies of all gateways."""
-        for keys in self._of_gateways.get(None, {}).values():
-            yield from keys
+    def find_policy_namespaces(self) -> set[str]:
+        """Return the namespaces with an AuthorizationPolicy that says to be ours."""
+        return {key.namespace for key in self._of_gateways.get(None, {})}
 
     def find_guests(self, scope: Scope) -> Iterable[ObjectKey]:
         """Return what is of a scope and stands in another namespace."""
@@ -183,17 +182,16 @@ def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
 class ObjectCache:
     """The Istio objects of all kinds and scopes: one engine cache per list that fills it.
 
-    `is_believed` tells whether an object that says to stand at a gateway does; else it is somebody
-    else's.
+    `recognize` returns an object as it is to be taken: ours, or somebody else's.
     """
 
     def __init__(
         self,
         scopes: Sequence[str],
         on_change: ObjectChangeHook,
-        is_believed: Callable[[Observed], bool],
+        recognize: Callable[[Observed], Observed],
     ) -> None:
-        self._is_believed = is_believed
+        self._recognize = recognize
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
@@ -228,19 +226,25 @@ class ObjectCache:
 
     def select_set(self, set_key: SetKey) -> Iterator[Observed]:
         """Our objects of a set whose names are not the set's."""
+        if isinstance(set_key, GatewaySet):
+            found = self.select_kind(Kind.AUTHORIZATION_POLICY, set_key.namespace)
+            return (item for item in found if item.set_key == set_key)
         return (item for item in self._get_all(self._index.find_members(set_key)) if item.ours)
 
     def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
         """Return the sets of gateways and tenants in a scope that hold something."""
         return self._index.find_gateway_sets(scope)
 
-    def select_policies(self) -> Iterator[Observed]:
-        """Give our AuthorizationPolicies."""
-        return (item for item in self._get_all(self._index.find_policies()) if item.ours)
+    def select_policies(self, namespaces: Iterable[str]) -> Iterator[Observed]:
+        """Give our AuthorizationPolicies; `namespaces` are those of the gateways."""
+        for namespace in sorted({*namespaces, *self._index.find_policy_namespaces()}):
+            for item in self.select_kind(Kind.AUTHORIZATION_POLICY, namespace):
+                if item.ours:
+                    yield item
 
     def select_servers(self, label: str) -> Iterator[Observed]:
-        """Give our objects of kind Gateway at the gateway with this label."""
-        return (item for item in self._get_all(self._index.find_servers(label)) if item.ours)
+        """Give the objects of kind Gateway at the gateway with this label, ours or not."""
+        return self._get_all(self._index.find_servers(label))
 
     def find_labels(self) -> list[str]:
         """Return the labels of gateways that have an object of kind Gateway."""
@@ -329,10 +333,7 @@ class ObjectCache:
         return replace(observed, is_damaged=True) if was_ours else observed
 
     def _judge(self, observed: Observed | None) -> Observed | None:
-        """Return an object as it is to be taken: somebody else's if it is not believed."""
-        if observed is None or not observed.place or self._is_believed(observed):
-            return observed
-        return observed.disown()
+        return None if observed is None else self._recognize(observed)
 
     def _get_all(self, keys: Iterable[ObjectKey]) -> Iterator[Observed]:
         found = (self.get(key) for key in tuple(keys))

@@ -11,7 +11,15 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import ObjectSet, list_keys
-from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
+from egress_operator.istio.set_key import (
+    GatewaySet,
+    HostSet,
+    Scope,
+    SetKey,
+    TenantSet,
+    find_lane,
+    find_scope,
+)
 from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.cluster import Cluster
@@ -317,7 +325,7 @@ class SetWorker:
 
         async def send(write: Write) -> None:
             async with limit:
-                await self._writer.send(write, find_scope(key))
+                await self._writer.send(write, find_lane(key))
 
         answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
@@ -345,7 +353,7 @@ class SetWorker:
         if write not in self._ask(plan, object_set).refused:
             return
         try:
-            await self._writer.send(write, None)
+            await self._writer.send(write, find_lane(retry.set_key))
         except Exception as error:
             refusals.note_again(write, error)
             raise

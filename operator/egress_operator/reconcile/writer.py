@@ -15,7 +15,6 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Observed
-from egress_operator.istio.set_key import Scope
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
 from egress_operator.rollout.write import Create, Delete, Replace, Write
@@ -103,16 +102,16 @@ class Writer:
         sent, answered = self._answers.get(observed.key, (b"", b""))
         return sent if sent and observed.spec_digest == answered else observed.spec_digest
 
-    async def send(self, write: Write, scope: Scope) -> None:
+    async def send(self, write: Write, lane: str) -> None:
         """Send one write; return when it is acknowledged, or the object is known to be gone.
 
-        It waits its turn among the writes of all scopes; a permission that goes is first.
+        It waits its turn among the writes of all lanes; a permission that goes is first.
 
         Raises StaleError when something else stands there than the cache knows, BlockedError (also
         for a deletion that waits for a finalizer), MissingKindError, and ApiError for anything that
         may pass by itself.
         """
-        async with self._slots.take(scope, urgent=_withdraws(write)):
+        async with self._slots.take(lane, urgent=_withdraws(write)):
             match write:
                 case Create():
                     await self._create(write)

@@ -140,7 +140,7 @@ class _State:
                 writes.append(Create(item, item.owners))
             elif not is_as_desired(have, item, item.owners):
                 # An annotation that tells another tenant has to go: then all are written anew.
-                maps = have.maps if have.set_key else have.maps - {"annotations"}
+                maps = have.maps - {"annotations"} if have.is_damaged else have.maps
                 writes.append(Replace(item, item.owners, have.uid, maps))
         return writes
 
