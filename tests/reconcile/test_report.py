@@ -61,6 +61,29 @@ async def test_a_status_that_could_not_be_written_is_written_again() -> None:
     assert outside.statuses[0] == outside.statuses[1]
 
 
+class NoNamespace(Outage):
+    """Stands for everything outside: the policy has outlived its namespace."""
+
+    async def patch(self, *arguments: Any, **_: object) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Answer as an API server that has no such namespace."""
+        self.statuses.append(arguments[-1][-1]["value"])
+        raise ApiError(404, "NotFound", 'namespaces "shop" not found', subject="namespaces/shop")
+
+
+async def test_a_policy_without_its_namespace_gets_no_status_and_is_not_tried_again() -> None:
+    outside: Any = NoNamespace()
+    clock = asyncio.get_running_loop().time
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    dependencies = Dependencies(outside, outside, outside, clock, lambda: now)
+    controller = Controller(dependencies, settings=Settings())
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    sinks[POLICIES].upsert({**build_policy(), "spec": {"gatewayRef": {"name": "nowhere"}}})
+    controller.start()
+    await asyncio.sleep(30)
+    await controller.stop(0)
+    assert len(outside.statuses) == 1
+
+
 class Deletion(Outage):
     """Stands for everything outside: a policy is deleted while its status is written."""
 

@@ -10,6 +10,7 @@ from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.kind import KindRow, Status, View
 from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.record import OwnKey, Record
+from egress_operator.reconcile.resource import NAMESPACES
 from egress_operator.status.condition import Conditions, read_conditions
 from egress_operator.status.event import WARNING
 from egress_operator.status.patch import build_status_patch
@@ -92,8 +93,10 @@ class Reporter:
                 subresource="status",
             )
         except ApiError as error:
-            # Deleted, or made anew under the same name: its own event brings what is to be done.
-            if error.denies(row.resource, key.name) or error.is_failed_test:
+            # Deleted, or made anew under the same name: its own event brings what is to be done. A
+            # policy may outlive its namespace, and has no status then.
+            is_gone = error.denies(row.resource, key.name) or error.is_failed_test
+            if is_gone or error.denies(NAMESPACES, key.namespace):
                 return 0.0
             raise
         stored = self._view.cluster.stores[key.kind].store_status(answer)
