@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 LIMIT_S = 2.0
 """For others, while a permission is stuck."""
 TOLD_S = 3.0
-WAITS_S = 5.0
+WAITS_S = 15.0
 """For the status of a policy that waits: a policy that settles says so a second later."""
 RELEASED_S = 15.0
 """After the obstacle is gone, for the next try."""
