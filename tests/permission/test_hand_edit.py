@@ -105,7 +105,7 @@ EDITS: dict[str, Callable[[Object], Object]] = {
     "stranger": lambda item: add_source(item, {"namespaces": ["stranger"]}),
     "account": add_account,
     "any-name": drop_names,
-    "deny": lambda _: {"spec": {"action": "DENY"}},
+    "deny": lambda _: {"spec": {"action": "DENY", "rules": [{}]}},
     "selector": lambda _: {"spec": {"selector": {"matchLabels": {"istio": "another"}}}},
     "dry-run": lambda _: {"metadata": {"annotations": {DRY_RUN: "true"}}},
     "dry-run-T": lambda _: {"metadata": {"annotations": {DRY_RUN: "T"}}},

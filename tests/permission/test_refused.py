@@ -214,7 +214,11 @@ def test_a_policy_whose_permission_has_a_squatted_name_says_so(site: Site, name:
             "apiVersion": AUTHORIZATION[0],
             "kind": AUTHORIZATION[1],
             "metadata": key,
-            "spec": {"selector": {"matchLabels": {"a": "b"}}, "action": "DENY"},
+            "spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "action": "DENY",
+                "rules": [{}],
+            },
         }
     )
     site.give_back(tenant)
