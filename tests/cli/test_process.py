@@ -156,6 +156,16 @@ def test_warnings_fail_only_on_demand() -> None:
     assert call(*arguments, stdin=POLICY.encode()).returncode == 0
 
 
+def test_a_policy_for_a_gateway_without_the_gateways_file_is_a_warning() -> None:
+    policy = POLICY.replace("spec:\n", "spec:\n  gatewayRef: {name: shared}\n").encode()
+    done = call("lint", "-f", "-", "--fail-on", "warning", stdin=policy)
+    assert done.returncode == 1
+    assert b": warning EG908 shop/payments spec.gatewayRef.name: " in done.stdout
+    done = call("render", "-f", "-", stdin=policy)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b": warning EG908 shop/payments " in done.stderr
+
+
 def test_render_keeps_streams_apart() -> None:
     bad = REFUSED.replace("payments", "other")
     done = call("render", "-f", "-", stdin=f"{POLICY}---\n{bad}".encode())

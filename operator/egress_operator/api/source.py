@@ -40,8 +40,8 @@ class From(Model):
         Field(
             min_length=1,
             max_length=MOST_ACCOUNTS,
-            description="The ServiceAccounts of the namespace whose pods may call, 1 to 16; the "
-            "gateway sees to it, so this needs gatewayRef.",
+            description="The ServiceAccounts of the namespace whose pods may call, 1 to 16; "
+            "enforced by the gateway, so this needs gatewayRef.",
             examples=[["checkout"]],
         ),
         ListType("set"),

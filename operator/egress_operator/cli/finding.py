@@ -31,6 +31,8 @@ class FileRule(StrEnum):
     """No Kubernetes object, or a kind or version of our group that does not exist."""
     TWICE = "EG907"
     """The same object in two places of the input."""
+    NO_GATEWAY = "EG908"
+    """A policy names a gateway, and the input holds none. A warning: nobody can judge the name."""
 
 
 FILE_RULES: dict[FileRule, tuple[str, str]] = {
@@ -61,6 +63,10 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
     FileRule.TWICE: (
         "The same object is given twice",
         "Keep one of the two documents, or give one of them another name.",
+    ),
+    FileRule.NO_GATEWAY: (
+        "The policy names a gateway, but no EgressGateway is in the input (a warning)",
+        "Add the gateway's file with -f.",
     ),
 }
 """What is wrong, and how to fix it, by rule."""

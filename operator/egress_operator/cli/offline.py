@@ -31,18 +31,11 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
         settings, dns_capture=capture, root_namespace=settings.istio_namespace
     )
     outcome = build_outcome(inventory, plan_settings)
-    _write_notes(inventory, outcome)
+    _write_notes(inventory)
     return outcome
 
 
-def _write_notes(inventory: Inventory, outcome: Outcome) -> None:
-    if outcome.unchecked:
-        verb = "was" if outcome.unchecked == 1 else "were"
-        write_note(
-            "note: no EgressGateway among the files, so "
-            f"{_count(outcome.unchecked, 'gatewayRef')} {verb} neither checked nor "
-            "rendered; add the gateway's file with -f"
-        )
+def _write_notes(inventory: Inventory) -> None:
     if inventory.ignored:
         write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")
     if inventory.skipped:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
-from egress_operator.cli.finding import Finding
+from egress_operator.cli.finding import FILE_RULES, FileRule, Finding
 from egress_operator.cli.resource import Inventory, Source
-from egress_operator.diagnostic import RULES, Diagnostic
+from egress_operator.diagnostic import RULES, Diagnostic, Level
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
@@ -33,9 +33,6 @@ class Outcome(NamedTuple):
     findings: tuple[Finding, ...]
     policies: int
     """Policies that were judged."""
-    unchecked: int
-    """Policies that name a gateway, in an input without any: nobody can tell whether it is there,
-    and nothing is made of them."""
 
 
 def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
@@ -58,7 +55,6 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         if not diagnostics:
             accepted.setdefault(policy.namespace, []).append(policy)
     plans = []
-    unchecked = 0
     uids = Counter(
         _read_text(policy.item.metadata.get("uid")) for policy in inventory.policies.values()
     )
@@ -75,16 +71,17 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         )
         plans.append(plan)
         for policy in policies:
-            found = build_findings(plan.results[policy.name])
-            absent = [item for item in found if item.code == NOT_FOUND and not gateways]
-            unchecked += len(absent)
-            findings += [_build_finding(policy, item) for item in found if item not in absent]
+            findings += [
+                _build_no_gateway(policy, item)
+                if item.code == NOT_FOUND and not gateways
+                else _build_finding(policy, item)
+                for item in build_findings(plan.results[policy.name])
+            ]
     plans.append(plan_gateways(results, collect_allows(plans), {}, _build_selection(inventory)))
     return Outcome(
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),
         policies=len(inventory.policies),
-        unchecked=unchecked,
     )
 
 
@@ -163,6 +160,17 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         fix=RULES[diagnostic.code].fix,
         object=source.label,
         path=diagnostic.path,
+    )
+
+
+def _build_no_gateway(source: Source, diagnostic: Diagnostic) -> Finding:
+    """Warn in place of an error: without any EgressGateway nobody can tell whether it is there."""
+    return _build_finding(source, diagnostic)._replace(
+        rule=FileRule.NO_GATEWAY.value,
+        message="no EgressGateway is among the files, so this policy was not checked against its "
+        "gateway, and nothing is rendered for it; add the gateway's file with -f",
+        level=Level.WARNING,
+        fix=FILE_RULES[FileRule.NO_GATEWAY][1],
     )
 
 
