@@ -104,6 +104,7 @@ def _refuse(client: Client, item: Object, operations: list[str], which: str) -> 
     finally:
         for kind in reversed(KINDS):
             client.delete(ADMISSION, kind, name)
+        _wait_refused(client, item, operations, WORDS, expected=False)
 
 
 @contextmanager
@@ -140,8 +141,10 @@ def _build_rule(*operations: str) -> dict[str, Any]:
     }
 
 
-def _wait_refused(client: Client, item: Object, operations: list[str], words: str) -> None:
-    """Wait until the API server refuses an operation on `item`, in these words."""
+def _wait_refused(
+    client: Client, item: Object, operations: list[str], words: str, *, expected: bool = True
+) -> None:
+    """Wait until the API server refuses an operation on `item` in these words, or no longer."""
 
     def is_refused() -> bool:
         try:
@@ -153,7 +156,9 @@ def _wait_refused(client: Client, item: Object, operations: list[str], words: st
             return words in str(error)
         return False
 
-    wait_until(is_refused, TIMEOUT_S, f"nothing is refused with: {words}")
+    wait_until(
+        lambda: is_refused() is expected, TIMEOUT_S, f"refused with {words!r}: not {expected}"
+    )
 
 
 def _create(client: Client, item: Object) -> None:

@@ -182,11 +182,21 @@ def test_a_stuck_permission_that_is_given_back_lets_in_again(
         require(find_theirs(site.gateway, site.stuck), "the obstacle does not hold")
         site.give_back(site.stuck)
         site.wait_back(site.stuck)
+    require_soon(
+        lambda: (
+            not any(
+                "deletionTimestamp" in item["metadata"]
+                for item in find_theirs(site.gateway, site.stuck)
+            )
+        ),
+        RELEASED_S,
+        "what was held does not go",
+    )
     site.wait_back(site.stuck)
 
 
 def test_a_policy_that_waits_for_a_refused_permission_says_why(site: Site) -> None:
-    tenant, gateway = site.stuck, site.gateway
+    tenant, gateway = site.staying, site.gateway
     with hold(Obstacle.WRITES_REFUSED, gateway, tenant):
         accounts = {"from": {"serviceAccounts": [ACCOUNT, "another"]}}
         tenant.apply(RESTRICTED, "cards.example.com", gateway=gateway.name, **accounts)
