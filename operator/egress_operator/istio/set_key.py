@@ -76,11 +76,6 @@ def find_scope(key: SetKey) -> Scope:
             return None
 
 
-def find_lane(key: SetKey) -> str:
-    """Return the namespace of a set: work there holds up no other namespace. Pure."""
-    return key.namespace
-
-
 def build_set_name(key: SetKey) -> str:
     """Return the name that the objects of a set have, or that their names are made of. Pure."""
     match key:

@@ -258,22 +258,21 @@ class Cluster:
         return place == observed.key.namespace
 
     def _recognize_policy(self, observed: Observed) -> Observed:
+        """Return an AuthorizationPolicy without our label as ours, if name and pods tell it."""
+        key, selector = observed.key, observed.facts.selector
+        if not (is_label(key.name) or is_restricted_form(key.name)):
+            return observed
         for result in self.judge_gateways().values():
             gateway = result.gateway
-            if (
-                gateway is None
-                or gateway.namespace != observed.key.namespace
-                or gateway.intent.selector != observed.facts.selector
-            ):
+            if gateway is None or gateway.namespace != key.namespace:
                 continue
-            name = observed.key.name
-            if is_label(name) or is_restricted_form(name):
-                own = name == gateway.label
+            if gateway.intent.selector == selector:
+                is_own = key.name == gateway.label
                 return replace(
                     observed,
                     set_key=gateway.set_key,
                     place=gateway.label,
-                    tenant="" if own else min(observed.facts.refs, default=""),
+                    tenant="" if is_own else min(observed.facts.refs, default=""),
                     is_damaged=True,
                 )
         return observed

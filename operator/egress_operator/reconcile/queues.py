@@ -6,7 +6,7 @@ A write of a gateway's set that is refused is tried again in a queue of its own.
 import asyncio
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
-from egress_operator.istio.set_key import Scope, SetKey, find_lane, find_scope
+from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.reconcile.failure import is_away, log_failure, may_resume
 from egress_operator.reconcile.record import OwnKey
 from egress_operator.reconcile.refusal import Retry
@@ -44,7 +44,7 @@ class Queues:
         )
         self.sets = Queue[SetKey](
             sync,
-            lane=find_lane,
+            lane=lambda key: key.namespace,
             workers=workers,
             shared=True,
             urgent=lambda key: find_scope(key) is None,
@@ -52,7 +52,7 @@ class Queues:
         )
         self.retries = Queue[Retry](
             retry,
-            lane=lambda retry: find_lane(retry.set_key),
+            lane=lambda retry: retry.set_key.namespace,
             workers=RETRY_WORKERS,
             shared=True,
             on_failure=self._on_retry_failure,

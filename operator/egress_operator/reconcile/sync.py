@@ -17,7 +17,6 @@ from egress_operator.istio.set_key import (
     Scope,
     SetKey,
     TenantSet,
-    find_lane,
     find_scope,
 )
 from egress_operator.plan.plan import Plan
@@ -325,7 +324,7 @@ class SetWorker:
 
         async def send(write: Write) -> None:
             async with limit:
-                await self._writer.send(write, find_lane(key))
+                await self._writer.send(write, key.namespace)
 
         answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
         now = self._clock()
@@ -353,7 +352,7 @@ class SetWorker:
         if write not in self._ask(plan, object_set).refused:
             return
         try:
-            await self._writer.send(write, find_lane(retry.set_key))
+            await self._writer.send(write, key.namespace)
         except Exception as error:
             refusals.note_again(write, error)
             raise
