@@ -4,9 +4,15 @@ Pydantic's schema holds what a structural schema may not: references, titles, de
 objects. Everything is inlined here, and each description gets its example.
 """
 
+import ast
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from egress_operator.api.model import Model
 from egress_operator.api.rule import CEL_KEY, LIST_TYPE_KEY, PATTERN_KEY
@@ -38,9 +44,40 @@ def build_strict_schema(model: type[Model]) -> Schema:
 
 def build_plain_schema(model: type[Model]) -> Schema:
     """Pydantic's schema with all references inlined; models are trees, so this ends."""
-    raw = model.model_json_schema()
+    raw = model.model_json_schema(schema_generator=_Generator)
     inlined: Schema = _inline(raw, raw.get("$defs", {}))
     return inlined
+
+
+class _Generator(GenerateJsonSchema):
+    """Takes the docstring below a field for its description.
+
+    Pydantic can do it by itself (`use_attribute_docstrings`), but then at every start.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Build the schema of one model."""
+        built = super().model_schema(schema)
+        model: type[Model] = schema["cls"]
+        for name, text in _read_docstrings(model):
+            built["properties"][model.model_fields[name].alias or name]["description"] = text
+        return built
+
+
+def _read_docstrings(model: type[Model]) -> Iterator[tuple[str, str]]:
+    """Give each field that has a docstring, its own or that of a parent."""
+    for holder in model.__mro__[-2::-1]:
+        if not issubclass(holder, Model):
+            continue
+        (definition,) = ast.parse(inspect.getsource(holder)).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in pairwise(definition.body):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ) if name in model.model_fields:
+                    yield name, " ".join(words.split())
 
 
 def describe(schema: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from egress_operator.api.model import Model
-from egress_operator.api.rule import ListType, NotNull
+from egress_operator.api.rule import ListType, Omittable
 from egress_operator.api.scalar import EndpointAddress, Label, Locality, ServiceAccountName
 
 MOST_ENDPOINTS = 32
@@ -14,48 +14,24 @@ MOST_ENDPOINTS = 32
 class Endpoint(Model):
     """A machine or a name that answers for the host."""
 
-    address: Annotated[
-        EndpointAddress,
-        Field(
-            description="An IP address or a host name, without a port.",
-            examples=["203.0.113.10"],
-        ),
-    ]
-    locality: Annotated[
-        Locality | None,
-        NotNull(),
-        Field(
-            description="Where the endpoint is, so that near ones are preferred: region, "
-            "region/zone or region/zone/subzone.",
-            examples=["eu-west/a"],
-        ),
-    ] = None
-    service_account: Annotated[
-        ServiceAccountName | None,
-        NotNull(),
-        Field(
-            description="The ServiceAccount, in this namespace, of the proxy on a machine inside "
-            "the mesh: Istio then speaks mutual TLS to the endpoint and expects this identity; "
-            "needs location Internal.",
-            examples=["mongo"],
-        ),
-    ] = None
+    address: Annotated[EndpointAddress, Field(examples=["203.0.113.10"])]
+    """An IP address or a host name, without a port."""
+    locality: Annotated[Omittable[Locality], Field(examples=["eu-west/a"])] = None
+    """Where the endpoint is, so that near ones are preferred: region, region/zone or
+    region/zone/subzone."""
+    service_account: Annotated[Omittable[ServiceAccountName], Field(examples=["mongo"])] = None
+    """The ServiceAccount, in this namespace, of the proxy on a machine inside the mesh: Istio then
+    speaks mutual TLS to the endpoint and expects this identity; needs location Internal."""
 
 
 class Backend(Model):
     """A group of endpoints under a name."""
 
-    name: Annotated[
-        Label,
-        Field(description="The name of the backend, a DNS label.", examples=["v1"]),
-    ]
+    name: Annotated[Label, Field(examples=["v1"])]
+    """The name of the backend, a DNS label."""
     endpoints: Annotated[
         tuple[Endpoint, ...],
-        Field(
-            min_length=1,
-            max_length=MOST_ENDPOINTS,
-            description="The machines or names behind the host, 1 to 32.",
-            examples=[[{"address": "203.0.113.10"}]],
-        ),
+        Field(min_length=1, max_length=MOST_ENDPOINTS, examples=[[{"address": "203.0.113.10"}]]),
         ListType("map", "address"),
     ]
+    """The machines or names behind the host, 1 to 32."""

@@ -18,7 +18,7 @@ from egress_operator.api.port import (
     TLS_PORT,
     Port,
 )
-from egress_operator.api.rule import Check, Finding, ListType, NotNull, quote
+from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
 from egress_operator.api.tls import OriginateTLS
 
@@ -185,85 +185,53 @@ def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
 class Destination(Model):
     """Hosts that share ports and settings."""
 
-    name: Annotated[
-        Label | None,
-        NotNull(),
-        Field(
-            description="A name for status and messages, a DNS label, unique in the policy.",
-            examples=["stripe"],
-        ),
-    ] = None
+    name: Annotated[Omittable[Label], Field(examples=["stripe"])] = None
+    """A name for status and messages, a DNS label, unique in the policy."""
     hosts: Annotated[
         tuple[Host, ...],
-        Field(
-            max_length=MOST_OF_EACH,
-            description="The outside hosts by their full names in lower case, at most 16; "
-            "international names as A-labels.",
-            examples=[["api.stripe.com", "files.stripe.com"]],
-        ),
+        Field(max_length=MOST_OF_EACH, examples=[["api.stripe.com", "files.stripe.com"]]),
         ListType("set"),
     ] = ()
+    """The outside hosts by their full names in lower case, at most 16; international names as
+    A-labels."""
     ports: Annotated[
         tuple[Port, ...],
         Field(
-            min_length=1,
-            max_length=MOST_OF_EACH,
-            description="The ports of each host, 1 to 16; left out: port 443 with TLS that the "
-            "application opens itself.",
-            examples=[[{"number": 443, "protocol": "TLS"}]],
+            min_length=1, max_length=MOST_OF_EACH, examples=[[{"number": 443, "protocol": "TLS"}]]
         ),
         ListType("map", "number"),
     ] = ()
+    """The ports of each host, 1 to 16; left out: port 443 with TLS that the application opens
+    itself."""
     addresses: Annotated[
         tuple[AddressOrCidr, ...],
-        Field(
-            min_length=1,
-            max_length=MOST_OF_EACH,
-            description="The addresses that clients dial: single IPs of exactly one host, or, "
-            "without hosts, IPs and CIDRs that are allowed as they are dialled.",
-            examples=[["203.0.113.20"]],
-        ),
+        Field(min_length=1, max_length=MOST_OF_EACH, examples=[["203.0.113.20"]]),
         ListType("set"),
     ] = ()
-    location: Annotated[
-        Location | None,
-        NotNull(),
-        Field(
-            description="Where the hosts are: External (meant when left out), or Internal for "
-            "machines inside the mesh, which need backends.",
-            examples=["External"],
-        ),
-    ] = None
+    """The addresses that clients dial: single IPs of exactly one host, or, without hosts, IPs and
+    CIDRs that are allowed as they are dialled."""
+    location: Annotated[Omittable[Location], Field(examples=["External"])] = None
+    """Where the hosts are: External (meant when left out), or Internal for machines inside the
+    mesh, which need backends."""
     backends: Annotated[
         tuple[Backend, ...],
         Field(
             min_length=1,
             max_length=1,
-            description="Where the hosts really are, exactly one backend; left out: at their own "
-            "DNS names, or at the single IPs of addresses.",
             examples=[[{"name": "v1", "endpoints": [{"address": "203.0.113.10"}]}]],
         ),
         ListType("map", "name"),
     ] = ()
+    """Where the hosts really are, exactly one backend; left out: at their own DNS names, or at the
+    single IPs of addresses."""
     originate_tls: Annotated[
-        OriginateTLS | None,
-        NotNull(),
-        Field(
-            alias="originateTLS",
-            description="The application calls http://... and the mesh opens TLS; {} is enough. "
-            "Every port must be HTTP, HTTP2 or GRPC; ports left out: port 80 with HTTP, to the "
-            "destination's port 443.",
-            examples=[{"serverName": "api.stripe.com"}],
-        ),
+        Omittable[OriginateTLS],
+        Field(alias="originateTLS", examples=[{"serverName": "api.stripe.com"}]),
     ] = None
-    http: Annotated[
-        Http | None,
-        NotNull(),
-        Field(
-            description="Settings of HTTP requests; every port must be HTTP, HTTP2 or GRPC.",
-            examples=[{"timeout": "3s"}],
-        ),
-    ] = None
+    """The application calls http://... and the mesh opens TLS; {} is enough. Every port must be
+    HTTP, HTTP2 or GRPC; ports left out: port 80 with HTTP, to the destination's port 443."""
+    http: Annotated[Omittable[Http], Field(examples=[{"timeout": "3s"}])] = None
+    """Settings of HTTP requests; every port must be HTTP, HTTP2 or GRPC."""
 
     height: ClassVar[int] = 3
     checks: ClassVar[tuple[Check, ...]] = (

@@ -8,7 +8,7 @@ from pydantic import Field, StrictInt
 from egress_operator.api.label import Labels
 from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, Finding, NotNull, build_not_empty_check
+from egress_operator.api.rule import Check, Finding, Omittable, build_not_empty_check
 from egress_operator.api.scalar import Label, ObjectName, PortNumber
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.traffic import ConnectionPool, OutlierDetection
@@ -34,38 +34,24 @@ class Authorization(StrEnum):
 class GatewayService(Model):
     """The Service in front of the gateway's pods."""
 
-    name: Annotated[
-        Label,
-        Field(
-            description="The name of the Service, in the namespace of the pods.",
-            examples=["istio-egressgateway"],
-        ),
-    ]
-    port: Annotated[
-        PortNumber,
-        Field(description="The port of the Service through which all policies go.", examples=[443]),
-    ]
+    name: Annotated[Label, Field(examples=["istio-egressgateway"])]
+    """The name of the Service, in the namespace of the pods."""
+    port: Annotated[PortNumber, Field(examples=[443])]
+    """The port of the Service through which all policies go."""
 
 
 class GatewayTraffic(Model):
     """Connections from the sidecars to the gateway."""
 
     connection_pool: Annotated[
-        ConnectionPool | None,
-        NotNull(),
-        Field(
-            description="Limits of the connections between a sidecar and the gateway.",
-            examples=[{"maxConnectionDuration": "10m"}],
-        ),
+        Omittable[ConnectionPool], Field(examples=[{"maxConnectionDuration": "10m"}])
     ] = None
+    """Limits of the connections between a sidecar and the gateway."""
     outlier_detection: Annotated[
-        OutlierDetection | None,
-        NotNull(),
-        Field(
-            description="When a pod of the gateway that fails is left out for a while.",
-            examples=[{"consecutive5xxErrors": 5, "interval": "10s"}],
-        ),
+        Omittable[OutlierDetection],
+        Field(examples=[{"consecutive5xxErrors": 5, "interval": "10s"}]),
     ] = None
+    """When a pod of the gateway that fails is left out for a while."""
 
     height: ClassVar[int] = 3
     checks: ClassVar[tuple[Check, ...]] = (
@@ -91,30 +77,16 @@ class GatewayLimits(Model):
     """How much each namespace may have at the gateway."""
 
     hosts: Annotated[
-        StrictInt | None,
-        NotNull(),
-        Field(
-            ge=1,
-            le=MOST,
-            json_schema_extra={"format": "int32"},
-            description="How many hosts the policies of one namespace may name, 1 to 10000; left "
-            "out: 500.",
-            examples=[500],
-        ),
+        Omittable[StrictInt],
+        Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[500]),
     ] = None
+    """How many hosts the policies of one namespace may name, 1 to 10000; left out: 500."""
     servers: Annotated[
-        StrictInt | None,
-        NotNull(),
-        Field(
-            ge=1,
-            le=MOST,
-            json_schema_extra={"format": "int32"},
-            description="How many servers of its own one namespace may have, 1 to 10000: one for "
-            "each host and port that is not HTTP, or that only some ServiceAccounts may use; left "
-            "out: 100.",
-            examples=[100],
-        ),
+        Omittable[StrictInt],
+        Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[100]),
     ] = None
+    """How many servers of its own one namespace may have, 1 to 10000: one for each host and port
+    that is not HTTP, or that only some ServiceAccounts may use; left out: 100."""
 
     checks: ClassVar[tuple[Check, ...]] = (build_not_empty_check("hosts", "servers"),)
 
@@ -122,59 +94,33 @@ class GatewayLimits(Model):
 class EgressGatewaySpec(Model):
     """Where the gateway is and who may use it."""
 
-    namespace: Annotated[
-        Label,
-        Field(description="The namespace where the gateway's pods run.", examples=["istio-egress"]),
-    ]
-    selector: Annotated[
-        Labels,
-        Field(
-            description="The labels of the gateway's pods, 1 to 16; a pod must have all of them.",
-            examples=[{"istio": "egressgateway"}],
-        ),
-    ]
+    namespace: Annotated[Label, Field(examples=["istio-egress"])]
+    """The namespace where the gateway's pods run."""
+    selector: Annotated[Labels, Field(examples=[{"istio": "egressgateway"}])]
+    """The labels of the gateway's pods, 1 to 16; a pod must have all of them."""
     service: Annotated[
-        GatewayService,
-        Field(
-            description="The Service in front of the gateway's pods, and its port.",
-            examples=[{"name": "istio-egressgateway", "port": 443}],
-        ),
+        GatewayService, Field(examples=[{"name": "istio-egressgateway", "port": 443}])
     ]
+    """The Service in front of the gateway's pods, and its port."""
     namespaces: Annotated[
-        LabelSelector | None,
-        NotNull(),
-        Field(
-            description="The namespaces whose policies may use the gateway, by their labels; left "
-            "out: none; {}: all.",
-            examples=[{"matchLabels": {"egress": "shared"}}],
-        ),
+        Omittable[LabelSelector], Field(examples=[{"matchLabels": {"egress": "shared"}}])
     ] = None
-    authorization: Annotated[
-        Authorization,
-        Field(
-            description="How tenants are kept apart: Managed denies on these pods whatever no "
-            "policy allows, from the moment the gateway is accepted; DryRun only reports what "
-            "Managed would deny; None writes no AuthorizationPolicy.",
-            examples=["Managed"],
-        ),
-    ]
+    """The namespaces whose policies may use the gateway, by their labels; left out: none; {}:
+    all."""
+    authorization: Annotated[Authorization, Field(examples=["Managed"])]
+    """How tenants are kept apart: Managed denies on these pods whatever no policy allows, from the
+    moment the gateway is accepted; DryRun only reports what Managed would deny; None writes no
+    AuthorizationPolicy."""
     traffic: Annotated[
-        GatewayTraffic | None,
-        NotNull(),
-        Field(
-            description="Settings of the connections from the sidecars to the gateway.",
-            examples=[{"connectionPool": {"maxConnectionDuration": "10m"}}],
-        ),
+        Omittable[GatewayTraffic],
+        Field(examples=[{"connectionPool": {"maxConnectionDuration": "10m"}}]),
     ] = None
+    """Settings of the connections from the sidecars to the gateway."""
     limits: Annotated[
-        GatewayLimits | None,
-        NotNull(),
-        Field(
-            description="How much each namespace may have at the gateway; the youngest policies "
-            "that exceed it are refused.",
-            examples=[{"hosts": 500, "servers": 100}],
-        ),
+        Omittable[GatewayLimits], Field(examples=[{"hosts": 500, "servers": 100}])
     ] = None
+    """How much each namespace may have at the gateway; the youngest policies that exceed it are
+    refused."""
 
     height: ClassVar[int] = 4
     checks: ClassVar[tuple[Check, ...]] = (SEPARATE_EDITS,)
@@ -183,9 +129,8 @@ class EgressGatewaySpec(Model):
 class ClusterMeta(ObjectMeta):
     """Metadata of an object of the cluster: Kubernetes drops a namespace in silence."""
 
-    name: Annotated[
-        ObjectName, Field(description="The name, unique in the cluster.", examples=["shared"])
-    ]
+    name: Annotated[ObjectName, Field(examples=["shared"])]
+    """The name, unique in the cluster."""
     namespace: Any = None
 
 
@@ -198,7 +143,6 @@ class EgressGateway(Model):
     spec: Annotated[
         EgressGatewaySpec,
         Field(
-            description="Where the gateway is and who may use it.",
             examples=[
                 {
                     "namespace": "istio-egress",
@@ -206,7 +150,8 @@ class EgressGateway(Model):
                     "service": {"name": "istio-egressgateway", "port": 443},
                     "authorization": "Managed",
                 }
-            ],
+            ]
         ),
     ]
+    """Where the gateway is and who may use it."""
     status: Any = None

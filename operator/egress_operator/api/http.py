@@ -7,7 +7,7 @@ from pydantic import Field, StrictInt
 
 from egress_operator.api.duration import build_duration_cel, parse_duration
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, Finding, ListType, NotNull, quote
+from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import Duration, RetryCondition
 
 MOST_ATTEMPTS = 10
@@ -31,45 +31,28 @@ def _find_settings_of_nothing(retries: "Retries") -> Iterator[Finding]:
 class Retries(Model):
     """When and how often a request is tried again."""
 
-    attempts: Annotated[
-        StrictInt,
-        Field(
-            ge=0,
-            le=MOST_ATTEMPTS,
-            description="How often a failed request is tried again, 0 to 10; 0 turns off the two "
-            "retries that Istio does by itself.",
-            examples=[2],
-        ),
-    ]
-    per_try_timeout: Annotated[
-        Duration | None,
-        NotNull(),
-        Field(
-            description="How long each try may take, 1ms at least.",
-            examples=["1s"],
-        ),
-    ] = None
+    attempts: Annotated[StrictInt, Field(ge=0, le=MOST_ATTEMPTS, examples=[2])]
+    """How often a failed request is tried again, 0 to 10; 0 turns off the two retries that Istio
+    does by itself."""
+    per_try_timeout: Annotated[Omittable[Duration], Field(examples=["1s"])] = None
+    """How long each try may take, 1ms at least."""
     conditions: Annotated[
         tuple[RetryCondition, ...],
         Field(
             min_length=1,
             max_length=len(RetryCondition),
-            description="Which failures are tried again; left out with codes too, Istio's own "
-            "choice holds: connect-failure, refused-stream, unavailable and cancelled.",
             examples=[["connect-failure", "refused-stream"]],
         ),
         ListType("set"),
     ] = ()
+    """Which failures are tried again; left out with codes too, Istio's own choice holds:
+    connect-failure, refused-stream, unavailable and cancelled."""
     codes: Annotated[
         tuple[Annotated[StrictInt, Field(ge=400, le=599)], ...],
-        Field(
-            min_length=1,
-            max_length=MOST_CODES,
-            description="Which HTTP status codes are tried again, 400 to 599.",
-            examples=[[503]],
-        ),
+        Field(min_length=1, max_length=MOST_CODES, examples=[[503]]),
         ListType("set"),
     ] = ()
+    """Which HTTP status codes are tried again, 400 to 599."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(
@@ -98,23 +81,12 @@ def _find_long_try(http: "Http") -> Iterator[Finding]:
 class Http(Model):
     """Settings of HTTP requests."""
 
-    timeout: Annotated[
-        Duration | None,
-        NotNull(),
-        Field(
-            description="How long a request may take with all its retries, 1ms at least; then the "
-            "answer is 504.",
-            examples=["3s"],
-        ),
-    ] = None
+    timeout: Annotated[Omittable[Duration], Field(examples=["3s"])] = None
+    """How long a request may take with all its retries, 1ms at least; then the answer is 504."""
     retries: Annotated[
-        Retries | None,
-        NotNull(),
-        Field(
-            description="When and how often a request is tried again.",
-            examples=[{"attempts": 2, "conditions": ["connect-failure"]}],
-        ),
+        Omittable[Retries], Field(examples=[{"attempts": 2, "conditions": ["connect-failure"]}])
     ] = None
+    """When and how often a request is tried again."""
 
     height: ClassVar[int] = 2
     checks: ClassVar[tuple[Check, ...]] = (

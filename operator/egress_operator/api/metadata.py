@@ -11,14 +11,10 @@ from egress_operator.api.scalar import Label, ObjectName
 class ObjectMeta(Model):
     """Metadata of an object in a namespace."""
 
-    name: Annotated[
-        ObjectName,
-        Field(description="The name, unique in its namespace.", examples=["payments"]),
-    ]
-    namespace: Annotated[
-        Label | None,
-        Field(description="The namespace whose workloads may call.", examples=["shop"]),
-    ] = None
+    name: Annotated[ObjectName, Field(examples=["payments"])]
+    """The name, unique in its namespace."""
+    namespace: Annotated[Label | None, Field(examples=["shop"])] = None
+    """The namespace whose workloads may call."""
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     creation_timestamp: Any = None

@@ -10,7 +10,7 @@ from egress_operator.api.destination import Destination
 from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import Model
 from egress_operator.api.port import HTTP_PORT, TLS_PORT
-from egress_operator.api.rule import Check, Finding, ListType, NotNull
+from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location
 from egress_operator.api.source import From
 
@@ -192,54 +192,34 @@ _LOCATION_CEL = (
 class GatewayRef(Model):
     """An EgressGateway."""
 
-    name: Annotated[
-        GatewayName,
-        Field(description="The name of the EgressGateway.", examples=["shared"]),
-    ]
+    name: Annotated[GatewayName, Field(examples=["shared"])]
+    """The name of the EgressGateway."""
 
 
 class EgressPolicySpec(Model):
     """What is allowed."""
 
-    gateway_ref: Annotated[
-        GatewayRef | None,
-        NotNull(),
-        Field(
-            description="The EgressGateway that all destinations go through; left out: directly.",
-            examples=[{"name": "shared"}],
-        ),
-    ] = None
+    gateway_ref: Annotated[Omittable[GatewayRef], Field(examples=[{"name": "shared"}])] = None
+    """The EgressGateway that all destinations go through; left out: directly."""
     from_: Annotated[
-        From | None,
-        NotNull(),
-        Field(
-            alias="from",
-            description="Who in the namespace may call; left out: every workload.",
-            examples=[{"workloads": {"matchLabels": {"app": "checkout"}}}],
-        ),
+        Omittable[From],
+        Field(alias="from", examples=[{"workloads": {"matchLabels": {"app": "checkout"}}}]),
     ] = None
+    """Who in the namespace may call; left out: every workload."""
     destinations: Annotated[
         tuple[Destination, ...],
         Field(
-            min_length=1,
-            max_length=MOST_DESTINATIONS,
-            description="The outside hosts that the namespace may call, 1 to 16 destinations with "
-            "64 hosts together, and 128 pairs of host and port.",
-            examples=[[{"hosts": ["api.stripe.com"]}]],
+            min_length=1, max_length=MOST_DESTINATIONS, examples=[[{"hosts": ["api.stripe.com"]}]]
         ),
         ListType("atomic"),
     ]
+    """The outside hosts that the namespace may call, 1 to 16 destinations with 64 hosts together,
+    and 128 pairs of host and port."""
     justification: Annotated[
-        str | None,
-        NotNull(),
-        Field(
-            min_length=1,
-            max_length=512,
-            strict=True,
-            description="Why these hosts are needed, for those who review it.",
-            examples=["card payments, PAY-123"],
-        ),
+        Omittable[str],
+        Field(min_length=1, max_length=512, strict=True, examples=["card payments, PAY-123"]),
     ] = None
+    """Why these hosts are needed, for those who review it."""
 
     height: ClassVar[int] = 4
     checks: ClassVar[tuple[Check, ...]] = (
@@ -319,10 +299,7 @@ class EgressPolicy(Model):
     kind: Literal["EgressPolicy"]
     metadata: ObjectMeta
     spec: Annotated[
-        EgressPolicySpec,
-        Field(
-            description="What is allowed.",
-            examples=[{"destinations": [{"hosts": ["api.stripe.com"]}]}],
-        ),
+        EgressPolicySpec, Field(examples=[{"destinations": [{"hosts": ["api.stripe.com"]}]}])
     ]
+    """What is allowed."""
     status: Any = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, Finding, NotNull, build_cel_list
+from egress_operator.api.rule import Check, Finding, Omittable, build_cel_list
 from egress_operator.api.scalar import PortNumber, Protocol
 
 HTTP_PORT = 80
@@ -35,26 +35,13 @@ def _find_plain_on_443(port: "Port") -> Iterator[Finding]:
 class Port(Model):
     """A port of the hosts."""
 
-    number: Annotated[
-        PortNumber,
-        Field(description="The port that the application dials.", examples=[443]),
-    ]
-    protocol: Annotated[
-        Protocol,
-        Field(
-            description="What the application speaks: HTTP, HTTP2 or GRPC in plain text, TLS "
-            "(HTTPS means the same) when it opens TLS itself, else TCP, MONGO, REDIS or MYSQL.",
-            examples=["TLS"],
-        ),
-    ]
-    target_port: Annotated[
-        PortNumber | None,
-        NotNull(),
-        Field(
-            description="The destination's own port, if it is not the number that is dialled.",
-            examples=[8443],
-        ),
-    ] = None
+    number: Annotated[PortNumber, Field(examples=[443])]
+    """The port that the application dials."""
+    protocol: Annotated[Protocol, Field(examples=["TLS"])]
+    """What the application speaks: HTTP, HTTP2 or GRPC in plain text, TLS (HTTPS means the same)
+    when it opens TLS itself, else TCP, MONGO, REDIS or MYSQL."""
+    target_port: Annotated[Omittable[PortNumber], Field(examples=[8443])] = None
+    """The destination's own port, if it is not the number that is dialled."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(

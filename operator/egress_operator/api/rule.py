@@ -5,7 +5,7 @@ the table in `diagnostic`, so both sides name the same rule.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from egress_operator.diagnostic import build_message
+
+T = TypeVar("T")
 
 FLOOR = "floor"
 """Key of the validation context: checks below this height are left out, so that those of the
@@ -188,3 +190,7 @@ class NotNull:
             raise TypeError(f"NotNull belongs on an optional type, not on {source}")
         inner: CoreSchema = schema["schema"]
         return inner
+
+
+Omittable = Annotated[T | None, NotNull()]
+"""The type of a field that may be left out; null counts as left out."""

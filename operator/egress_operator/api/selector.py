@@ -37,24 +37,16 @@ def _find_wrong_values(expression: "LabelExpression") -> Iterator[Finding]:
 class LabelExpression(Model):
     """A condition on one label."""
 
-    key: Annotated[LabelKey, Field(description="The key of the label.", examples=["egress"])]
-    operator: Annotated[
-        SelectorOperator,
-        Field(
-            description="How the label is compared: In or NotIn with values, Exists or "
-            "DoesNotExist without.",
-            examples=["In"],
-        ),
-    ]
+    key: Annotated[LabelKey, Field(examples=["egress"])]
+    """The key of the label."""
+    operator: Annotated[SelectorOperator, Field(examples=["In"])]
+    """How the label is compared: In or NotIn with values, Exists or DoesNotExist without."""
     values: Annotated[
         tuple[LabelValue, ...],
-        Field(
-            max_length=MOST_VALUES,
-            description="The values of In and NotIn, at most 64.",
-            examples=[["shared", "payments"]],
-        ),
+        Field(max_length=MOST_VALUES, examples=[["shared", "payments"]]),
         ListType("atomic"),
     ] = ()
+    """The values of In and NotIn, at most 64."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(
@@ -70,21 +62,15 @@ class LabelExpression(Model):
 class LabelSelector(Model):
     """Which objects are meant, by their labels; without conditions all of them."""
 
-    match_labels: Annotated[
-        Labels,
-        Field(
-            default_factory=dict,
-            description="Labels that must be there with these values, 1 to 16.",
-            examples=[{"egress": "shared"}],
-        ),
-    ]
+    match_labels: Annotated[Labels, Field(default_factory=dict, examples=[{"egress": "shared"}])]
+    """Labels that must be there with these values, 1 to 16."""
     match_expressions: Annotated[
         tuple[LabelExpression, ...],
         Field(
             min_length=1,
             max_length=MOST_LABELS,
-            description="Conditions on labels, 1 to 16; all must hold.",
             examples=[[{"key": "egress", "operator": "In", "values": ["shared"]}]],
         ),
         ListType("atomic"),
     ] = ()
+    """Conditions on labels, 1 to 16; all must hold."""

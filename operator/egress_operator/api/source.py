@@ -6,7 +6,7 @@ from pydantic import Field
 
 from egress_operator.api.label import Labels
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, ListType, NotNull, build_not_empty_check
+from egress_operator.api.rule import Check, ListType, Omittable, build_not_empty_check
 from egress_operator.api.scalar import ServiceAccountName
 
 MOST_ACCOUNTS = 16
@@ -15,36 +15,23 @@ MOST_ACCOUNTS = 16
 class Workloads(Model):
     """Pods of the namespace."""
 
-    match_labels: Annotated[
-        Labels,
-        Field(
-            description="The labels of the pods, 1 to 16; a pod must have all of them.",
-            examples=[{"app": "checkout"}],
-        ),
-    ]
+    match_labels: Annotated[Labels, Field(examples=[{"app": "checkout"}])]
+    """The labels of the pods, 1 to 16; a pod must have all of them."""
 
 
 class From(Model):
     """Who may call. Both given: both must hold."""
 
     workloads: Annotated[
-        Workloads | None,
-        NotNull(),
-        Field(
-            description="The pods that may call, enforced by their own sidecars.",
-            examples=[{"matchLabels": {"app": "checkout"}}],
-        ),
+        Omittable[Workloads], Field(examples=[{"matchLabels": {"app": "checkout"}}])
     ] = None
+    """The pods that may call, enforced by their own sidecars."""
     service_accounts: Annotated[
         tuple[ServiceAccountName, ...],
-        Field(
-            min_length=1,
-            max_length=MOST_ACCOUNTS,
-            description="The ServiceAccounts of the namespace whose pods may call, 1 to 16; "
-            "enforced by the gateway, so this needs gatewayRef.",
-            examples=[["checkout"]],
-        ),
+        Field(min_length=1, max_length=MOST_ACCOUNTS, examples=[["checkout"]]),
         ListType("set"),
     ] = ()
+    """The ServiceAccounts of the namespace whose pods may call, 1 to 16; enforced by the gateway,
+    so this needs gatewayRef."""
 
     checks: ClassVar[tuple[Check, ...]] = (build_not_empty_check("workloads", "serviceAccounts"),)

@@ -6,7 +6,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, Finding, ListType, NotNull, build_not_empty_check, quote
+from egress_operator.api.rule import (
+    Check,
+    Finding,
+    ListType,
+    Omittable,
+    build_not_empty_check,
+    quote,
+)
 from egress_operator.api.scalar import FilePath, Label, ServerName
 
 MOST_NAMES = 16
@@ -44,44 +51,21 @@ def _find_unrelated_ca(tls: "OriginateTLS") -> Iterator[Finding]:
 class SecretRef(Model):
     """A Secret in the gateway's namespace."""
 
-    name: Annotated[
-        Label,
-        Field(
-            description="The name without the namespace of the policy: stripe-client, in a policy "
-            "of the namespace shop, is the Secret shop.stripe-client in the gateway's namespace.",
-            examples=["stripe-client"],
-        ),
-    ]
+    name: Annotated[Label, Field(examples=["stripe-client"])]
+    """The name without the namespace of the policy: stripe-client, in a policy of the namespace
+    shop, is the Secret shop.stripe-client in the gateway's namespace."""
 
 
 class CertificateFiles(Model):
     """Files in the container of the sidecar."""
 
-    ca: Annotated[
-        FilePath | None,
-        NotNull(),
-        Field(
-            description="The certificates of the authorities that may have signed the server's "
-            "certificate; left out: those of the system.",
-            examples=["/etc/stripe/ca.crt"],
-        ),
-    ] = None
-    certificate: Annotated[
-        FilePath | None,
-        NotNull(),
-        Field(
-            description="The client's certificate, for mutual TLS; needs key.",
-            examples=["/etc/stripe/tls.crt"],
-        ),
-    ] = None
-    key: Annotated[
-        FilePath | None,
-        NotNull(),
-        Field(
-            description="The private key of certificate.",
-            examples=["/etc/stripe/tls.key"],
-        ),
-    ] = None
+    ca: Annotated[Omittable[FilePath], Field(examples=["/etc/stripe/ca.crt"])] = None
+    """The certificates of the authorities that may have signed the server's certificate; left out:
+    those of the system."""
+    certificate: Annotated[Omittable[FilePath], Field(examples=["/etc/stripe/tls.crt"])] = None
+    """The client's certificate, for mutual TLS; needs key."""
+    key: Annotated[Omittable[FilePath], Field(examples=["/etc/stripe/tls.key"])] = None
+    """The private key of certificate."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         build_not_empty_check("ca", "certificate", "key"),
@@ -92,55 +76,33 @@ class CertificateFiles(Model):
 class OriginateTLS(Model):
     """How the mesh opens TLS. Empty is enough: each host is its own server name."""
 
-    server_name: Annotated[
-        ServerName | None,
-        NotNull(),
-        Field(
-            description="The name that is sent to the server (SNI), the same for all hosts of the "
-            "destination, and demanded of its certificate unless subjectAltNames is given; left "
-            "out: each host's own name.",
-            examples=["api.stripe.com"],
-        ),
-    ] = None
+    server_name: Annotated[Omittable[ServerName], Field(examples=["api.stripe.com"])] = None
+    """The name that is sent to the server (SNI), the same for all hosts of the destination, and
+    demanded of its certificate unless subjectAltNames is given; left out: each host's own name."""
     subject_alt_names: Annotated[
         tuple[ServerName, ...],
-        Field(
-            max_length=MOST_NAMES,
-            description="The names of which the server's certificate must carry one, when it "
-            "carries another than the server name; at most 16.",
-            examples=[["edge.stripe.com"]],
-        ),
+        Field(max_length=MOST_NAMES, examples=[["edge.stripe.com"]]),
         ListType("set"),
     ] = ()
+    """The names of which the server's certificate must carry one, when it carries another than the
+    server name; at most 16."""
     ca_certificate_ref: Annotated[
-        SecretRef | None,
-        NotNull(),
-        Field(
-            description="The Secret with the authority that signed the server's certificate "
-            "(ca.crt); needs gatewayRef; left out: the system's authorities. Next to "
-            "clientCertificateRef it must have that name with -cacert at the end.",
-            examples=[{"name": "stripe-ca"}],
-        ),
+        Omittable[SecretRef],
+        Field(examples=[{"name": "stripe-ca"}]),
     ] = None
+    """The Secret with the authority that signed the server's certificate (ca.crt); needs
+    gatewayRef; left out: the system's authorities. Next to clientCertificateRef it must have that
+    name with -cacert at the end."""
     client_certificate_ref: Annotated[
-        SecretRef | None,
-        NotNull(),
-        Field(
-            description="The Secret with the client's certificate and key (tls.crt, tls.key), for "
-            "mutual TLS; needs gatewayRef. It holds the server's authority too (ca.crt), unless "
-            "caCertificateRef is given: Istio does not use the system's authorities here.",
-            examples=[{"name": "stripe-client"}],
-        ),
+        Omittable[SecretRef], Field(examples=[{"name": "stripe-client"}])
     ] = None
+    """The Secret with the client's certificate and key (tls.crt, tls.key), for mutual TLS; needs
+    gatewayRef. It holds the server's authority too (ca.crt), unless caCertificateRef is given:
+    Istio does not use the system's authorities here."""
     files: Annotated[
-        CertificateFiles | None,
-        NotNull(),
-        Field(
-            description="Certificates as files in the container of the sidecar, for a policy "
-            "without gatewayRef.",
-            examples=[{"ca": "/etc/stripe/ca.crt"}],
-        ),
+        Omittable[CertificateFiles], Field(examples=[{"ca": "/etc/stripe/ca.crt"}])
     ] = None
+    """Certificates as files in the container of the sidecar, for a policy without gatewayRef."""
 
     height: ClassVar[int] = 2
     checks: ClassVar[tuple[Check, ...]] = (
