@@ -348,6 +348,21 @@ async def test_forbidden_serves_what_it_has_and_comes_back(
     assert follower.reflector.state is ReflectorState.WATCHING
 
 
+async def test_the_first_refusal_after_an_outage_is_tried_again_soon(
+    kind: Kind, control_plane: ControlPlane, proxy: FaultProxy, follow: Follow
+) -> None:
+    """An API server that starts refuses everybody until it has read its roles."""
+    control_plane.admin.create(kind.build("a"))
+    proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST, times=-1)
+    # So long that the test would fail if the pause grew with the failures before.
+    follower = follow(kind, replace(FAST, retry_max=0.02, forbidden=600.0))
+    await eventually(lambda: len(follower.restarts) > 16, "it tries again and again")
+    proxy.clear()
+    proxy.inject(build_refusal(403, "Forbidden"), Call.LIST)
+    await follower.sees("a")
+    assert follower.restarts[-1] is RestartReason.FORBIDDEN
+
+
 async def test_a_crd_comes_goes_and_comes_again(
     absent_kind: Kind, control_plane: ControlPlane, follow: Follow
 ) -> None:

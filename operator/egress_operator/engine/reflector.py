@@ -84,6 +84,8 @@ class Reflector:
         self._due = math.inf
         """Loop time from which a list is due, whatever the watch brings."""
         self._failures = 0
+        self._refusals = 0
+        """How often the API server has answered 403, one after the other."""
 
     async def run(self) -> NoReturn:
         """Mirror until cancelled."""
@@ -300,9 +302,12 @@ class Reflector:
             self._failures = 0
             await self._pause(self._timing.missing)
         elif restart.reason is RestartReason.FORBIDDEN:
-            # An API server that starts refuses until it has read its roles: soon again at first.
+            # An API server that starts refuses until it has read its roles: soon again at first,
+            # however often it did not answer before.
+            refused_before = self.state is ReflectorState.FORBIDDEN
+            self._refusals = self._refusals + 1 if refused_before else 1
             self._enter(ReflectorState.FORBIDDEN)
-            await self._pause(self._compute_delay(self._timing.forbidden))
+            await self._pause(self._compute_delay(self._timing.forbidden, self._refusals))
         else:
             self._enter(ReflectorState.RETRYING)
             await self._back_off(restart)
@@ -310,7 +315,7 @@ class Reflector:
     async def _back_off(self, restart: Restart) -> None:
         if restart.needs_list and self._failures == 1:
             return
-        delay = self._compute_delay(self._timing.retry_max)
+        delay = self._compute_delay(self._timing.retry_max, self._failures)
         if restart.retry_after is not None:
             # The server's wish: neither a peer nor a poke shortens it.
             wish = min(restart.retry_after, self._timing.retry_after_max)
@@ -319,8 +324,8 @@ class Reflector:
         with self._peers.listen(self._wake):
             await self._pause(delay)
 
-    def _compute_delay(self, limit: float) -> float:
-        delay = min(self._timing.retry_min * 2.0 ** min(self._failures - 1, 16), limit)
+    def _compute_delay(self, limit: float, failures: int) -> float:
+        delay = min(self._timing.retry_min * 2.0 ** min(failures - 1, 16), limit)
         return delay * self._rng.uniform(0.5, 1.0)
 
     async def _pause(self, seconds: float) -> None:
