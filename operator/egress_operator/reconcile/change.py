@@ -68,10 +68,18 @@ class ChangeHandler:
     def on_namespace(
         self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
     ) -> None:
-        """Plan the permissions, and a namespace whose labels have changed if it uses a gateway."""
+        """Plan the permissions, and a namespace whose labels have changed if it uses a gateway.
+
+        Nothing was written for a namespace that was being deleted: when it is gone, what is of it
+        in other namespaces is looked at.
+        """
         if not self.is_listening:
             return
         self._startup.mark(None)
+        if old is not None and old.terminating:
+            for item in self._cluster.objects.select(name):
+                if item.set_key is not None:
+                    self._queues.sets.add(item.set_key, hurry=False)
         same = new is None or (old is not None and old.labels == new.labels)
         if not same and name in self._cluster.select_through_gateways():
             self._startup.mark(name)

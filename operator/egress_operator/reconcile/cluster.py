@@ -248,14 +248,22 @@ class Cluster:
     def _is_believed(self, observed: Observed) -> bool:
         """Whether an object that says to stand in the namespace of a gateway does.
 
-        Of a gateway that was never accepted since the start the place is not known. What says to be
-        of a host there would hold up its tenant. An AuthorizationPolicy is of a set that concerns
-        nobody else.
+        Of a gateway that was never accepted since the start the place is not known: what says to be
+        of a host there would hold up its tenant. So the tenant's own DestinationRule has to lead
+        there. An AuthorizationPolicy is of a set that concerns nobody else.
         """
         place = self._places.get(observed.place)
-        if place is None:
-            return observed.key.kind is Kind.AUTHORIZATION_POLICY
-        return place == observed.key.namespace
+        if place is not None:
+            return place == observed.key.namespace
+        return observed.key.kind is Kind.AUTHORIZATION_POLICY or self._is_led_to(observed)
+
+    def _is_led_to(self, observed: Observed) -> bool:
+        """Whether the tenant of an object has a way to its namespace, under its label."""
+        scope = None if observed.set_key is None else find_scope(observed.set_key)
+        rule = self.objects.get(ObjectKey(Kind.DESTINATION_RULE, scope or "", observed.place))
+        if rule is None or not rule.ours:
+            return False
+        return any(host.split(".")[1:2] == [observed.key.namespace] for host in rule.facts.hosts)
 
     def _recognize_policy(self, observed: Observed) -> Observed:
         """Return an AuthorizationPolicy without our label as ours, if name and pods tell it."""

@@ -56,7 +56,7 @@ def delete_entry(rollout: Rollout) -> Step:
 
 
 def delete_behind(rollout: Rollout) -> Step:
-    """Delete what no route needs any more, the routes on a gateway first.
+    """Delete what no route needs any more: the routes on a gateway, the servers, then the rest.
 
     A route that may not be deleted needs it: that of a policy on hold, or of one that is gone.
     """
@@ -67,8 +67,11 @@ def delete_behind(rollout: Rollout) -> Step:
     wait = rollout.clock.compute_wait(_list_host_keys(rollout.object_set))
     if wait > 0:
         return Step(wait=wait)
-    routes = delete_all(pair for pair in leaving if pair.key.kind is Kind.VIRTUAL_SERVICE)
-    return build_step(*(routes or delete_all(leaving)))
+    for kind in (Kind.VIRTUAL_SERVICE, Kind.GATEWAY):
+        first = delete_all(pair for pair in leaving if pair.key.kind is kind)
+        if first:
+            return build_step(*first)
+    return build_step(*delete_all(leaving))
 
 
 def _list_host_keys(object_set: ObjectSet) -> tuple[ObjectKey, ...]:

@@ -31,14 +31,17 @@ class RolloutContext:
 
 
 def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[str]:
-    """Return what our objects of the namespace refer to, but for those of `key`. Pure."""
+    """Return what our objects of the namespace refer to, but for those of `key`. Pure.
+
+    What stands at a gateway refers to its label: the tenant's own objects tell that it does.
+    """
     return frozenset(
         ref
         for item in observed
         if item.set_key is not None
         and item.set_key != key
         and find_scope(item.set_key) == key.namespace
-        for ref in item.facts.refs
+        for ref in (*item.facts.refs, item.place)
     )
 
 
