@@ -118,15 +118,30 @@ def test_another_allocation_label_is_drift_and_undone(value: str | None) -> None
 
 
 @pytest.mark.parametrize("value", ["canary", ""])
-def test_a_revision_is_drift_and_removed(value: str) -> None:
-    """An istiod of another revision ignores the object."""
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        ("labels", "istio.io/rev"),
+        ("labels", "istio.io/use-waypoint"),
+        ("annotations", "internal.istio.io/route-semantics"),
+        ("annotations", "networking.istio.io/traffic-distribution"),
+    ],
+)
+def test_what_istio_reads_and_we_do_not_write_is_drift_and_removed(
+    member: str, name: str, value: str
+) -> None:
+    """An istiod of another revision ignores the object; others take it in another way."""
     for desired in build_desired():
         good = build_stored(desired)
         bad = copy.deepcopy(good)
-        bad["metadata"]["labels"] |= {"istio.io/rev": value, "team": "shop"}
-        assert not is_as_desired(read_observed(bad), desired, desired.owners)
-        fixed = apply_patch(bad, build_json_patch(desired, desired.owners, "u-1"))
-        assert fixed["metadata"]["labels"] == {**good["metadata"]["labels"], "team": "shop"}
+        bad["metadata"][member] |= {name: value, "notistio.io/team": "shop"}
+        observed = read_observed(bad)
+        assert not is_as_desired(observed, desired, desired.owners)
+        patch = build_json_patch(desired, desired.owners, "u-1", strays=observed.strays)
+        for there in (bad, good):
+            fixed = apply_patch(there, patch)["metadata"][member]
+            fixed.pop("notistio.io/team", None)
+            assert fixed == good["metadata"][member]
 
 
 def test_the_allocation_label_says_nothing_on_a_virtual_service() -> None:

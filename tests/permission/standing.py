@@ -16,6 +16,21 @@ KINDS = (
 LABEL, ACCOUNT = "app.kubernetes.io/managed-by", "egress-operator"
 OURS = f"{LABEL}={ACCOUNT}"
 DRY_RUN = "istio.io/dry-run"
+ISTIO = {
+    "labels": {
+        "istio.io/rev": "canary",
+        "istio.io/use-waypoint": "stranger",
+        "istio.io/persistent-session": "cookie",
+    },
+    "annotations": {
+        "internal.istio.io/route-semantics": "gateway",
+        "internal.istio.io/parents": "Gateway/x.y",
+        "networking.istio.io/exportTo": "*",
+        "networking.istio.io/traffic-distribution": "PreferClose",
+        "sidecar.istio.io/inject": "false",
+    },
+}
+"""Labels and annotations by which Istio takes an object in another way, or not at all."""
 
 
 def find_permissions(

@@ -17,6 +17,7 @@ from .gateway import Gateway, apply_namespace, serving_gateway
 from .standing import (
     ACCOUNT,
     AUTHORIZATION,
+    ISTIO,
     KINDS,
     LABEL,
     NETWORKING,
@@ -228,6 +229,7 @@ NO_OWNER: dict[str, Any] = {"ownerReferences": None}
         pytest.param({"annotations": {LISTED: None}}, id="policies"),
         pytest.param(NO_OWNER, id="owners"),
         pytest.param({**NO_OWNER, "labels": None, "annotations": None}, id="everything"),
+        pytest.param(ISTIO, id="istio"),
     ],
 )
 def test_what_is_taken_from_the_objects_of_a_host_is_restored(
@@ -248,6 +250,7 @@ def test_what_is_taken_from_the_objects_of_a_host_is_restored(
         pytest.param({"labels": {LABEL: None}}, id="label"),
         pytest.param({"annotations": {GATEWAY: None}}, id="gateway"),
         pytest.param(NO_OWNER, id="owners"),
+        pytest.param(ISTIO, id="istio"),
     ],
 )
 def test_what_is_taken_from_the_objects_of_a_tenant_is_restored(

@@ -12,7 +12,7 @@ from testbed.deadline import wait_until
 from testbed.operator import Operator
 
 from .gateway import TIMEOUT_S, Gateway, apply_namespace, serving_gateway
-from .standing import ACCOUNT, AUTHORIZATION, DRY_RUN, LABEL
+from .standing import ACCOUNT, AUTHORIZATION, DRY_RUN, ISTIO, LABEL
 from .state import PERMISSIONS, State, begin, enter, release, wait_begun, wait_entered
 from .tenant import Tenant
 from .violation import require, require_soon
@@ -110,6 +110,7 @@ EDITS: dict[str, Callable[[Object], Object]] = {
     "dry-run": lambda _: {"metadata": {"annotations": {DRY_RUN: "true"}}},
     "dry-run-T": lambda _: {"metadata": {"annotations": {DRY_RUN: "T"}}},
     "revision": lambda _: {"metadata": {"labels": {"istio.io/rev": "canary"}}},
+    "istio": lambda _: {"metadata": ISTIO},
     "label": lambda _: {"metadata": {"labels": {LABEL: None}}},
     "label-changed": lambda _: {"metadata": {"labels": {LABEL: f"{ACCOUNT}-2"}}},
     "annotations": lambda _: {"metadata": {"annotations": None}},

@@ -122,8 +122,8 @@ class FakeCluster:
             case Create(desired, owners):
                 assert desired.key not in self.objects, f"{desired.key} is there already"
                 self.put(build_manifest(desired, owners))
-            case Replace(desired, owners, uid, maps):
-                patch = build_json_patch(desired, owners, uid, maps)
+            case Replace(desired, owners, uid, maps, strays):
+                patch = build_json_patch(desired, owners, uid, maps, strays)
                 self.objects[desired.key] = apply_patch(self.objects[desired.key], patch)
             case Delete(key, uid):
                 assert self.objects.pop(key)["metadata"]["uid"] == uid

@@ -8,7 +8,7 @@ from typing import Any
 
 from egress_operator.istio.facts import Facts, Spec
 from egress_operator.istio.kind import SECURITY, ObjectKey
-from egress_operator.istio.name import EGRESS_DOMAIN, RESTRICTED_DOMAIN
+from egress_operator.istio.name import EGRESS_DOMAIN, RESTRICTED_DOMAIN, find_gateway_label
 from egress_operator.istio.traffic import Labels
 
 API_VERSION = SECURITY
@@ -56,6 +56,18 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
         selector=tuple(sorted((spec.get("selector") or {}).get("matchLabels", {}).items())),
         is_closed=not rules,
     )
+
+
+def read_names(spec: Spec) -> tuple[str, str]:
+    """Return the gateway label and the namespace that an AuthorizationPolicy is for. Pure.
+
+    Its own rule tells them, if it has the form of those that are built here; else both are empty.
+    """
+    rules: list[Any] = spec.get("rules") or []
+    caller = _read_caller(rules[0]) if len(rules) == 1 else ANYBODY
+    if caller == ANYBODY:
+        return "", ""
+    return find_gateway_label(rules[0]["when"][0]["values"][0]), caller
 
 
 def _read_caller(rule: dict[str, Any]) -> str:

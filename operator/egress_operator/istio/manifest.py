@@ -12,19 +12,16 @@ from egress_operator.istio.object import (
     HOST_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    MAPS,
     NAMESPACE_ANNOTATION,
     POLICIES_ANNOTATION,
     POLICY_API_VERSION,
     POLICY_KIND,
-    REVISION_LABEL,
     Desired,
     Observed,
     Owner,
 )
 from egress_operator.istio.set_key import GatewaySet, HostSet, TenantSet
-
-MAPS = frozenset({"annotations", "labels"})
-"""Members of the metadata of which we own some keys."""
 
 
 def build_policies_annotation(owners: Iterable[Owner]) -> str:
@@ -57,6 +54,7 @@ def is_as_desired(observed: Observed, desired: Desired, owners: Iterable[Owner])
         and observed.owners == listed
         and observed.set_key == desired.set_key
         and not observed.is_damaged
+        and not observed.strays
         and observed.policies == _build_policies(desired, listed)
         and observed.allocate == desired.allocate
         and observed.dry_run == desired.dry_run
@@ -83,13 +81,16 @@ def build_manifest(desired: Desired, owners: Iterable[Owner]) -> dict[str, Any]:
 
 
 def build_json_patch(
-    desired: Desired, owners: Iterable[Owner], uid: str, maps: Collection[str] = MAPS
+    desired: Desired,
+    owners: Iterable[Owner],
+    uid: str,
+    maps: Collection[str] = MAPS,
+    strays: Iterable[tuple[str, str]] = (),
 ) -> list[dict[str, Any]]:
     """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
 
-    A revision is removed, see `REVISION_LABEL`.
-
-    `maps`: which of labels and annotations the object has; the others are made whole.
+    `maps`: which of labels and annotations the object has; the others are made whole. `strays`: as
+    of `Observed`, removed.
 
     Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
     and a later Apply of the same manager does not take such fields away. `add` sets a member
@@ -100,8 +101,13 @@ def build_json_patch(
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "add", "path": "/spec", "value": dict(desired.spec)},
         *_build_map_patch("labels", _build_labels(desired), maps),
-        *_build_removal("labels", REVISION_LABEL, maps),
         *_build_map_patch("annotations", _build_annotations(desired, listed), maps),
+        *(
+            operation
+            for member, name in sorted(strays)
+            if member in maps
+            for operation in _build_removal(_build_path(member, name))
+        ),
         {
             "op": "add",
             "path": "/metadata/ownerReferences",
@@ -160,11 +166,8 @@ def _build_map_patch(
     ]
 
 
-def _build_removal(member: str, key: str, maps: Collection[str]) -> list[dict[str, Any]]:
-    """Remove a key whether it is there or not: `remove` alone fails where it is not."""
-    if member not in maps:
-        return []
-    path = _build_path(member, key)
+def _build_removal(path: str) -> list[dict[str, Any]]:
+    """Remove a member whether it is there or not: `remove` alone fails where it is not."""
     return [{"op": "add", "path": path, "value": ""}, {"op": "remove", "path": path}]
 
 

@@ -32,8 +32,13 @@ DRY_RUN_ANNOTATION = "istio.io/dry-run"
 ALLOCATE_LABEL = "networking.istio.io/enable-autoallocate-ip"
 """Istio's own, on ServiceEntries: whether istiod allocates an address that the host's name resolves
 to where proxies resolve names."""
-REVISION_LABEL = "istio.io/rev"
-"""Istio's own: an istiod of another revision ignores the object. Never written, always removed."""
+ISTIO_DOMAIN = "istio.io"
+"""Ends the prefixes of Istio's own labels and annotations. They change what the mesh does with an
+object: an istiod of another revision than `istio.io/rev` ignores it. But for the two above they are
+never written, and always removed."""
+
+MAPS = frozenset({"annotations", "labels"})
+"""Members of the metadata of which we own some keys."""
 
 _DIGEST_SIZE = 16
 
@@ -105,14 +110,14 @@ class Observed:
     created: str
     set_key: SetKey | None
     """The set that it is of: that which its annotations name, if it has our label, no owners but
-    ours, and stands where that set has it; None when it is not ours."""
+    ours, and stands where that set has it; None when it is not ours. An AuthorizationPolicy needs
+    neither label nor owners, and the names that it lets in tell as much as annotations."""
     policies: str
     """The policies annotation."""
     owners: frozenset[Owner]
     """Those of our kinds."""
     spec_digest: bytes
-    """`digest_spec` of the spec; empty, which no spec has, when a revision makes some istiod ignore
-    the object."""
+    """`digest_spec` of the spec."""
     facts: Facts
     allocate: bool | None = None
     """As a ServiceEntry's label says; None when it says neither, and for other kinds."""
@@ -126,9 +131,12 @@ class Observed:
     """Of a Gateway: the label of the gateway whose names it serves."""
     is_damaged: bool = False
     """Ours, but not as we write it: it has our label, or owners of our kinds (beside other owners,
-    only the latter), or it was ours. Under a name that we want it is restored."""
+    only the latter), or it was ours, or it is an AuthorizationPolicy under one of our names. Under
+    a name that we want it is restored."""
     maps: frozenset[str] = frozenset()
     """Which of labels and annotations it has at all."""
+    strays: frozenset[tuple[str, str]] = frozenset()
+    """Labels and annotations of Istio's that we do not write, each as (`labels`, its name)."""
 
     @property
     def ours(self) -> bool:

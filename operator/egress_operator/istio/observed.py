@@ -1,8 +1,10 @@
 """Istio objects as the API server has them: what the cache keeps of each."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from egress_operator.istio.authorization_policy import read_names
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import read_facts
 from egress_operator.istio.name import find_gateway_label
@@ -13,13 +15,14 @@ from egress_operator.istio.object import (
     GATEWAY_ANNOTATION,
     GATEWAY_KIND,
     HOST_ANNOTATION,
+    ISTIO_DOMAIN,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    MAPS,
     NAMESPACE_ANNOTATION,
     POLICIES_ANNOTATION,
     POLICY_GROUP,
     POLICY_KIND,
-    REVISION_LABEL,
     Observed,
     Owner,
     digest_spec,
@@ -33,6 +36,8 @@ from egress_operator.istio.set_key import (
 )
 
 _FLAGS = {"true": True, "false": False}
+_WRITTEN = {("labels", ALLOCATE_LABEL), ("annotations", DRY_RUN_ANNOTATION)}
+"""What we write of Istio's labels and annotations; on other kinds they say nothing."""
 
 
 def read_observed(obj: Mapping[str, Any]) -> Observed:
@@ -47,15 +52,18 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     labelled = labels.get(MANAGED_BY_LABEL) == MANAGED_BY
-    set_key, place = _read_set(key, annotations) if labelled and not alien else (None, "")
+    marked = labelled and not alien
+    membership = _Membership()
+    if marked or key.kind is Kind.AUTHORIZATION_POLICY:
+        membership = _read_membership(key, annotations, spec)
     return Observed(
         key=key,
         uid=metadata.get("uid", ""),
         created=metadata.get("creationTimestamp", ""),
-        set_key=set_key,
+        set_key=membership.set_key,
         policies=annotations.get(POLICIES_ANNOTATION, ""),
         owners=owners,
-        spec_digest=b"" if REVISION_LABEL in labels else digest_spec(spec),
+        spec_digest=digest_spec(spec),
         facts=read_facts(key, spec),
         allocate=_FLAGS.get(labels.get(ALLOCATE_LABEL, ""))
         if key.kind is Kind.SERVICE_ENTRY
@@ -63,42 +71,64 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         dry_run=_FLAGS.get(annotations.get(DRY_RUN_ANNOTATION, ""))
         if key.kind is Kind.AUTHORIZATION_POLICY
         else None,
-        place=place,
-        tenant=annotations.get(NAMESPACE_ANNOTATION, "") if isinstance(set_key, GatewaySet) else "",
+        place=membership.place,
+        tenant=membership.tenant if isinstance(membership.set_key, GatewaySet) else "",
         label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
-        is_damaged=set_key is None and (bool(owners) if alien else labelled or bool(owners)),
-        maps=frozenset(name for name in ("annotations", "labels") if metadata.get(name)),
+        is_damaged=not (marked and membership.by_annotations)
+        if membership.set_key
+        else bool(owners) or (labelled and not alien),
+        maps=frozenset(name for name in MAPS if metadata.get(name)),
+        strays=frozenset(_list_strays(metadata)),
     )
 
 
-def _read_set(key: ObjectKey, annotations: Mapping[str, str]) -> tuple[SetKey | None, str]:
-    """Return the set that the object is of, and the label of the gateway where it stands.
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    """The set that an object is of, None when there is none; `place` and `tenant` as of it."""
 
-    Of the sets that the annotations may mean, the one that would write the object there; None and
-    an empty label when there is none. Annotations beside those that count do no harm.
+    set_key: SetKey | None = None
+    place: str = ""
+    tenant: str = ""
+    by_annotations: bool = True
+
+
+def _read_membership(
+    key: ObjectKey, annotations: Mapping[str, str], spec: Mapping[str, Any]
+) -> _Membership:
+    """Return the first that fits of the sets that the object may mean.
+
+    It fits if the set would write the object there. Annotations beside those that count do no harm.
     """
-    tenant = annotations.get(NAMESPACE_ANNOTATION, "")
-    for set_key, place in _list_candidates(key, annotations):
-        if is_expected(set_key, key, place, tenant):
-            return set_key, place
-    return None, ""
+    for found in _list_candidates(key, annotations, spec):
+        if found.set_key and is_expected(found.set_key, key, found.place, found.tenant):
+            return found
+    return _Membership()
+
+
+def _list_strays(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for member in MAPS:
+        for name in metadata.get(member) or ():
+            domain = name.partition("/")[0]
+            if f".{domain}".endswith(f".{ISTIO_DOMAIN}") and (member, name) not in _WRITTEN:
+                yield member, name
 
 
 def _list_candidates(
-    key: ObjectKey, annotations: Mapping[str, str]
-) -> Iterator[tuple[SetKey, str]]:
+    key: ObjectKey, annotations: Mapping[str, str], spec: Mapping[str, Any]
+) -> Iterator[_Membership]:
     host = annotations.get(HOST_ANNOTATION, "")
     label = annotations.get(GATEWAY_ANNOTATION, "")
     tenant = annotations.get(NAMESPACE_ANNOTATION, "")
     if key.kind is Kind.AUTHORIZATION_POLICY:
-        name = annotations.get(EGRESS_GATEWAY_ANNOTATION, "")
-        yield GatewaySet(name, key.namespace), label
+        set_key = GatewaySet(annotations.get(EGRESS_GATEWAY_ANNOTATION, ""), key.namespace)
+        yield _Membership(set_key, label, tenant)
+        yield _Membership(set_key, *read_names(spec), by_annotations=False)
         return
     if tenant and tenant != key.namespace:
-        yield HostSet(tenant, host), label
-        yield TenantSet(tenant, label), label
-    yield HostSet(key.namespace, host), ""
-    yield TenantSet(key.namespace, label), ""
+        yield _Membership(HostSet(tenant, host), label, tenant)
+        yield _Membership(TenantSet(tenant, label), label, tenant)
+    yield _Membership(HostSet(key.namespace, host), "", tenant)
+    yield _Membership(TenantSet(key.namespace, label), "", tenant)
 
 
 def _read_owners(metadata: Mapping[str, Any]) -> tuple[frozenset[Owner], bool]:

@@ -236,10 +236,10 @@ class Cluster:
         """Return an object as it is to be taken, whatever it says of itself.
 
         What says to stand at a gateway, and does not, is somebody else's. An AuthorizationPolicy at
-        a gateway that has one of our names, and is for its pods, is ours although it has lost its
-        label: nobody owns it, so nothing else would tell.
+        a gateway that has one of our names, and is for its pods, is ours although it does not tell
+        of which EgressGateway: nobody owns it, so nothing else would tell.
         """
-        if observed.key.kind is Kind.AUTHORIZATION_POLICY and not observed.ours:
+        if observed.key.kind is Kind.AUTHORIZATION_POLICY and not _names_gateway(observed):
             return self._recognize_policy(observed)
         if not observed.place or self._is_believed(observed):
             return observed
@@ -266,7 +266,7 @@ class Cluster:
         return any(host.split(".")[1:2] == [observed.key.namespace] for host in rule.facts.hosts)
 
     def _recognize_policy(self, observed: Observed) -> Observed:
-        """Return an AuthorizationPolicy without our label as ours, if name and pods tell it."""
+        """Return an AuthorizationPolicy as that of a gateway, if name and pods tell it."""
         key, selector = observed.key, observed.facts.selector
         if not (is_label(key.name) or is_restricted_form(key.name)):
             return observed
@@ -287,3 +287,8 @@ class Cluster:
 
     def _list_gateways(self) -> tuple[GatewaySource, ...]:
         return tuple(record.source for record in self.gateways if not record.deleting)
+
+
+def _names_gateway(observed: Observed) -> bool:
+    """Whether an object is of the set of an EgressGateway that it names."""
+    return isinstance(observed.set_key, GatewaySet) and bool(observed.set_key.gateway)

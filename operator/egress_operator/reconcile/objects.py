@@ -70,6 +70,7 @@ class _Pool:
             tenant=sys.intern(observed.tenant),
             label=sys.intern(observed.label),
             maps=self.share(observed.maps),
+            strays=self.share(observed.strays),
         )
 
     def _share_facts(self, facts: Facts) -> Facts:

@@ -136,7 +136,7 @@ class Writer:
 
     async def _replace(self, write: Replace) -> None:
         key = write.key
-        patch = build_json_patch(write.desired, write.owners, write.uid, write.maps)
+        patch = build_json_patch(write.desired, write.owners, write.uid, write.maps, write.strays)
         try:
             answer = await self._transport.patch(
                 RESOURCES[key.kind], key.namespace, key.name, patch, patch_type=PatchType.JSON

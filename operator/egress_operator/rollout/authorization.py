@@ -9,9 +9,9 @@ istiod takes them over in the order of their writes, and a proxy gets all of the
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from egress_operator.istio.authorization_policy import open_spec
+from egress_operator.istio.authorization_policy import build_baseline_spec, open_spec
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.kinds import replace_spec
+from egress_operator.istio.kinds import build_desired, replace_spec
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import Access
@@ -47,7 +47,7 @@ def order_access(
     }
     foreign = {item.key for item in observed} - there.keys()
     squatted = tuple(item.key for item in access.desired if item.key in foreign)
-    state = _State(access, there, frozenset(squatted), clock)
+    state = _State(key, access, there, frozenset(squatted), clock)
     left_out: dict[Write, None] = {}
     found = Step()
     for step in state.list_steps():
@@ -63,6 +63,7 @@ def order_access(
 class _State:
     """What is wanted beside what is there."""
 
+    key: SetKey
     access: Access
     there: Mapping[ObjectKey, Observed]
     squatted: frozenset[ObjectKey]
@@ -81,18 +82,11 @@ class _State:
             yield from self._relax(baseline)
 
     def _disarm(self) -> list[Write]:
-        """Let what is withdrawn, and cannot be deleted, allow nothing: as the baseline does."""
-        baseline = self.access.baseline
-        if baseline is None or not self.access.enforces:
+        """Let what is withdrawn, and cannot be deleted, allow nothing: as a baseline does."""
+        if self.access.baseline is not None and not self.access.enforces:
             return []
         items = (self.there[key] for key in sorted(self.access.withdrawn & self.there.keys()))
-        return self._write(
-            *(
-                replace(baseline, key=item.key, tenant=item.tenant)
-                for item in items
-                if item.place == baseline.place and not item.dry_run
-            )
-        )
+        return self._write(*(_close(self.key, item) for item in items if not item.dry_run))
 
     def _enforce(self, baseline: Desired) -> Iterator[Step]:
         """Deny at last: at once where nobody is let in yet, else after the ALLOWs."""
@@ -141,7 +135,7 @@ class _State:
             elif not is_as_desired(have, item, item.owners):
                 # An annotation that tells another tenant has to go: then all are written anew.
                 maps = have.maps - {"annotations"} if have.is_damaged else have.maps
-                writes.append(Replace(item, item.owners, have.uid, maps))
+                writes.append(Replace(item, item.owners, have.uid, maps, have.strays))
         return writes
 
     def _delete(self, keys: Iterable[ObjectKey]) -> list[Delete]:
@@ -161,3 +155,11 @@ def _open(baseline: Desired) -> Desired:
 def _is_open(have: Observed) -> bool:
     """Whether a baseline allows everything, enforced."""
     return not have.dry_run and not have.facts.is_closed
+
+
+def _close(key: SetKey, item: Observed) -> Desired:
+    """Return an ALLOW that allows nothing, for the same pods."""
+    spec = build_baseline_spec(item.facts.selector)
+    return build_desired(
+        item.key, key, (), spec, dry_run=False, place=item.place, tenant=item.tenant
+    )

@@ -87,7 +87,7 @@ class ObjectPair:
             return Create(desired, self.owners)
         if is_as_desired(there, desired, self.owners):
             return None
-        return Replace(desired, self.owners, there.uid, there.maps)
+        return Replace(desired, self.owners, there.uid, there.maps, there.strays)
 
     def build_delete(self) -> Delete | None:
         """Return the deletion of an object that we may delete, None for another one."""

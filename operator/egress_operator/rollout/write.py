@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.manifest import MAPS
-from egress_operator.istio.object import Desired, Owner
+from egress_operator.istio.object import MAPS, Desired, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class Replace:
     uid: str
     maps: frozenset[str] = MAPS
     """Which of labels and annotations the object has."""
+    strays: frozenset[tuple[str, str]] = frozenset()
+    """As of `Observed`: what it has to lose."""
 
     @property
     def key(self) -> ObjectKey:
