@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from egress_operator.api.policy import API_VERSION
-from egress_operator.diagnostic import RULES, Rule, Scope
+from egress_operator.diagnostic import Rule, Scope, read_rules
 from tools.crd import CATEGORY, GATEWAY, LOWEST_KUBERNETES, POLICY, Resource
 from tools.schema import Schema, build_plain_schema
 
@@ -94,7 +94,7 @@ def render_rules() -> str:
     """Render the page of all rules."""
     parts = [_RULES_HEAD]
     for scope, text in _SCOPES.items():
-        rules = [rule for rule in RULES.values() if rule.scope is scope]
+        rules = [rule for rule in read_rules().values() if rule.scope is scope]
         rows = "\n".join(_render_rule(rule) for rule in sorted(rules, key=lambda rule: rule.code))
         parts.append(
             f"## {scope}\n\n{text}\n\n"

@@ -12,7 +12,7 @@ from api.corpus import (
     load_samples,
 )
 from egress_operator.api.check import check_gateway_spec, check_spec
-from egress_operator.diagnostic import RULES, Scope
+from egress_operator.diagnostic import Scope, read_rules
 from tools.crd import GATEWAY, RESOURCES
 
 PAIRS = load_pairs()
@@ -48,7 +48,7 @@ def test_the_corpus_holds_both_kinds() -> None:
 
 
 def test_every_shape_rule_has_a_pair() -> None:
-    shape = {code for code, rule in RULES.items() if rule.scope is Scope.SHAPE}
+    shape = {code for code, rule in read_rules().items() if rule.scope is Scope.SHAPE}
     assert shape == {pair.code for pair in PAIRS}
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from egress_operator.diagnostic import RULES
+from egress_operator.diagnostic import read_rules
 from egress_operator.plan.reference import HOLDING, NOT_ALLOWED, NOT_READY
 from egress_operator.status.condition import (
     ALWAYS,
@@ -151,12 +151,12 @@ def _check_reasons(_: Mapping[str, Any], conditions: Conditions, __: int) -> Ite
 def _find_reasons(first: str | None) -> frozenset[str]:
     """Return the reasons of Ready when this is the first condition that is False."""
     if first is None:
-        return frozenset({RULES[NOT_READY].reason})
+        return frozenset({read_rules()[NOT_READY].reason})
     if first == Type.PROGRAMMED:
         return frozenset({Reason.PENDING, Reason.CONFLICTED})
     if first == Type.RESOLVED_REFS:
-        return frozenset(RULES[code].reason for code in (*HOLDING, NOT_ALLOWED))
-    return frozenset(rule.reason for rule in RULES.values())
+        return frozenset(read_rules()[code].reason for code in (*HOLDING, NOT_ALLOWED))
+    return frozenset(rule.reason for rule in read_rules().values())
 
 
 def _check_also(_: Mapping[str, Any], conditions: Conditions, __: int) -> Iterator[str]:

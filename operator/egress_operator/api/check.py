@@ -20,7 +20,7 @@ from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
 from egress_operator.api.rule import FLOOR, Finding, quote, say
 from egress_operator.api.selector import LabelSelector
-from egress_operator.diagnostic import RULES, Diagnostic
+from egress_operator.diagnostic import Diagnostic, read_rules
 
 Checked = TypeVar("Checked", bound=Model)
 
@@ -126,7 +126,7 @@ def build_path(loc: Loc) -> str:
 def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     """Rule and message of one of pydantic's errors; its own words never reach the user."""
     kind, loc, value = detail["type"], detail["loc"], detail["input"]
-    if kind in RULES:
+    if kind in read_rules():
         return kind, detail["msg"]
     code, finding = "EG003", explain_type(model, loc, kind, value)
     if kind == "extra_forbidden":

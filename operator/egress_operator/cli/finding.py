@@ -15,7 +15,7 @@ _NOT_PRINTABLE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud8
 class FileRule(StrEnum):
     """Rules about the files themselves, which the API server never sees.
 
-    Codes are stable and lie beside those of `diagnostic.py`: `EG9xx`.
+    Codes are stable and lie beside those of `rules.toml`: `EG9xx`.
     """
 
     SYNTAX = "EG901"

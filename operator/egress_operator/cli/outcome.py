@@ -8,7 +8,7 @@ from egress_operator.api.check import check_gateway, check_policy
 from egress_operator.cli.document import find_place
 from egress_operator.cli.finding import FILE_RULES, FileRule, Finding
 from egress_operator.cli.resource import Inventory, Source
-from egress_operator.diagnostic import RULES, Diagnostic, Level
+from egress_operator.diagnostic import Diagnostic, Level, find_rule
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
@@ -156,8 +156,8 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         column=place.column,
         rule=diagnostic.code,
         message=diagnostic.message,
-        level=RULES[diagnostic.code].level,
-        fix=RULES[diagnostic.code].fix,
+        level=find_rule(diagnostic.code).level,
+        fix=find_rule(diagnostic.code).fix,
         object=source.label,
         path=diagnostic.path,
     )

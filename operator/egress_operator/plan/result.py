@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from egress_operator.diagnostic import RULES, Diagnostic, Level
+from egress_operator.diagnostic import Diagnostic, Level, find_rule
 from egress_operator.istio.set_key import SetKey, sort_key
 from egress_operator.plan.claim import Claim
 from egress_operator.plan.source import PolicySource
@@ -154,11 +154,11 @@ def build_findings(result: PolicyResult) -> tuple[Diagnostic, ...]:
 
 def has_error(diagnostics: Iterable[Diagnostic]) -> bool:
     """Whether one of them keeps the policy from being accepted."""
-    return any(RULES[diagnostic.code].level is Level.ERROR for diagnostic in diagnostics)
+    return any(find_rule(diagnostic.code).level is Level.ERROR for diagnostic in diagnostics)
 
 
 def _severity(diagnostic: Diagnostic) -> tuple[bool, Diagnostic]:
-    return RULES[diagnostic.code].level is not Level.ERROR, diagnostic
+    return find_rule(diagnostic.code).level is not Level.ERROR, diagnostic
 
 
 def _row_order(row: ClaimResult) -> tuple[str, int, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from egress_operator.diagnostic import RULES
+from egress_operator.diagnostic import find_rule
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.result import ClaimResult, ClaimState
 from egress_operator.status.condition import name_some, trim_message
@@ -73,15 +73,15 @@ def count_hosts(rows: Iterable[Row]) -> tuple[int, int]:
 
 def _compute_row(claim: ClaimResult, progress: SetProgress) -> Row:
     if claim.state is not ClaimState.CLAIMED:
-        reason = RULES[claim.code].reason if claim.code else ""
+        reason = find_rule(claim.code).reason if claim.code else ""
         return Row(claim, _NOT_CLAIMED[claim.state], reason, claim.message)
     if progress.squatted:
-        return Row(claim, RowState.SQUATTED, RULES[SQUATTED].reason, explain_squatter(progress))
+        return Row(claim, RowState.SQUATTED, find_rule(SQUATTED).reason, explain_squatter(progress))
     match progress.state:
         case SetState.APPLIED:
             return Row(claim, RowState.APPLIED)
         case SetState.FAILING:
-            reason = RULES[progress.code].reason if progress.code else ""
+            reason = find_rule(progress.code).reason if progress.code else ""
             return Row(claim, RowState.PENDING, reason, progress.message)
         case SetState.PENDING:
             return Row(claim, RowState.PENDING)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from egress_operator.diagnostic import RULES
+from egress_operator.diagnostic import find_rule
 from egress_operator.plan.gateway import Authorization, GatewayResult
 from egress_operator.status.condition import (
     Condition,
@@ -105,7 +105,7 @@ def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
         message = ". ".join(
             f"{item.path}: {item.message} ({item.code})" for item in result.diagnostics[:3]
         )
-        reason = RULES[first.code].reason
+        reason = find_rule(first.code).reason
         yield Condition(GatewayType.ACCEPTED, Truth.FALSE, reason, message, generation)
         kept = (
             "permissions stay, as spec.namespaces cannot be read"

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from egress_operator.diagnostic import RULES, Diagnostic
+from egress_operator.diagnostic import Diagnostic, find_rule
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
@@ -127,7 +127,7 @@ def _judge_accepted(
     )
     reference = result.reference
     if reference is not None and reference.code != NOT_READY:
-        reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
+        reason, message = find_rule(reference.code).reason, _explain_diagnostics([reference])
         if result.kept:
             message += _explain_kept(counts)
         unresolved = (Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
@@ -179,7 +179,7 @@ def _judge_progress(
     message = _explain_applied(rows, sets) + _explain_company(result)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
     if result.reference is not None:
-        reason = RULES[result.reference.code].reason
+        reason = find_rule(result.reference.code).reason
         message = _explain_diagnostics([result.reference])
         return [programmed, *_build_unready(Type.STALLED, reason, message, generation)[1:]]
     ready = Condition(Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation)
@@ -202,7 +202,7 @@ def _judge_refused(
     result: PolicyResult, before: Conditions, counts: Status
 ) -> list[Condition | Mapping[str, Any]]:
     generation = result.generation
-    reason = RULES[result.diagnostics[0].code].reason
+    reason = find_rule(result.diagnostics[0].code).reason
     message = _explain_diagnostics(result.diagnostics) + _explain_kept(counts)
     last = before.get(Type.PROGRAMMED)
     return [
@@ -272,7 +272,7 @@ def _build_paused(
 
 def _is_restored(result: PolicyResult, before: Conditions) -> bool:
     """Whether a policy had lost its permission when it was last looked at, and has it again."""
-    reason = RULES[NOT_ALLOWED].reason
+    reason = find_rule(NOT_ALLOWED).reason
     lost = before[Type.RESOLVED_REFS]["reason"] == reason
     return lost and (result.reference is None or result.reference.code != NOT_ALLOWED)
 
@@ -283,7 +283,7 @@ def _judge_withdrawn(result: PolicyResult, before: Conditions) -> list[Condition
     if reference is None or reference.code != NOT_ALLOWED or accepted["status"] != Truth.TRUE:
         return []
     generation = accepted["observedGeneration"]
-    reason, message = RULES[reference.code].reason, _explain_diagnostics([reference])
+    reason, message = find_rule(reference.code).reason, _explain_diagnostics([reference])
     return [
         *(
             Condition(type_, Truth.FALSE, reason, message, generation)
