@@ -11,8 +11,9 @@ import yaml
 from api.corpus import find_resource, load_pairs, load_samples
 from api.server import REFUSED
 from egress_operator.api.policy import API_VERSION, KIND, PLURAL
+from egress_operator.api.state import MOST_ROWS
 from egress_operator.diagnostic import Scope, read_rules
-from egress_operator.status.destination import MOST_ROWS, RowState
+from egress_operator.status.destination import RowState
 from testbed.client import ApiError
 from testbed.controlplane import ControlPlane
 from tools.crd import GATEWAY, POLICY, RESOURCES, Resource, build_crds, render_crd

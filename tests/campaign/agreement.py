@@ -6,10 +6,10 @@ a namespace that may not, and a denial wherever somebody has a server at a gatew
 
 from collections.abc import Iterator
 
+from egress_operator.api.gateway import Authorization
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import ALLOCATE_LABEL, Desired, Observed, Owner
-from egress_operator.plan.gateway import Authorization
 from egress_operator.plan.plan import Plan
 from permission.gateway import GATEWAY
 from permission.standing import is_denial, is_dry_run

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from egress_operator.plan.gateway import Authorization, GatewayResult
+from egress_operator.api.gateway import Authorization
+from egress_operator.plan.gateway import GatewayResult
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
 from egress_operator.plan.result import ClaimState, PolicyResult

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from egress_operator.api.state import MOST_ROWS, Truth
 from egress_operator.diagnostic import read_rules
 from egress_operator.plan.reference import HOLDING, NOT_ALLOWED, NOT_READY
 from egress_operator.status.condition import (
@@ -11,11 +12,10 @@ from egress_operator.status.condition import (
     MESSAGE_BYTES,
     Conditions,
     Reason,
-    Truth,
     Type,
     read_conditions,
 )
-from egress_operator.status.destination import MOST_ROWS, RowState
+from egress_operator.status.destination import RowState
 
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

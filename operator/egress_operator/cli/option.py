@@ -105,6 +105,19 @@ def add_input(function: Decorated) -> Decorated:
     return function
 
 
+def add_output(choices: tuple[str, ...], meaning: str) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds `-o`; the first choice is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help=meaning,
+    )
+
+
 def add_colour(function: Decorated) -> Decorated:
     """Add `--color`."""
     decorate = click.option(

@@ -1,7 +1,7 @@
 """What a plan makes of the input, offline: objects, and findings with their places."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from egress_operator.api.check import check_gateway, check_policy
@@ -16,9 +16,14 @@ from egress_operator.plan.permission import Selection, collect_allows, plan_gate
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.reference import NOT_FOUND
 from egress_operator.plan.result import build_findings
-from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
+from egress_operator.plan.source import (
+    GatewaySource,
+    NamespaceInput,
+    PolicySource,
+    Settings,
+    is_paused,
+)
 
-PAUSED_ANNOTATION = "egress-operator.io/paused"
 NOT_CREATED = "9999-12-31T23:59:59Z"
 """Stands for the creationTimestamp that a policy gets when it is applied: younger than all."""
 _NO_UID = "offline:"
@@ -55,9 +60,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         if not diagnostics:
             accepted.setdefault(policy.namespace, []).append(policy)
     plans = []
-    uids = Counter(
-        _read_text(policy.item.metadata.get("uid")) for policy in inventory.policies.values()
-    )
+    uids = _count_uids(inventory.policies.values())
     for namespace, policies in accepted.items():
         plan = plan_namespace(
             NamespaceInput(
@@ -98,9 +101,7 @@ def _build_selection(inventory: Inventory) -> Selection:
 def _read_gateways(inventory: Inventory, findings: list[Finding]) -> tuple[GatewaySource, ...]:
     """Return the EgressGateways that are right around their spec; the plan judges the rest."""
     sources = []
-    uids = Counter(
-        _read_text(item.item.metadata.get("uid")) for item in inventory.gateways.values()
-    )
+    uids = _count_uids(inventory.gateways.values())
     for gateway in inventory.gateways.values():
         found = check_gateway(gateway.item.value)[1]
         findings += [_build_finding(gateway, diagnostic) for diagnostic in found]
@@ -120,8 +121,6 @@ def _read_gateways(inventory: Inventory, findings: list[Finding]) -> tuple[Gatew
 
 def _build_source(policy: Source, uids: Counter[str]) -> PolicySource:
     metadata = policy.item.metadata
-    annotations = metadata.get("annotations")
-    paused = annotations.get(PAUSED_ANNOTATION) if isinstance(annotations, dict) else None
     return PolicySource(
         namespace=policy.namespace,
         name=policy.name,
@@ -129,8 +128,12 @@ def _build_source(policy: Source, uids: Counter[str]) -> PolicySource:
         generation=_read_generation(metadata),
         created=_read_text(metadata.get("creationTimestamp")) or NOT_CREATED,
         spec=policy.item.value["spec"],
-        paused=str(paused).lower() == "true",
+        paused=is_paused(metadata),
     )
+
+
+def _count_uids(sources: Iterable[Source]) -> Counter[str]:
+    return Counter(_read_text(source.item.metadata.get("uid")) for source in sources)
 
 
 def _choose_uid(metadata: Mapping[str, Any], uids: Counter[str], label: str) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from egress_operator.istio.set_key import HostSet, SetKey, TenantSet
-from egress_operator.plan.gateway import Authorization, GatewayResult
+from egress_operator.plan.gateway import GatewayResult
+from egress_operator.plan.intent import Authorization
 from egress_operator.plan.plan import Plan
 
 

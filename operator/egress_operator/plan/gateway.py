@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.gateway import Place
@@ -10,21 +9,13 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.plan.intent import GatewayIntent, parse_gateway, parse_tenants
+from egress_operator.plan.intent import Authorization, GatewayIntent, parse_gateway, parse_tenants
 from egress_operator.plan.result import has_error
 from egress_operator.plan.selector import Selector
 from egress_operator.plan.source import GatewaySource, Settings
 
 ROOT_NAMESPACE = "EG060"
 SAME_PODS = "EG110"
-
-
-class Authorization(StrEnum):
-    """What the gateway checks of those who come to it."""
-
-    MANAGED = "Managed"
-    DRY_RUN = "DryRun"
-    NONE = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +38,7 @@ class Gateway:
     @property
     def authorization(self) -> Authorization:
         """What it checks of those who come."""
-        return Authorization(self.intent.authorization)
+        return self.intent.authorization
 
     @property
     def place(self) -> Place:

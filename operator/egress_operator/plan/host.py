@@ -15,7 +15,7 @@ from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HostIntent
 from egress_operator.plan.claim import Arbitration, Claim, find_lifted
-from egress_operator.plan.gateway import Authorization
+from egress_operator.plan.intent import Authorization
 from egress_operator.plan.result import ClaimResult, ClaimState, build_claim_row
 from egress_operator.plan.route import Tenants, resolve_routes
 from egress_operator.plan.tenant import Tenant, build_restricted_access

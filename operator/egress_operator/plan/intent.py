@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from egress_operator.api import gateway as api
 from egress_operator.api.backend import Backend
 from egress_operator.api.check import check_gateway_spec, check_spec, read_selector
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
-from egress_operator.api.gateway import GatewayLimits, GatewayTraffic
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
@@ -34,6 +34,8 @@ from egress_operator.istio.traffic import (
 )
 from egress_operator.plan.selector import Requirement, Selector
 from egress_operator.plan.source import GatewaySource, PolicySource
+
+Authorization = api.Authorization
 
 _SECOND = 1000
 _SHARED = 1024
@@ -85,7 +87,7 @@ class GatewayIntent:
     selector: Labels
     service: str
     port: int
-    authorization: str
+    authorization: Authorization
     tenants: Selector | None
     """The namespaces that may use it; None: no one."""
     traffic: Mapping[str, Any]
@@ -189,10 +191,9 @@ def _build_endpoints(backends: tuple[Backend, ...]) -> tuple[EndpointIntent, ...
 
 def _build_http(http: Http) -> HttpIntent | None:
     """None when nothing is asked for: then Istio's own route is as good."""
-    if http.timeout is None and http.retries is None:
-        return None
     retries = None if http.retries is None else _build_retries(http.retries)
-    return HttpIntent(_normalise_duration(http.timeout), retries)
+    intent = HttpIntent(_normalise_duration(http.timeout), retries)
+    return None if intent == HttpIntent() else intent
 
 
 def _build_retries(retries: Retries) -> RetryIntent:
@@ -227,7 +228,7 @@ def parse_gateway(source: GatewaySource) -> tuple[GatewayIntent | None, tuple[Di
         selector=tuple(sorted(spec.selector.items())),
         service=spec.service.name,
         port=spec.service.port,
-        authorization=str(spec.authorization),
+        authorization=spec.authorization,
         tenants=None if spec.namespaces is None else _build_selector(spec.namespaces),
         traffic={} if spec.traffic is None else _build_traffic(spec.traffic),
         limits=Limits() if spec.limits is None else _build_limits(spec.limits),
@@ -249,7 +250,7 @@ def parse_tenants(spec: object) -> tuple[Selector, ...] | None:
     return None if selector is None else (_build_selector(selector),)
 
 
-def _build_limits(limits: GatewayLimits) -> Limits:
+def _build_limits(limits: api.GatewayLimits) -> Limits:
     given = {"hosts": limits.hosts, "servers": limits.servers}
     return Limits(**{name: value for name, value in given.items() if value is not None})
 
@@ -263,7 +264,7 @@ def _build_selector(selector: LabelSelector) -> Selector:
     return Selector(tuple(wanted))
 
 
-def _build_traffic(traffic: GatewayTraffic) -> dict[str, Any]:
+def _build_traffic(traffic: api.GatewayTraffic) -> dict[str, Any]:
     """Sort the settings as Istio has them; `maxPendingRequests` limits HTTP/1 and HTTP/2 alike."""
     pool, outliers = traffic.connection_pool, traffic.outlier_detection
     built: dict[str, Any] = {}

@@ -12,7 +12,8 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import Access, ObjectSet
 from egress_operator.istio.set_key import GatewaySet, SetKey, find_scope
-from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
+from egress_operator.plan.gateway import Gateway, GatewayResult
+from egress_operator.plan.intent import Authorization
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.tenant import build_baseline, build_tenant_access
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.kind import Kind
-from egress_operator.plan.gateway import Authorization, Gateway, GatewayResult
-from egress_operator.plan.intent import Intent, Limits
+from egress_operator.plan.gateway import Gateway, GatewayResult
+from egress_operator.plan.intent import Authorization, Intent, Limits
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant

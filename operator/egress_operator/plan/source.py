@@ -46,6 +46,16 @@ def build_settings(
     )
 
 
+PAUSED_ANNOTATION = "egress-operator.io/paused"
+
+
+def is_paused(metadata: Mapping[str, Any]) -> bool:
+    """Whether the annotation of an EgressPolicy with these metadata pauses it. Pure."""
+    annotations = metadata.get("annotations")
+    paused = annotations.get(PAUSED_ANNOTATION) if isinstance(annotations, Mapping) else None
+    return str(paused).lower() == "true"
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySource:
     """One EgressPolicy. `created` is metadata.creationTimestamp (RFC 3339, sorts as text)."""

@@ -17,7 +17,8 @@ from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import GatewayHop, Route
 from egress_operator.istio.set_key import SetKey, TenantSet
-from egress_operator.plan.gateway import Authorization, Gateway
+from egress_operator.plan.gateway import Gateway
+from egress_operator.plan.intent import Authorization
 
 
 @dataclass(frozen=True, slots=True)

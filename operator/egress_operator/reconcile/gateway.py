@@ -137,5 +137,6 @@ GATEWAY_ROW = KindRow(
     logged=frozenset(GatewayType),
     is_alarm=is_gateway_alarm,
     diff_events=diff_gateway_events,
+    purpose="The gateways that the platform team offers, for the whole cluster.",
     namespaced=False,
 )

@@ -53,6 +53,8 @@ class KindRow:
     """The types of conditions of which a change is logged."""
     is_alarm: Callable[[Conditions, Conditions, str], bool]
     """Whether the log warns of a condition, by all conditions before and after, and its type."""
+    purpose: str
+    """Why the operator watches it: a line for the reader of its role."""
     diff_events: Callable[[Status | None, Status], list[Event]]
     """The Kubernetes events that tell of the change from one status to another."""
     namespaced: bool = True

@@ -7,8 +7,7 @@ from typing import Any
 from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.result import PolicyResult
-from egress_operator.plan.source import PolicySource
-from egress_operator.reconcile.body import read_mapping
+from egress_operator.plan.source import PolicySource, is_paused
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
 from egress_operator.reconcile.record import OwnKey, Record
@@ -19,7 +18,6 @@ from egress_operator.status.event import diff_policy_events, is_policy_alarm
 from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import compute_status
 
-PAUSED_ANNOTATION = "egress-operator.io/paused"
 PROGRESS_AFTER_S = 1.0
 """What settles or fails for longer than this gets a status that says so; most changes are applied
 before. A policy that merely stands in line, in a burst, gets none: it would make the line longer,
@@ -29,7 +27,6 @@ and `observedGeneration` tells as much."""
 def read_policy(body: Mapping[str, Any]) -> PolicySource:
     """Take what counts from an EgressPolicy as the API server sent it. Pure."""
     metadata = body["metadata"]
-    paused = read_mapping(metadata, "annotations").get(PAUSED_ANNOTATION)
     return PolicySource(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -37,7 +34,7 @@ def read_policy(body: Mapping[str, Any]) -> PolicySource:
         generation=metadata.get("generation", 0),
         created=metadata.get("creationTimestamp", ""),
         spec=body.get("spec", {}),
-        paused=str(paused).lower() == "true",
+        paused=is_paused(metadata),
     )
 
 
@@ -146,4 +143,6 @@ POLICY_ROW = KindRow(
     logged=frozenset({Type.READY}),
     is_alarm=is_policy_alarm,
     diff_events=diff_policy_events,
+    purpose="What users ask for. Never update: the operator cannot change a policy's spec or "
+    "metadata.",
 )

@@ -321,11 +321,9 @@ class Operator:
 
     def _collect(self) -> Iterable[GaugeMetricFamily]:
         controller = self._controller
-        for name, text, store in (
-            ("policies", "Policies by condition and its status.", controller.cluster.policies),
-            ("gateways", "Gateways by condition and its status.", controller.cluster.gateways),
-        ):
-            counts = store.count_conditions()
+        for store in controller.cluster.stores.values():
+            name, counts = store.resource.plural.removeprefix("egress"), store.count_conditions()
+            text = f"{name.title()} by condition and its status."
             yield build_gauge(name, text, ("condition", "status"), counts.items())
         yield build_gauge(
             "hosts",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from egress_operator.istio.kinds import KINDS
+from egress_operator.reconcile.kind import KindRow
+from egress_operator.reconcile.kinds import OWN_KINDS
 
 
 class Reach(StrEnum):
@@ -41,29 +43,23 @@ class Permission:
 ADMISSION_POLICIES = ("reserved-names.egress-operator.io", "gateway-exports.egress-operator.io")
 """The policies of the chart, and their bindings: fixed, whatever the release is called."""
 
-_OURS = "egress-operator.io"
 _WATCH = ("list", "watch")
 
+
+def _allow_own(row: KindRow) -> tuple[Permission, Permission]:
+    """Return the rules of a kind of ours: its watches, and one JSON patch of its status."""
+    reach = Reach.SERVED if row.namespaced else Reach.GATEWAYS
+    group, plural = row.resource.group, row.resource.plural
+    return (
+        # reconcile/record.py, and kopf's (runtime/handlers.py)
+        Permission(reach, group, plural, _WATCH, row.purpose),
+        # reconcile/report.py
+        Permission(reach, group, f"{plural}/status", ("patch",)),
+    )
+
+
 PERMISSIONS: tuple[Permission, ...] = (
-    # the watches of reconcile/cluster.py, and kopf's (runtime/shell.py)
-    Permission(
-        Reach.SERVED,
-        _OURS,
-        "egresspolicies",
-        _WATCH,
-        "What users ask for. Never update: the operator cannot change a policy's spec or metadata.",
-    ),
-    # reconcile/report.py: one JSON patch, never the object itself
-    Permission(Reach.SERVED, _OURS, "egresspolicies/status", ("patch",)),
-    # the same for gateways
-    Permission(
-        Reach.GATEWAYS,
-        _OURS,
-        "egressgateways",
-        _WATCH,
-        "The gateways that the platform team offers, for the whole cluster.",
-    ),
-    Permission(Reach.GATEWAYS, _OURS, "egressgateways/status", ("patch",)),
+    *(rule for row in OWN_KINDS.values() for rule in _allow_own(row)),
     # reconcile/cluster.py is fed by watches, reconcile/writer.py writes; nothing is read singly
     *(
         Permission(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from egress_operator.api.state import Truth
+
 MESSAGE_BYTES = 1024
 MOST_NAMED = 5
 """Things that a message names; the rest is counted."""
@@ -27,14 +29,6 @@ class Type(StrEnum):
 
 ALWAYS = (Type.ACCEPTED, Type.RESOLVED_REFS, Type.PROGRAMMED, Type.READY)
 """These stand in every status, the others only while they are True."""
-
-
-class Truth(StrEnum):
-    """The status of a condition."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
 
 
 class Reason(StrEnum):

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from egress_operator.api.state import MOST_ROWS
 from egress_operator.diagnostic import find_rule
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.result import ClaimResult, ClaimState
 from egress_operator.status.condition import name_some, trim_message
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
-
-MOST_ROWS = 64
-"""Rows that a status shows; the rest is counted. It keeps a status small."""
 
 SQUATTED = "EG104"
 

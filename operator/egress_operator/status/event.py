@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from egress_operator.status.condition import Conditions, Truth, Type, read_conditions
+from egress_operator.api.state import Truth
+from egress_operator.status.condition import Conditions, Type, read_conditions
 from egress_operator.status.gateway import GatewayReason
 
 NORMAL = "Normal"

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from egress_operator.api.state import Truth
 from egress_operator.diagnostic import find_rule
-from egress_operator.plan.gateway import Authorization, GatewayResult
+from egress_operator.plan.gateway import GatewayResult
+from egress_operator.plan.intent import Authorization
 from egress_operator.status.condition import (
     Condition,
-    Truth,
     build_condition,
     name_some,
     read_conditions,

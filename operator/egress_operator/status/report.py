@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from egress_operator.api.state import Truth
 from egress_operator.diagnostic import Diagnostic, find_rule
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
@@ -29,7 +30,6 @@ from egress_operator.status.condition import (
     Condition,
     Conditions,
     Reason,
-    Truth,
     Type,
     build_condition,
     read_conditions,

@@ -10,7 +10,13 @@ import click
 
 from egress_operator.cli.exit import CommandError, ExitCode
 from egress_operator.cli.finding import Finding
-from egress_operator.cli.option import COMPILE_OPTIONS, add_colour, add_input, add_settings
+from egress_operator.cli.option import (
+    COMPILE_OPTIONS,
+    add_colour,
+    add_input,
+    add_output,
+    add_settings,
+)
 from egress_operator.cli.output import (
     Colour,
     build_finding_record,
@@ -27,14 +33,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_input
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="text: one line for each finding; json: one object with findings and counts.",
+@add_output(
+    ("text", "json"),
+    "text: one line for each finding; json: one object with findings and counts.",
 )
 @click.option(
     "--fail-on",

@@ -7,21 +7,19 @@ from typing import Any
 import click
 
 from egress_operator.cli.exit import CommandError, ExitCode
-from egress_operator.cli.option import COMPILE_OPTIONS, add_colour, add_input, add_settings
+from egress_operator.cli.option import (
+    COMPILE_OPTIONS,
+    add_colour,
+    add_input,
+    add_output,
+    add_settings,
+)
 from egress_operator.cli.output import Colour, decide_colour, write_data, write_findings
 
 
 @click.command()
 @add_input
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="yaml: one document for each object; json: one List.",
-)
+@add_output(("yaml", "json"), "yaml: one document for each object; json: one List.")
 @add_settings(COMPILE_OPTIONS)
 @add_colour
 def command(

@@ -5,19 +5,12 @@ import platform
 import click
 
 from egress_operator import __version__
+from egress_operator.cli.option import add_output
 from egress_operator.cli.output import write_data
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@add_output(("text", "json"), "Output format.")
 def command(form: str) -> None:
     """Print the version of this program."""
     if form == "text":
