@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env tools demo test test-long seed check gen lock bench clean
+.PHONY: help env tools demo test test-unit test-cluster test-mesh test-long seed check gen lock bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,13 +57,26 @@ PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(EGRESS_SEED) --hypothesis-
   --dist loadfile --no-loadscope-reorder
 # Three workers on two cores, because they wait now and then.
 PLAIN := -m "not mesh" -n 3
-# Each worker has a network of its own, and a mesh in it.
-MESH := -m mesh tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
+UNIT := -m "not cluster and not mesh" -n 2
+CLUSTER := -m "cluster and not mesh" -n 3
+# Each worker has a network of its own, and a mesh in it; most of the time it waits for proxies.
+MESH := -m "mesh" tests/mesh --tx '3*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
 CHOSEN := $(or $(strip $(PARTS)),all)
+# Two run at once: each line says whose it is.
+NAMED = 2>&1 | sed --unbuffered 's/^/$(@:test-%=%): /'
 
 test: tools check seed ## The gate: checks, unit, cluster, mesh (about 12 minutes)
-	@$(PYTEST) $(PLAIN)
-	@$(PYTEST) $(MESH)
+	@$(MAKE) --no-print-directory --jobs 2 test-unit test-mesh
+
+# They take the time in which the others wait for an API server or a proxy.
+test-unit: $(ENV)
+	@nice -n 10 $(PYTEST) $(UNIT) $(NAMED)
+
+test-cluster: $(ENV)
+	@$(PYTEST) $(CLUSTER) $(NAMED)
+
+test-mesh: $(ENV) test-cluster
+	@$(PYTEST) $(MESH) $(NAMED)
 
 test-long: tools seed ## The long-running tests (PARTS="load kill", else all of them)
 	@# A part may have no test in one of the halves, but not in both: pytest ends with 5 then.

@@ -1,14 +1,18 @@
-"""The parts of `make test-long` are chosen by name, or drawn into a budget of minutes."""
+"""What `make test` runs, and the parts of `make test-long`: by name, or drawn into some minutes."""
 
 import re
+import subprocess
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from parts import PARTS, draw_parts, parse_parts
 
 NAMES = frozenset(part.name for part in PARTS)
 SLICE_MINUTES = 8
+TESTS = Path(__file__).parent
 
 
 def test_parts_are_read_by_name() -> None:
@@ -40,6 +44,30 @@ def test_every_part_is_drawn_within_a_few_seeds() -> None:
 
 
 def test_every_part_has_a_test() -> None:
-    files = Path(__file__).parent.rglob("test_*.py")
+    files = TESTS.rglob("test_*.py")
     marked = {name for file in files for name in re.findall(r'long\("(\w+)"\)', file.read_text())}
     assert marked == NAMES
+
+
+def test_the_gate_runs_each_test_exactly_once() -> None:
+    command = ["make", "--dry-run", "test"]
+    done = subprocess.run(command, cwd=TESTS.parent, check=True, capture_output=True, text=True)
+    runs = [line for line in done.stdout.splitlines() if "-m pytest" in line]
+    chosen = [Expression.compile(re.findall(r'-m "(.+?)"', run)[0]) for run in runs]
+    for marks in (set(), {"cluster"}, {"mesh"}, {"cluster", "mesh"}):
+        assert count_chosen(chosen, marks) == 1
+
+
+def count_chosen(expressions: Iterable[Expression], marks: Container[str]) -> int:
+    def is_marked(name: str, /, **_: object) -> bool:
+        return name in marks
+
+    return sum(expression.evaluate(is_marked) for expression in expressions)
+
+
+def test_what_needs_a_mesh_is_where_the_gate_looks_for_it() -> None:
+    marked = {
+        file for file in TESTS.rglob("test_*.py") if re.search(r"mark\.mesh\b", file.read_text())
+    }
+    assert marked
+    assert all(TESTS / "mesh" in file.parents for file in marked)

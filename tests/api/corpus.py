@@ -1,6 +1,7 @@
 """The corpus: pairs of policies or gateways that differ in one field, and single valid ones."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,18 @@ def load(file: Path) -> Document:
     return load_document(file.read_text("utf-8"))
 
 
+@cache
 def load_pairs() -> list[Pair]:
+    """Load the pairs by name, once for all modules; nobody changes them."""
     return [
         Pair(folder.name, load(folder / "valid.yaml"), load(folder / "invalid.yaml"))
         for folder in sorted(ROOT.glob("EG*"))
     ]
 
 
+@cache
 def load_samples() -> dict[str, Document]:
-    """Load the valid objects by file name."""
+    """Load the valid objects by file name, once for all modules; nobody changes them."""
     return {file.stem: load(file) for file in sorted((ROOT / "valid").glob("*.yaml"))}
 
 
