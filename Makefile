@@ -70,7 +70,7 @@ test: tools check seed ## The gate: checks, unit, cluster, mesh (about 12 minute
 
 # They take the time in which the others wait for an API server or a proxy.
 test-unit: $(ENV)
-	@nice -n 10 $(PYTEST) $(UNIT) $(NAMED)
+	@nice -n 5 $(PYTEST) $(UNIT) $(NAMED)
 
 test-cluster: $(ENV)
 	@$(PYTEST) $(CLUSTER) $(NAMED)
