@@ -224,8 +224,7 @@ def test_a_forbidden_tenant_never_gets_through_while_the_gateway_moves_and_goes(
             operated.wait_ready(f"bank/{STEADY}")
             operated.operator.wait_idle()
             steady.wait(BETWEEN)
-        operated.stop_operator()
-        try:
+        with operated.without_operator():
             mesh.delete(build_egress_gateway(other))
             wait_until(
                 lambda: (
@@ -241,8 +240,6 @@ def test_a_forbidden_tenant_never_gets_through_while_the_gateway_moves_and_goes(
             forbidden.wait(BETWEEN)
             mesh.settle()
             forbidden.wait(BETWEEN)
-        finally:
-            operated.start_operator()
         operated.operator.wait_idle()
         mesh.settle()
         forbidden.wait(BETWEEN)
