@@ -1,14 +1,15 @@
 """Objects that the garbage collector leaves for good, by a defect of its own."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 
 from reconcile.tenant import HTTP, TenantNamespace, hosts
-from testbed.controlplane import ControlPlane, ControlPlaneOption
+from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import start_operator
+from testbed.workload import make_namespace
 
 from .collector import wait_for_collector
 from .history import CHILDREN
@@ -19,20 +20,27 @@ TIMED = {"ports": [HTTP], "http": {"timeout": "3s"}}
 LEFT = ["delete serviceentries", "delete virtualservices"]
 
 
-@pytest.fixture
-def plane(
-    fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
-) -> ControlPlane:
+@pytest.fixture(scope="module")
+def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips without them
     """Start a control plane whose API server may be killed."""
     definitions = [*load_istio_crds(*CHILDREN), *load_our_crds()]
-    return fresh_control_plane(ControlPlaneOption(audit=True, definitions=definitions))
+    with start_control_plane(ControlPlaneOption(audit=True, definitions=definitions)) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> Iterator[str]:
+    """Make a namespace there; its deletion is asked for afterwards."""
+    name = make_namespace(plane.admin)
+    yield name
+    plane.admin.delete("v1", "Namespace", name, missing_ok=True)
 
 
 @pytest.mark.timeout(300)
-def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane) -> None:
+def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane, namespace: str) -> None:
     """A policy is made anew under its name while the garbage collector does not watch."""
     with start_operator(plane) as operator:
-        tenant = TenantNamespace(plane, "default", operator.user)
+        tenant = TenantNamespace(plane, namespace, operator.user)
         tenant.apply("renewed", hosts("left.example.com", **TIMED))
         tenant.apply("other", hosts("other.example.com", **TIMED))
         tenant.wait_ready("renewed")
@@ -55,16 +63,16 @@ def test_what_the_collector_does_not_see_go_is_deleted(plane: ControlPlane) -> N
 
 @pytest.mark.timeout(300)
 def test_an_object_goes_with_its_last_owner_also_when_another_owner_went_unseen(
-    plane: ControlPlane,
+    plane: ControlPlane, namespace: str
 ) -> None:
     """An object on hold keeps the owner reference that the garbage collector did not take off."""
     with start_operator(plane) as operator:
-        tenant = TenantNamespace(plane, "default", operator.user)
+        tenant = TenantNamespace(plane, namespace, operator.user)
         for name in ("renewed", "held"):
             tenant.apply(name, hosts("shared.example.com", **TIMED))
             tenant.wait_ready(name)
         wait_for_collector(tenant)
-        tenant.apply("held", hosts("shared.example.com", "db.default.svc", **TIMED))
+        tenant.apply("held", hosts("shared.example.com", f"db.{namespace}.svc", **TIMED))
         wait_until(
             lambda: tenant.condition("held", "Accepted").get("status") == "False",
             30,
