@@ -19,6 +19,8 @@ POLICIES = "/apis/egress-operator.io/v1alpha1"
 NETWORKING = "/apis/networking.istio.io/v1"
 MERGE = "application/merge-patch+json"
 WATCH_LINE_BYTES = 4 * 1024 * 1024
+WATCH_S = 60
+"""How long the server is asked to keep a watch; one that stays silent for longer is broken."""
 
 
 @dataclass
@@ -47,14 +49,35 @@ class Load:
             return decoded
 
     async def watch(self, path: str) -> AsyncIterator[Object]:
-        """Give the events of a watch of everything that happens from now on."""
-        start = (await self.send("GET", f"{path}?limit=1"))["metadata"]["resourceVersion"]
+        """Give the events of everything that happens from now on, without an end.
+
+        A watch that the server ends is opened again where it ended. One that breaks off, or whose
+        version the server has forgotten, is followed by a list: of each object that is there an
+        event MODIFIED is given, of what has gone meanwhile none.
+        """
+        version = (await self.send("GET", f"{path}?limit=1"))["metadata"]["resourceVersion"]
+        while True:
+            try:
+                async for event in self._read_events(path, version):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    yield event
+            except aiohttp.ClientError:
+                listed = await self.send("GET", path)
+                version = listed["metadata"]["resourceVersion"]
+                for item in listed["items"]:
+                    yield {"type": "MODIFIED", "object": item}
+
+    async def _read_events(self, path: str, version: str) -> AsyncIterator[Object]:
         async with self.session.get(
-            f"{self.url}{path}?watch=1&resourceVersion={start}",
-            timeout=aiohttp.ClientTimeout(total=None),
+            f"{self.url}{path}?watch=1&resourceVersion={version}&timeoutSeconds={WATCH_S}",
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=2 * WATCH_S),
+            raise_for_status=True,
         ) as response:
             async for line in response.content:
-                yield orjson.loads(line)
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise aiohttp.ClientError(event["object"])
+                yield event
 
 
 @asynccontextmanager
