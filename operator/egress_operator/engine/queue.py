@@ -122,6 +122,8 @@ class Queue(Generic[K]):
         self._sequence = 0
         self._waiting = 0
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        """Loop time that the alarm is set to. A loop may round it, and `when` tells that."""
         self._tasks: dict[asyncio.Task[None], K] = {}
         self._running = False
         self._stopped = False
@@ -330,12 +332,13 @@ class Queue(Generic[K]):
             heapq.heappop(self._timers)
         due = self._timers[0][0] if self._timers else None
         if self._alarm is not None:
-            if self._alarm.when() == due:
+            if self._alarm_at == due:
                 return
             self._alarm.cancel()
             self._alarm = None
         if due is not None and not self._stopped:
             self._alarm = asyncio.get_running_loop().call_at(due, self._ring)
+            self._alarm_at = due
 
     def _ring(self) -> None:
         """End the waits that are over."""

@@ -19,7 +19,7 @@ from egress_operator.engine.restart import (
     parse_error_event,
 )
 from egress_operator.engine.sink import Sink
-from egress_operator.engine.timing import ReflectorState, ReflectorTiming
+from egress_operator.engine.timing import TICK, ReflectorState, ReflectorTiming
 from egress_operator.engine.transport import JsonObject, Transport
 from egress_operator.engine.version import parse_version
 
@@ -141,7 +141,7 @@ class Reflector:
     async def _mirror(self) -> None:
         """Do the one thing that is next; return when it ended in order."""
         now = asyncio.get_running_loop().time()
-        if not self._version or now >= min(self._due, self._listed_at + self._timing.relist):
+        if not self._version or self._is_due() or now >= self._listed_at + self._timing.relist:
             await self._list()
         elif self._probe:
             await self._compare()
@@ -224,7 +224,7 @@ class Reflector:
             if self._is_due():
                 return None
             awaited = self._hearsay.find_oldest(self._highest)
-            if awaited is not None and loop.time() - awaited[1] >= self._timing.lost:
+            if awaited is not None and loop.time() - awaited[1] >= self._timing.lost - TICK:
                 text = f"version {awaited[0]} has not come after {self._timing.lost:g} s"
                 raise Restart(RestartReason.LOST, text) from error
             text = f"no event for {self._timing.inactivity:g} s"
@@ -259,7 +259,7 @@ class Reflector:
         self._version = version
 
     def _is_due(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._due
+        return asyncio.get_running_loop().time() >= self._due - TICK
 
     def _check_order(self, version: str) -> None:
         number = parse_version(version)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+TICK = 0.001
+"""Seconds by which a wait may end too soon: some event loops count in milliseconds."""
+
 
 class ReflectorState(StrEnum):
     """What a reflector is doing."""

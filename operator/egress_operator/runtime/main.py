@@ -4,14 +4,16 @@ kopf ends itself on some errors of a watch; here it is started again, while ever
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 import threading
 from enum import Enum, auto
 
+import uvloop
+
 from egress_operator import __version__
+from egress_operator.runtime.collection import set_up_collection
 from egress_operator.runtime.log import set_up_log
 from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
@@ -73,13 +75,13 @@ def run(settings: Settings) -> End:
     for name in find_unknown(os.environ):
         logger.warning("%s is no setting and has no effect", name)
     logger.info("egress-operator %s", __version__)
-    # Modules live as long as the process: no collection is to walk over them, 50 ms each time.
-    gc.freeze()
-    return asyncio.run(_supervise(settings))
+    set_up_collection()
+    return uvloop.run(_supervise(settings))
 
 
 async def _supervise(settings: Settings) -> End:
     stop = Stop(asyncio.get_running_loop())
+    await _start_threads()
     shell = Shell(settings)
     shell.outlives_kopf = True
     try:
@@ -200,11 +202,23 @@ def _end_hard(loop: asyncio.AbstractEventLoop) -> None:
     os._exit(1)
 
 
+async def _start_threads() -> None:
+    """Start the threads of the event loop, which outlive it, with the signals held back in them.
+
+    Else a signal that comes after the loop is closed would end the process in one of them.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        await asyncio.get_running_loop().getaddrinfo("127.0.0.1", None)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def _hold_back_signals() -> None:
     """Keep one more signal from ending the process before it has ended by itself.
 
     asyncio takes its handlers away when the loop is closed; from then until the process is gone,
     a signal would end it with that signal's own code. Call it in the main thread: threads started
-    later hold them back too, those started earlier end with the loop.
+    later hold them back too, those started earlier end with the loop, or see `_start_threads`.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

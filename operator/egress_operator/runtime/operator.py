@@ -77,7 +77,8 @@ class Operator:
         self.metric = metric
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Set with one line when something that must run for ever has ended."""
-        self._clock = asyncio.get_running_loop().time
+        # The time base of the loop too; but the loop's own clock may stand still during a callback.
+        self._clock = time.monotonic
         self._heartbeat = Heartbeat(self._clock)
         self._server = Server(self.metric.registry, self.find_unready)
         self._tasks: set[asyncio.Task[None]] = set()
