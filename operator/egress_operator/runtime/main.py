@@ -19,6 +19,7 @@ from egress_operator.runtime.server import find_unusable
 from egress_operator.runtime.settings import Settings, find_unknown
 from egress_operator.runtime.shell import EXIT_LIMIT_S, Shell, register
 from egress_operator.runtime.slim import kopf
+from egress_operator.runtime.storage import NoMemories
 from egress_operator.runtime.watch import TasksOfOthers, collect_streams, end_watches
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,7 @@ async def _run_kopf(shell: Shell, stop: Stop) -> str:
     with collect_streams() as streams:
         tasks = await kopf.spawn_tasks(
             registry=registry,
+            memories=NoMemories(),
             settings=kopf.OperatorSettings(),
             namespaces=namespaces,
             clusterwide=not namespaces,

@@ -13,8 +13,12 @@ if _ABSENT:
     sys.modules["kubernetes"] = None  # type: ignore[assignment]
 
 import kopf  # noqa: E402 - after the lines that it depends on
+from kopf._core.reactor.inventory import (  # noqa: E402 - as above
+    ResourceMemories,
+    ResourceMemory,
+)
 
 if _ABSENT:
     del sys.modules["kubernetes"]
 
-__all__ = ["kopf"]
+__all__ = ["ResourceMemories", "ResourceMemory", "kopf"]

@@ -1,4 +1,4 @@
-"""kopf's storages, refused: nothing is ever kept in users' objects.
+"""kopf's storages, refused: nothing is ever kept in users' objects, nor in memory of each.
 
 They also save work. kopf computes the essence of an object for each event, to compare it with
 a stored one; here there is none, so the copy of the whole object that it takes is left out. Nor is
@@ -8,7 +8,7 @@ an annotation read that anybody may write.
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from egress_operator.runtime.slim import kopf
+from egress_operator.runtime.slim import ResourceMemories, ResourceMemory, kopf
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -53,6 +53,24 @@ class NoProgress(kopf.ProgressStorage):
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """Return the essence as it is: no progress is in it."""
         return essence
+
+
+class NoMemories(ResourceMemories):
+    """No memory of each object: it serves handlers that are not used, and costs over 1 KiB."""
+
+    async def recall(
+        self,
+        raw_body: kopf.RawBody,
+        *,
+        memobase: Any | None = None,  # noqa: ANN401 - kopf's
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,
+    ) -> ResourceMemory:
+        """Make a memory for the one event."""
+        del ephemeral
+        return await super().recall(
+            raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True
+        )
 
 
 def _refuse() -> NoReturn:
