@@ -47,6 +47,17 @@ def scene() -> Scene:
     return scene
 
 
+def test_an_equal_value_takes_the_place_of_another_one_unseen(scene: Scene) -> None:
+    equal = f"{scene.cache.get(KEY)}"[:2] + "@5"
+    scene.cache.swap(KEY, equal)
+    assert scene.cache.get(KEY) is equal
+    scene.cache.swap(KEY, "other")
+    scene.cache.swap(("shop", "b"), "other")
+    assert scene.cache.get(KEY) is equal
+    assert len(scene.cache) == 1
+    assert not scene.changes
+
+
 def test_what_the_watch_says_is_reported(scene: Scene) -> None:
     assert scene.cache.observe(KEY, "u1", "11", "new")
     assert scene.cache.observe(("pay", "b"), "u2", "12", "other")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from egress_operator.plan.source import PolicySource
 from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.listing import Listing
 from egress_operator.reconcile.objects import EVERYWHERE
@@ -95,7 +96,7 @@ def test_a_list_wins_though_its_versions_are_lower(watched: Watched) -> None:
     assert watched.changes == [("one", "one")]
     record = watched.store.get(KEY)
     assert record is not None
-    assert record.source.spec == {}
+    assert record.source.read_spec() == {}
     watched.sink.begin()
     watched.sink.finish("15")
     assert watched.changes == [("one", "one"), ("one", "")]
@@ -149,3 +150,13 @@ def test_what_else_the_answer_to_a_status_write_shows_is_left_to_its_event(
     assert watched.changes == []
     watched.sink.upsert(body)
     assert watched.changes == [("one", "one")]
+
+
+def test_the_spec_of_a_policy_is_packed_and_says_the_same(watched: Watched) -> None:
+    for number, spec in enumerate(({"gatewayRef": {"name": "shared"}}, {}, None, "text"), 11):
+        watched.sink.upsert(build_body("one", number) | {"spec": spec})
+        record = watched.store.get(KEY)
+        assert record is not None
+        assert isinstance(record.source, PolicySource)
+        assert record.source.read_spec() == spec
+        assert record.source.names_gateway == (spec == {"gatewayRef": {"name": "shared"}})

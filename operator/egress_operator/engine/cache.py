@@ -130,6 +130,12 @@ class Cache(Generic[K, V]):
         entry.round = self._round
         return True
 
+    def swap(self, key: K, value: V) -> None:
+        """Hold an equal value instead, one that something else holds too. Nothing is reported."""
+        entry = self._find(key)
+        if entry is not None and entry.value == value:
+            entry.value = value
+
     def drop(self, key: K, uid: str) -> bool:
         """Remove after an own DELETE was carried out. Late echoes of `uid` do not bring it back.
 

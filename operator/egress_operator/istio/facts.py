@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from egress_operator.istio.kind import ObjectKey
@@ -11,6 +12,8 @@ Spec = Mapping[str, Any]
 
 NOTHING: frozenset[str] = frozenset()
 """One for all: Python makes each empty frozenset anew, and there is one for each object."""
+_PORTS = 1024
+"""Ports that are remembered: nearly all objects have one of a few."""
 OWN_NAMESPACE = (".",)
 """The `exportTo` of all that we write."""
 
@@ -23,6 +26,12 @@ class Port:
     protocol: str
     name: str
     target: int = 0
+
+
+@lru_cache(_PORTS)
+def share_port(number: int, protocol: str, name: str, target: int = 0) -> Port:
+    """Return a port, one for all that are equal."""
+    return Port(number, protocol, name, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ def read_ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
     """Return ports as they are listed in a spec, sorted."""
     return tuple(
         sorted(
-            Port(
+            share_port(
                 int(port.get("number", 0)),
                 str(port.get("protocol", "")),
                 str(port.get("name", "")),

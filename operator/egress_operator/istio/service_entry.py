@@ -17,6 +17,7 @@ from egress_operator.istio.facts import (
     read_export,
     read_hosts,
     read_ports,
+    share_port,
 )
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.name import find_gateway_label
@@ -54,7 +55,7 @@ def build_ports(ports: Iterable[PortIntent], *, as_dialled: bool) -> tuple[Port,
 
 def build_port(number: int, protocol: str, target: int) -> Port:
     """Return a port with the name that we give, such as `tls-443`. `target` 0: the same number."""
-    return Port(number, protocol, f"{protocol.lower()}-{number}", target)
+    return share_port(number, protocol, f"{protocol.lower()}-{number}", target)
 
 
 def build_port_list(ports: Iterable[Port]) -> list[dict[str, Any]]:

@@ -119,6 +119,8 @@ class CachedHost:
     compiled: CompiledHost
 
 
+_Judged = tuple[tuple[Claim, ...], tuple[tuple[str, Arbitration], ...]]
+"""Claims that are judged together, oldest first, and the results by set key."""
 NOBODY: Tenants = {}
 
 
@@ -131,8 +133,8 @@ class CachedNamespace:
     policies: dict[str, CachedPolicy] = field(default_factory=dict)
     hosts: dict[str, CachedHost] = field(default_factory=dict)
     """By set key."""
-    _judged: dict[str, tuple[list[Claim], dict[str, Arbitration]]] = field(default_factory=dict)
-    """Claims that are judged together, oldest first, and the results by set key."""
+    _judged: dict[str, _Judged] = field(default_factory=dict)
+    """By the name of what the claims meet on."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
 
@@ -143,10 +145,10 @@ class CachedNamespace:
         """
         known, self._judged = self._judged, {}
         results: dict[str, Arbitration] = {}
-        for name, together in self._group(policies).items():
-            entry = known.get(name)
+        for name, claims in self._group(policies).items():
+            together, entry = tuple(claims), known.get(name)
             if entry is None or entry[0] != together:
-                entry = together, judge(together)
+                entry = together, tuple(judge(together).items())
             self._judged[name] = entry
             results.update(entry[1])
         return results
@@ -178,10 +180,11 @@ class CachedNamespace:
         for source in inputs.policies:
             self.policies[source.name] = self._read(source)
             yield
-        for name, together in self._group(self.read_policies(inputs)).items():
-            entry = self._judged.get(name)
+        for name, claims in self._group(self.read_policies(inputs)).items():
+            together, entry = tuple(claims), self._judged.get(name)
             if entry is None or entry[0] != together:
-                self._judged[name] = together, (yield from judge_in_pieces(together))
+                results = yield from judge_in_pieces(together)
+                self._judged[name] = together, tuple(results.items())
                 yield
 
     def _read(self, source: PolicySource) -> CachedPolicy:

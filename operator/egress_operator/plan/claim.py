@@ -5,7 +5,7 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 """
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from egress_operator.diagnostic import build_message
@@ -59,6 +59,10 @@ class Conflict:
     claim: Claim
     code: str
     message: str
+
+
+NOT_LIFTED: Mapping[str, tuple[str, ...]] = {}
+"""One for all: there is one for each host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,7 @@ def unite_sources(claims: Iterable[Claim]) -> tuple[FromIntent, ...]:
     return (FromIntent(workloads, tuple(sorted(accounts))),)
 
 
-def find_lifted(claims: Iterable[Claim]) -> dict[str, tuple[str, ...]]:
+def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[str, ...]]:
     """Find restrictions to some workloads that another policy lifts. Pure.
 
     `claims`: those that hold on one host. By policy name, for both policies: sentences that name
@@ -280,7 +284,7 @@ def find_lifted(claims: Iterable[Claim]) -> dict[str, tuple[str, ...]]:
                     f"namespace, although policy {name} restricts it; give this policy a from, or "
                     "remove the host from it"
                 )
-    return {name: tuple(sorted(sentences)) for name, sentences in found.items()}
+    return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_LIFTED
 
 
 def _unite(one: FromIntent, other: FromIntent) -> bool:

@@ -101,7 +101,7 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
 
     The intent is None when the policy has a shape error; the diagnostics say which.
     """
-    spec, diagnostics = check_spec(source.spec)
+    spec, diagnostics = check_spec(source.read_spec())
     if spec is None:
         return None, diagnostics
     destinations = tuple(

@@ -13,7 +13,7 @@ from egress_operator.istio.facts import Facts
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.name import build_host_name
-from egress_operator.istio.object import Observed
+from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, find_scope
 from egress_operator.reconcile.resource import RESOURCES
@@ -279,6 +279,21 @@ class ObjectCache:
             self._index.note(before, observed)
         return observed
 
+    def share(self, desired: Desired) -> None:
+        """Hold the plan's values in place of equal ones of an object: once, not twice."""
+        held = self._find(desired.key)
+        if held is None or held.set_key != desired.set_key or held.facts is desired.facts:
+            return
+        same = held.spec_digest == desired.spec_digest
+        shared = replace(
+            held,
+            key=desired.key,
+            set_key=desired.set_key,
+            facts=desired.facts if held.facts == desired.facts else held.facts,
+            spec_digest=desired.spec_digest if same else held.spec_digest,
+        )
+        self._caches[self._place(desired.key)].swap(desired.key, shared)
+
     def drop(self, key: ObjectKey, uid: str) -> None:
         """Forget an object that an own request has deleted."""
         before = self._find(key)
@@ -302,7 +317,8 @@ class ObjectCache:
         """Make the sink of the reflector of one kind in one scope."""
 
         def read_key(obj: JsonObject) -> ObjectKey:
-            return ObjectKey(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+            metadata = obj["metadata"]
+            return ObjectKey(kind, sys.intern(metadata["namespace"]), sys.intern(metadata["name"]))
 
         return CacheSink(
             RESOURCES[kind],

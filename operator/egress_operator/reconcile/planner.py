@@ -211,4 +211,8 @@ def _index_claimants(plan: Plan) -> dict[SetKey, tuple[str, ...]]:
     for name, result in plan.results.items():
         for host in result.set_keys:
             claimants.setdefault(host, []).append(name)
-    return {host: tuple(names) for host, names in claimants.items()}
+    # One value for all hosts of a policy: most have no other.
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return {
+        host: shared.setdefault(found := tuple(names), found) for host, names in claimants.items()
+    }

@@ -4,10 +4,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from egress_operator.istio.object import Owner
+from egress_operator.istio.object import Owner, pack_spec
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.result import PolicyResult
-from egress_operator.plan.source import PolicySource, is_paused
+from egress_operator.plan.source import PackedSpec, PolicySource, is_paused
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
 from egress_operator.reconcile.record import OwnKey, Record
@@ -33,7 +33,7 @@ def read_policy(body: Mapping[str, Any]) -> PolicySource:
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         created=metadata.get("creationTimestamp", ""),
-        spec=body.get("spec", {}),
+        spec=PackedSpec(pack_spec(body.get("spec", {}))),
         paused=is_paused(metadata),
     )
 

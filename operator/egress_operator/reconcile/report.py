@@ -69,7 +69,7 @@ class Reporter:
         Once someone else has changed a status, what we write over our own counts too: who fights
         for it may fight for the objects that it tells of.
         """
-        if self._written.get(key, record.status_text) != record.status_text:
+        if self._written.get(key, record.packed_status) != record.packed_status:
             self._budgets.setdefault(key, Budget(STATUS_BURST))
         budget = self._budgets.get(key)
         return 0.0 if budget is None else budget.take(self._outside.clock())
@@ -100,7 +100,7 @@ class Reporter:
                 return 0.0
             raise
         stored = self._view.cluster.stores[key.kind].store_status(answer)
-        self._written[key] = stored.status_text
+        self._written[key] = stored.packed_status
         before, after = read_conditions(previous), read_conditions(status)
         _log(key, before, after, row)
         for event in row.diff_events(previous, status):

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from egress_operator.engine.failure import ApiError
@@ -73,7 +73,14 @@ class _State:
     outcome: Outcome = UNDER_WAY
     done: ObjectSet | None = None
     """The set as it was when it was last settled: a write for the same set again is drift."""
-    repairs: Budget = field(default_factory=lambda: Budget(DRIFT_BURST))
+    repairs: Budget | None = None
+    """For drift; None while there was none."""
+
+    def take_repair(self, now: float) -> float:
+        """Return the seconds until drift may be put right; 0: now."""
+        if self.repairs is None:
+            self.repairs = Budget(DRIFT_BURST)
+        return self.repairs.take(now)
 
 
 class WriteTimes:
@@ -303,7 +310,7 @@ class SetWorker:
         if state.outcome.settled:
             state.since, state.outcome = now, UNDER_WAY
         drift = state.done == object_set
-        if drift and state.repairs.take(now) > 0:
+        if drift and state.take_repair(now) > 0:
             raise FightError(
                 f"the objects of {key} do not stay as written: another controller changes them; "
                 "they are put right less often now"
@@ -373,6 +380,8 @@ class SetWorker:
         outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
         self._set(key, outcome)
         self._states[key].done = object_set
+        for desired in object_set.objects:
+            self._cluster.objects.share(desired)
 
     def _find_obstacle(self, object_set: ObjectSet) -> Outcome | None:
         """Return why a set waits in vain: an object of the gateway that it needs is not written."""
