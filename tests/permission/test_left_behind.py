@@ -8,12 +8,20 @@ import pytest
 
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane
+from testbed.deadline import wait_until
 from testbed.operator import OperatorOption, start_operator
 
 from .conftest import SETTLE_S
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .obstacle import Obstacle, find_theirs, hold
-from .standing import AUTHORIZATION, LABEL, find_permissions
+from .standing import (
+    AUTHORIZATION,
+    LABEL,
+    find_denials,
+    find_ours,
+    find_permissions,
+    is_dry_run,
+)
 from .state import POLICIES, State, begin, enter, wait_begun, wait_entered
 from .tenant import Tenant
 from .violation import require, require_soon
@@ -136,3 +144,40 @@ def test_a_permission_that_cannot_go_allows_nothing_wherever_its_gateway_is(
         require_soon(
             lambda: not find_theirs(gateway, tenant), 2 * GONE_S, "permissions are still there"
         )
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("act", ACTS)
+def test_a_gateway_that_is_left_while_it_comes_into_force_denies(
+    control_plane: ControlPlane, namespace: str, act: str
+) -> None:
+    """It allows everything for a settle time then. The policies are on hold: their servers stay."""
+    client, tenant = control_plane.admin, Tenant(control_plane.admin, namespace)
+    slow = OperatorOption(settings={"EGRESS_SETTLE": "4"})
+    with (
+        start_operator(control_plane, slow),
+        serving_gateway(client, f"gw-{namespace}", authorization="DryRun") as gateway,
+    ):
+        apply_namespace(client, namespace, egress=gateway.name)
+        tenant.apply("web", "api.example.com", gateway=gateway.name)
+        tenant.wait_condition("web", "Ready", "True")
+        tenant.pause("web")
+        tenant.wait_condition("web", "Paused", "True")
+        gateway.apply()
+        wait_until(lambda: is_open(gateway), GONE_S, "it does not begin to come into force")
+        ACTS[act](gateway)
+
+        def is_denied() -> object:
+            denials = find_denials(client, gateway.namespace)
+            denied = [item["spec"]["selector"]["matchLabels"] for item in denials]
+            servers = find_ours(client, namespace, "Gateway")
+            return servers and all(item["spec"]["selector"] in denied for item in servers)
+
+        require_soon(is_denied, GONE_S, "nothing denies")
+        assert not is_open(gateway)
+
+
+def is_open(gateway: Gateway) -> bool:
+    """Whether something allows everybody everything."""
+    found = gateway.client.list_objects(*AUTHORIZATION, gateway.namespace)
+    return any(item["spec"].get("rules") == [{}] and not is_dry_run(item) for item in found)

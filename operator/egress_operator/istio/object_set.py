@@ -22,6 +22,9 @@ class Access:
     """One for each permission, sorted by key."""
     kept: frozenset[ObjectKey] = frozenset()
     """Not wanted, but left as they are, because what they guard is still there."""
+    denials: frozenset[ObjectKey] = frozenset()
+    """Those of `kept` that are the baselines of places that the gateway has left. They allow
+    nothing, though they may have been open, while they came into force, when it left."""
     withdrawn: frozenset[ObjectKey] = frozenset()
     """ALLOWs of namespaces that may not use the gateway (any more): these go first."""
     in_use: bool = False

@@ -119,7 +119,8 @@ def _plan_access(
         item.key for item in standing.policies if item.tenant and not selects(item.tenant)
     )
     if result is None:
-        return Access(None, kept=_find_served_baselines(standing), withdrawn=withdrawn)
+        served = _find_served_baselines(standing)
+        return Access(None, kept=served, denials=served, withdrawn=withdrawn)
     gateway, generation = result.gateway, result.source.generation
     if gateway is None:
         stays = frozenset(item.key for item in standing.policies) - withdrawn
@@ -127,7 +128,8 @@ def _plan_access(
     enforces = gateway.authorization is Authorization.MANAGED
     if key != gateway.set_key:
         kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
-        return Access(None, kept=kept, withdrawn=withdrawn)
+        denials = kept & _find_served_baselines(standing)
+        return Access(None, kept=kept, denials=denials, withdrawn=withdrawn)
     tenants = sorted(
         namespace
         for namespace, label in standing.tenants
@@ -164,6 +166,7 @@ def _plan_access(
         is_final=not none,
         allows=tuple(allows[key] for key in sorted(allows)),
         kept=kept,
+        denials=kept & _find_served_baselines(standing),
         withdrawn=withdrawn,
         in_use=bool(tenants),
         denied=tuple(sorted(denied)) if enforces else (),
@@ -178,9 +181,7 @@ def _find_known(plan: Plan | None, key: GatewaySet) -> dict[ObjectKey, Desired]:
 
 
 def _is_sound(item: Observed, gateway: Gateway) -> bool:
-    """Whether something that is kept, and of which no plan is known, lets in its tenant alone."""
-    if not item.tenant:
-        return item.facts.is_closed
+    """Whether an ALLOW that is kept, and of which no plan is known, lets in its tenant alone."""
     at_place = item.facts.selector == gateway.intent.selector
     return item.facts.refs <= {item.tenant} and (at_place or item.place != gateway.label)
 
@@ -215,9 +216,8 @@ def _find_kept(gateway: Gateway, standing: Standing) -> frozenset[ObjectKey]:
         item.key
         for item in standing.policies
         if not item.dry_run
-        and _is_sound(item, gateway)
         and (
-            standing.serves(item, gateway.label)
+            _is_sound(item, gateway) and standing.serves(item, gateway.label)
             if item.tenant
             else item.place != gateway.label and item.key in served
         )

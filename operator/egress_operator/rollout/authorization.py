@@ -73,6 +73,7 @@ class _State:
         """Give the steps in their order; the first that has something to do counts."""
         yield build_step(*self._delete(self.access.withdrawn))
         yield build_step(*self._disarm())
+        yield build_step(*self._shut())
         baseline = self.access.baseline
         if baseline is None:
             yield build_step(*self._delete_stale())
@@ -86,6 +87,11 @@ class _State:
         if self.access.baseline is not None and not self.access.enforces:
             return []
         items = (self.there[key] for key in sorted(self.access.withdrawn & self.there.keys()))
+        return self._write(*(_close(self.key, item) for item in items if not item.dry_run))
+
+    def _shut(self) -> list[Write]:
+        """Let what denied at a place that was left go on to deny."""
+        items = (self.there[key] for key in sorted(self.access.denials & self.there.keys()))
         return self._write(*(_close(self.key, item) for item in items if not item.dry_run))
 
     def _enforce(self, baseline: Desired) -> Iterator[Step]:
@@ -158,7 +164,7 @@ def _is_open(have: Observed) -> bool:
 
 
 def _close(key: SetKey, item: Observed) -> Desired:
-    """Return an ALLOW that allows nothing, for the same pods."""
+    """Return the same for the same pods, allowing nothing."""
     spec = build_baseline_spec(item.facts.selector)
     return build_desired(
         item.key, key, (), spec, dry_run=False, place=item.place, tenant=item.tenant
