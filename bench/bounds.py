@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
+from egress_operator.istio.object import Owner
 from egress_operator.plan.plan import PlanCache, plan_namespace, warm_plan
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
+from egress_operator.plan.standing import HostStanding
 
 NAMESPACE = "shop"
 CREATED = "2026-01-01T00:00:00Z"
@@ -54,10 +56,16 @@ def build_addresses(count: int) -> NamespaceInput:
 
 
 def build_names(count: int) -> NamespaceInput:
-    """Build `count` policies of four hosts."""
-    return _build(
+    """Build `count` policies of four hosts, all of which stand."""
+    inputs = _build(
         [{"hosts": [f"h{number}-{n}.example.com" for n in range(4)]}] for number in range(count)
     )
+    standing = tuple(
+        HostStanding(f"h{number}-{n}.example.com", frozenset({Owner(policy.name, policy.uid)}))
+        for number, policy in enumerate(inputs.policies)
+        for n in range(4)
+    )
+    return replace(inputs, standing=standing)
 
 
 def build_wildcards(count: int) -> NamespaceInput:

@@ -78,6 +78,11 @@ def is_behind_name(name: str, host: str, *scope: str) -> bool:
     return not scope or any(found[1] == _build_hash(" ".join((*scope, mode))) for mode in MODES)
 
 
+def find_behind_port(name: str) -> int:
+    """Return the port in a name of `build_behind_name`."""
+    return int(name.rsplit("-", 2)[1])
+
+
 def is_restricted_name(name: str, namespace: str, label: str) -> bool:
     """Whether `build_behind_name` gives this name to a port that service accounts reach there."""
     found = _RESTRICTED.fullmatch(name)

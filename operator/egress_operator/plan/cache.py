@@ -11,7 +11,7 @@ from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge, 
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
-from egress_operator.plan.limit import build_demand, find_excesses
+from egress_operator.plan.limit import Applicant, build_demand, find_excesses
 from egress_operator.plan.reference import (
     HOLDING,
     GatewayView,
@@ -35,6 +35,7 @@ class CachedPolicy:
         "_around",
         "_checked",
         "_facts",
+        "_is_on_hold",
         "_shape",
         "claims",
         "demand",
@@ -69,6 +70,7 @@ class CachedPolicy:
         self._facts: ClusterFacts | None = None
         self._around: GatewayView | None = None
         self._checked: tuple[Diagnostic, ...] = ()
+        self._is_on_hold = False
         self.excess: Diagnostic | None = None
         self.result: PolicyResult | None = None
         self.result_hosts: list[CompiledHost] = []
@@ -84,7 +86,12 @@ class CachedPolicy:
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)
         self.is_held = self.reference is not None and self.reference.code in HOLDING
+        self._is_on_hold = self.source.paused or self.is_held or has_error(self._checked)
         self._decide()
+
+    def apply(self) -> Applicant:
+        """Ask for what it needs, after `check`."""
+        return Applicant(self.owner, self.demand, self._is_on_hold)
 
     def limit(self, excess: Diagnostic | None) -> None:
         """Take over the limit that the policy exceeds, None for none, after `check`."""
@@ -95,7 +102,7 @@ class CachedPolicy:
     def _decide(self) -> None:
         excess = () if self.excess is None else (self.excess,)
         self.diagnostics = (*self._checked, *excess)
-        self.is_live = not (self.source.paused or has_error(self.diagnostics) or self.is_held)
+        self.is_live = not self._is_on_hold and self.excess is None
         self.live_claims = self.claims if self.is_live else ()
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
@@ -199,9 +206,10 @@ class CachedNamespace:
         fresh = {source.name: self._read(source) for source in sorted(inputs.policies, key=_age)}
         self.policies = fresh
         excesses = find_excesses(
-            ((name, policy.demand) for name, policy in fresh.items()),
+            (policy.apply() for policy in fresh.values()),
             inputs.settings.max_hosts_per_namespace,
             self.around.limits,
+            inputs.standing,
         )
         for name, policy in fresh.items():
             policy.limit(excesses.get(name))

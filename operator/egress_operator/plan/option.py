@@ -112,7 +112,7 @@ class PlanOptions:
     )
     max_hosts_per_namespace: int = option(
         500,
-        "Hosts that the policies of one namespace may name; the youngest beyond it are refused.",
+        "Hosts that one namespace may have; a policy that would make it more is refused.",
         minimum=1,
         maximum=100000,
     )

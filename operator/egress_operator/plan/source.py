@@ -10,6 +10,7 @@ import orjson
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Observed
 from egress_operator.plan.option import PlanOptions
+from egress_operator.plan.standing import HostStanding
 
 
 class OutboundMode(StrEnum):
@@ -155,5 +156,7 @@ class NamespaceInput:
     """All EgressGateways."""
     labels: Mapping[str, str] | None = None
     """Of the namespace: they decide which gateways are open to it. None: not known."""
+    standing: tuple[HostStanding, ...] = ()
+    """What there is of its hosts: it counts towards the limits."""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""

@@ -103,6 +103,8 @@ class ChangeHandler:
             self._release(find_scope(set_key))
         if new is None:
             self._worker.forget(key)
+        if new is None and old is not None and old.set_key is not None:
+            self._make_room(find_scope(old.set_key))
         if _find_place(old) != _find_place(new):
             self._mark_permission(key)
         foreign = any(observed is not None and not observed.ours for observed in (old, new))
@@ -147,6 +149,7 @@ class ChangeHandler:
                 self._queues.sets.add(waiting)
         if any(isinstance(write, Delete) for write in writes):
             self._release(find_scope(set_key))
+            self._make_room(find_scope(set_key))
 
     def on_outcome(self, key: SetKey) -> None:
         """Look at the statuses that tell of a set."""
@@ -166,6 +169,12 @@ class ChangeHandler:
         for set_key in self._cluster.objects.find_gateway_sets(scope):
             if plan is None or set_key not in plan.sets:
                 self._queues.sets.add(set_key, hurry=False)
+
+    def _make_room(self, scope: Scope) -> None:
+        """Plan a namespace again where something went: a policy beyond a limit may fit now."""
+        plan = self._planner.get(scope)
+        if scope is not None and plan is not None and plan.held:
+            self._startup.mark(scope)
 
     def _find_denied(self, change: PlanChange) -> set[HostSet]:
         plan = self._planner.get(change.scope)

@@ -28,6 +28,7 @@ from egress_operator.plan.source import (
     Settings,
     build_hand_written,
 )
+from egress_operator.plan.standing import build_host_standings
 from egress_operator.reconcile.namespace import NamespaceCache, NamespaceChangeHook
 from egress_operator.reconcile.objects import (
     EVERYWHERE,
@@ -95,14 +96,15 @@ class Cluster:
 
     def build_input(self, namespace: str) -> NamespaceInput:
         """Gather everything that the plan of a namespace depends on."""
-        policies = tuple(
-            record.source for record in self.policies.select(namespace) if not record.deleting
-        )
+        records = list(self.policies.select(namespace))
+        policies = tuple(record.source for record in records if not record.deleting)
+        objects = list(self.objects.select(namespace))
         hand_written = tuple(
             build_hand_written(observed)
-            for observed in self.objects.select(namespace)
+            for observed in objects
             if not observed.ours and observed.facts.hosts
         )
+        owners = {Owner(record.source.name, record.source.uid) for record in records}
         return NamespaceInput(
             namespace=namespace,
             policies=policies,
@@ -110,6 +112,7 @@ class Cluster:
             hand_written=hand_written,
             gateways=self._list_gateways(),
             labels=self.namespaces.get_labels(namespace),
+            standing=build_host_standings(objects, owners),
             unready=self.unready,
         )
 

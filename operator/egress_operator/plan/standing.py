@@ -1,0 +1,50 @@
+"""What stands of the hosts of a namespace: it counts towards the limits, whatever is asked for."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.name import find_behind_port
+from egress_operator.istio.object import Observed, Owner
+from egress_operator.istio.set_key import HostSet
+
+
+@dataclass(frozen=True, slots=True)
+class HostStanding:
+    """What stands of one host of a namespace."""
+
+    host: str
+    owners: frozenset[Owner]
+    """The policies that own any of it."""
+    gateways: frozenset[str] = frozenset()
+    """The labels of the gateways that know the host."""
+    servers: frozenset[tuple[str, int]] = frozenset()
+    """(label of the gateway, port) of each server that it has for itself there."""
+
+
+def build_host_standings(
+    observed: Iterable[Observed], policies: Collection[Owner]
+) -> tuple[HostStanding, ...]:
+    """Gather what stands of the hosts of a namespace. Pure; linear.
+
+    `observed`: its objects, also those in the namespaces of gateways. `policies`: those that are
+    there, also while they are being deleted. What others own will be deleted, and is left out.
+    """
+    owners: defaultdict[str, set[Owner]] = defaultdict(set)
+    gateways: defaultdict[str, set[str]] = defaultdict(set)
+    servers: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+    for item in observed:
+        if not isinstance(item.set_key, HostSet):
+            continue
+        host = item.set_key.host
+        owners[host].update(item.owners)
+        if item.key.kind is Kind.SERVICE_ENTRY:
+            gateways[host].update(item.facts.refs)
+        elif item.label:
+            servers[host].add((item.label, find_behind_port(item.key.name)))
+    return tuple(
+        HostStanding(host, there, frozenset(gateways[host]), frozenset(servers[host]))
+        for host, found in owners.items()
+        if (there := frozenset(found.intersection(policies)))
+    )
