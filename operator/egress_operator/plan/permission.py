@@ -7,6 +7,7 @@ objects, and no permission.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
@@ -112,6 +113,7 @@ def _plan_access(
 ) -> Access:
     """Return what one gateway should have; `known`: the ALLOWs that it enforced so far."""
 
+    @cache
     def selects(namespace: str) -> bool:
         return result is not None and is_selected(result, namespace)
 
@@ -196,7 +198,7 @@ def _build_allows(
     # The plans of namespaces may be older than the authorization of the gateway.
     dry_run = gateway.authorization is Authorization.DRY_RUN
     allows = {
-        item.key: replace(item, dry_run=dry_run)
+        item.key: item if item.dry_run is dry_run else replace(item, dry_run=dry_run)
         for item in wanted.get(gateway.label, ())
         if selects(item.tenant)
     }

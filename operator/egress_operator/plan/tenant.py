@@ -1,6 +1,7 @@
 """A namespace at a gateway: its domain there, and the objects that serve all of its hosts."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from egress_operator.istio.authorization_policy import (
     build_baseline_spec,
@@ -16,9 +17,13 @@ from egress_operator.istio.name import build_tenant_domain, build_tenant_name
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import GatewayHop, Route
-from egress_operator.istio.set_key import SetKey, TenantSet
+from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
+from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
 from egress_operator.plan.intent import Authorization
+
+ACCESS_LIMIT = 50_000
+"""So many AuthorizationPolicies of tenants are remembered; plans hold the same values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +124,33 @@ def build_baseline(gateway: Gateway) -> Desired:
 
 
 def build_tenant_access(gateway: Gateway, namespace: str) -> Desired:
-    """Build the AuthorizationPolicy that lets a namespace in under its domain. Pure."""
-    domain = build_tenant_domain(gateway.label, namespace)
-    spec = build_tenant_access_spec(gateway.intent.selector, namespace, domain)
-    return _build_access(gateway, gateway.find_access_key(namespace), spec, namespace)
+    """Build the AuthorizationPolicy that lets a namespace in under its domain. Pure.
+
+    The last ones are remembered: each plan of the gateways asks for those of all tenants.
+    """
+    return _build_tenant_access(
+        gateway.set_key, gateway.label, gateway.intent.selector, gateway.authorization, namespace
+    )
+
+
+@lru_cache(ACCESS_LIMIT)
+def _build_tenant_access(
+    set_key: GatewaySet,
+    label: str,
+    selector: Labels,
+    authorization: Authorization,
+    namespace: str,
+) -> Desired:
+    name = build_tenant_name(namespace, label)
+    return build_desired(
+        ObjectKey(Kind.AUTHORIZATION_POLICY, set_key.namespace, name),
+        set_key,
+        (),
+        build_tenant_access_spec(selector, namespace, build_tenant_domain(label, namespace)),
+        dry_run=authorization is Authorization.DRY_RUN,
+        place=label,
+        tenant=namespace,
+    )
 
 
 def build_restricted_access(tenant: Tenant, host: str, route: Route) -> Desired:

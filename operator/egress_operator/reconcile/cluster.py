@@ -157,7 +157,7 @@ class Cluster:
             return places
         if result.gateway is not None:
             places.add(result.gateway.label)
-        labels = self.objects.find_labels()
+        labels = self.objects.find_owned_labels(key.gateway)
         return places | {label for label in labels if self._owns(key.gateway, label)}
 
     def _owns(self, name: str, label: str) -> bool:

@@ -13,9 +13,16 @@ from egress_operator.istio.facts import Facts
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.name import build_host_name
-from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed
 from egress_operator.istio.observed import read_observed
-from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, find_scope
+from egress_operator.istio.set_key import (
+    GatewaySet,
+    HostSet,
+    Scope,
+    SetKey,
+    TenantSet,
+    find_scope,
+)
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
@@ -97,6 +104,9 @@ class _Index:
         """What a plan decides on and stands in another namespace."""
         self._servers: dict[str, set[ObjectKey]] = {}
         """By the label of a gateway: the objects of kind Gateway that serve its names."""
+        self._owned: dict[str, Counter[str]] = {}
+        """By the name of an EgressGateway: the labels of what it owns of kind Gateway and serves a
+        tenant, each with how many there are."""
         self._served: dict[str, Counter[SetKey]] = {}
         """By the label of a gateway: hosts, each with how many names it has there."""
 
@@ -108,23 +118,21 @@ class _Index:
             self._servers.setdefault(new.label, set()).add(new.key)
         if old is not None and old.set_key is not None:
             self._remove(old.key, old.set_key)
-            self._count_served(old, old.set_key, -1)
+            self._count(old, old.set_key, -1)
         if new is not None and new.set_key is not None:
             self._add(new.key, new.set_key)
-            self._count_served(new, new.set_key, 1)
+            self._count(new, new.set_key, 1)
 
-    def _count_served(self, item: Observed, set_key: SetKey, change: int) -> None:
+    def _count(self, item: Observed, set_key: SetKey, change: int) -> None:
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
-            counts = self._served.setdefault(label, Counter())
-            counts[set_key] += change
-            if not counts[set_key]:
-                del counts[set_key]
-            if not counts:
-                del self._served[label]
+            _add_to(self._served, label, set_key, change)
+        for owner in item.owners if item.label and isinstance(set_key, TenantSet) else ():
+            if owner.kind == GATEWAY_KIND:
+                _add_to(self._owned, owner.name, item.label, change)
 
-    def find_labels(self) -> list[str]:
-        """Return the labels of gateways that have an object of kind Gateway."""
-        return list(self._servers)
+    def find_owned_labels(self, name: str) -> list[str]:
+        """Return the labels at which an EgressGateway of this name owns servers of tenants."""
+        return list(self._owned.get(name, ()))
 
     def find_servers(self, label: str) -> Iterable[ObjectKey]:
         """Return the objects of kind Gateway at the gateway with this label."""
@@ -170,6 +178,15 @@ class _Index:
         if isinstance(set_key, HostSet):
             return self._of_hosts
         return self._of_gateways.get(find_scope(set_key), {})
+
+
+def _add_to(counters: dict[str, Counter[T]], name: str, item: T, change: int) -> None:
+    counts = counters.setdefault(name, Counter())
+    counts[item] += change
+    if not counts[item]:
+        del counts[item]
+    if not counts:
+        del counters[name]
 
 
 def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
@@ -247,9 +264,12 @@ class ObjectCache:
         """Give the objects of kind Gateway at the gateway with this label, ours or not."""
         return self._get_all(self._index.find_servers(label))
 
-    def find_labels(self) -> list[str]:
-        """Return the labels of gateways that have an object of kind Gateway."""
-        return self._index.find_labels()
+    def find_owned_labels(self, name: str) -> list[str]:
+        """Return the labels at which an EgressGateway of this name owns servers of tenants.
+
+        As these say it themselves: whether they are believed is not looked at.
+        """
+        return self._index.find_owned_labels(name)
 
     def find_served(self, label: str) -> Iterable[SetKey]:
         """Return the hosts that have something at the gateway with this label."""
