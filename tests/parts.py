@@ -34,7 +34,7 @@ PARTS = (
     Part("fault", "planted faults, which the independent judge must find", 3),
     Part("contract", "what the design takes for granted of Istio, with objects by hand", 2),
     Part("kill", "kills of the operator and of the API server, one after the other", 5),
-    Part("campaign", "random histories, orphans and definitions that come and go", 5),
+    Part("campaign", "random histories, orphans and definitions that come and go", 8),
     Part("interface", "random histories of everybody at the interface, compared exactly", 6),
     Part("permission", "permissions withdrawn in every way, whatever became of the policies", 3),
     Part("testbed", "the test bed's own tests", 4),

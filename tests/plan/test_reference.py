@@ -114,6 +114,10 @@ def test_a_namespace_whose_labels_are_not_known_may_use_every_open_gateway() -> 
         ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,)),), ()),
         ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,), ("*",)),), ("*",)),
         ((HandWritten("DestinationRule", "x", "", (SERVICE_HOST,), ("a", "b")),), ("a", "b")),
+        (
+            (HandWritten("DestinationRule", "x", "", (SERVICE_HOST,), ("*",), is_damaged=True),),
+            (".",),
+        ),
         ((HandWritten("DestinationRule", "x", "", ("other",), ("a",)),), (".",)),
         ((HandWritten("ServiceEntry", "x", "", (SERVICE_HOST,), ("a",)),), (".",)),
         (

@@ -249,3 +249,40 @@ def test_what_cannot_be_deleted_denies_nobody_where_nothing_is_enforced(mode: st
             gateway.cluster.send(write)
             assert gateway.lets_in("stranger")
     assert build_tenant("shop").key in gateway.cluster.objects
+
+
+@given(
+    before=st.sampled_from(MODES),
+    after=st.sampled_from(MODES),
+    tenants=TENANTS,
+    leaving=TENANTS,
+    refused_names=st.sets(st.sampled_from([LABEL, *NAMESPACES])),
+    rng=st.randoms(use_true_random=False),
+)
+@settings(deadline=None, max_examples=300)
+def test_writes_come_to_an_end_whatever_is_refused(
+    before: str,
+    after: str,
+    tenants: set[str],
+    leaving: set[str],
+    refused_names: set[str],
+    rng: random.Random,
+) -> None:
+    gateway = Gateway()
+    list(gateway.advance(build_access(before, tenants, in_use=True), rng))
+    access = build_access(after, tenants - leaving, in_use=True, withdrawn=leaving)
+    keys = {BASELINE if name == LABEL else build_tenant(name).key for name in refused_names}
+    refused: set[Write] = set()
+    for _ in range(30):
+        step = gateway.ask(access, refused)
+        if not step.writes and step.wait is None:
+            break
+        gateway.cluster.now += step.wait or 0.01
+        refused |= {write for write in step.writes if write.key in keys}
+        for write in step.writes:
+            if write.key not in keys:
+                gateway.cluster.send(write)
+    else:
+        pytest.fail("the steps do not end")
+    if after != "Managed" and BASELINE not in keys:
+        assert all(map(gateway.lets_in, tenants - leaving)), "a tenant is denied"

@@ -103,11 +103,12 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
 def _find_export(hand_written: tuple[HandWritten, ...], host: str) -> tuple[str, ...]:
     """Return the `exportTo` of the oldest DestinationRule by hand for a gateway's Service.
 
-    It is empty where that one has none: to Istio this is not the same as `*`.
+    It is empty where that one has none: to Istio this is not the same as `*`. What somebody has
+    made of a DestinationRule of ours is restored, not followed.
     """
     rules = sorted(
         (item.created, item.name, item.export_to)
         for item in hand_written
-        if item.kind == Kind.DESTINATION_RULE and host in item.hosts
+        if item.kind == Kind.DESTINATION_RULE and host in item.hosts and not item.is_damaged
     )
     return rules[0][2] if rules else _DEFAULT_EXPORT

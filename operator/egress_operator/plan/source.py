@@ -108,6 +108,8 @@ class HandWritten:
     hosts: tuple[str, ...]
     export_to: tuple[str, ...] = ()
     """Of a DestinationRule, as written there: empty is Istio's default."""
+    is_damaged: bool = False
+    """It was one of ours, and is to be again."""
 
 
 def build_hand_written(observed: Observed) -> HandWritten:
@@ -118,6 +120,7 @@ def build_hand_written(observed: Observed) -> HandWritten:
         observed.created,
         observed.facts.hosts,
         observed.facts.export_to if observed.key.kind is Kind.DESTINATION_RULE else (),
+        observed.is_damaged,
     )
 
 

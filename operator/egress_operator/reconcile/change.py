@@ -1,6 +1,6 @@
 """What to look at again after a change; what is to be done there is found anew from the caches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -101,6 +101,9 @@ class ChangeHandler:
             # A host that waits, because it settles or somebody fights for it, goes on waiting.
             self._queues.sets.add(set_key, hurry=isinstance(set_key, GatewaySet))
             self._release(find_scope(set_key))
+            # What a status counts has come, gone or changed its owners.
+            self._report_policies(set_key, self._planner.find_claimants(set_key))
+            self._report_policies(set_key, self._planner.find_keepers(set_key))
         if new is None:
             self._worker.forget(key)
         if new is None and old is not None and old.set_key is not None:
@@ -141,6 +144,7 @@ class ChangeHandler:
     def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""
         self.report_gateways()
+        self._report_policies(set_key, self._planner.find_keepers(set_key))
         for write in writes:
             if not isinstance(write, Replace):
                 self._mark_permission(write.key)
@@ -152,10 +156,17 @@ class ChangeHandler:
             self._make_room(find_scope(set_key))
 
     def on_outcome(self, key: SetKey) -> None:
-        """Look at the statuses that tell of a set."""
+        """Look at the statuses that tell of a set, and at the sets that need what it lacks."""
         if isinstance(key, GatewaySet):
             self.report_gateways()
-        for name in self._planner.find_claimants(key):
+            for lacking in self._worker.find_lacking(key):
+                for dependent in self._planner.find_dependents(lacking):
+                    self._queues.sets.add(dependent)
+        self._report_policies(key, self._planner.find_claimants(key))
+
+    def _report_policies(self, key: SetKey, names: Iterable[str]) -> None:
+        """Look at the statuses of policies in the namespace of a set."""
+        for name in names:
             self._queues.reports.add(self._cluster.policies.key(find_scope(key) or "", name))
 
     def _mark_permission(self, key: ObjectKey) -> None:

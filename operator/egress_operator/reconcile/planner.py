@@ -1,14 +1,14 @@
 """From a changed namespace to the hosts that need work: bounded, pure plans."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
-from egress_operator.plan.plan import Plan, PlanCache, plan_namespace, warm_plan
+from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_namespace, warm_plan
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
 
@@ -51,6 +51,7 @@ class Planner:
         self._allows: dict[str, dict[Scope, tuple[Desired, ...]]] = {}
         """By the label of a gateway."""
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
+        self._keepers: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
         self._prepared: dict[Scope, float] = {}
         """Seconds that the preparation of the next plan has taken."""
@@ -135,6 +136,18 @@ class Planner:
         """Names of the policies that need a set, all of its namespace."""
         return self._claimants.get(find_scope(set_key), {}).get(set_key, ())
 
+    def find_keepers(self, set_key: SetKey) -> tuple[str, ...]:
+        """Names of the policies on hold that keep objects of a set, all of its namespace."""
+        return self._keepers.get(find_scope(set_key), {}).get(set_key, ())
+
+    def find_dependents(self, key: ObjectKey) -> Iterator[SetKey]:
+        """Name the sets that need an AuthorizationPolicy of a gateway, all of its tenant."""
+        desired = self.find_desired(key)
+        plan = None if desired is None or not desired.tenant else self._plans.get(desired.tenant)
+        for object_set in () if plan is None else plan.sets.values():
+            if any(item.key == key for item in object_set.allows):
+                yield object_set.key
+
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
         return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.sets)
@@ -166,9 +179,10 @@ class Planner:
         self._index(old, plan)
         if plan.results or plan.sets or ours or scope is None:
             self._plans[scope] = plan
-            self._claimants[scope] = _index_claimants(plan)
+            self._claimants[scope] = _index_policies(plan, lambda result: result.set_keys)
+            self._keepers[scope] = _index_policies(plan, lambda result: result.kept)
         else:
-            for memory in (self._plans, self._claimants, self._not_before):
+            for memory in (self._plans, self._claimants, self._keepers, self._not_before):
                 memory.pop(scope, None)
         return change
 
@@ -206,13 +220,14 @@ def _find_changed_sets(
     return frozenset(changed)
 
 
-def _index_claimants(plan: Plan) -> dict[SetKey, tuple[str, ...]]:
-    claimants: dict[SetKey, list[str]] = {}
+def _index_policies(
+    plan: Plan, find: Callable[[PolicyResult], Iterable[SetKey]]
+) -> dict[SetKey, tuple[str, ...]]:
+    """Return the names of the policies by the sets that `find` names for each."""
+    found: dict[SetKey, list[str]] = {}
     for name, result in plan.results.items():
-        for host in result.set_keys:
-            claimants.setdefault(host, []).append(name)
-    # One value for all hosts of a policy: most have no other.
+        for key in find(result):
+            found.setdefault(key, []).append(name)
+    # One value for all sets of a policy: most have no other.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-    return {
-        host: shared.setdefault(found := tuple(names), found) for host, names in claimants.items()
-    }
+    return {key: shared.setdefault(listed := tuple(names), listed) for key, names in found.items()}

@@ -151,6 +151,11 @@ class SetWorker:
         state = self._states.get(key)
         return (state.outcome, state.since) if state else (UNDER_WAY, self._clock())
 
+    def find_lacking(self, key: SetKey) -> set[ObjectKey]:
+        """Name the objects that a set wants and cannot write: squatted, or refused."""
+        outcome, _ = self.get_outcome(key)
+        return {*outcome.squatted, *(refusal.write.key for refusal in outcome.refused)}
+
     def note_change(self, key: SetKey) -> None:
         """Know that the desired objects changed: the set is under way from now on."""
         state = self._states.get(key)

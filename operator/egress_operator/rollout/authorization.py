@@ -124,6 +124,9 @@ class _State:
         if self.access.in_use and (closed or (denies and (have is None or not _is_open(have)))):
             yield build_step(*self._write(_open(baseline)))
         yield build_step(*self._write(*self.access.allows), *self._delete_stale())
+        if self.access.in_use and denies:
+            # What denies cannot be changed now: the open one stays beside it.
+            return
         if self.access.is_final:
             yield build_step(*self._write(baseline))
         else:

@@ -1,0 +1,1 @@
+"""Random histories in virtual time: the controller beside a simulated API server."""

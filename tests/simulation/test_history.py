@@ -1,0 +1,125 @@
+"""After a random history nothing is left to do, and every status tells what is so.
+
+An operator that starts anew knows nothing but what stands. If it changes an object or a status,
+the one before had missed something. There is no resync here that would hide it.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from egress_operator.plan.source import Settings
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.dependencies import Dependencies
+from testbed.seed import SEED
+
+from .history import History
+from .server import Key, Object, Server, Write
+
+pytestmark = pytest.mark.looptime
+
+HISTORIES = 16
+MANY = 300
+ORPHANS_S = 20.0
+"""How often the operator looks for what the garbage collector has left."""
+BEGIN_S = 20.0
+QUIET_S = 160.0
+"""The longest wait for what is refused is 60 s, give or take a fifth."""
+LATENCIES_S = (0.005, 0.02, 0.1)
+
+
+class Nothing:
+    """Stands for metrics and events."""
+
+    def __getattr__(self, _: str) -> Any:  # noqa: ANN401 - whatever is called
+        return lambda *_: None
+
+
+def start_controller(server: Server) -> Controller:
+    loop = asyncio.get_running_loop()
+    origin = datetime(2026, 1, 1, tzinfo=UTC)
+    outside: Any = server
+    nothing: Any = Nothing()
+    dependencies = Dependencies(
+        outside, nothing, nothing, loop.time, lambda: origin + timedelta(seconds=loop.time())
+    )
+    controller = Controller(dependencies, settings=Settings(settle=1.0))
+    server.watch({sink.resource: sink for _, sink in controller.build_sinks()})
+    controller.start()
+    return controller
+
+
+async def wait(controller: Controller, seconds: float) -> None:
+    for _ in range(round(seconds / ORPHANS_S)):
+        await asyncio.sleep(ORPHANS_S)
+        await controller.delete_orphans()
+
+
+async def stop(controller: Controller, server: Server) -> None:
+    server.unwatch()
+    await controller.stop(0)
+
+
+def find_late(server: Server, mark: int) -> Iterator[str]:
+    """Name the writes since then that have changed something."""
+    for write in server.writes[mark:]:
+        if write.has_changed:
+            yield f"written although nothing happens: {write}"
+
+
+def find_missed(
+    writes: list[Write], before: dict[Key, Object], after: dict[Key, Object]
+) -> Iterator[str]:
+    """Name what an operator that starts anew has changed; a status may be another in between."""
+    for write in writes:
+        if write.has_changed and not write.subresource:
+            yield f"missed before the restart: {write}"
+    for key in sorted({write.key for write in writes if write.subresource}):
+        old, new = before[key].get("status"), after[key].get("status")
+        if old != new:
+            yield f"wrong status {key[1:]}: {jsonpatch.make_patch(old, new)}"
+
+
+async def find_problems(server: Server, history: History) -> list[str]:
+    history.begin()
+    first = start_controller(server)
+    await wait(first, BEGIN_S)
+    await history.take_steps()
+    history.end()
+    await wait(first, QUIET_S)
+    mark = len(server.writes)
+    await wait(first, QUIET_S)
+    late = [*find_late(server, mark)]
+    await stop(first, server)
+    before, mark = dict(server.objects), len(server.writes)
+    second = start_controller(server)
+    await wait(second, QUIET_S)
+    await stop(second, server)
+    return [*late, *find_missed(server.writes[mark:], before, server.objects)]
+
+
+async def check(number: int) -> None:
+    seed = f"{SEED}/{number}"
+    latency = random.Random(seed).choice(LATENCIES_S)  # noqa: S311 - chooses tests
+    server = Server(random.Random(f"{seed}/server"), latency)  # noqa: S311
+    history = History(server, random.Random(f"{seed}/history"))  # noqa: S311
+    problems = await find_problems(server, history)
+    assert not problems, "\n".join(
+        [f"EGRESS_SEED={SEED}, history {number}", *history.log, *problems]
+    )
+
+
+@pytest.mark.parametrize("number", range(HISTORIES))
+async def test_nothing_is_left_to_do_after_a_history(number: int) -> None:
+    await check(number)
+
+
+@pytest.mark.long("campaign")
+@pytest.mark.parametrize("number", range(HISTORIES, MANY))
+async def test_nothing_is_left_to_do_after_many_histories(number: int) -> None:
+    await check(number)
