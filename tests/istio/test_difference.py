@@ -10,11 +10,10 @@ from pydantic import BaseModel
 from egress_operator.api.destination import Destination
 from egress_operator.api.port import Port
 from egress_operator.istio.difference import find_difference
+from egress_operator.istio.http import HttpIntent, RetryIntent
 from egress_operator.istio.traffic import (
     HostIntent,
-    HttpIntent,
     PortIntent,
-    RetryIntent,
     TlsIntent,
 )
 

@@ -3,28 +3,11 @@
 from dataclasses import dataclass, field
 
 from egress_operator.istio.difference import API
+from egress_operator.istio.http import HttpIntent
 
 EXTERNAL = "External"
 HTTP_LIKE = frozenset({"HTTP", "HTTP2", "GRPC"})
 OPAQUE_TLS = "TLS"
-
-
-@dataclass(frozen=True, slots=True)
-class RetryIntent:
-    """Retries of an HTTP port. `attempts` 0 turns them off; an empty text means Istio's default."""
-
-    attempts: int
-    per_try_timeout: str
-    conditions: tuple[str, ...]
-    codes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpIntent:
-    """What the proxy does with the requests of a port. An empty `timeout` means none."""
-
-    timeout: str = ""
-    retries: RetryIntent | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from egress_operator.istio.facts import Facts, Spec, build_subset_ref, read_export, read_hosts
+from egress_operator.istio.http import HttpIntent
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.route import GatewayHop, HostRoutes, Route
-from egress_operator.istio.traffic import HttpIntent, PortIntent, RetryIntent
+from egress_operator.istio.traffic import PortIntent
 
 API_VERSION = NETWORKING
 PLURAL = "virtualservices"
@@ -156,7 +157,7 @@ def _build_matches(match: Mapping[str, Any], sources: list[dict[str, str]]) -> l
 
 def _build_http(route: Route) -> dict[str, Any]:
     rewrite = {} if route.hop is None else {"rewrite": {"authority": route.host}}
-    return {**rewrite, **_build_settings(route.port.http)}
+    return {**rewrite, **(route.port.http or HttpIntent()).build()}
 
 
 def _build_destination(route: Route) -> dict[str, Any]:
@@ -192,25 +193,5 @@ def _build_open_rule(host: str, port: int, http: HttpIntent) -> dict[str, Any]:
     return {
         "match": [{"port": port}],
         "route": [{"destination": {"host": host, "port": {"number": port}}}],
-        **_build_settings(http),
+        **http.build(),
     }
-
-
-def _build_settings(http: HttpIntent | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {}
-    if http is not None and http.timeout:
-        entry["timeout"] = http.timeout
-    if http is not None and http.retries is not None:
-        entry["retries"] = _build_retries(http.retries)
-    return entry
-
-
-def _build_retries(retries: RetryIntent) -> dict[str, Any]:
-    """Istio splits `retryOn` at commas without trimming, so it holds no space."""
-    entry: dict[str, Any] = {"attempts": retries.attempts}
-    if retries.per_try_timeout:
-        entry["perTryTimeout"] = retries.per_try_timeout
-    retry_on = ",".join([*retries.conditions, *(str(code) for code in retries.codes)])
-    if retry_on:
-        entry["retryOn"] = retry_on
-    return entry

@@ -18,6 +18,7 @@ from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
 from egress_operator.diagnostic import Diagnostic
+from egress_operator.istio.http import HttpIntent, RetryIntent
 from egress_operator.istio.object import Owner
 from egress_operator.istio.traffic import (
     EVERYONE,
@@ -26,10 +27,8 @@ from egress_operator.istio.traffic import (
     EndpointIntent,
     FromIntent,
     HostIntent,
-    HttpIntent,
     Labels,
     PortIntent,
-    RetryIntent,
     TlsIntent,
 )
 from egress_operator.plan.selector import Requirement, Selector

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 
 from egress_operator import __version__
+from egress_operator.diagnostic import read_rules
 from egress_operator.engine.credential import Credentials
 from egress_operator.engine.peers import Peers
 from egress_operator.engine.reflector import Reflector
@@ -362,7 +363,8 @@ class Operator:
 
 
 def _warm_up() -> None:
-    """Compile a policy for nobody: the models are built at their first use, which takes 50 ms."""
+    """Compile a policy for nobody, and read the rules: the first use of the models takes 50 ms."""
+    read_rules()
     spec = {"destinations": [{"hosts": ["example.com"]}]}
     source = PolicySource(namespace="", name="", uid="", generation=1, created="", spec=spec)
     plan_namespace(NamespaceInput("", (source,)))
