@@ -11,7 +11,7 @@ from egress_operator.istio.facts import Port
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import build_json_patch, build_manifest, is_as_desired
 from egress_operator.istio.object import Desired, Owner, digest_spec
-from egress_operator.istio.observed import read_observed
+from egress_operator.istio.observed import MOST_STRAYS, read_observed
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import NamespaceInput, Settings, build_hand_written
 from rollout.fake_cluster import build_policy
@@ -142,6 +142,25 @@ def test_what_istio_reads_and_we_do_not_write_is_drift_and_removed(
             fixed = apply_patch(there, patch)["metadata"][member]
             fixed.pop("notistio.io/team", None)
             assert fixed == good["metadata"][member]
+
+
+@pytest.mark.parametrize("member", ["labels", "annotations"])
+def test_however_much_of_istio_is_added_one_patch_that_is_accepted_removes_it(member: str) -> None:
+    """kube-apiserver refuses patches of more than 10,000 operations."""
+    desired = build_desired()[0]
+    good = build_stored(desired)
+    for count in (MOST_STRAYS, MOST_STRAYS + 1, 6_000):
+        bad = copy.deepcopy(good)
+        bad["metadata"][member] |= {f"istio.io/x{number}": "" for number in range(count)}
+        bad["metadata"][member]["team"] = "shop"
+        observed = read_observed(bad)
+        assert not is_as_desired(observed, desired, desired.owners)
+        assert len(observed.strays) <= MOST_STRAYS + 1
+        patch = build_json_patch(desired, desired.owners, "u-1", observed.maps, observed.strays)
+        assert len(patch) < 10 * MOST_STRAYS
+        kept = {"team": "shop"} if count == MOST_STRAYS else {}
+        fixed = apply_patch(bad, patch)["metadata"]
+        assert fixed == {**good["metadata"], member: good["metadata"][member] | kept}
 
 
 def test_the_allocation_label_says_nothing_on_a_virtual_service() -> None:

@@ -53,6 +53,11 @@ def add_revision(client: Client, entry: Object) -> None:
     client.merge_patch(entry, {"metadata": {"labels": {"istio.io/rev": "canary"}}})
 
 
+def add_more_than_a_patch_can_remove(client: Client, entry: Object) -> None:
+    annotations = {f"istio.io/x{number}": "" for number in range(6_000)}
+    client.merge_patch(entry, {"metadata": {"annotations": annotations}})
+
+
 def remove_label(client: Client, entry: Object) -> None:
     client.merge_patch(entry, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
 
@@ -113,6 +118,7 @@ def payments(tenant: TenantNamespace) -> TenantNamespace:
         change_allocation,
         remove_allocation,
         add_revision,
+        add_more_than_a_patch_can_remove,
     ],
     ids=lambda function: function.__name__,
 )

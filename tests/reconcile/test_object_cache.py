@@ -189,6 +189,24 @@ def test_an_object_that_lost_every_mark_is_known_by_its_uid(cluster: Cluster) ->
     assert HostSet("shop", HOST) not in {item.set_key for item in list_ours(cluster, "shop")}
 
 
+def test_strays_are_kept_only_of_what_may_have_to_be_repaired(cluster: Cluster) -> None:
+    stray = {"istio.io/rev": "canary"}
+    marks = {"labels": OURS | stray, "annotations": {"egress-operator.io/host": HOST}}
+    key = ObjectKey(Kind.SERVICE_ENTRY, "shop", build_host_name(HOST))
+    expected = frozenset({("labels", "istio.io/rev")})
+    for version, found in (("1", marks), ("2", {"labels": stray})):
+        cluster.objects.store(build_entry(version, found))
+        seen = cluster.objects.get(key)
+        assert seen is not None
+        assert seen.strays == expected
+    other = build_entry("3", {"labels": stray})
+    other["metadata"]["uid"] = "other-uid"
+    cluster.objects.store(other)
+    seen = cluster.objects.get(key)
+    assert seen is not None
+    assert not seen.strays
+
+
 def test_times_of_writes_are_kept_while_they_count() -> None:
     times = WriteTimes(settle=2.0)
     for number in range(3000):

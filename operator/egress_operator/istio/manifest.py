@@ -20,6 +20,7 @@ from egress_operator.istio.object import (
     Desired,
     Observed,
     Owner,
+    Stray,
 )
 from egress_operator.istio.set_key import GatewaySet, HostSet, TenantSet
 
@@ -85,12 +86,12 @@ def build_json_patch(
     owners: Iterable[Owner],
     uid: str,
     maps: Collection[str] = MAPS,
-    strays: Iterable[tuple[str, str]] = (),
+    strays: Iterable[Stray] = (),
 ) -> list[dict[str, Any]]:
     """Return an RFC 6902 patch that sets all that we own of the object `uid`, and nothing else.
 
-    `maps`: which of labels and annotations the object has; the others are made whole. `strays`: as
-    of `Observed`, removed.
+    `maps`, `strays`: as of `Observed`. Of labels and annotations, those in `maps` are patched name
+    by name, and lose their strays; the others are written whole.
 
     Why not server-side apply: what a POST wrote is owned by our manager with the operation Update,
     and a later Apply of the same manager does not take such fields away. `add` sets a member

@@ -39,6 +39,8 @@ never written, and always removed."""
 
 MAPS = frozenset({"annotations", "labels"})
 """Members of the metadata of which we own some keys."""
+Stray = tuple[str, str]
+"""(a member of `MAPS`, a name of Istio's in it that we do not write)."""
 
 _DIGEST_SIZE = 16
 
@@ -134,9 +136,11 @@ class Observed:
     only the latter), or it was ours, or it is an AuthorizationPolicy under one of our names. Under
     a name that we want it is restored."""
     maps: frozenset[str] = frozenset()
-    """Which of labels and annotations it has at all."""
-    strays: frozenset[tuple[str, str]] = frozenset()
-    """Labels and annotations of Istio's that we do not write, each as (`labels`, its name)."""
+    """Which of labels and annotations are patched name by name. The others are written whole: it
+    has none, or too many to remove."""
+    strays: frozenset[Stray] = frozenset()
+    """Labels and annotations of Istio's that it has to lose; not all, of those written whole. The
+    cache keeps them only of what may have to be repaired."""
 
     @property
     def ours(self) -> bool:

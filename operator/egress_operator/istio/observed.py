@@ -1,7 +1,9 @@
 """Istio objects as the API server has them: what the cache keeps of each."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from egress_operator.istio.authorization_policy import read_names
@@ -25,6 +27,7 @@ from egress_operator.istio.object import (
     POLICY_KIND,
     Observed,
     Owner,
+    Stray,
     digest_spec,
 )
 from egress_operator.istio.set_key import (
@@ -34,6 +37,11 @@ from egress_operator.istio.set_key import (
     TenantSet,
     is_expected,
 )
+
+MOST_STRAYS = 100
+"""Of labels, or of annotations, that are removed one by one. Where there are more, all are written
+anew, other people's too: kube-apiserver refuses a JSON patch of more than 10,000 operations
+(maxJSONPatchOperations in staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go)."""
 
 _FLAGS = {"true": True, "false": False}
 _WRITTEN = {("labels", ALLOCATE_LABEL), ("annotations", DRY_RUN_ANNOTATION)}
@@ -53,6 +61,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
     labels = metadata.get("labels") or {}
     labelled = labels.get(MANAGED_BY_LABEL) == MANAGED_BY
     marked = labelled and not alien
+    strays = frozenset(_list_strays(metadata))
     membership = _Membership()
     if marked or key.kind is Kind.AUTHORIZATION_POLICY:
         membership = _read_membership(key, annotations, spec)
@@ -77,8 +86,8 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         is_damaged=not (marked and membership.by_annotations)
         if membership.set_key
         else bool(owners) or (labelled and not alien),
-        maps=frozenset(name for name in MAPS if metadata.get(name)),
-        strays=frozenset(_list_strays(metadata)),
+        maps=frozenset(_list_maps(metadata, strays)),
+        strays=strays,
     )
 
 
@@ -105,12 +114,22 @@ def _read_membership(
     return _Membership()
 
 
-def _list_strays(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_maps(metadata: Mapping[str, Any], strays: Collection[Stray]) -> Iterator[str]:
+    counts = Counter(member for member, _ in strays)
+    return (member for member in MAPS if metadata.get(member) and counts[member] <= MOST_STRAYS)
+
+
+def _list_strays(metadata: Mapping[str, Any]) -> Iterator[Stray]:
+    """Give at most one more of each member than is removed one by one."""
     for member in MAPS:
-        for name in metadata.get(member) or ():
-            domain = name.partition("/")[0]
-            if f".{domain}".endswith(f".{ISTIO_DOMAIN}") and (member, name) not in _WRITTEN:
-                yield member, name
+        strays = (name for name in metadata.get(member) or () if _is_stray(member, name))
+        for name in islice(strays, MOST_STRAYS + 1):
+            yield member, name
+
+
+def _is_stray(member: str, name: str) -> bool:
+    domain = name.partition("/")[0]
+    return f".{domain}".endswith(f".{ISTIO_DOMAIN}") and (member, name) not in _WRITTEN
 
 
 def _list_candidates(

@@ -61,9 +61,8 @@ class _Pool:
         shared: T = self._values.setdefault(value, value)
         return shared
 
-    def read(self, obj: JsonObject) -> Observed:
-        """Take the facts of an object, sharing what can be shared."""
-        observed = read_observed(obj)
+    def share_values(self, observed: Observed) -> Observed:
+        """Return an object with all that can be shared."""
         key = observed.key
         return replace(
             observed,
@@ -362,12 +361,16 @@ class ObjectCache:
 
     def _read(self, obj: JsonObject) -> Observed:
         """Take the facts of an object; one that was ours is known by its uid, whatever it says."""
-        observed = self._pool.read(obj)
+        observed = read_observed(obj)
         before = self._find(observed.key)
-        if observed.ours or before is None or before.uid != observed.uid:
-            return observed
-        was_ours = before.ours or before.is_damaged
-        return replace(observed, is_damaged=True) if was_ours else observed
+        if not observed.ours and before is not None and before.uid == observed.uid:
+            was_ours = before.ours or before.is_damaged
+            observed = replace(observed, is_damaged=observed.is_damaged or was_ours)
+        # Nobody owns an AuthorizationPolicy of ours, so more than the object tells that it is.
+        is_policy = observed.key.kind is Kind.AUTHORIZATION_POLICY
+        if not (observed.ours or observed.is_damaged or is_policy):
+            observed = replace(observed, strays=frozenset())
+        return self._pool.share_values(observed)
 
     def _judge(self, observed: Observed | None) -> Observed | None:
         return None if observed is None else self._recognize(observed)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.object import MAPS, Desired, Owner
+from egress_operator.istio.object import MAPS, Desired, Owner, Stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Replace:
     owners: tuple[Owner, ...]
     uid: str
     maps: frozenset[str] = MAPS
-    """Which of labels and annotations the object has."""
-    strays: frozenset[tuple[str, str]] = frozenset()
+    """As of `Observed`: the others are written whole."""
+    strays: frozenset[Stray] = frozenset()
     """As of `Observed`: what it has to lose."""
 
     @property
