@@ -82,7 +82,7 @@ def read_rules() -> Mapping[str, Rule]:
 
 
 def find_rule(code: str) -> Rule:
-    """Return the rule of this code."""
+    """Return the rule of this code. Raises KeyError for a code that the table does not have."""
     return read_rules()[code]
 
 

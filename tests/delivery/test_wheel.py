@@ -28,11 +28,16 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_holds_every_module_and_the_type_marker(names: set[str]) -> None:
+def test_holds_every_file_of_the_package(names: set[str]) -> None:
+    """Modules, the type marker and the rules."""
     package = ROOT / "operator" / "egress_operator"
-    modules = {f"egress_operator/{path.relative_to(package)}" for path in package.rglob("*.py")}
-    assert modules <= names
-    assert "egress_operator/py.typed" in names
+    files = {
+        f"egress_operator/{path.relative_to(package)}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"egress_operator/py.typed", "egress_operator/rules.toml"} <= files
+    assert files <= names
 
 
 def test_holds_the_crds(names: set[str]) -> None:

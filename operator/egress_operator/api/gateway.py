@@ -80,7 +80,7 @@ class GatewayLimits(Model):
         Omittable[StrictInt],
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[500]),
     ] = None
-    """How many hosts the policies of one namespace may name, 1 to 10000; left out: 500."""
+    """How many hosts one namespace may have, 1 to 10000; left out: 500."""
     servers: Annotated[
         Omittable[StrictInt],
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[100]),
@@ -119,7 +119,7 @@ class EgressGatewaySpec(Model):
     limits: Annotated[
         Omittable[GatewayLimits], Field(examples=[{"hosts": 500, "servers": 100}])
     ] = None
-    """How much each namespace may have at the gateway; the youngest policies that exceed it are
+    """How much each namespace may have at the gateway; a policy that would make it more is
     refused."""
 
     height: ClassVar[int] = 4

@@ -70,7 +70,7 @@ class World:
     gateway_domain: str = "egress.internal"
     """The same, for hosts behind gateways."""
     max_hosts: int = 500
-    """How many hosts the policies of a namespace may name (setting max-hosts-per-namespace)."""
+    """How many hosts a namespace may have (setting max-hosts-per-namespace)."""
 
 
 def read_world(objects: Iterable[Object], *, open_by_default: bool = False) -> World:

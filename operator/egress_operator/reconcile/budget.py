@@ -16,7 +16,7 @@ class Budget:
     spent: float = 0.0
     """Writes that have been made and are not made up for yet; at most `burst`."""
     at: float = 0.0
-    """When that was, in seconds of the loop."""
+    """When that was, in monotonic seconds."""
 
     def take(self, now: float) -> float:
         """Use up one write and return 0; the seconds until there is one when there is none."""

@@ -41,6 +41,6 @@ class Dependencies:
     metrics: Metrics
     events: EventRecorder
     clock: Callable[[], float]
-    """Seconds that only grow; the running loop's clock."""
+    """Monotonic seconds, from the same moment as those of the running loop; `time.monotonic`."""
     now: Callable[[], datetime]
     """UTC, for transition times."""

@@ -84,7 +84,7 @@ class _State:
 
 
 class WriteTimes:
-    """When objects were last written or deleted, by us or as seen; in seconds of the loop.
+    """When objects were last written or deleted, by us or as seen; in monotonic seconds.
 
     Only what may still settle is kept: of the others the time does not count.
     """

@@ -1,18 +1,19 @@
 """How Python's garbage collector is set: what lives for long is seldom walked over.
 
-Most memory is freed without it. It frees cycles: requests and tasks leave some behind, which are
-garbage a moment later, so that the two young generations find nearly all of them.
+Reference counts free what is in no cycle. The collector finds cycles, such as requests and tasks
+leave behind, by walking over all of a generation, and nothing else is done meanwhile. What the
+operator knows of the cluster lives for long, so walking over it again and again would find little.
+The price: a cycle that has reached the oldest generation is freed late.
 """
 
 import gc
 
 YOUNG = 10_000
-"""New objects after which the youngest generation is looked at, a few milliseconds each time."""
+"""New objects, less those that were freed, after which the youngest generation is looked at."""
 MIDDLE = 10
 """Times that happens before the middle generation is looked at as well."""
 OLD = 1000
-"""Times that happens before everything is: it takes a tenth of a second with some thousand
-policies, and nothing else is done then."""
+"""Times that happens before everything is, which takes the longer the more policies there are."""
 
 
 def set_up_collection() -> None:

@@ -1,7 +1,12 @@
 """For kopf's own command: `kopf run -A -m egress_operator.runtime.handlers` starts the operator.
 
-It is the same operator as that of `egressctl run`, with the environment's settings. Whoever serves
-single namespaces gives them to kopf too (`-n`); the liveness probe is kopf's flag `-L`.
+It does the same as `egressctl run`, with the environment's settings, and on uvloop, which kopf uses
+where it is installed. But the process is kopf's and takes more memory and time: it imports the
+`kubernetes` library (`slim.py`), remembers each object (`NoMemories` is not given to it), and the
+garbage collector keeps Python's thresholds (`collection.py`).
+
+Whoever serves single namespaces gives them to kopf too (`-n`); the liveness probe is kopf's flag
+`-L`.
 """
 
 import logging

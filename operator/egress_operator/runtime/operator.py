@@ -78,7 +78,7 @@ class Operator:
         self.metric = metric
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Set with one line when something that must run for ever has ended."""
-        # The time base of the loop too; but the loop's own clock may stand still during a callback.
+        # Counts from the same moment as the loop's clock, which uvloop rounds to milliseconds.
         self._clock = time.monotonic
         self._heartbeat = Heartbeat(self._clock)
         self._server = Server(self.metric.registry, self.find_unready)
