@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env tools demo test test-unit test-cluster test-mesh test-long seed check gen lock bench clean
+.PHONY: help env tools demo test test-unit test-cluster test-mesh test-cluster-and-mesh test-long seed check gen lock bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ endif
 
 help: ## Show this list
 	@echo "Start with: make demo"
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(ENV): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -62,20 +62,26 @@ CLUSTER := -m "cluster and not mesh" -n 3
 # Each worker has a network of its own, and a mesh in it; most of the time it waits for proxies.
 MESH := -m "mesh" tests/mesh --tx '3*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
 CHOSEN := $(or $(strip $(PARTS)),all)
-# Two run at once: each line says whose it is.
+# Two lanes run at once: each line names its own.
 NAMED = 2>&1 | sed --unbuffered 's/^/$(@:test-%=%): /'
 
-test: tools check seed ## The gate: checks, unit, cluster, mesh (about 12 minutes)
-	@$(MAKE) --no-print-directory --jobs 2 test-unit test-mesh
+test: tools check seed ## The gate: checks, then the lanes test-unit, test-cluster and test-mesh (about 12 minutes)
+	@# The unit tests take the time in which the others wait for an API server or a proxy.
+	@$(MAKE) --no-print-directory --jobs 2 PREPARED=1 test-unit test-cluster-and-mesh
 
-# They take the time in which the others wait for an API server or a proxy.
-test-unit: $(ENV)
+# One after the other, whatever comes of the first.
+test-cluster-and-mesh:
+	@$(MAKE) --no-print-directory test-cluster && cluster=0 || cluster=$$?; \
+	$(MAKE) --no-print-directory test-mesh && exit $$cluster
+
+# PREPARED: `test` has built the programs and told the seed for all lanes.
+test-unit: $(ENV) $(if $(PREPARED),,seed) ## The tests that need neither an API server nor a mesh
 	@nice -n 5 $(PYTEST) $(UNIT) $(NAMED)
 
-test-cluster: $(ENV)
+test-cluster: $(ENV) $(if $(PREPARED),,tools seed) ## The tests with an API server
 	@$(PYTEST) $(CLUSTER) $(NAMED)
 
-test-mesh: $(ENV) test-cluster
+test-mesh: $(ENV) $(if $(PREPARED),,tools seed) ## The tests with a mesh (as root)
 	@$(PYTEST) $(MESH) $(NAMED)
 
 test-long: tools seed ## The long-running tests (PARTS="load kill", else all of them)

@@ -65,6 +65,25 @@ def count_chosen(expressions: Iterable[Expression], marks: Container[str]) -> in
     return sum(expression.evaluate(is_marked) for expression in expressions)
 
 
+def test_the_mesh_tests_run_after_a_cluster_test_that_fails() -> None:
+    stub = 'run() { echo at work; [[ "$$*" == *"-m mesh"* ]]; }; run'
+    command = ["make", "test-cluster-and-mesh", "PREPARED=1", f"PYTEST={stub}"]
+    done = subprocess.run(command, cwd=TESTS.parent, check=False, capture_output=True, text=True)
+    assert done.returncode
+    lines = [line for line in done.stdout.splitlines() if line.endswith("at work")]
+    assert lines == ["cluster: at work", "mesh: at work"]
+
+
+@pytest.mark.parametrize("lane", ["unit", "cluster", "mesh"])
+def test_a_lane_runs_by_itself_and_tells_the_seed(lane: str) -> None:
+    command = ["make", "--dry-run", f"test-{lane}", "PREPARED="]
+    done = subprocess.run(command, cwd=TESTS.parent, check=True, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert len([line for line in lines if "-m pytest" in line]) == 1
+    assert "EGRESS_SEED=" in done.stdout
+    assert ("testbed.tools" in done.stdout) == (lane != "unit")
+
+
 def test_what_needs_a_mesh_is_where_the_gate_looks_for_it() -> None:
     marked = {
         file for file in TESTS.rglob("test_*.py") if re.search(r"mark\.mesh\b", file.read_text())
