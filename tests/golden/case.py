@@ -22,6 +22,7 @@ from egress_operator.plan.source import (
     Settings,
     build_hand_written,
 )
+from egress_operator.plan.standing import build_host_standings
 from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from egress_operator.status.report import compute_status
@@ -165,6 +166,14 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
             ),
             gateways=tuple(map(build_gateway_source, case.gateways)),
             labels=case.namespaces.get(space, {}),
+            standing=build_host_standings(
+                map(read_observed, case.istio),
+                {
+                    Owner(source.name, source.uid)
+                    for source in map(build_source, case.policies)
+                    if source.namespace == space
+                },
+            ),
             unready=case.unready,
         )
         for space in spaces

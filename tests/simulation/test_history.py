@@ -4,65 +4,26 @@ An operator that starts anew knows nothing but what stands. If it changes an obj
 the one before had missed something. There is no resync here that would hide it.
 """
 
-import asyncio
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import jsonpatch
 import pytest
 
-from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from testbed.seed import SEED
 
 from .history import History
+from .run import start_controller, stop, wait
 from .server import Key, Object, Server, Write
 
 pytestmark = pytest.mark.looptime
 
 HISTORIES = 16
 MANY = 300
-ORPHANS_S = 20.0
-"""How often the operator looks for what the garbage collector has left."""
 BEGIN_S = 20.0
 QUIET_S = 160.0
 """The longest wait for what is refused is 60 s, give or take a fifth."""
 LATENCIES_S = (0.005, 0.02, 0.1)
-
-
-class Nothing:
-    """Stands for metrics and events."""
-
-    def __getattr__(self, _: str) -> Any:  # noqa: ANN401 - whatever is called
-        return lambda *_: None
-
-
-def start_controller(server: Server) -> Controller:
-    loop = asyncio.get_running_loop()
-    origin = datetime(2026, 1, 1, tzinfo=UTC)
-    outside: Any = server
-    nothing: Any = Nothing()
-    dependencies = Dependencies(
-        outside, nothing, nothing, loop.time, lambda: origin + timedelta(seconds=loop.time())
-    )
-    controller = Controller(dependencies, settings=Settings(settle=1.0))
-    server.watch({sink.resource: sink for _, sink in controller.build_sinks()})
-    controller.start()
-    return controller
-
-
-async def wait(controller: Controller, seconds: float) -> None:
-    for _ in range(round(seconds / ORPHANS_S)):
-        await asyncio.sleep(ORPHANS_S)
-        await controller.delete_orphans()
-
-
-async def stop(controller: Controller, server: Server) -> None:
-    server.unwatch()
-    await controller.stop(0)
 
 
 def find_late(server: Server, mark: int) -> Iterator[str]:

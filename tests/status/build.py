@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Owner
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.plan import PolicyResult, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput
+from egress_operator.plan.standing import HostStanding
 from egress_operator.status.progress import SetProgress, SetState
 from rollout.fake_cluster import build_policy
 
@@ -29,8 +31,12 @@ def judge(
     paused: bool = False,
     shadowed: bool = False,
     conflicted: bool = False,
+    kept: bool = False,
 ) -> PolicyResult:
-    """Judge a policy `a`, beside an older one that claims api.example.com otherwise, if wanted."""
+    """Judge a policy `a`, beside an older one that claims api.example.com otherwise, if wanted.
+
+    `kept`: it owns something of each host of `VALID`.
+    """
     policies = [
         build_policy(
             "a",
@@ -43,7 +49,11 @@ def judge(
     if conflicted:
         other = {"hosts": ["api.example.com"], "addresses": ["203.0.113.1"]}
         policies.append(build_policy("older", other))
-    inputs = NamespaceInput("shop", tuple(policies), hand_written=(SHADOW,) if shadowed else ())
+    owners = frozenset({Owner("a", policies[0].uid)})
+    standing = tuple(HostStanding(host, owners) for host in VALID["hosts"]) if kept else ()
+    inputs = NamespaceInput(
+        "shop", tuple(policies), hand_written=(SHADOW,) if shadowed else (), standing=standing
+    )
     return plan_namespace(inputs).results["a"]
 
 
@@ -54,4 +64,5 @@ def build_progress(
 ) -> dict[SetKey, SetProgress]:
     """Every group of a verdict in one state."""
     present = (lambda key: (build_key(str(key)),)) if state is SetState.APPLIED else lambda _: ()
-    return {key: SetProgress(state, objects=present(key), **fields) for key in verdict.set_keys}
+    keys = (*verdict.set_keys, *verdict.kept)
+    return {key: SetProgress(state, objects=present(key), **fields) for key in keys}

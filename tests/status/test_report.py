@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,11 +69,16 @@ def test_a_new_generation_moves_no_time() -> None:
     assert second["observedGeneration"] == 2
 
 
-def test_a_refused_edit_keeps_programmed_and_counts() -> None:
+def test_a_refused_edit_keeps_programmed_and_hosts_and_counts_what_is_left() -> None:
     first = report(judge())
-    second = report(judge(INSIDE, generation=2), {}, first, LATER)
+    verdict = judge(INSIDE, generation=2, kept=True)
+    second = report(verdict, previous=first, now=LATER)
     assert find(second, "Programmed") == find(first, "Programmed")
     assert (second["hosts"], second["objectCount"]) == ("2/2", 2)
+    assert find(second, "Ready")["message"].endswith("; kept from before: 2 objects")
+    left = build_progress(verdict)
+    left.popitem()
+    assert report(verdict, left, second, LATER)["objectCount"] == 1
     assert find(second, "Ready")["reason"] == "InsideCluster"
     assert second["observedGeneration"] == 2
     fixed = report(judge(generation=3), previous=second, now=LATER)
@@ -89,6 +95,16 @@ def test_paused_keeps_all_and_ends() -> None:
     after = report(judge(generation=2), previous=paused, now=LATER)
     assert "Paused" not in types(after)
     assert find(after, "Ready")["status"] == "True"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_paused_policy_counts_what_is_left(*, known: bool) -> None:
+    verdict = judge(generation=2, paused=True, kept=True)
+    status = report(verdict, previous=report(judge()) if known else None, now=LATER)
+    assert status["objectCount"] == 2
+    after = report(verdict, {}, status, LATER)
+    assert (after["objectCount"], after["objects"]) == (0, [])
+    assert after["hosts"] == status["hosts"] == ("2/2" if known else "0/2")
 
 
 def test_a_group_without_news_is_not_begun() -> None:
@@ -175,6 +191,7 @@ situations = st.fixed_dictionaries(
         "states": st.lists(st.sampled_from(SetState), min_size=2, max_size=2),
         "squatted": st.booleans(),
         "edited": st.booleans(),
+        "kept": st.booleans(),
     }
 )
 
@@ -192,9 +209,11 @@ def test_every_history_keeps_the_rules(history: list[dict[str, Any]]) -> None:
             paused=situation["paused"],
             shadowed=situation["shadowed"],
             conflicted=situation["conflicted"],
+            kept=situation["kept"],
         )
         progress: dict[SetKey, SetProgress] = {}
-        for key, state in zip(verdict.set_keys, situation["states"], strict=False):
+        keys = (*verdict.set_keys, *verdict.kept)
+        for key, state in zip(keys, situation["states"], strict=False):
             progress |= {
                 key: SetProgress(
                     state,

@@ -43,7 +43,6 @@ class CachedPolicy:
         "excess",
         "gateway",
         "intent",
-        "is_held",
         "is_live",
         "live_claims",
         "live_keys",
@@ -51,8 +50,7 @@ class CachedPolicy:
         "places",
         "reference",
         "result",
-        "result_hosts",
-        "result_shadows",
+        "result_made_from",
         "source",
     )
 
@@ -73,8 +71,7 @@ class CachedPolicy:
         self._is_on_hold = False
         self.excess: Diagnostic | None = None
         self.result: PolicyResult | None = None
-        self.result_hosts: list[CompiledHost] = []
-        self.result_shadows: tuple[str, ...] = ()
+        self.result_made_from: object = None
 
     def check(self, facts: ClusterFacts, around: GatewayView) -> None:
         """Judge the policy by what surrounds it, if that is not what it was the last time."""
@@ -85,8 +82,8 @@ class CachedPolicy:
         self._checked = (*self._shape, *found)
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)
-        self.is_held = self.reference is not None and self.reference.code in HOLDING
-        self._is_on_hold = self.source.paused or self.is_held or has_error(self._checked)
+        is_unresolved = self.reference is not None and self.reference.code in HOLDING
+        self._is_on_hold = self.source.paused or is_unresolved or has_error(self._checked)
         self._decide()
 
     def apply(self) -> Applicant:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
-from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
+from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
 from egress_operator.plan.host import CompiledHost, compile_host
@@ -13,6 +13,7 @@ from egress_operator.plan.reference import GatewayView
 from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
 from egress_operator.plan.shadow import find_shadows
 from egress_operator.plan.source import NamespaceInput
+from egress_operator.plan.standing import find_kept
 from egress_operator.plan.tenant import Tenant, build_tenant_set
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "plan_namespace",
     "warm_plan",
 ]
+
+
+NOTHING_KEPT: frozenset[SetKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,18 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
         if compiled.object_set is not None
     }
     sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
+    held = frozenset(policy.owner for policy in policies if not policy.is_live)
+    kept = find_kept(inputs.namespace, inputs.standing, held)
     return Plan(
         scope=inputs.namespace,
         sets=sets,
-        results={policy.source.name: _find_result(policy, hosts, shadows) for policy in policies},
-        held=frozenset(policy.owner for policy in policies if not policy.is_live),
+        results={
+            policy.source.name: _find_result(
+                policy, hosts, shadows, kept.get(policy.owner, NOTHING_KEPT)
+            )
+            for policy in policies
+        },
+        held=held,
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
         allows=collect_set_allows(sets.values()),
@@ -141,7 +152,10 @@ def _compile_host(
 
 
 def _find_result(
-    policy: CachedPolicy, hosts: Mapping[str, CompiledHost], shadows: Mapping[str, tuple[str, ...]]
+    policy: CachedPolicy,
+    hosts: Mapping[str, CompiledHost],
+    shadows: Mapping[str, tuple[str, ...]],
+    kept: frozenset[SetKey],
 ) -> PolicyResult:
     """Return the result on a policy: that of the last call if nothing it depends on changed."""
     own = [hosts[key] for key in policy.live_keys]
@@ -150,17 +164,15 @@ def _find_result(
         if shadows
         else ()
     )
-    before = policy.result
-    if before is not None and policy.result_hosts == own and policy.result_shadows == seen:
+    before, made_from = policy.result, (own, seen, kept)
+    if before is not None and policy.result_made_from == made_from:
         return before
     result = build_policy_result(
         policy.source,
         policy.diagnostics,
         policy.build_rows(own),
         reference=policy.reference,
-        kept={HostSet(policy.source.namespace, claim.key) for claim in policy.claims}
-        if policy.is_held
-        else (),
+        kept=kept,
         tenants={
             TenantSet(tenant.namespace, tenant.gateway.label)
             for host in own
@@ -169,5 +181,5 @@ def _find_result(
         shadowed=seen,
         lifted=(line for host in own for line in host.lifted.get(policy.source.name, ())),
     )
-    policy.result, policy.result_hosts, policy.result_shadows = result, own, seen
+    policy.result, policy.result_made_from = result, made_from
     return result

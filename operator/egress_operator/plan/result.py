@@ -69,8 +69,8 @@ class PolicyResult:
     set_keys: tuple[SetKey, ...]
     """The sets whose objects this policy needs, sorted."""
     kept: tuple[SetKey, ...]
-    """The sets of its hosts when its gateway puts the policy on hold, sorted: objects of it in them
-    stay as they are."""
+    """The sets of hosts of which it owns something while it is on hold, sorted: that stays as it
+    is."""
     reference: Diagnostic | None = None
     """What is wrong with the gateway that the policy names."""
     shadowed: tuple[str, ...] = ()

@@ -160,6 +160,6 @@ class NamespaceInput:
     labels: Mapping[str, str] | None = None
     """Of the namespace: they decide which gateways are open to it. None: not known."""
     standing: tuple[HostStanding, ...] = ()
-    """What there is of its hosts: it counts towards the limits."""
+    """What there is of its hosts: it counts towards the limits, and policies on hold keep it."""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""

@@ -1,13 +1,13 @@
-"""What stands of the hosts of a namespace: it counts towards the limits, whatever is asked for."""
+"""What stands of the hosts of a namespace, and whose it is, whatever is asked for."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.name import find_behind_port
 from egress_operator.istio.object import Observed, Owner
-from egress_operator.istio.set_key import HostSet
+from egress_operator.istio.set_key import HostSet, SetKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +48,14 @@ def build_host_standings(
         for host, found in owners.items()
         if (there := frozenset(found.intersection(policies)))
     )
+
+
+def find_kept(
+    namespace: str, standing: Iterable[HostStanding], policies: Collection[Owner]
+) -> Mapping[Owner, frozenset[SetKey]]:
+    """Return the sets of hosts of which each of these policies owns something. Pure; linear."""
+    found: defaultdict[Owner, set[SetKey]] = defaultdict(set)
+    for host in standing if policies else ():
+        for owner in host.owners.intersection(policies):
+            found[owner].add(HostSet(namespace, host.host))
+    return {owner: frozenset(sets) for owner, sets in found.items()}

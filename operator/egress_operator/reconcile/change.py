@@ -88,6 +88,7 @@ class ChangeHandler:
         """Look at the sets that an object of Istio's was, is or should be part of."""
         if not self.is_listening:
             return
+        self._note_kept(new)
         desired = self._planner.find_desired(key)
         if _is_own_write(old, new, desired):
             self._mark_permission(key)
@@ -146,6 +147,7 @@ class ChangeHandler:
         self.report_gateways()
         self._report_policies(set_key, self._planner.find_keepers(set_key))
         for write in writes:
+            self._note_kept(self._cluster.objects.get(write.key))
             if not isinstance(write, Replace):
                 self._mark_permission(write.key)
         if not isinstance(set_key, HostSet):
@@ -173,6 +175,14 @@ class ChangeHandler:
         """Plan permission again when what stands at a gateway has changed."""
         if KINDS[key.kind].for_gateways:
             self._startup.mark(None)
+
+    def _note_kept(self, item: Observed | None) -> None:
+        """Plan a namespace again when a policy on hold has something that its result lacks."""
+        set_key = None if item is None else item.set_key
+        if item is None or not isinstance(set_key, HostSet):
+            return
+        if self._planner.has_new_keeper(set_key, item.owners):
+            self._startup.mark(set_key.namespace)
 
     def _release(self, scope: Scope) -> None:
         """Look at the objects of gateways that nothing of this scope wants any more."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
-from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_namespace, warm_plan
 from egress_operator.reconcile.cluster import Cluster
@@ -139,6 +139,13 @@ class Planner:
     def find_keepers(self, set_key: SetKey) -> tuple[str, ...]:
         """Names of the policies on hold that keep objects of a set, all of its namespace."""
         return self._keepers.get(find_scope(set_key), {}).get(set_key, ())
+
+    def has_new_keeper(self, set_key: HostSet, owners: Iterable[Owner]) -> bool:
+        """Whether an owner of an object is a policy on hold that had nothing of the set."""
+        plan, known = self._plans.get(set_key.namespace), self.find_keepers(set_key)
+        return plan is not None and any(
+            owner in plan.held and owner.name not in known for owner in owners
+        )
 
     def find_dependents(self, key: ObjectKey) -> Iterator[SetKey]:
         """Name the sets that need an AuthorizationPolicy of a gateway, all of its tenant."""

@@ -49,7 +49,6 @@ Status = dict[str, Any]
 MOST_NAMED = 3
 """Findings that a message names; the rest is counted."""
 
-_LAST = ("hosts", "objectCount", "objects")
 _STUCK = (RowState.CONFLICTED, RowState.SQUATTED)
 
 
@@ -68,13 +67,13 @@ def compute_status(
     `previous` when nothing is to be written.
     """
     before = read_conditions(previous)
-    if result.paused:
-        return _build_paused(result, previous, before, now)
     rows = compute_rows(result.claims, progress)
     keys = (*result.set_keys, *result.kept)
     counts = _count(rows, [progress[key] for key in keys if key in progress])
-    if not result.accepted and before:
-        counts |= {field: previous[field] for field in _LAST if previous and field in previous}
+    if result.paused:
+        return _build_paused(result, rows, counts, previous, now)
+    if previous and before and not result.accepted:
+        counts["hosts"] = previous.get("hosts", counts["hosts"])
     conditions: Iterable[Condition | Mapping[str, Any]] = (
         _judge_accepted(result, rows, progress, counts, outbound)
         if result.accepted
@@ -228,9 +227,14 @@ def _judge_refused(
 
 
 def _build_paused(
-    result: PolicyResult, previous: Mapping[str, Any] | None, before: Conditions, now: str
+    result: PolicyResult,
+    rows: tuple[Row, ...],
+    counts: Status,
+    previous: Mapping[str, Any] | None,
+    now: str,
 ) -> Status:
-    """Everything as it was last, `observedGeneration` too: a paused policy is not looked at."""
+    """As it was last, `observedGeneration` too, but for the objects: they are counted anew."""
+    before = read_conditions(previous)
     paused = Condition(
         Type.PAUSED,
         Truth.TRUE,
@@ -245,9 +249,10 @@ def _build_paused(
         kept = [condition for type_, condition in before.items() if type_ not in replaced]
         return {
             **previous,
+            **counts,
+            "hosts": previous.get("hosts", counts["hosts"]),
             "conditions": _build_conditions([*withdrawn, paused, *kept], before, now),
         }
-    rows = compute_rows(result.claims, {})
     shown, rest = build_rows(rows)
     unknown = [
         Condition(
@@ -262,7 +267,7 @@ def _build_paused(
     status: Status = {
         "observedGeneration": result.generation,
         "conditions": _build_conditions([*unknown, paused], before, now),
-        **_count(rows, ()),
+        **counts,
         "destinations": shown,
     }
     if rest:
