@@ -202,13 +202,13 @@ class Planner:
         for label, allows in plan.allows.items():
             self._allows.setdefault(label, {})[plan.scope] = allows
         before = {} if old is None else old.sets
-        for key, set_key in before.items():
-            if plan.sets.get(key) is not set_key:
-                for desired in set_key.objects:
+        for key, object_set in before.items():
+            if plan.sets.get(key) is not object_set:
+                for desired in object_set.objects:
                     self._objects.pop(desired.key, None)
-        for key, set_key in plan.sets.items():
-            if before.get(key) is not set_key:
-                for desired in set_key.objects:
+        for key, object_set in plan.sets.items():
+            if before.get(key) is not object_set:
+                for desired in object_set.objects:
                     self._objects[desired.key] = desired
 
 
@@ -219,7 +219,7 @@ def _find_changed_sets(
     if old is None:
         return frozenset(plan.sets) | {set_key for set_key, _ in ours}
     before = old.sets
-    changed = {key for key, set_key in plan.sets.items() if before.get(key) != set_key}
+    changed = {key for key, wanted in plan.sets.items() if before.get(key) != wanted}
     changed |= before.keys() - plan.sets.keys()
     owners = (old.held ^ plan.held) | (old.live ^ plan.live)
     if owners:
