@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from egress_operator.istio.object import Owner
 from egress_operator.plan.intent import Limits
-from egress_operator.plan.limit import Applicant, Demand, GatewayLimits, find_excesses
+from egress_operator.plan.limit import Applicant, Demand, GatewayRoom, find_excesses
 from egress_operator.plan.standing import HostStanding
+from plan.test_bounds import count_lines
 
 UNTIMED = settings(deadline=None, max_examples=200)
 MOST = 5
 LABEL = "shared-label"
-GATEWAYS = {"shared": GatewayLimits(LABEL, Limits(hosts=3, servers=2))}
+GATEWAYS = {"shared": GatewayRoom(LABEL, Limits(hosts=3, servers=2))}
 
 hosts = st.frozensets(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
 demands = st.builds(
@@ -32,7 +33,7 @@ lists = st.lists(demands, max_size=8)
 
 def refuse(found: list[Demand]) -> set[int]:
     """Return the places of those that are refused."""
-    named = (Applicant(build_owner(place), demand) for place, demand in enumerate(found))
+    named = [Applicant(build_owner(place), demand) for place, demand in enumerate(found)]
     return {int(name) for name in find_excesses(named, MOST, GATEWAYS)}
 
 
@@ -83,10 +84,10 @@ class Team:
     """What stands, by policy."""
 
     def refuse(self) -> set[int]:
-        applicants = (
+        applicants = [
             Applicant(build_owner(place), demand, place in self.held)
             for place, demand in sorted(self.demands.items())
-        )
+        ]
         return {int(name) for name in find_excesses(applicants, self.most, GATEWAYS, self.list())}
 
     def list(self) -> list[HostStanding]:
@@ -134,9 +135,9 @@ def test_no_edit_makes_more_stand_than_the_limits(
     found: list[tuple[int, Demand, bool]],
 ) -> None:
     team = Team()
-    for place, demand, is_held in found:
+    for place, demand, is_on_hold in found:
         team.demands[place] = demand
-        (team.held.add if is_held else team.held.discard)(place)
+        (team.held.add if is_on_hold else team.held.discard)(place)
         refused = team.refuse()
         team.write(refused, lambda _, new: new)
         assert all(count <= most for count, most in zip(team.count(), LIMITS, strict=True))
@@ -157,9 +158,9 @@ def test_half_written_edits_never_make_more_stand_than_twice_the_limits(
         servers = new.servers | (old.servers if stays else frozenset())
         return Demand(new.hosts | (old.hosts if stays else frozenset()), gateway, servers)
 
-    for place, demand, is_held in found:
+    for place, demand, is_on_hold in found:
         team.demands[place] = demand
-        (team.held.add if is_held else team.held.discard)(place)
+        (team.held.add if is_on_hold else team.held.discard)(place)
         team.write(team.refuse(), join)
         counts = zip(team.count(), LIMITS, strict=True)
         assert all(count <= 2 * most for count, most in counts)
@@ -196,3 +197,38 @@ def test_what_is_accepted_stays_so_while_it_is_written(
 
     team.write(refused, mix)
     assert team.refuse() <= refused
+
+
+def test_a_policy_that_shrinks_is_told_to_remove_first() -> None:
+    """Eight hosts stand, and the limit is lowered to three."""
+    owner = build_owner(0)
+    standing = [HostStanding(host, frozenset({owner})) for host in "abcdefgh"]
+
+    def find(asked: str) -> str:
+        demand = Demand(frozenset(asked), "", frozenset())
+        found = find_excesses([Applicant(owner, demand)], 3, {}, standing)
+        return found[owner.name].message if found else ""
+
+    assert find("abcdefgh") == find("abcd") == find("abc") == find("a") == ""
+    assert find("abx") == (
+        "with this policy the namespace would have 9 hosts until those that it replaces are gone, "
+        "and at most 6 may stand for that long; first remove what is no longer needed, and add "
+        "other hosts when it is gone"
+    )
+
+
+def test_far_from_every_limit_a_policy_costs_little() -> None:
+    """What is looked up for each policy near a limit: what it has, and the room at each gateway."""
+    owners = [build_owner(place) for place in range(200)]
+    applicants = [
+        Applicant(owner, Demand(frozenset({f"{owner.name}.example.com"}), "", frozenset()))
+        for owner in owners
+    ]
+    standing = [
+        HostStanding(f"{owner.name}.example.com", frozenset({owner}), frozenset({LABEL}))
+        for owner in owners
+    ]
+    shared = {"shared": GatewayRoom(LABEL, Limits(hosts=200, servers=200))}
+    far = count_lines(lambda: find_excesses(applicants, 200, shared, standing))
+    near = count_lines(lambda: find_excesses(applicants, 199, shared, standing))
+    assert far < near / 4

@@ -112,3 +112,22 @@ async def test_a_write_under_way_is_counted(hold: str) -> None:
         await wait(controller, QUIET_S)
         check(server, len([*list_owned(server)]))
         await stop(controller, server)
+
+
+@pytest.mark.parametrize(("most", "is_planned"), [(3, False), (2, True)])
+async def test_a_namespace_is_planned_again_only_where_a_limit_may_have_room(
+    most: int, *, is_planned: bool
+) -> None:
+    """An object goes beside a policy that is paused, or that exceeds a limit."""
+    server = Server(random.Random(0))  # noqa: S311 - of a test
+    controller = start_controller(server, max_hosts_per_namespace=most)
+    server.apply(POLICIES, build_policy())
+    await wait(controller, QUIET_S)
+    server.apply(POLICIES, build_policy(**HOLDS["paused"]))
+    server.apply(POLICIES, build_policy("other", spec=OTHER))
+    await wait(controller, QUIET_S)
+    before = controller.planner.get("shop")
+    server.remove(next(list_owned(server)))
+    await wait(controller, QUIET_S)
+    assert (controller.planner.get("shop") is not before) is is_planned
+    await stop(controller, server)

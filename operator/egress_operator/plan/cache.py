@@ -199,18 +199,24 @@ class CachedNamespace:
         return policy
 
     def read_policies(self, inputs: NamespaceInput) -> list[CachedPolicy]:
-        """Return the policies, oldest first; only new generations are read."""
+        """Return the policies, oldest first; only new generations are read.
+
+        Which of them exceed a limit is as it was in the last plan, none for a new generation.
+        """
         fresh = {source.name: self._read(source) for source in sorted(inputs.policies, key=_age)}
         self.policies = fresh
+        return list(fresh.values())
+
+    def limit_policies(self, inputs: NamespaceInput) -> None:
+        """Find out which of the policies that were read exceed a limit."""
         excesses = find_excesses(
-            (policy.apply() for policy in fresh.values()),
+            [policy.apply() for policy in self.policies.values()],
             inputs.settings.max_hosts_per_namespace,
             self.around.limits,
             inputs.standing,
         )
-        for name, policy in fresh.items():
+        for name, policy in self.policies.items():
             policy.limit(excesses.get(name))
-        return list(fresh.values())
 
     def find_tenants(self, names: tuple[str, ...]) -> Tenants:
         """Return the namespace at each of these gateways."""

@@ -5,7 +5,7 @@ do.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -65,12 +65,12 @@ class Applicant:
 
     owner: Owner
     demand: Demand
-    is_held: bool = False
-    """Whether it is on hold anyway: it keeps what it has."""
+    is_on_hold: bool = False
+    """Whether it is on hold anyway, without any limit: it keeps what it has."""
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayLimits:
+class GatewayRoom:
     """What a namespace may have at an accepted EgressGateway."""
 
     label: str
@@ -78,12 +78,14 @@ class GatewayLimits:
 
 
 def find_excesses(
-    applicants: Iterable[Applicant],
+    applicants: Collection[Applicant],
     most_hosts: int,
-    gateways: Mapping[str, GatewayLimits],
-    standing: Iterable[HostStanding] = (),
+    gateways: Mapping[str, GatewayRoom],
+    standing: Collection[HostStanding] = (),
 ) -> dict[str, Diagnostic]:
-    """Tell which policies exceed a limit, by name. Pure; n log n in policies, demands and hosts.
+    """Tell which policies exceed a limit, by name. Pure; linear in what is asked for and stands.
+
+    Near a limit also in the policies times the gateways at which something stands.
 
     `applicants`: the oldest policy first. `gateways`: by name. `standing`: what there is.
 
@@ -92,6 +94,8 @@ def find_excesses(
     has. Those that do not make it more are looked at first, so what is in force stays accepted. Old
     and new ones stand beside each other for a while: that may be twice the limit, never more.
     """
+    if _has_room_for_all(applicants, most_hosts, gateways, standing):
+        return {}
     rooms = _Rooms(most_hosts, gateways, standing)
     found: dict[str, Diagnostic] = {}
     for applicant in sorted(applicants, key=rooms.grows):
@@ -101,6 +105,33 @@ def find_excesses(
         else:
             found[applicant.owner.name] = excess
     return found
+
+
+def _has_room_for_all(
+    applicants: Iterable[Applicant],
+    most_hosts: int,
+    gateways: Mapping[str, GatewayRoom],
+    standing: Iterable[HostStanding],
+) -> bool:
+    """Whether all that is asked for and all that stands is within every limit together."""
+    hosts: defaultdict[str, set[Item]] = defaultdict(set)
+    """By the label of the gateway, empty for all of the namespace."""
+    servers: defaultdict[str, set[Item]] = defaultdict(set)
+    for host in standing:
+        for label in ("", *host.gateways):
+            hosts[label].add(host.host)
+        for label, port in host.servers:
+            servers[label].add((host.host, port))
+    for applicant in applicants:
+        demand = applicant.demand
+        hosts[""] |= demand.hosts
+        if (at := gateways.get(demand.gateway)) is not None:
+            hosts[at.label] |= demand.hosts
+            servers[at.label] |= demand.servers
+    return len(hosts[""]) <= most_hosts and all(
+        len(hosts[at.label]) <= at.limits.hosts and len(servers[at.label]) <= at.limits.servers
+        for at in gateways.values()
+    )
 
 
 Kept = dict[Owner, set[Item]]
@@ -130,18 +161,24 @@ class _Room:
 
     def find_excess(self, owner: Owner, items: frozenset[Item], gateway: str) -> Diagnostic | None:
         """Tell that a policy would make it more, and too much."""
-        count, most, until = self.count_with(owner, items), self._most, ""
-        if count <= max(most, len(self.counts)):
-            count, most = len(self._seen) + len(items - self._seen), 2 * self._most
-            until = ", until those that it replaces are gone"
-            if count <= max(most, len(self._seen)):
-                return None
+        count, most = self.count_with(owner, items), self._most
         what = self._what.format(gateway=gateway)
+        if count > max(most, len(self.counts)):
+            return build_diagnostic(
+                self._code,
+                _PATH,
+                f"with this policy the namespace would have {count} {what}, at most {most} are "
+                "allowed, and what is there comes first, then older policies",
+            )
+        count, most = len(self._seen) + len(items - self._seen), 2 * self._most
+        if count <= max(most, len(self._seen)):
+            return None
         return build_diagnostic(
             self._code,
             _PATH,
-            f"with this policy the namespace would have {count} {what}{until}, at most {most} are "
-            "allowed, and what is there comes first, then older policies",
+            f"with this policy the namespace would have {count} {what} until those that it "
+            f"replaces are gone, and at most {most} may stand for that long",
+            "first remove what is no longer needed, and add other hosts when it is gone",
         )
 
     def exchange(self, applicant: Applicant, items: frozenset[Item]) -> None:
@@ -152,7 +189,7 @@ class _Room:
         kept = self.kept.get(applicant.owner, NOTHING)
         if kept == items:
             return
-        if not applicant.is_held:
+        if not applicant.is_on_hold:
             self._count(kept, -1)
         elif len(self.counts) + len(items.difference(self.counts)) > self._most:
             return
@@ -172,7 +209,7 @@ class _Rooms:
     def __init__(
         self,
         most_hosts: int,
-        gateways: Mapping[str, GatewayLimits],
+        gateways: Mapping[str, GatewayRoom],
         standing: Iterable[HostStanding],
     ) -> None:
         hosts: defaultdict[str, Kept] = defaultdict(lambda: defaultdict(set))

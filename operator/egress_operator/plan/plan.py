@@ -48,6 +48,8 @@ class Plan:
     EgressGateways that are accepted."""
     allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
     """The AuthorizationPolicies that the sets need, by the label of the gateway."""
+    is_limited: bool = False
+    """Whether a policy exceeds a limit: it may fit when something goes."""
 
 
 def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
@@ -60,6 +62,7 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     """
     part = (PlanCache() if memo is None else memo).open(inputs)
     policies = part.read_policies(inputs)
+    part.limit_policies(inputs)
     hosts = _compile_hosts(inputs.namespace, policies, part)
     tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
@@ -84,6 +87,7 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
         allows=collect_set_allows(sets.values()),
+        is_limited=any(policy.excess for policy in policies),
     )
 
 

@@ -7,7 +7,7 @@ from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization, Intent
-from egress_operator.plan.limit import GatewayLimits
+from egress_operator.plan.limit import GatewayRoom
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant
@@ -35,10 +35,10 @@ class GatewayView:
     unready: Mapping[str, str]
 
     @property
-    def limits(self) -> dict[str, GatewayLimits]:
+    def limits(self) -> dict[str, GatewayRoom]:
         """How much a namespace may have at each accepted gateway, by its name."""
         return {
-            name: GatewayLimits(result.gateway.label, result.gateway.intent.limits)
+            name: GatewayRoom(result.gateway.label, result.gateway.intent.limits)
             for name, result in self.results.items()
             if result.gateway is not None
         }

@@ -194,7 +194,7 @@ class ChangeHandler:
     def _make_room(self, scope: Scope) -> None:
         """Plan a namespace again where something went: a policy beyond a limit may fit now."""
         plan = self._planner.get(scope)
-        if scope is not None and plan is not None and plan.held:
+        if scope is not None and plan is not None and plan.is_limited:
             self._startup.mark(scope)
 
     def _find_denied(self, change: PlanChange) -> set[HostSet]:
