@@ -24,6 +24,8 @@ BEGIN_S = 20.0
 QUIET_S = 160.0
 """The longest wait for what is refused is 60 s, give or take a fifth."""
 LATENCIES_S = (0.005, 0.02, 0.1)
+MOST_HOSTS = (1, 2, 500)
+"""Of a namespace: one limit for each history."""
 
 
 def find_late(server: Server, mark: int) -> Iterator[str]:
@@ -46,9 +48,9 @@ def find_missed(
             yield f"wrong status {key[1:]}: {jsonpatch.make_patch(old, new)}"
 
 
-async def find_problems(server: Server, history: History) -> list[str]:
+async def find_problems(server: Server, history: History, most_hosts: int) -> list[str]:
     history.begin()
-    first = start_controller(server)
+    first = start_controller(server, max_hosts_per_namespace=most_hosts)
     await wait(first, BEGIN_S)
     await history.take_steps()
     history.end()
@@ -58,7 +60,7 @@ async def find_problems(server: Server, history: History) -> list[str]:
     late = [*find_late(server, mark)]
     await stop(first, server)
     before, mark = dict(server.objects), len(server.writes)
-    second = start_controller(server)
+    second = start_controller(server, max_hosts_per_namespace=most_hosts)
     await wait(second, QUIET_S)
     await stop(second, server)
     return [*late, *find_missed(server.writes[mark:], before, server.objects)]
@@ -69,9 +71,10 @@ async def check(number: int) -> None:
     latency = random.Random(seed).choice(LATENCIES_S)  # noqa: S311 - chooses tests
     server = Server(random.Random(f"{seed}/server"), latency)  # noqa: S311
     history = History(server, random.Random(f"{seed}/history"))  # noqa: S311
-    problems = await find_problems(server, history)
+    most_hosts = random.Random(f"{seed}/limit").choice(MOST_HOSTS)  # noqa: S311
+    problems = await find_problems(server, history, most_hosts)
     assert not problems, "\n".join(
-        [f"EGRESS_SEED={SEED}, history {number}", *history.log, *problems]
+        [f"EGRESS_SEED={SEED}, history {number}, {most_hosts=}", *history.log, *problems]
     )
 
 
