@@ -1,6 +1,6 @@
 """What to look at again after a change; what is to be done there is found anew from the caches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -105,6 +105,7 @@ class ChangeHandler:
             # What a status counts has come, gone or changed its owners.
             self._report_policies(set_key, self._planner.find_claimants(set_key))
             self._report_policies(set_key, self._planner.find_keepers(set_key))
+        self._report_dependents({key})
         if new is None:
             self._worker.forget(key)
         if new is None and old is not None and old.set_key is not None:
@@ -146,6 +147,7 @@ class ChangeHandler:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""
         self.report_gateways()
         self._report_policies(set_key, self._planner.find_keepers(set_key))
+        self._report_dependents({write.key for write in writes})
         for write in writes:
             self._note_kept(self._cluster.objects.get(write.key))
             if not isinstance(write, Replace):
@@ -161,15 +163,19 @@ class ChangeHandler:
         """Look at the statuses that tell of a set, and at the sets that need what it lacks."""
         if isinstance(key, GatewaySet):
             self.report_gateways()
-            for lacking in self._worker.find_lacking(key):
-                for dependent in self._planner.find_dependents(lacking):
-                    self._queues.sets.add(dependent)
+            for dependent in self._planner.find_dependents(self._worker.find_lacking(key)):
+                self._queues.sets.add(dependent)
         self._report_policies(key, self._planner.find_claimants(key))
 
     def _report_policies(self, key: SetKey, names: Iterable[str]) -> None:
         """Look at the statuses of policies in the namespace of a set."""
         for name in names:
             self._queues.reports.add(self._cluster.policies.key(find_scope(key) or "", name))
+
+    def _report_dependents(self, keys: Collection[ObjectKey]) -> None:
+        """Look at the statuses that count these AuthorizationPolicies of a gateway."""
+        for set_key in self._planner.find_dependents(keys):
+            self._report_policies(set_key, self._planner.find_claimants(set_key))
 
     def _mark_permission(self, key: ObjectKey) -> None:
         """Plan permission again when what stands at a gateway has changed."""

@@ -1,7 +1,7 @@
 """From a changed namespace to the hosts that need work: bounded, pure plans."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -147,13 +147,14 @@ class Planner:
             owner in plan.held and owner.name not in known for owner in owners
         )
 
-    def find_dependents(self, key: ObjectKey) -> Iterator[SetKey]:
-        """Name the sets that need an AuthorizationPolicy of a gateway, all of its tenant."""
-        desired = self.find_desired(key)
-        plan = None if desired is None or not desired.tenant else self._plans.get(desired.tenant)
-        for object_set in () if plan is None else plan.sets.values():
-            if any(item.key == key for item in object_set.allows):
-                yield object_set.key
+    def find_dependents(self, keys: Collection[ObjectKey]) -> Iterator[SetKey]:
+        """Name the sets that need one of these AuthorizationPolicies of a gateway."""
+        wanted = filter(None, map(self.find_desired, keys))
+        for tenant in {desired.tenant for desired in wanted if desired.tenant}:
+            plan = self._plans.get(tenant)
+            for object_set in () if plan is None else plan.sets.values():
+                if any(item.key in keys for item in object_set.allows):
+                    yield object_set.key
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
