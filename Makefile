@@ -57,32 +57,24 @@ PYTEST = $(BIN)/python -m pytest -q --randomly-seed=$(EGRESS_SEED) --hypothesis-
   --dist loadfile --no-loadscope-reorder
 # Three workers on two cores, because they wait now and then.
 PLAIN := -m "not mesh" -n 3
-UNIT := -m "not cluster and not mesh" -n 2
+UNIT := -m "not cluster and not mesh" -n 3
 CLUSTER := -m "cluster and not mesh" -n 3
-# Each worker has a network of its own, and a mesh in it; most of the time it waits for proxies.
-MESH := -m "mesh" tests/mesh --tx '3*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
+# Each worker has a network of its own, and a mesh in it.
+MESH := -m "mesh" tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B testbed/sandbox.py $(BIN)/python'
 CHOSEN := $(or $(strip $(PARTS)),all)
-# Two lanes run at once: each line names its own.
-NAMED = 2>&1 | sed --unbuffered 's/^/$(@:test-%=%): /'
 
-test: tools check seed ## The gate: checks, then the lanes test-unit, test-cluster and test-mesh (about 12 minutes)
-	@# The unit tests take the time in which the others wait for an API server or a proxy.
-	@$(MAKE) --no-print-directory --jobs 2 PREPARED=1 test-unit test-cluster-and-mesh
+# Nothing runs beside the tests with a mesh: they measure requests under load.
+test: tools check seed ## The gate: checks, unit and cluster tests, then those with a mesh (about 15 minutes)
+	@$(PYTEST) $(PLAIN) && plain=0 || plain=$$?; $(PYTEST) $(MESH) && exit $$plain
 
-# One after the other, whatever comes of the first.
-test-cluster-and-mesh:
-	@$(MAKE) --no-print-directory test-cluster && cluster=0 || cluster=$$?; \
-	$(MAKE) --no-print-directory test-mesh && exit $$cluster
+test-unit: $(ENV) seed ## The tests that need neither an API server nor a mesh
+	@$(PYTEST) $(UNIT)
 
-# PREPARED: `test` has built the programs and told the seed for all lanes.
-test-unit: $(ENV) $(if $(PREPARED),,seed) ## The tests that need neither an API server nor a mesh
-	@nice -n 5 $(PYTEST) $(UNIT) $(NAMED)
+test-cluster: tools seed ## The tests with an API server
+	@$(PYTEST) $(CLUSTER)
 
-test-cluster: $(ENV) $(if $(PREPARED),,tools seed) ## The tests with an API server
-	@$(PYTEST) $(CLUSTER) $(NAMED)
-
-test-mesh: $(ENV) $(if $(PREPARED),,tools seed) ## The tests with a mesh (as root)
-	@$(PYTEST) $(MESH) $(NAMED)
+test-mesh: tools seed ## The tests with a mesh (as root)
+	@$(PYTEST) $(MESH)
 
 test-long: tools seed ## The long-running tests (PARTS="load kill", else all of them)
 	@# A part may have no test in one of the halves, but not in both: pytest ends with 5 then.

@@ -17,7 +17,7 @@ from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.pair import Clock
-from egress_operator.rollout.write import Delete, Replace, Step, Write
+from egress_operator.rollout.write import Create, Delete, Replace, Step, Write
 from rollout.fake_cluster import SETTLE, FakeCluster
 
 GATEWAY = GatewaySet("shared", "egress")
@@ -286,3 +286,33 @@ def test_writes_come_to_an_end_whatever_is_refused(
         pytest.fail("the steps do not end")
     if after != "Managed" and BASELINE not in keys:
         assert all(map(gateway.lets_in, tenants - leaving)), "a tenant is denied"
+
+
+@pytest.mark.parametrize("mode", ["DryRun", "None"])
+def test_what_denies_elsewhere_and_cannot_be_deleted_opens_nothing_here(mode: str) -> None:
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    list(gateway.advance(build_access(mode, {"shop"}, in_use=True), rng))
+    spec = {"action": "ALLOW", "selector": {"matchLabels": {"istio": "former"}}}
+    place = build_gateway_label("shared", "former")
+    key = ObjectKey(Kind.AUTHORIZATION_POLICY, "egress", build_tenant_name("pay", place))
+    former = build_desired(key, GATEWAY, (), spec, dry_run=False, tenant="pay", place=place)
+    gateway.cluster.send(Create(former, ()))
+    access = build_access(mode, {"shop"}, in_use=True)
+    (delete,) = gateway.ask(access).writes
+    assert delete.key == former.key
+    assert gateway.ask(access, {delete}) == Step(refused=(delete,))
+
+
+def test_what_has_lost_its_selector_is_closed_for_the_pods_of_the_gateway_alone() -> None:
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    list(gateway.advance(build_access("Managed", {"shop", "pay"}, in_use=True), rng))
+    shop = build_tenant("shop").key
+    gateway.cluster.objects[shop]["spec"] = {}
+    access = build_access("Managed", {"pay"}, in_use=True, withdrawn={"shop"})
+    (delete,) = gateway.ask(access).writes
+    (disarm,) = gateway.ask(access, {delete}).writes
+    assert isinstance(disarm, Replace)
+    assert disarm.desired.spec["selector"] == {"matchLabels": {"istio": "egress"}}
+    kept = frozenset({BASELINE, build_tenant("pay").key})
+    gone = Access(None, kept=kept, withdrawn=frozenset({shop}))
+    assert not gateway.ask(gone, {delete}).writes, "it would deny every pod of the namespace"

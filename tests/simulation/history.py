@@ -42,13 +42,15 @@ class History:
                 self.server.apply(POLICIES, self._draw_policy(namespace, name))
 
     async def take_steps(self) -> None:
-        """Do something a few times."""
+        """Do something a few times; now and then answers are lost meanwhile."""
+        self.server.lost = self._rng.choice([0.0, 0.0, 0.1])
         for _ in range(self._rng.randint(5, 25)):
             self._step()
             await asyncio.sleep(self._rng.choice(PAUSES_S))
 
     def end(self) -> None:
         """Mostly take away what is in the operator's way."""
+        self.server.lost = 0.0
         if self._rng.random() < 0.7:
             self._release()
             self._relent()

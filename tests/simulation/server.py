@@ -1,8 +1,9 @@
 """An API server in virtual time: answers and watch events come late, each at a random moment.
 
-It stores objects, compares versions and uids, keeps what has finalizers, collects what has lost its
-owners, and refuses what it is told to refuse. What it does not do is validate: the objects are
-those of tests.
+It is there for the order and the time of answers and events alone, which nobody can choose on a
+real one. It stores objects, compares versions and uids, keeps what has finalizers, collects what
+has lost its owners, refuses what it is told to refuse, and loses answers. It does not validate, its
+watches never end, and namespaces are never deleted: that is tested on the real one.
 """
 
 import asyncio
@@ -69,6 +70,8 @@ class Server:
     objects: dict[Key, Object] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    lost: float = 0.0
+    """The share of writes without an answer; every other one of them is carried out."""
     version: int = 100
     _watches: list[tuple[Resource, _Watch]] = field(default_factory=list)
 
@@ -189,7 +192,7 @@ class Server:
         await self._pause()
         code, version = 200, self.version
         try:
-            return deepcopy(act())
+            return self._carry_out(act)
         except ApiError as error:
             code = error.status
             raise
@@ -198,6 +201,16 @@ class Server:
             has_changed = self.version > version
             self.writes.append(Write(now, verb, key, subresource, code, has_changed))
             await self._pause()
+
+    def _carry_out(self, act: Callable[[], T]) -> T:
+        """Do it, or not, and answer, or not."""
+        fate = self.rng.random()
+        if fate < self.lost / 2:
+            raise ApiError(0, "Timeout")
+        answer = deepcopy(act())
+        if fate < self.lost:
+            raise ApiError(0, "ConnectionFailed")
+        return answer
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._draw_latency())

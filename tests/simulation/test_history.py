@@ -5,6 +5,7 @@ the one before had missed something. There is no resync here that would hide it.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import jsonpatch
@@ -23,16 +24,22 @@ MANY = 300
 BEGIN_S = 20.0
 QUIET_S = 160.0
 """The longest wait for what is refused is 60 s, give or take a fifth."""
+MOST_TRIES = 10
+"""Of one write that is refused, in this time: the wait is doubled each time."""
 LATENCIES_S = (0.005, 0.02, 0.1)
 MOST_HOSTS = (1, 2, 500)
 """Of a namespace: one limit for each history."""
 
 
 def find_late(server: Server, mark: int) -> Iterator[str]:
-    """Name the writes since then that have changed something."""
-    for write in server.writes[mark:]:
+    """Name the writes since then that have changed something, and what is tried too often."""
+    late = server.writes[mark:]
+    for write in late:
         if write.has_changed:
             yield f"written although nothing happens: {write}"
+    for (key, verb), tries in Counter((write.key, write.verb) for write in late).items():
+        if tries > MOST_TRIES:
+            yield f"tried {tries} times: {verb} {key[1:]}"
 
 
 def find_missed(

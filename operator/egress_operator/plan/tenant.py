@@ -22,7 +22,7 @@ from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
 from egress_operator.plan.intent import Authorization
 
-ACCESS_LIMIT = 50_000
+ACCESS_LIMIT = 10_000
 """So many AuthorizationPolicies of tenants are remembered; plans hold the same values."""
 
 

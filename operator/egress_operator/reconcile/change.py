@@ -81,7 +81,7 @@ class ChangeHandler:
                 if item.set_key is not None:
                     self._queues.sets.add(item.set_key, hurry=False)
         same = new is None or (old is not None and old.labels == new.labels)
-        if not same and name in self._cluster.select_through_gateways():
+        if not same and self._cluster.goes_through_gateway(name):
             self._startup.mark(name)
 
     def on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
@@ -163,8 +163,8 @@ class ChangeHandler:
         """Look at the statuses that tell of a set, and at the sets that need what it lacks."""
         if isinstance(key, GatewaySet):
             self.report_gateways()
-            for dependent in self._planner.find_dependents(self._worker.find_lacking(key)):
-                self._queues.sets.add(dependent)
+            for dependent in self._planner.find_dependents(self._worker.take_lacking(key)):
+                self._queues.sets.add(dependent, hurry=False)
         self._report_policies(key, self._planner.find_claimants(key))
 
     def _report_policies(self, key: SetKey, names: Iterable[str]) -> None:

@@ -235,6 +235,10 @@ class Cluster:
         """Find the namespaces with a policy that names a gateway."""
         return {record.source.namespace for record in self.policies if record.source.names_gateway}
 
+    def goes_through_gateway(self, namespace: str) -> bool:
+        """Whether a policy of a namespace names a gateway."""
+        return any(record.source.names_gateway for record in self.policies.select(namespace))
+
     def _recognize(self, observed: Observed) -> Observed:
         """Return an object as it is to be taken, whatever it says of itself.
 

@@ -139,6 +139,8 @@ class SetWorker:
         """By namespace, in the order in which they began to wait."""
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
         self._news: set[SetKey] = set()
+        self._lacking: dict[SetKey, frozenset[ObjectKey]] = {}
+        """What was said to lack last, by set."""
 
     def take_news(self, key: SetKey) -> bool:
         """Whether the outcome of a set has changed since the last call."""
@@ -151,10 +153,14 @@ class SetWorker:
         state = self._states.get(key)
         return (state.outcome, state.since) if state else (UNDER_WAY, self._clock())
 
-    def find_lacking(self, key: SetKey) -> set[ObjectKey]:
-        """Name the objects that a set wants and cannot write: squatted, or refused."""
+    def take_lacking(self, key: SetKey) -> frozenset[ObjectKey]:
+        """Name the objects that a set cannot write, squatted or refused, since the last call."""
         outcome, _ = self.get_outcome(key)
-        return {*outcome.squatted, *(refusal.write.key for refusal in outcome.refused)}
+        lacking = {*outcome.squatted, *(refusal.write.key for refusal in outcome.refused)}
+        before = self._lacking.pop(key, frozenset())
+        if lacking:
+            self._lacking[key] = frozenset(lacking)
+        return frozenset(lacking - before)
 
     def note_change(self, key: SetKey) -> None:
         """Know that the desired objects changed: the set is under way from now on."""
@@ -408,6 +414,7 @@ class SetWorker:
     def _forget(self, key: SetKey) -> None:
         self._states.pop(key, None)
         self._refusals.pop(key, None)
+        self._lacking.pop(key, None)
         self._index_settling(key, UNDER_WAY)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:

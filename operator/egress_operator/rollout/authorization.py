@@ -16,6 +16,7 @@ from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import SetKey
+from egress_operator.istio.traffic import Labels
 from egress_operator.rollout.pair import Clock
 from egress_operator.rollout.write import Create, Delete, Replace, Step, Write, build_step
 
@@ -86,13 +87,27 @@ class _State:
         """Let what is withdrawn, and cannot be deleted, allow nothing: as a baseline does."""
         if self.access.baseline is not None and not self.access.enforces:
             return []
-        items = (self.there[key] for key in sorted(self.access.withdrawn & self.there.keys()))
-        return self._write(*(_close(self.key, item) for item in items if not item.dry_run))
+        return self._close(self.access.withdrawn)
 
     def _shut(self) -> list[Write]:
         """Let what denied at a place that was left go on to deny."""
-        items = (self.there[key] for key in sorted(self.access.denials & self.there.keys()))
-        return self._write(*(_close(self.key, item) for item in items if not item.dry_run))
+        return self._close(self.access.denials)
+
+    def _close(self, keys: Collection[ObjectKey]) -> list[Write]:
+        """Return the writes that let these allow nothing, for the same pods.
+
+        At the present place these are the pods of the gateway, whatever somebody made of the
+        object. Elsewhere one without a selector stays: closed, it would deny the whole namespace.
+        """
+        baseline = self.access.baseline
+        found = []
+        for key in sorted(keys & self.there.keys()):
+            item = self.there[key]
+            at_place = baseline is not None and item.place == baseline.place
+            selector = (baseline if baseline and at_place else item).facts.selector
+            if selector and not item.dry_run:
+                found.append(_build_closed(self.key, item, selector))
+        return self._write(*found)
 
     def _enforce(self, baseline: Desired) -> Iterator[Step]:
         """Deny at last: at once where nobody is let in yet, else after the ALLOWs."""
@@ -119,7 +134,11 @@ class _State:
     def _relax(self, baseline: Desired) -> Iterator[Step]:
         """Deny nothing at last: what allows everything comes first, and goes last."""
         have = self.there.get(baseline.key)
-        denies = any(not item.dry_run for key, item in self.there.items() if key != baseline.key)
+        denies = any(
+            not item.dry_run and item.facts.selector == baseline.facts.selector
+            for key, item in self.there.items()
+            if key != baseline.key
+        )
         closed = have is not None and not have.dry_run and not _is_open(have)
         if self.access.in_use and (closed or (denies and (have is None or not _is_open(have)))):
             yield build_step(*self._write(_open(baseline)))
@@ -166,9 +185,9 @@ def _is_open(have: Observed) -> bool:
     return not have.dry_run and not have.facts.is_closed
 
 
-def _close(key: SetKey, item: Observed) -> Desired:
-    """Return the same for the same pods, allowing nothing."""
-    spec = build_baseline_spec(item.facts.selector)
+def _build_closed(key: SetKey, item: Observed, selector: Labels) -> Desired:
+    """Return the same object for these pods, allowing nothing."""
+    spec = build_baseline_spec(selector)
     return build_desired(
         item.key, key, (), spec, dry_run=False, place=item.place, tenant=item.tenant
     )
