@@ -19,6 +19,7 @@ import orjson
 from yarl import URL
 
 from egress_operator.engine.answer import build_error, cut_message, parse_object
+from egress_operator.engine.connector import Connector
 from egress_operator.engine.credential import Credentials, Login
 from egress_operator.engine.failure import ApiError, CredentialError
 from egress_operator.engine.resource import Resource
@@ -92,7 +93,7 @@ class Transport:
         self._reads = asyncio.Semaphore(reads)
         # Compressed lists cost the API server more than they save on a cluster's network.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._timing.keep_alive),
+            connector=Connector(limit=0, keepalive_timeout=self._timing.keep_alive),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=self._timing.connect, sock_connect=self._timing.connect
             ),
@@ -120,8 +121,6 @@ class Transport:
     async def close(self) -> None:
         """End all connections. Calls in flight fail."""
         await self._session.close()
-        # Aborted sockets are closed in the loop's next round.
-        await asyncio.sleep(0)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """Read one object; ApiError 404 when it is absent."""

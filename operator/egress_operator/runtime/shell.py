@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from egress_operator.engine.connector import Connector
 from egress_operator.engine.credential import load_credentials
 from egress_operator.engine.failure import CredentialError
 from egress_operator.engine.resource import Resource
@@ -104,7 +105,7 @@ class Shell:
             return await send(request)
 
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=login.ssl_context or True),
+            connector=Connector(limit=0, ssl=login.ssl_context or True),
             middlewares=(authorize,),
             proxy=login.proxy,
         )
