@@ -115,7 +115,9 @@ class InvariantChecker:
     def _check_access(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
         """No tenant that a gateway let in is turned away."""
         self.locked_out |= {
-            pair for pair in snapshot.find_locked_out() if pair[0] in self._find_denied()
+            pair
+            for pair in snapshot.find_locked_out()
+            if pair[0] in self._find_denied() or pair[1] in self._find_left()
         }
         locked = {pair for pair in snapshot.find_locked_out() if not self._is_withdrawn(pair[0])}
         led = {find_tenant(need) for need in needs if need.kind is DR}
@@ -148,6 +150,15 @@ class InvariantChecker:
             for plan in self.plans
             for group in plan.sets.values()
             for namespace in (group.access.denied if group.access else ())
+        }
+
+    def _find_left(self) -> set[str]:
+        """Return the namespaces where a gateway is gone: nobody has a permission there any more."""
+        return {
+            group.key.namespace
+            for plan in self.plans
+            for group in plan.sets.values()
+            if group.access is not None and group.access.baseline is None
         }
 
     def _is_withdrawn_permission(self, key: ObjectKey) -> bool:
