@@ -15,8 +15,9 @@ from egress_operator.reconcile.dependencies import Dependencies
 REST_FACTOR = 4.0
 """After a plan that took t seconds the next one of that namespace starts 4·t later at the soonest:
 planning takes at most a fifth of the time, however often somebody edits."""
-FAILED_REST_S = 0.25
-"""At least so long after a plan that failed."""
+FAILED_REST_S = 0.2
+"""At least so long after a plan that failed; no longer than the first back-off of the queue, which
+would begin anew after a wait."""
 SLICE_S = 0.02
 """So long one plan is prepared in one go; then everything else has a turn."""
 PREPARATIONS = 3
