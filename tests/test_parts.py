@@ -68,7 +68,14 @@ def count_chosen(expressions: Iterable[Expression], marks: Container[str]) -> in
 
 def test_the_mesh_tests_run_after_a_test_that_fails() -> None:
     stub = 'run() { echo "$$2"; [[ "$$2" == mesh ]]; }; run'
-    command = ["make", "--old-file=tools", "--old-file=check", "test", f"PYTEST={stub}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "--old-file=tools",
+        "--old-file=check",
+        "test",
+        f"PYTEST={stub}",
+    ]
     done = subprocess.run(command, cwd=TESTS.parent, check=False, capture_output=True, text=True)
     assert done.returncode
     assert done.stdout.splitlines()[-2:] == ["not mesh", "mesh"]

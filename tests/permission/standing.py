@@ -24,7 +24,6 @@ ISTIO = {
     },
     "annotations": {
         "internal.istio.io/route-semantics": "gateway",
-        "internal.istio.io/parents": "Gateway/x.y",
         "networking.istio.io/exportTo": "*",
         "networking.istio.io/traffic-distribution": "PreferClose",
         "sidecar.istio.io/inject": "false",

@@ -248,7 +248,11 @@ def test_hosts_and_namespaces_are_counted_also_on_hold(served: Scenery, state: S
 
 
 def test_a_namespace_that_is_gone_is_not_counted(served: Scenery) -> None:
-    served.tenant.client.delete("v1", "Namespace", served.tenant.namespace)
+    client, namespace = served.tenant.client, served.tenant.namespace
+    client.delete("v1", "Namespace", namespace)
+    wait_until(
+        lambda: client.find("v1", "Namespace", namespace) is None, TIMEOUT_S, "it is still there"
+    )
     require_soon(
         lambda: read_counts(served.gateway) == (0, 0), LIMIT_S, "something is still counted"
     )

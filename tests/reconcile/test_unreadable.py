@@ -212,7 +212,7 @@ async def test_a_change_of_a_namespace_is_not_lost_when_a_hook_fails(
         return build(namespace)
 
     monkeypatch.setattr(cluster, "build_input", note)
-    monkeypatch.setattr(cluster, "select_through_gateways", fail)
+    monkeypatch.setattr(cluster, "goes_through_gateway", fail)
     # A list: what the first of them asks for fails, and the second is told all the same.
     observed.sinks[NAMESPACES].begin()
     observed.sinks[NAMESPACES].finish("5")
