@@ -1,4 +1,4 @@
-"""HTTP connections that are closed to the very end before the loop is."""
+"""HTTP connections whose sockets are closed before the event loop is."""
 
 import asyncio
 from typing import Any
@@ -7,14 +7,14 @@ import aiohttp
 from aiohttp.connector import Connection
 
 CLOSE_S = 1.0
-"""For connections that are cut; the loop closes their sockets in its next rounds."""
+"""Seconds to wait at most until the sockets of aborted connections are closed."""
 
 
 class Connector(aiohttp.TCPConnector):
-    """Cuts every connection when it is closed, also those that it has given up before.
+    """Aborts every connection when it is closed, also those that it does not track any more.
 
-    When a request is cancelled, aiohttp closes its connection and forgets it. With TLS that goes on
-    until the server has answered the goodbye, and the loop may be closed earlier.
+    When a request is cancelled, aiohttp closes its connection and stops tracking it. With TLS the
+    connection stays open until the server answers the close_notify, which may be after the loop.
     """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as of TCPConnector
@@ -22,7 +22,7 @@ class Connector(aiohttp.TCPConnector):
         self._open: dict[asyncio.Transport, asyncio.Future[None]] = {}
 
     async def connect(self, *args: Any, **options: Any) -> Connection:  # noqa: ANN401 - as above
-        """Give a connection, and know it until it is closed."""
+        """Return a connection, tracked until it is closed."""
         connection = await super().connect(*args, **options)
         transport, protocol = connection.transport, connection.protocol
         if transport is not None and protocol is not None and transport not in self._open:
@@ -33,7 +33,7 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
     async def close(self, *, abort_ssl: bool = False) -> None:
-        """Cut all connections and wait until their sockets are closed."""
+        """Abort all connections and wait until their sockets are closed, at most `CLOSE_S`."""
         await super().close(abort_ssl=abort_ssl)
         left = dict(self._open)
         for transport in left:

@@ -85,7 +85,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
         is_damaged=not (marked and membership.by_annotations)
         if membership.set_key
-        else bool(owners) or (labelled and not alien),
+        else marked or bool(owners),
         maps=frozenset(_list_maps(metadata, strays)),
         strays=strays,
     )

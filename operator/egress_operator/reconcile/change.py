@@ -147,7 +147,8 @@ class ChangeHandler:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""
         self.report_gateways()
         self._report_policies(set_key, self._planner.find_keepers(set_key))
-        self._report_dependents({write.key for write in writes})
+        if isinstance(set_key, GatewaySet):
+            self._report_dependents({write.key for write in writes})
         for write in writes:
             self._note_kept(self._cluster.objects.get(write.key))
             if not isinstance(write, Replace):

@@ -103,8 +103,8 @@ class _State:
         found = []
         for key in sorted(keys & self.there.keys()):
             item = self.there[key]
-            at_place = baseline is not None and item.place == baseline.place
-            selector = (baseline if baseline and at_place else item).facts.selector
+            told = baseline if baseline is not None and item.place == baseline.place else item
+            selector = told.facts.selector
             if selector and not item.dry_run:
                 found.append(_build_closed(self.key, item, selector))
         return self._write(*found)
