@@ -1,7 +1,8 @@
 """Workloads as the API server and istiod know them: objects that no kubelet would write here."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -112,6 +113,14 @@ def make_namespace(client: Client) -> str:
     name = f"t-{secrets.token_hex(5)}"
     client.create(build_namespace(name))
     return name
+
+
+@contextmanager
+def temporary_namespace(client: Client) -> Iterator[str]:
+    """Make a namespace and give its name; its deletion is asked for afterwards."""
+    name = make_namespace(client)
+    yield name
+    client.delete("v1", "Namespace", name, missing_ok=True)
 
 
 def build_pod(workload: Workload) -> Object:

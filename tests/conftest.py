@@ -18,7 +18,7 @@ from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control
 from testbed.crd import load_all_crds
 from testbed.istiod import Istiod, start_istiod
 from testbed.program import MissingProgramError, find_program
-from testbed.workload import make_namespace
+from testbed.workload import temporary_namespace
 
 CLUSTER_FIXTURES = {"programs", "control_plane", "fresh_control_plane"}
 FIRST = (
@@ -112,9 +112,8 @@ def istiod(control_plane: ControlPlane) -> Iterator[Istiod]:
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Make a fresh namespace; its deletion is asked for afterwards."""
-    name = make_namespace(control_plane.admin)
-    yield name
-    control_plane.admin.delete("v1", "Namespace", name, missing_ok=True)
+    with temporary_namespace(control_plane.admin) as name:
+        yield name
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control
 from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import start_operator
-from testbed.workload import make_namespace
+from testbed.workload import temporary_namespace
 
 from .collector import wait_for_collector
 from .history import CHILDREN
@@ -31,9 +31,8 @@ def plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips wit
 @pytest.fixture
 def namespace(plane: ControlPlane) -> Iterator[str]:
     """Make a namespace there; its deletion is asked for afterwards."""
-    name = make_namespace(plane.admin)
-    yield name
-    plane.admin.delete("v1", "Namespace", name, missing_ok=True)
+    with temporary_namespace(plane.admin) as name:
+        yield name
 
 
 @pytest.mark.timeout(300)

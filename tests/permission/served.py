@@ -7,7 +7,7 @@ from testbed.controlplane import ControlPlane
 
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .standing import find_permissions
-from .state import begin, wait_begun
+from .state import let_in
 from .tenant import Tenant
 from .violation import require_soon
 
@@ -38,8 +38,5 @@ def serve(plane: ControlPlane, namespace: str) -> Generator[Served, None, None]:
     """Give a gateway with a tenant; it is deleted afterwards."""
     client = plane.admin
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        apply_namespace(client, namespace, egress=gateway.name)
-        tenant = Tenant(client, namespace)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        tenant = let_in(client, namespace, gateway)
         yield Served(gateway, tenant)

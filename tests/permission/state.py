@@ -5,10 +5,10 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from testbed.client import Object
+from testbed.client import Client, Object
 from testbed.deadline import wait_until
 
-from .gateway import TIMEOUT_S, Gateway
+from .gateway import TIMEOUT_S, Gateway, apply_namespace
 from .standing import find_permissions
 from .tenant import ACCOUNT, PAUSED, POLICY, TLS, Tenant
 
@@ -66,6 +66,15 @@ def wait_begun(tenant: Tenant, gateway: Gateway) -> None:
         tenant.wait_condition(name, "Ready", "True", timeout_s=MANY_S)
     found = find_permissions(tenant.client, gateway.namespace, tenant.namespace)
     assert len(found) == PERMISSIONS, found
+
+
+def let_in(client: Client, namespace: str, gateway: Gateway) -> Tenant:
+    """Open a gateway to a namespace, and wait until both policies are applied there."""
+    apply_namespace(client, namespace, egress=gateway.name)
+    tenant = Tenant(client, namespace)
+    begin(tenant, gateway)
+    wait_begun(tenant, gateway)
+    return tenant
 
 
 def enter(tenant: Tenant, state: State) -> None:

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.client import Client
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator
 
-from .gateway import Gateway, apply_namespace, serving_gateway
+from .gateway import Gateway, serving_gateway
 from .standing import find_denials, find_permissions
-from .state import POLICIES, RESTRICTED, State, begin, enter, wait_begun, wait_entered
+from .state import POLICIES, RESTRICTED, State, begin, enter, let_in, wait_begun, wait_entered
 from .tenant import ACCOUNT, Tenant
 from .violation import require, require_soon
 
@@ -30,14 +29,6 @@ def gateways(control_plane: ControlPlane, operator: Operator) -> Iterator[Pair]:
         serving_gateway(control_plane.admin, "exchange-two") as two,
     ):
         yield one, two
-
-
-def serve(client: Client, namespace: str, gateway: Gateway) -> Tenant:
-    apply_namespace(client, namespace, egress=gateway.name)
-    tenant = Tenant(client, namespace)
-    begin(tenant, gateway)
-    wait_begun(tenant, gateway)
-    return tenant
 
 
 def is_let_in(gateway: Gateway, tenant: Tenant, place: str = "") -> bool:
@@ -65,7 +56,7 @@ def test_gateways_that_exchange_whom_they_select_keep_nobody(
 ) -> None:
     one, two = gateways
     tenants = [
-        serve(gateway.client, f"{namespace}-{number}", gateway)
+        let_in(gateway.client, f"{namespace}-{number}", gateway)
         for number, gateway in enumerate(gateways)
     ]
     for tenant in tenants:
@@ -87,7 +78,7 @@ def test_an_account_that_a_policy_no_longer_names_is_shut_out(
     gateways: Pair, namespace: str
 ) -> None:
     one, _ = gateways
-    tenant = serve(one.client, namespace, one)
+    tenant = let_in(one.client, namespace, one)
     accounts = {"from": {"serviceAccounts": [ACCOUNT, "another"]}}
     tenant.apply(RESTRICTED, "cards.example.com", gateway=one.name, **accounts)
     tenant.wait_condition(RESTRICTED, "Ready", "True")
@@ -101,7 +92,7 @@ def test_a_policy_that_moves_to_another_gateway_leaves_nothing_behind(
     gateways: Pair, namespace: str
 ) -> None:
     one, two = gateways
-    tenant = serve(one.client, namespace, one)
+    tenant = let_in(one.client, namespace, one)
     two.apply(namespaces={"matchLabels": {"egress": one.name}})
     try:
         begin(tenant, two)
@@ -120,7 +111,7 @@ def test_a_gateway_that_is_made_again_lets_in_only_whom_it_selects(
     del operator
     client = control_plane.admin
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        tenant = serve(client, namespace, gateway)
+        tenant = let_in(client, namespace, gateway)
         moved = f"{gateway.namespace}-moved"
         gateway.apply_pods(moved)
         enter(tenant, State.PAUSED)

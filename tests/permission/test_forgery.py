@@ -25,7 +25,7 @@ from .standing import (
     find_ours,
     find_permissions,
 )
-from .state import POLICIES, begin, wait_begun
+from .state import POLICIES, begin, let_in, wait_begun
 from .tenant import Tenant
 from .violation import require, require_soon
 
@@ -329,10 +329,7 @@ def test_a_strangers_permissions_hold_up_nothing_and_are_not_told_at_the_gateway
     client, stranger = control_plane.admin, f"{namespace}-stranger"
     apply_namespace(client, stranger)
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        apply_namespace(client, namespace, egress=gateway.name)
-        tenant = Tenant(client, namespace)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        let_in(client, namespace, gateway)
         before, reason = gateway.status(), gateway.condition("Isolated")["reason"]
         for number in range(MANY // 4):
             label = f"x-h{number:016x}"
@@ -382,10 +379,7 @@ def test_a_server_without_its_marks_keeps_the_denial(
     """A tenant on hold takes label and owners off its servers, then the gateway is taken down."""
     client = control_plane.admin
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        apply_namespace(client, namespace, egress=gateway.name)
-        tenant = Tenant(client, namespace)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        tenant = let_in(client, namespace, gateway)
         for name in POLICIES:
             tenant.pause(name)
             tenant.wait_condition(name, "Paused", "True")

@@ -22,7 +22,7 @@ from .standing import (
     find_permissions,
     is_dry_run,
 )
-from .state import POLICIES, State, begin, enter, wait_begun, wait_entered
+from .state import POLICIES, State, begin, enter, let_in, wait_begun, wait_entered
 from .tenant import Tenant
 from .violation import require, require_soon
 
@@ -125,11 +125,9 @@ def test_a_permission_that_cannot_go_allows_nothing_wherever_its_gateway_is(
     control_plane: ControlPlane, namespace: str, act: str, obstacle: Obstacle
 ) -> None:
     """The policies are on hold, so that the servers stay where they are."""
-    client, tenant = control_plane.admin, Tenant(control_plane.admin, namespace)
+    client = control_plane.admin
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        apply_namespace(client, namespace, egress=gateway.name)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        tenant = let_in(client, namespace, gateway)
         enter(tenant, State.PAUSED)
         wait_entered(tenant, State.PAUSED)
         with hold(obstacle, gateway, tenant):

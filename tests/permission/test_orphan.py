@@ -13,7 +13,7 @@ from testbed.operator import Operator
 
 from .gateway import Gateway, apply_namespace, serving_gateway
 from .standing import find_ours, find_permissions
-from .state import POLICIES, State, begin, enter, wait_begun
+from .state import POLICIES, State, begin, enter, let_in, wait_begun
 from .tenant import Tenant
 from .violation import require, require_soon
 
@@ -157,11 +157,9 @@ def gateway_is_no_owner(item: Object) -> bool:
 def test_a_policy_that_is_orphaned_and_made_again_keeps_its_permissions(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    client, tenant = control_plane.admin, Tenant(control_plane.admin, namespace)
+    client = control_plane.admin
     with serving_gateway(client, f"gw-{namespace}") as gateway:
-        apply_namespace(client, namespace, egress=gateway.name)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        tenant = let_in(client, namespace, gateway)
         enter(tenant, State.ORPHANED)
         begin(tenant, gateway)
         wait_begun(tenant, gateway)

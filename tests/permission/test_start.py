@@ -9,7 +9,7 @@ from .conftest import SETTLE_S
 from .gateway import Gateway, apply_namespace
 from .obstacle import Obstacle, hold
 from .standing import ACCOUNT, AUTHORIZATION, LABEL, find_denials, find_permissions
-from .state import OPEN, begin, wait_begun, wait_collected
+from .state import OPEN, begin, let_in, wait_begun, wait_collected
 from .tenant import Tenant
 from .violation import require, require_soon
 
@@ -55,10 +55,7 @@ def test_a_namespace_that_is_made_again_while_nobody_looks_has_no_permission(
     gateway.apply_pods()
     gateway.apply()
     with start_operator(control_plane, OPTION):
-        apply_namespace(client, namespace, egress=gateway.name)
-        tenant = Tenant(client, namespace)
-        begin(tenant, gateway)
-        wait_begun(tenant, gateway)
+        tenant = let_in(client, namespace, gateway)
     client.delete("v1", "Namespace", namespace)
     wait_collected(tenant)
     apply_namespace(client, namespace)

@@ -11,7 +11,7 @@ from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
 from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, OperatorOption, start_operator
 from testbed.seed import SEED, build_rng
-from testbed.workload import make_namespace
+from testbed.workload import temporary_namespace
 
 from .tenant import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, hosts
 
@@ -50,9 +50,8 @@ def own_plane(programs: None) -> Iterator[ControlPlane]:  # noqa: ARG001 - skips
 @pytest.fixture
 def own_namespace(own_plane: ControlPlane) -> Iterator[str]:
     """Make a namespace there; its deletion is asked for afterwards."""
-    name = make_namespace(own_plane.admin)
-    yield name
-    own_plane.admin.delete("v1", "Namespace", name, missing_ok=True)
+    with temporary_namespace(own_plane.admin) as name:
+        yield name
 
 
 @pytest.mark.parametrize("command", list(Command))
