@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env tools demo test test-unit test-cluster test-mesh test-cluster-and-mesh test-long seed check gen lock bench clean
+.PHONY: help env tools demo test test-unit test-cluster test-mesh test-long seed check gen lock bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -92,7 +92,8 @@ def find_excesses(
     What stands counts until the policy that has it asks for something else and may have that. A
     policy that would make it more is refused as a whole if it is too much then, and keeps what it
     has. Those that do not make it more are looked at first, so what is in force stays accepted. Old
-    and new ones stand beside each other for a while: that may be twice the limit, never more.
+    and new ones stand beside each other for a while: the policies that are there may own twice the
+    limit then.
     """
     if _has_room_for_all(applicants, most_hosts, gateways, standing):
         return {}
