@@ -13,7 +13,9 @@ from testbed.identity import apply_identity, request_token
 from testbed.kubeconfig import write_kubeconfig
 from testbed.operator import Operator, OperatorOption, build_identity, start_operator
 
+from .obstacle import find_theirs
 from .served import serve
+from .state import let_in
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,6 +25,8 @@ WATCHES = 12
 """One of each of eight kinds, and kopf's two of policies and gateways; one of the Services and one
 of the EndpointSlices around the gateway."""
 LOST = 'egress_operator_watch_restarts_total{reason="lost",resource="egressgateways"}'
+TOLD_S = 5.0
+RELEASED_S = 15.0
 HTML = b"<html><body>404 Not Found</body></html>"
 
 
@@ -82,6 +86,43 @@ async def test_a_permission_goes_although_its_deletion_gets_a_false_answer(
     finally:
         running_proxy.clear()
         await asyncio.to_thread(serving.close)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("code", [401, 429, 503])
+async def test_a_permission_whose_deletion_a_webhook_answers_so_lets_nobody_in_and_is_named(
+    control_plane: ControlPlane,
+    namespace: str,
+    behind: Operator,
+    running_proxy: FaultProxy,
+    code: int,
+) -> None:
+    del behind
+    serving = serve(control_plane, namespace)
+    served = await asyncio.to_thread(next, serving)
+    gateway = served.gateway
+    try:
+        running_proxy.inject(build_refusal(code, "Any"), Call.DELETE, times=-1)
+        await asyncio.to_thread(served.withdraw)
+        await asyncio.to_thread(served.wait_withdrawn)
+        await asyncio.to_thread(
+            wait_until,
+            lambda: gateway.condition("Isolated").get("reason") == "PermissionStuck",
+            TOLD_S,
+            "the status does not name it",
+        )
+        other = f"{namespace}-other"
+        await asyncio.to_thread(let_in, control_plane.admin, other, gateway)
+        await asyncio.to_thread(control_plane.admin.delete, "v1", "Namespace", other)
+    finally:
+        running_proxy.clear()
+    await asyncio.to_thread(
+        wait_until,
+        lambda: not find_theirs(gateway, served.tenant),
+        RELEASED_S,
+        "it stays",
+    )
+    await asyncio.to_thread(serving.close)
 
 
 @pytest.mark.asyncio(loop_scope="module")

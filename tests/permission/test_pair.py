@@ -62,5 +62,7 @@ def test_what_was_withdrawn_does_not_come_back_when_another_operator_is_behind(
             if record.subresource == "status"
             and (record.namespace == namespace or record.name == served.gateway.name)
         ]
-        written = Counter((record.user, record.resource, record.name, record.code) for record in statuses)
+        written = Counter(
+            (record.user, record.resource, record.name, record.code) for record in statuses
+        )
         require(len(statuses) <= STATUS_WRITES, f"{len(statuses)} statuses were written: {written}")

@@ -24,11 +24,16 @@ HANG_S = 15.0
 SETTLED_S = 60.0
 LIMIT_S = 4.0
 """For a tenant that is let in: a few writes of a second each, one after another."""
+AFTER_S = 8.0
+"""After an outage, for the next try of a permission, and for two answers."""
 ERRORS = {
     "a webhook fails": ApiError(500, "InternalError", "failed calling webhook"),
     "no answer in time": ApiError(0, "Timeout", "no whole answer within 15 s"),
     "the API server gives up": ApiError(504, "Timeout", "request did not complete"),
     "an unknown answer": ApiError(418, "Teapot"),
+    "a webhook is busy": ApiError(429, "TooManyRequests", "admission webhook denied the request"),
+    "a webhook asks who it is": ApiError(401, "Unauthorized"),
+    "a webhook has no server": ApiError(503, "ServiceUnavailable"),
 }
 
 
@@ -38,6 +43,8 @@ class Obstacle(WriteLog):
     def __init__(self, error: ApiError | None, seconds: float) -> None:
         super().__init__()
         self.error = error
+        self.is_out = False
+        """Whether no AuthorizationPolicy can be changed either."""
         self.made: list[tuple[str, str, float]] = []
         """(plural, name, time of the answer)."""
         self.deletions: list[float] = []
@@ -57,6 +64,8 @@ class Obstacle(WriteLog):
         if options.get("subresource"):
             return await super().patch()
         resource, _, name, patch = args
+        if self.is_out and resource.plural == ACCESS and self.error is not None:
+            raise self.error
         await asyncio.sleep(1)
         found = jsonpatch.apply_patch(self._objects[resource.plural, name], patch)
         version = str(next(self._versions))
@@ -150,7 +159,8 @@ async def test_a_deletion_that_fails_is_tried_less_and_less_and_goes_in_the_end(
     for number in range(600):
         await asyncio.sleep(0.5)
         site.let_in(f"t{number % 5}", f"h{number}.example.com")
-    assert 8 <= len(site.log.deletions) <= 14
+    assert 8 <= len(site.log.deletions) <= 32
+    assert site.log.deletions[-1] - site.log.deletions[-2] > 20
     site.log.error = None
     await asyncio.sleep(80)
     assert ("delete", ACCESS) in site.log.writes
@@ -166,6 +176,18 @@ async def test_a_deletion_that_fails_is_not_tried_again_once_permission_is_given
     tried = len(site.log.deletions)
     await asyncio.sleep(200)
     assert len(site.log.deletions) == tried
+    await site.controller.stop(0)
+
+
+@pytest.mark.parametrize("code", [401, 429, 500, 503, 504])
+@pytest.mark.parametrize("seconds", [10, 30, 45])
+async def test_a_permission_goes_soon_after_an_outage(code: int, seconds: int) -> None:
+    site = await start(ApiError(code, "Any"), 0)
+    site.log.is_out = True
+    await asyncio.sleep(seconds)
+    site.log.error = None
+    await asyncio.sleep(AFTER_S)
+    assert ("delete", ACCESS) in site.log.writes
     await site.controller.stop(0)
 
 

@@ -121,3 +121,41 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
     # Only what was already begun goes before it.
     assert log.writes.index(("delete", "authorizationpolicies")) <= IN_FLIGHT
     await controller.stop(0)
+
+
+async def test_a_withdrawn_permission_is_written_before_the_rest_of_a_step_of_its_gateway() -> None:
+    """Six other tenants come at once, with 64 restricted hosts each: one step of its set."""
+    log: Any = WriteLog()
+    clock = asyncio.get_running_loop().time
+    outside = Dependencies(log, log, log, clock, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    controller = Controller(outside, settings=Settings(), in_flight=IN_FLIGHT)
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    sinks[GATEWAYS].upsert(build_gateway())
+    through: dict[str, Any] = {"gatewayRef": {"name": "shared"}}
+    names = [f"h{number}.example.com" for number in range(HOSTS)]
+    sinks[NAMESPACES].upsert(build_namespace("shop", 1, egress="yes"))
+    sinks[POLICIES].upsert(build_policy("shop", "web", names[:1], **through))
+    for number in range(6):
+        policy = build_policy(
+            f"t{number}", "web", names, **through, **{"from": {"serviceAccounts": ["web"]}}
+        )
+        sinks[POLICIES].upsert(policy)
+    controller.start()
+    await asyncio.sleep(200)
+    log.writes.clear()
+    for number in range(6):
+        sinks[NAMESPACES].upsert(build_namespace(f"t{number}", 1, egress="yes"))
+    allow = ("create", "authorizationpolicies")
+    for _ in range(100):
+        await asyncio.sleep(WRITE_S / 4)
+        if log.writes.count(allow) >= IN_FLIGHT:
+            break
+    assert IN_FLIGHT <= log.writes.count(allow) < 2 * HOSTS
+    before = len(log.writes)
+    sinks[NAMESPACES].upsert(build_namespace("shop", 2))
+    await asyncio.sleep(3 * WRITE_S)
+    # Those of the set that were under way are answered first, and others take their places.
+    assert log.writes.index(("delete", "authorizationpolicies")) <= before + 2 * IN_FLIGHT
+    await asyncio.sleep(2000)
+    assert log.writes.count(allow) >= 6 * HOSTS
+    await controller.stop(0)

@@ -9,24 +9,29 @@ from egress_operator.reconcile.writer import MissingKindError, StaleError
 
 logger = logging.getLogger(__name__)
 
-_AWAY = frozenset(
-    {0, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.UNAUTHORIZED}
-)
-
-
-def may_resume(error: Exception) -> bool:
-    """Whether the API server, the way to it, or a kind was away: no answer about this object."""
-    if isinstance(error, ApiError):
-        return error.status in _AWAY
-    return isinstance(error, MissingKindError)
+_AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.UNAUTHORIZED})
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether any other write would have failed as well; unlike one that is answered too late."""
+    """Whether nobody answered, or a kind is not served: no word about this object."""
     if isinstance(error, ApiError):
-        late = error.status == 0 and error.reason == "Timeout"
-        return error.status in {*_AWAY, HTTPStatus.TOO_MANY_REQUESTS} and not late
+        return error.status == 0
     return isinstance(error, MissingKindError)
+
+
+def is_late(error: BaseException) -> bool:
+    """Whether the answer did not come in time: a webhook may hang for this object alone."""
+    return isinstance(error, ApiError) and error.status == 0 and error.reason == "Timeout"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the answer may be about this object, or about the API server, or a webhook of all."""
+    return isinstance(error, ApiError) and error.status != 0
+
+
+def may_resume(error: BaseException) -> bool:
+    """Whether the API server, the way to it, or a kind was away, as far as an answer tells."""
+    return is_away(error) or (isinstance(error, ApiError) and error.status in _AWAY)
 
 
 def log_failure(error: Exception, wait: float, fields: Mapping[str, str]) -> None:

@@ -7,9 +7,16 @@ import asyncio
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
-from egress_operator.reconcile.failure import is_away, log_failure, may_resume
+from egress_operator.reconcile.failure import (
+    is_away,
+    is_late,
+    log_failure,
+    may_pass,
+    may_resume,
+)
 from egress_operator.reconcile.record import OwnKey
 from egress_operator.reconcile.refusal import Retry
+from egress_operator.reconcile.stalled import Stalled, Suspects
 
 PLAN_WORKERS = 4
 """Namespaces that are planned side by side, in turns: a large one holds up no other."""
@@ -63,9 +70,12 @@ class Queues:
             workers=REPORT_WORKERS,
             on_failure=self._on_report_failure,
         )
-        self._stalled_sets: set[SetKey] = set()
-        self._stalled_retries: set[Retry] = set()
-        self._stalled_reports: set[OwnKey] = set()
+        self._away_sets = Stalled(self.sets)
+        self._away_retries = Stalled(self.retries)
+        self._away_reports = Stalled(self.reports)
+        self._suspect_sets = Stalled(self.sets)
+        self._suspect_retries = Stalled(self.retries)
+        self._suspects = Suspects(self._suspect_retries, self._suspect_sets)
         self._all = (self.scopes, self.sets, self.retries, self.reports)
 
     def start(self) -> None:
@@ -75,6 +85,7 @@ class Queues:
 
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
+        self._suspects.stop()
         await asyncio.gather(*(queue.stop(grace) for queue in self._all))
 
     @property
@@ -85,36 +96,39 @@ class Queues:
     def forget_report(self, key: OwnKey) -> None:
         """Forget an object of ours that is gone."""
         self.reports.forget(key)
-        self._stalled_reports.discard(key)
+        self._away_reports.discard(key)
+
+    def note_success(self) -> None:
+        """Know that a write of a set succeeded: what failed before is tried again at once."""
+        self._suspects.note_success()
 
     def resume_sets(self) -> None:
         """Try at once the sets that failed because the API server, or a kind, was away."""
-        stalled, self._stalled_sets = self._stalled_sets, set()
-        for key in stalled:
-            self.sets.add(key)
-        retries, self._stalled_retries = self._stalled_retries, set()
-        for retry in retries:
-            self.retries.add(retry)
+        self._away_sets.resume()
+        self._away_retries.resume()
 
     def resume(self) -> None:
         """Try at once everything that failed because the API server was away."""
         self.resume_sets()
-        stalled, self._stalled_reports = self._stalled_reports, set()
-        for key in stalled:
-            self.reports.add(key)
+        self._away_reports.resume()
+        self._suspects.probe()
 
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
-        if may_resume(error):
-            self._stalled_sets.add(key)
+        if is_away(error):
+            self._away_sets.note(key)
+        elif may_pass(error):
+            self._suspects.note(self._suspect_sets, key)
         log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
 
     def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
         # Not one that was answered too late: a webhook that hangs would end its own back-off.
-        if is_away(error):
-            self._stalled_retries.add(retry)
+        if is_away(error) and not is_late(error):
+            self._away_retries.note(retry)
+        elif may_pass(error):
+            self._suspects.note(self._suspect_retries, retry)
         log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:
         if may_resume(error):
-            self._stalled_reports.add(key)
+            self._away_reports.note(key)
         log_failure(error, wait, key.log_fields)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.reconcile.failure import is_away
+from egress_operator.reconcile.failure import is_away, is_late
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError
 from egress_operator.rollout.write import Write
 
@@ -70,17 +70,17 @@ class Refusals:
         return tuple(Refusal(write, words) for write, words in self._words.items())
 
 
-def find_failure(answers: Collection[BaseException | None]) -> BaseException | None:
-    """Return what a step as a whole fails with; None when it is about single writes. Pure.
+def find_failure(failures: Collection[Exception], *, is_whole: bool) -> Exception | None:
+    """Return what a step fails with; None when its failures are about single writes. Pure.
 
-    That is a bug, or that every write failed because the API server is away.
+    That is a bug, or, if the whole step failed, that the API server did not answer at all. Any
+    answer, also 429 or 503, may be that of a webhook about one object.
     """
-    failures = [answer for answer in answers if answer is not None]
     for failure in failures:
         if not isinstance(failure, ApiError | BlockedError | MissingKindError | StaleError):
             return failure
-    is_whole = len(failures) == len(answers) and all(map(is_away, failures))
-    return failures[0] if is_whole else None
+        is_whole = is_whole and is_away(failure) and not is_late(failure)
+    return next(iter(failures), None) if is_whole else None
 
 
 def _explain(error: Exception) -> str:

@@ -107,6 +107,25 @@ class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
 
+class _Wish:
+    """What a set is to be, and whether its plan still wants that."""
+
+    def __init__(self, planner: Planner, plan: Plan, object_set: ObjectSet) -> None:
+        self.object_set = object_set
+        self._planner = planner
+        self._plan: Plan | None = plan
+        self._is_current = True
+
+    def is_current(self) -> bool:
+        key = self.object_set.key
+        plan = self._planner.get(find_scope(key))
+        if plan is not self._plan:
+            self._plan = plan
+            wanted = None if plan is None else plan.sets.get(key, ObjectSet(key))
+            self._is_current = wanted == self.object_set
+        return self._is_current
+
+
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
 """Called with the acknowledged writes of one step of a set."""
 RetryHook = Callable[[Retry], None]
@@ -229,8 +248,8 @@ class SetWorker:
         return step.wait
 
     async def _advance(self, key: SetKey, on_writes: WriteHook) -> Step:
-        for _ in range(STEP_LIMIT):
-            scope = find_scope(key)
+        scope, steps = find_scope(key), 0
+        while steps < STEP_LIMIT:
             plan = self._planner.get(scope)
             terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
             if plan is None or terminating:
@@ -252,7 +271,9 @@ class SetWorker:
                     # The plan that follows says what this set is to be.
                     return Step()
             refusals = self._refusals[key] if object_set.access else None
-            await self._send(key, step.writes, on_writes, refusals, drift=drift)
+            wish = _Wish(self._planner, plan, object_set)
+            await self._send(wish, step.writes, on_writes, refusals, drift=drift)
+            steps += wish.is_current()
         raise FightError(
             f"the objects of {key} do not stay as written: another controller changes them"
         )
@@ -330,35 +351,57 @@ class SetWorker:
 
     async def _send(
         self,
-        key: SetKey,
+        wish: "_Wish",
         writes: Sequence[Write],
         on_writes: WriteHook,
         refusals: Refusals | None,
         *,
         drift: bool,
     ) -> None:
-        """Send the writes of a step. Each that fails is left to `refusals`, or raises."""
-        limit = asyncio.Semaphore(SET_WRITES)
+        """Send the writes of a step. Each that fails is left to `refusals`, or raises.
 
-        async def send(write: Write) -> None:
-            async with limit:
-                await self._writer.send(write, key.namespace)
-
-        answers = await asyncio.gather(*map(send, writes), return_exceptions=True)
+        As soon as the plan wants something else, the rest is left out: a permission that is
+        withdrawn does not wait for hundreds of others.
+        """
+        key = wish.object_set.key
+        answers = await self._send_all(wish, writes)
         now = self._clock()
-        done = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
+        done = [write for write, answer in answers.items() if answer is None]
         for write in done:
             self._written.note(write.key, now)
             if drift:
                 self._metrics.count_drift(write.key.kind)
         if done:
             on_writes(key, done)
-        failure = next(filter(None, answers), None) if refusals is None else find_failure(answers)
+        failures = {write: error for write, error in answers.items() if error is not None}
+        failure = next(iter(failures.values()), None)
+        if refusals is not None:
+            failure = find_failure(failures.values(), is_whole=not done)
         if failure is not None:
             raise failure
-        for write, answer in zip(writes, answers, strict=True):
-            if refusals is not None and isinstance(answer, Exception):
-                refusals.note(write, answer)
+        for write, error in failures.items():
+            if refusals is not None:
+                refusals.note(write, error)
+
+    async def _send_all(
+        self, wish: "_Wish", writes: Sequence[Write]
+    ) -> dict[Write, Exception | None]:
+        """Send writes side by side while they are wanted; return what each sent one raised."""
+        waiting, lane = iter(writes), wish.object_set.key.namespace
+        answers: dict[Write, Exception | None] = {}
+
+        async def work() -> None:
+            for write in waiting:
+                try:
+                    if not await self._writer.send(write, lane, wish.is_current):
+                        return
+                except Exception as error:  # noqa: BLE001 - judged when all are answered
+                    answers[write] = error
+                else:
+                    answers[write] = None
+
+        await asyncio.gather(*(work() for _ in range(min(SET_WRITES, len(writes)))))
+        return answers
 
     async def retry(self, retry: Retry, on_writes: WriteHook) -> None:
         """Try a refused write alone if it is still due. Raises what `Writer.send` raises."""

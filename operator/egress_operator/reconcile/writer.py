@@ -102,16 +102,21 @@ class Writer:
         sent, answered = self._answers.get(observed.key, (b"", b""))
         return sent if sent and observed.spec_digest == answered else observed.spec_digest
 
-    async def send(self, write: Write, lane: str) -> None:
+    async def send(
+        self, write: Write, lane: str, is_wanted: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Send one write; return when it is acknowledged, or the object is known to be gone.
 
-        It waits its turn among the writes of all lanes; a permission that goes is first.
+        It waits its turn among the writes of all lanes; a permission that goes is first. Return
+        False if it is not wanted any more by then, and nothing is sent.
 
         Raises StaleError when something else stands there than the cache knows, BlockedError (also
         for a deletion that waits for a finalizer), MissingKindError, and ApiError for anything that
         may pass by itself.
         """
         async with self._slots.take(lane, urgent=_withdraws(write)):
+            if not is_wanted():
+                return False
             match write:
                 case Create():
                     await self._create(write)
@@ -119,6 +124,7 @@ class Writer:
                     await self._replace(write)
                 case Delete():
                     await self._delete(write)
+            return True
 
     async def _create(self, write: Create) -> None:
         key = write.key
