@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,11 +9,11 @@ import pytest
 from egress_operator.engine.resource import Resource
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.plan import Plan
-from egress_operator.plan.source import NamespaceInput, Settings
+from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from egress_operator.reconcile.resource import NAMESPACES as NAMESPACES_KIND
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -94,15 +93,8 @@ def build_changed_policy(namespace: str, version: int) -> dict[str, Any]:
 
 
 def build_controller(outside: Any) -> Controller:  # noqa: ANN401 - stands for several protocols
-    dependencies = Dependencies(
-        transport=outside,
-        metrics=outside,
-        events=outside,
-        clock=asyncio.get_running_loop().time,
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    wired = wire(outside)
+    sinks = wired.sinks
     sinks[GATEWAYS].upsert(build_gateway())
     for namespace in NAMESPACES:
         metadata = {"name": namespace, "uid": f"{namespace}-uid", "resourceVersion": "1"}
@@ -110,7 +102,7 @@ def build_controller(outside: Any) -> Controller:  # noqa: ANN401 - stands for s
         sinks[POLICIES].upsert(build_policy(namespace))
     for resource, obj in outside.objects:
         sinks[resource].upsert(obj)
-    return controller
+    return wired.controller
 
 
 async def run(controller: Controller) -> None:

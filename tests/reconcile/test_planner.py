@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from egress_operator.plan.plan import PlanCache, warm_plan
-from egress_operator.plan.source import NamespaceInput, Settings
+from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import planner
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import POLICIES
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -72,14 +70,11 @@ async def test_large_namespaces_side_by_side_take_one_slice_in_each_turn(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(planner, "warm_plan", note_pieces)
-    outside: Any = Outside()
-    dependencies = Dependencies(
-        outside, outside, outside, outside.read_clock, lambda: datetime(2026, 1, 1, tzinfo=UTC)
-    )
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    outside = Outside()
+    wired = wire(outside, clock=outside.read_clock)
+    controller = wired.controller
     for namespace in NAMESPACES:
-        sinks[POLICIES].upsert(build_policy(namespace))
+        wired.sinks[POLICIES].upsert(build_policy(namespace))
     turns = asyncio.create_task(count_turns())
     controller.start()
     for _ in (None, *NAMESPACES):

@@ -1,7 +1,6 @@
 """A permission that cannot be deleted holds up no other tenant. No API server is needed."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import jsonpatch
@@ -9,10 +8,8 @@ import pytest
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
-from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
+from wiring import wire
 
 from .test_urgent import WriteLog, build_gateway, build_namespace, build_policy
 
@@ -93,11 +90,8 @@ class Site:
     def __init__(self, log: Obstacle) -> None:
         self.log = log
         self.clock = asyncio.get_running_loop().time
-        outside: Any = log
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        dependencies = Dependencies(outside, outside, outside, self.clock, lambda: now)
-        self.controller = Controller(dependencies, settings=Settings(), in_flight=16)
-        self.sinks = {sink.resource: sink for _, sink in self.controller.build_sinks()}
+        wired = wire(log, in_flight=16)
+        self.controller, self.sinks = wired.controller, wired.sinks
         self._versions = 0
 
     async def begin(self) -> None:

@@ -3,18 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from copy import copy
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.kind import View
 from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.resource import POLICIES
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -47,16 +44,12 @@ def build_policy(**more: object) -> dict[str, Any]:
 
 
 async def test_a_status_that_could_not_be_written_is_written_again() -> None:
-    outside: Any = Outage()
-    clock = asyncio.get_running_loop().time
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    dependencies = Dependencies(outside, outside, outside, clock, lambda: now)
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
-    sinks[POLICIES].upsert(build_policy())
-    controller.start()
+    outside = Outage()
+    wired = wire(outside)
+    wired.sinks[POLICIES].upsert(build_policy())
+    wired.controller.start()
     await asyncio.sleep(30)
-    await controller.stop(0)
+    await wired.controller.stop(0)
     assert len(outside.statuses) == 2
     assert outside.statuses[0] == outside.statuses[1]
 
@@ -71,16 +64,12 @@ class NoNamespace(Outage):
 
 
 async def test_a_policy_without_its_namespace_gets_no_status_and_is_not_tried_again() -> None:
-    outside: Any = NoNamespace()
-    clock = asyncio.get_running_loop().time
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    dependencies = Dependencies(outside, outside, outside, clock, lambda: now)
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
-    sinks[POLICIES].upsert({**build_policy(), "spec": {"gatewayRef": {"name": "nowhere"}}})
-    controller.start()
+    outside = NoNamespace()
+    wired = wire(outside)
+    wired.sinks[POLICIES].upsert({**build_policy(), "spec": {"gatewayRef": {"name": "nowhere"}}})
+    wired.controller.start()
     await asyncio.sleep(30)
-    await controller.stop(0)
+    await wired.controller.stop(0)
     assert len(outside.statuses) == 1
 
 
@@ -99,19 +88,17 @@ class Deletion(Outage):
 
 async def test_nothing_is_kept_of_an_object_that_goes_while_its_status_is_written() -> None:
     outside = Deletion()
-    stand_in: Any = outside
-    clock = asyncio.get_running_loop().time
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    dependencies = Dependencies(stand_in, stand_in, stand_in, clock, lambda: now)
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    wired = wire(outside)
+    sinks = wired.sinks
     policy = {**build_policy(), "spec": {"gatewayRef": {"name": "nowhere"}}}
     sinks[POLICIES].upsert(policy)
     outside.delete_policy = lambda: sinks[POLICIES].delete(policy)
-    cluster, planner = controller.cluster, controller.planner
+    cluster, planner = wired.controller.cluster, wired.controller.planner
     planner.plan("shop", is_complete=True)
     worker: Any = None
-    reporter = Reporter(View(cluster, planner, worker, clock), dependencies)
+    reporter = Reporter(
+        View(cluster, planner, worker, wired.dependencies.clock), wired.dependencies
+    )
     empty = {name: copy(value) for name, value in vars(reporter).items()}
     await reporter.report(cluster.policies.key("shop", "web"))
     assert len(outside.statuses) == 1

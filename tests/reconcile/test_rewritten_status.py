@@ -3,17 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.record import OwnKey, OwnKind
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -70,21 +67,17 @@ class SecondWriter:
 @pytest_asyncio.fixture
 async def outside() -> AsyncIterator[SecondWriter]:
     """Give the second writer, with an operator that reports a policy and an EgressGateway."""
-    outside: Any = SecondWriter()
-    clock, start = asyncio.get_running_loop().time, datetime(2026, 1, 1, tzinfo=UTC)
-    dependencies = Dependencies(
-        outside, outside, outside, clock, lambda: start + timedelta(seconds=clock())
-    )
-    controller = Controller(dependencies, settings=Settings())
-    outside.sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    outside = SecondWriter()
+    wired = wire(outside)
+    outside.sinks = wired.sinks
     for resource, name in ((POLICIES, "policies"), (GATEWAYS, "gateways")):
         place = {"namespace": "shop"} if resource == POLICIES else {}
         metadata = {"name": name, "uid": name, "generation": 1, **place}
         outside.objects[resource] = {"metadata": metadata, "spec": SPECS[name]}
         outside.sinks[resource].upsert(outside.put(resource))
-    controller.start()
+    wired.controller.start()
     yield outside
-    await controller.stop(0)
+    await wired.controller.stop(0)
 
 
 @pytest.mark.parametrize("resource", [POLICIES, GATEWAYS], ids=["policy", "gateway"])

@@ -4,19 +4,14 @@ The API server stores anything while a CRD has no schema, and shows it as it is 
 """
 
 import asyncio
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
 from egress_operator.engine.resource import Resource
-from egress_operator.plan.source import NamespaceInput, Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
-
-if TYPE_CHECKING:
-    from egress_operator.engine.sink import CacheSink
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -85,20 +80,8 @@ class Observed:
 
     def __init__(self, **hooks: Any) -> None:  # noqa: ANN401 - as of Controller
         self.outside = cast("Any", Outside())
-        self.controller = Controller(
-            Dependencies(
-                transport=self.outside,
-                metrics=self.outside,
-                events=self.outside,
-                clock=asyncio.get_running_loop().time,
-                now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            ),
-            settings=Settings(),
-            **hooks,
-        )
-        self.sinks: dict[Resource, CacheSink[Any, Any]] = {
-            sink.resource: sink for _, sink in self.controller.build_sinks()
-        }
+        wired = wire(self.outside, **hooks)
+        self.controller, self.sinks = wired.controller, wired.sinks
 
     async def settle(self) -> None:
         await asyncio.sleep(2)

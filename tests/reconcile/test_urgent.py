@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -97,12 +95,9 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
     namespaces: int,
     is_begun: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    log: Any = WriteLog()
-    clock = asyncio.get_running_loop().time
-    outside = Dependencies(log, log, log, clock, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    settings = Settings(max_hosts_per_namespace=SETS)
-    controller = Controller(outside, settings=settings, in_flight=IN_FLIGHT)
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    log = WriteLog()
+    wired = wire(log, settings=Settings(max_hosts_per_namespace=SETS), in_flight=IN_FLIGHT)
+    controller, sinks = wired.controller, wired.sinks
     sinks[GATEWAYS].upsert(build_gateway())
     sinks[NAMESPACES].upsert(build_namespace("shop", 1, egress="yes"))
     through = {"gatewayRef": {"name": "shared"}}
@@ -125,11 +120,9 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
 
 async def test_a_withdrawn_permission_is_written_before_the_rest_of_a_step_of_its_gateway() -> None:
     """Six other tenants come at once, with 64 restricted hosts each: one step of its set."""
-    log: Any = WriteLog()
-    clock = asyncio.get_running_loop().time
-    outside = Dependencies(log, log, log, clock, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    controller = Controller(outside, settings=Settings(), in_flight=IN_FLIGHT)
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    log = WriteLog()
+    wired = wire(log, in_flight=IN_FLIGHT)
+    controller, sinks = wired.controller, wired.sinks
     sinks[GATEWAYS].upsert(build_gateway())
     through: dict[str, Any] = {"gatewayRef": {"name": "shared"}}
     names = [f"h{number}.example.com" for number in range(HOSTS)]

@@ -1,8 +1,6 @@
 """What is told of the writes of one step, and which sets wait. No API server is needed."""
 
-import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,13 +8,11 @@ import pytest
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.slots import Slots
 from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
-from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
 from egress_operator.reconcile.sync import SetWorker
 from egress_operator.reconcile.writer import Writer
 from egress_operator.rollout.write import Write
+from wiring import wire
 
 pytestmark = pytest.mark.looptime
 
@@ -45,12 +41,8 @@ def build_meta(name: str, **more: object) -> dict[str, Any]:
 def build_worker() -> tuple[SetWorker, list[SetKey]]:
     """Build a worker with the plans of a gateway and of its tenants, and list the sets of both."""
     outside: Any = Outside()
-    clock = asyncio.get_running_loop().time
-    dependencies = Dependencies(
-        outside, outside, outside, clock, lambda: datetime(2026, 1, 1, tzinfo=UTC)
-    )
-    controller = Controller(dependencies, settings=Settings())
-    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    wired = wire(outside)
+    controller, sinks = wired.controller, wired.sinks
     spec = {
         "namespace": "istio-egress",
         "selector": {"istio": "egressgateway"},
@@ -75,7 +67,11 @@ def build_worker() -> tuple[SetWorker, list[SetKey]]:
         on_not_found=lambda _: None,
     )
     worker = SetWorker(
-        controller.cluster, controller.planner, writer, dependencies, on_refused=lambda _: None
+        controller.cluster,
+        controller.planner,
+        writer,
+        wired.dependencies,
+        on_refused=lambda _: None,
     )
     plans = [controller.planner.get(scope) for scope in (*TENANTS, None)]
     return worker, [key for plan in plans if plan for key in plan.sets]

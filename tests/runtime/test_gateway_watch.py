@@ -2,16 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.sink import CacheSink
 from egress_operator.plan.source import Settings
-from egress_operator.reconcile.controller import Controller
-from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.resource import GATEWAYS, SERVICES, SLICES
 from egress_operator.runtime.gateway_watch import GatewayWatches
+from wiring import wire
 
 ROOT = Settings(root_namespace="istio-egress")
 """A gateway in the mesh's root namespace is not accepted."""
@@ -22,20 +20,10 @@ class Watched:
 
     def __init__(self, settings: Settings) -> None:
         outside: Any = object()
-        self.controller = Controller(
-            Dependencies(
-                transport=outside,
-                metrics=outside,
-                events=outside,
-                clock=asyncio.get_running_loop().time,
-                now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            ),
-            settings=settings,
-            on_gateways=self._follow,
-        )
+        wired = wire(outside, settings=settings, on_gateways=self._follow)
+        self.controller = wired.controller
         self.watches = GatewayWatches(self.controller, self._build, self._spawn)
-        sinks = {sink.resource: sink for _, sink in self.controller.build_sinks()}
-        self.gateways = sinks[GATEWAYS]
+        self.gateways = wired.sinks[GATEWAYS]
         self.tasks: list[asyncio.Task[None]] = []
 
     def _follow(self) -> None:

@@ -9,7 +9,7 @@ watches never end, and namespaces are never deleted: that is tested on the real 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ class Server:
 
     # What the operator does.
 
-    def watch(self, sinks: dict[Resource, Sink]) -> None:
+    def watch(self, sinks: Mapping[Resource, Sink]) -> None:
         """List everything into the sinks, and tell them of every change from now on."""
         self._watches = [(resource, _Watch(sink)) for resource, sink in sinks.items()]
         for resource, sink in sinks.items():
