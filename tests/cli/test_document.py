@@ -87,6 +87,50 @@ def test_unreadable_text(loader: str, text: str | bytes, where: str, words: str)
     assert one_line(found.message) == found.message
 
 
+INDENT = "indent the line like the fields that it belongs to"
+HELM = "render the chart first: helm template CHART | egressctl lint -f -"
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("a:\n\t- b", "indent with spaces"),
+        ("a: 1\n\tb: 2", "indent with spaces"),
+        ("a: b: c", "put the value in quotes"),
+        ("a: 1\nb: call: 5", "put the value in quotes"),
+        ("a: b\n c: d\n", INDENT),
+        ("x:\n  a: 1\n   b: 2\n", INDENT),
+        ("x:\n  a: 1\n b: 2\n", INDENT),
+        ("x:\n  - a\n - b\n", INDENT),
+        ("x:\n  - a\n  b: 2\n", INDENT),
+        (" a: b\nc: d", INDENT),
+        ("a:b\nc: d\n", "with a space after the colon"),
+        ("kind EgressPolicy\nmetadata: {}\n", "check that the line above reads name: value"),
+        ("a: b\nc\n", "write it as name: value"),
+        ("a: @b", "put text that begins with @ in quotes"),
+        ("a: `b`", "put text that begins with ` in quotes"),
+        ("a: 'it's'", "put the whole value in quotes"),
+        ('- "x" y', "put the whole value in quotes"),
+        ("a: - b", "begin the list in the next line"),
+        ("a: [b\nc: d", "close it with ]"),
+        ("a: {b: 1\nc: d", "close it with }"),
+        ("a: 'b\nc", "close the quotes"),
+        ('a: "\\q"', "single quotes"),
+        ("{{- if .Values.a }}\na: b\n", HELM),
+        ("a: {{ .Values.a }}-x\n", HELM),
+        ("x:\n{{ toYaml .Values.x | indent 2 }}\n", HELM),
+    ],
+)
+def test_unreadable_text_says_how_to_fix_it(text: str, fix: str) -> None:
+    _, _, found = refuse(text).message.partition("; ")
+    assert fix in found
+
+
+def test_a_template_that_happens_to_be_yaml_says_how_to_render_it() -> None:
+    (found,) = read("a: {{ .Values.a }}\n")
+    assert HELM in found.faults[0].message
+
+
 @pytest.mark.parametrize(
     ("text", "rule", "where", "words"),
     [

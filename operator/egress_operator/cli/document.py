@@ -20,6 +20,7 @@ from egress_operator.cli.finding import (
     quote,
 )
 from egress_operator.cli.scalar import AmbiguousScalarError, parse_plain
+from egress_operator.cli.syntax import TEMPLATE_FIX, find_syntax_fix
 
 MAX_DEPTH = 64
 MAX_COPIES = 10_000
@@ -201,6 +202,8 @@ class _Reader:
         elif not isinstance(value, str):
             shown = quote(event.value) if isinstance(event, yaml.ScalarEvent) else "this"
             message = f"a key must be text, {shown} is not: put it in quotes"
+            if isinstance(event, yaml.MappingStartEvent):
+                message += f"; {TEMPLATE_FIX}"
             self._note(FileRule.UNSUPPORTED, place, message)
             value = str(getattr(event, "value", f"?{place.line}:{place.column}"))
         return value, place
@@ -229,10 +232,11 @@ def _describe_star(word: str) -> str:
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, file: str) -> InputError:
-    """Return the parser's complaint, and the fix for the commonest: a host with an asterisk."""
+    """Return the complaint and the fix; the commonest mistake is a host with an asterisk."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    source = "".join(text.split("\n")[line : line + 1])
+    lines = text.split("\n")
+    source = "".join(lines[line : line + 1])
     context, begin = error.context or "", error.context_mark
     if "alias" in context and (star := _STARRED.search(source, max(column - 1, 0))):
         column, message = star.start(), _describe_star(star[0])
@@ -240,4 +244,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str, file: str) -> InputError:
         since = f" that begins in line {begin.line + 1}" if begin else ""
         at = f" at {source[column]!r}" if column < len(source) else ""
         message = f"not YAML: {f'{context}{since}, ' if context else ''}{error.problem}{at}"
+        start = "".join(lines[begin.line : begin.line + 1]) if begin else ""
+        if fix := find_syntax_fix(f"{context} {error.problem}", source, column, start):
+            message += f"; {fix}"
     return _error(FileRule.SYNTAX, file, Place(line + 1, column + 1), message)
