@@ -28,7 +28,9 @@ SHADOWED = (
 
 CODES = [
     ("fine", POLICY, 0),
-    ("nothing", "", 0),
+    ("nothing", "", 1),
+    ("comments", "# none\n---\n", 1),
+    ("other kinds", "apiVersion: v1\nkind: ConfigMap\n", 1),
     ("warning", SHADOWED, 0),
     ("refused", REFUSED, 1),
     ("conflict", CONFLICT, 1),
@@ -100,7 +102,13 @@ def test_lint_finding(tmp_path: Path) -> None:
         f"{path}:7:13: error EG010 shop/payments spec.destinations[0].hosts[0]: "
         "'API.stripe.com' has upper-case letters; write api.stripe.com\n"
     )
-    assert done.stderr == b"policies: 1, errors: 1, warnings: 0\n"
+    assert done.stderr.decode().splitlines() == [
+        "policies: 1, gateways: 0, errors: 1, warnings: 0",
+        (
+            "note: some checks run only on policies without errors: fix what was found, then run lint "
+            "again"
+        ),
+    ]
 
 
 def test_lint_json(tmp_path: Path) -> None:
@@ -108,7 +116,7 @@ def test_lint_json(tmp_path: Path) -> None:
     path.write_text(REFUSED)
     done = call("lint", "-f", path, "-o", "json")
     found = json.loads(done.stdout)
-    assert found["summary"] == {"policies": 1, "errors": 1, "warnings": 0}
+    assert found["summary"] == {"policies": 1, "gateways": 0, "errors": 1, "warnings": 0}
     (finding,) = found["findings"]
     assert {name: finding[name] for name in ("rule", "level", "file", "line", "column")} == {
         "rule": "EG010",
@@ -156,14 +164,14 @@ def test_warnings_fail_only_on_demand() -> None:
     assert call(*arguments, stdin=POLICY.encode()).returncode == 0
 
 
-def test_a_policy_for_a_gateway_without_the_gateways_file_is_a_warning() -> None:
+def test_a_policy_for_a_gateway_without_the_gateways_file_is_not_judged() -> None:
     policy = POLICY.replace("spec:\n", "spec:\n  gatewayRef: {name: shared}\n").encode()
     done = call("lint", "-f", "-", "--fail-on", "warning", stdin=policy)
     assert done.returncode == 1
     assert b": warning EG908 shop/payments spec.gatewayRef.name: " in done.stdout
     done = call("render", "-f", "-", stdin=policy)
-    assert (done.returncode, done.stdout) == (0, b"")
-    assert b": warning EG908 shop/payments " in done.stderr
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b": error EG908 shop/payments " in done.stderr
 
 
 def test_render_keeps_streams_apart() -> None:
@@ -253,7 +261,7 @@ def test_lists_are_opened_and_findings_lie_in_them() -> None:
     done = call("lint", "-f", "-", stdin=f"items:\n{items}kind: List\napiVersion: v1\n".encode())
     assert done.stdout.startswith(b"<stdin>:3:")
     assert b"EG010 shop/pments" in done.stdout
-    assert done.stderr == b"policies: 2, errors: 1, warnings: 0\n"
+    assert done.stderr.startswith(b"policies: 2, gateways: 0, errors: 1, warnings: 0\n")
 
 
 @pytest.mark.parametrize(
@@ -269,13 +277,55 @@ def test_a_list_that_cannot_be_opened_is_an_error(items: object, words: str) -> 
     done = call("lint", "-f", "-", stdin=text.encode())
     assert done.returncode == 1
     assert words in done.stdout.decode()
-    assert done.stderr == b"policies: 0, errors: 1, warnings: 0\n"
+    assert done.stderr.startswith(b"policies: 0, gateways: 0, errors: 1, warnings: 0\n")
 
 
 @pytest.mark.parametrize("more", [{}, {"items": None}, {"items": []}])
 def test_a_list_without_items_is_left_out(more: dict[str, object]) -> None:
     text = json.dumps({"apiVersion": "v1", "kind": "List", **more})
-    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 0
+    done = call("lint", "-f", "-", stdin=f"{text}\n---\n{POLICY}".encode())
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+GATEWAY = (ROOT / "samples" / "egress-gateway.yaml").read_text()
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\n"
+
+
+@pytest.mark.parametrize("command", ["lint", "render"])
+def test_input_without_a_policy_is_an_error_at_each_place_that_was_named(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG_MAP)
+    done = call(command, tmp_path, "-", stdin=SHADOWED.partition("---")[2].encode())
+    assert done.returncode == 1
+    lines = (done.stdout + done.stderr).decode().splitlines()
+    assert [line for line in lines if "EG909" in line] == [
+        f"{place}: error EG909 no EgressPolicy and no EgressGateway found: name the files or "
+        "directories that hold them"
+        for place in (tmp_path, "<stdin>")
+    ]
+
+
+def test_an_empty_file_that_was_named_is_an_error_next_to_policies_too(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    done = call("lint", tmp_path / "policy.yaml", tmp_path / "empty.yaml")
+    assert done.returncode == 1
+    assert done.stdout.decode() == f"{tmp_path}/empty.yaml: error EG909 the file is empty\n"
+    assert call("lint", tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("text", [POLICY, GATEWAY])
+def test_files_of_other_kinds_are_fine_next_to_ours(text: str, tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text(text)
+    (tmp_path / "config.yaml").write_text(CONFIG_MAP)
+    done = call("lint", tmp_path / "config.yaml", tmp_path / "ours.yaml")
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_gateways_are_counted() -> None:
+    done = call("lint", "-f", "-", stdin=f"{GATEWAY}---\n{POLICY}".encode())
+    assert done.stderr == b"policies: 1, gateways: 1, errors: 0, warnings: 0\n"
 
 
 def test_settings_come_from_flags_and_environment() -> None:
@@ -306,7 +356,7 @@ def test_directory_with_other_things(tmp_path: Path) -> None:
     assert done.stderr.decode().splitlines() == [
         "note: 2 documents of other kinds left out",
         "note: 1 file left out, neither YAML nor ours",
-        "policies: 1, errors: 0, warnings: 0",
+        "policies: 1, gateways: 0, errors: 0, warnings: 0",
     ]
     (tmp_path / "chart.yaml").write_text(f"{POLICY}  x: {{{{ .Values.a }}\n")
     assert call("lint", tmp_path).returncode == 2
@@ -391,7 +441,7 @@ def test_a_reader_that_goes_away_is_no_error(arguments: str, tmp_path: Path) -> 
     )
     assert (
         done.returncode,
-        done.stderr.replace(b"policies: 200, errors: 0, warnings: 0\n", b""),
+        done.stderr.replace(b"policies: 200, gateways: 0, errors: 0, warnings: 0\n", b""),
     ) == (0, b"")
 
 

@@ -32,7 +32,9 @@ class FileRule(StrEnum):
     TWICE = "EG907"
     """The same object in two places of the input."""
     NO_GATEWAY = "EG908"
-    """A policy names a gateway, and the input holds none. A warning: nobody can judge the name."""
+    """A policy names a gateway, and the input holds none: nobody can judge the name."""
+    NOTHING = "EG909"
+    """Nothing to judge in what was named, as when kubectl is given no objects to apply."""
 
 
 FILE_RULES: dict[FileRule, tuple[str, str]] = {
@@ -65,8 +67,12 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
         "Keep one of the two documents, or give one of them another name.",
     ),
     FileRule.NO_GATEWAY: (
-        "The policy names a gateway, but no EgressGateway is in the input (a warning)",
+        "The policy names a gateway, but no EgressGateway is in the input (for lint a warning)",
         "Add the gateway's file with -f.",
+    ),
+    FileRule.NOTHING: (
+        "The input holds no EgressPolicy and no EgressGateway, or a file that was named is empty",
+        "Name the files or directories that hold policies.",
     ),
 }
 """What is wrong, and how to fix it, by rule."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from egress_operator.cli.exit import CommandError, ExitCode
-from egress_operator.cli.file import Reader
-from egress_operator.cli.finding import UNREADABLE, Finding
+from egress_operator.cli.file import STDIN, Reader
+from egress_operator.cli.finding import UNREADABLE, FileRule, Finding, build_file_finding
 from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settings
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
@@ -25,6 +25,8 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     settings = parse_settings(flags, COMPILE_OPTIONS)
     stdin = open_stdin() if "-" in paths else io.BytesIO()
     inventory = build_inventory(Reader(stdin).read(paths), namespace)
+    if not (inventory.policies or inventory.gateways or inventory.findings):
+        inventory.findings += [_build_nothing(path) for path in dict.fromkeys(paths)]
     # Offline nobody can ask the mesh: the cautious answer, which refuses more.
     capture = settings.dns_capture == "on"
     plan_settings = build_settings(
@@ -35,13 +37,18 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     return outcome
 
 
+def _build_nothing(path: str) -> Finding:
+    message = (
+        "no EgressPolicy and no EgressGateway found: name the files or directories that hold them"
+    )
+    return build_file_finding(FileRule.NOTHING, STDIN if path == "-" else path, 0, 0, message)
+
+
 def _write_notes(inventory: Inventory) -> None:
     if inventory.ignored:
         write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")
     if inventory.skipped:
         write_note(f"note: {_count(inventory.skipped, 'file')} left out, neither YAML nor ours")
-    if not (inventory.policies or inventory.gateways or inventory.findings):
-        write_note("note: no EgressPolicy and no EgressGateway found")
 
 
 def _count(number: int, noun: str) -> str:

@@ -38,6 +38,8 @@ class Outcome(NamedTuple):
     findings: tuple[Finding, ...]
     policies: int
     """Policies that were judged."""
+    gateways: int
+    """EgressGateways that were judged."""
 
 
 def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
@@ -85,6 +87,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         objects=tuple(_build_objects(plans)),
         findings=tuple(sorted(set(findings))),
         policies=len(inventory.policies),
+        gateways=len(inventory.gateways),
     )
 
 

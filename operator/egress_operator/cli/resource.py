@@ -86,8 +86,10 @@ def build_inventory(items: Iterable[File | Finding], default_namespace: str) -> 
         if isinstance(item, Finding):
             inventory.findings.append(item)
             continue
+        is_empty = item.named
         try:
             for document in parse_documents(decode_text(item.data, item.name), item.name):
+                is_empty = False
                 parts = _split_list(document, named=item.named)
                 # The items of a List share the faults of its text: each is reported once.
                 if sum(_add(inventory, part) for part in parts):
@@ -97,6 +99,11 @@ def build_inventory(items: Iterable[File | Finding], default_namespace: str) -> 
                 inventory.findings.append(error.finding)
             else:
                 inventory.skipped += 1
+            continue
+        if is_empty:
+            inventory.findings.append(
+                build_file_finding(FileRule.NOTHING, item.name, 0, 0, "the file is empty")
+            )
     return inventory
 
 

@@ -30,6 +30,10 @@ from egress_operator.diagnostic import Level
 if TYPE_CHECKING:
     from egress_operator.cli.outcome import Outcome
 
+_AGAIN = (
+    "note: some checks run only on policies without errors: fix what was found, then run lint again"
+)
+
 
 @click.command()
 @add_input
@@ -63,6 +67,8 @@ def command(
     The rules that depend on settings, and conflicts, are checked only for policies whose fields are
     right: fix those first, then run it again.
 
+    Input without any EgressPolicy or EgressGateway is an error (EG909).
+
     Namespaces and hand-written ServiceEntries and VirtualServices in the input are taken into
     account; other kinds are left out. Without a cluster, --dns-capture auto means off.
     """
@@ -75,7 +81,9 @@ def command(
         terminal = sys.stdout is not None and sys.stdout.isatty()
         coloured = decide_colour(Colour(colour), os.environ, terminal=terminal)
         write_data(_format_text(outcome.findings, colour=coloured), colour=coloured)
-        write_note(_summarise(outcome))
+        write_note(", ".join(f"{name}: {count}" for name, count in _count(outcome).items()))
+        if any(finding.level is Level.ERROR for finding in outcome.findings):
+            write_note(_AGAIN)
     code = compute_exit(outcome.findings, warnings=fail_on == Level.WARNING.value)
     if code is not ExitCode.OK:
         raise CommandError("", code)
@@ -87,21 +95,18 @@ def _format_text(findings: Sequence[Finding], *, colour: bool) -> str:
     return text.getvalue()
 
 
-def _summarise(outcome: "Outcome") -> str:
-    counts = _count_levels(outcome.findings)
-    return (
-        f"policies: {outcome.policies}, errors: {counts['errors']}, warnings: {counts['warnings']}"
-    )
-
-
-def _count_levels(findings: Sequence[Finding]) -> dict[str, int]:
-    errors = sum(finding.level is Level.ERROR for finding in findings)
-    return {"errors": errors, "warnings": len(findings) - errors}
+def _count(outcome: "Outcome") -> dict[str, int]:
+    errors = sum(finding.level is Level.ERROR for finding in outcome.findings)
+    return {
+        "policies": outcome.policies,
+        "gateways": outcome.gateways,
+        "errors": errors,
+        "warnings": len(outcome.findings) - errors,
+    }
 
 
 def _format_json(outcome: "Outcome") -> str:
     from egress_operator.cli.text import format_json  # noqa: PLC0415  lazy: yaml
 
     findings = [build_finding_record(finding) for finding in outcome.findings]
-    summary = {"policies": outcome.policies, **_count_levels(outcome.findings)}
-    return format_json({"findings": findings, "summary": summary})
+    return format_json({"findings": findings, "summary": _count(outcome)})

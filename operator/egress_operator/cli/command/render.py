@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from egress_operator.cli.exit import CommandError, ExitCode
+from egress_operator.cli.finding import FileRule, Finding
 from egress_operator.cli.option import (
     COMPILE_OPTIONS,
     add_colour,
@@ -15,6 +16,7 @@ from egress_operator.cli.option import (
     add_settings,
 )
 from egress_operator.cli.output import Colour, decide_colour, write_data, write_findings
+from egress_operator.diagnostic import Level
 
 
 @click.command()
@@ -43,17 +45,23 @@ def command(
     younger than one that has it.
 
     What is refused goes to standard error; the objects of the other policies are still printed.
-    When a file cannot be read, nothing is.
+    When a file cannot be read, nothing is. A policy for a gateway needs the gateway's file, too.
     """
     from egress_operator.cli.offline import compute_exit, run_offline  # noqa: PLC0415  lazy: pydantic
     from egress_operator.cli.text import DataFormat, format_objects  # noqa: PLC0415  lazy: yaml
 
     outcome = run_offline((*filenames, *paths), namespace, flags)
+    findings = [_raise_level(finding) for finding in outcome.findings]
     if sys.stderr is not None:
         coloured = decide_colour(Colour(colour), os.environ, terminal=sys.stderr.isatty())
-        write_findings(outcome.findings, sys.stderr, colour=coloured)
-    code = compute_exit(outcome.findings)
+        write_findings(findings, sys.stderr, colour=coloured)
+    code = compute_exit(findings)
     if code is not ExitCode.USAGE:
         write_data(format_objects(outcome.objects, DataFormat(form)))
     if code is not ExitCode.OK:
         raise CommandError("", code)
+
+
+def _raise_level(finding: Finding) -> Finding:
+    """Make an error of a warning that stands for a policy of which nothing is rendered."""
+    return finding._replace(level=Level.ERROR) if finding.rule == FileRule.NO_GATEWAY else finding
