@@ -105,8 +105,8 @@ def test_lint_finding(tmp_path: Path) -> None:
     assert done.stderr.decode().splitlines() == [
         "policies: 1, gateways: 0, errors: 1, warnings: 0",
         (
-            "note: some checks run only on policies without errors: fix what was found, then run lint "
-            "again"
+            "note: some checks run only on policies without errors: fix what was found, then "
+            "run lint again"
         ),
     ]
 
@@ -331,11 +331,22 @@ def test_gateways_are_counted() -> None:
 def test_settings_come_from_flags_and_environment() -> None:
     text = POLICY.replace("hosts: [api.stripe.com]", "addresses: [10.9.8.7]")
     text += "    ports: [{number: 5432, protocol: TCP}]\n"
-    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 1
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert done.returncode == 1
+    assert b"call egressctl with --allowed-cidrs" in done.stdout
     arguments = ("lint", "-f", "-", "--allowed-cidrs", "10.9.0.0/16")
     assert call(*arguments, stdin=text.encode()).returncode == 0
     env = {"EGRESS_ALLOWED_CIDRS": "10.9.0.0/16", "EGRESS_METRICS_PORT": "of another command"}
     assert call("lint", "-f", "-", stdin=text.encode(), env=env).returncode == 0
+
+
+def test_a_flag_that_the_samples_need_is_named() -> None:
+    done = call("lint", ROOT / "samples")
+    assert done.returncode == 1
+    (line,) = done.stdout.decode().splitlines()
+    assert "EG055" in line
+    assert "call egressctl with --dns-capture on" in line
+    assert call("lint", ROOT / "samples", "--dns-capture", "on").returncode == 0
 
 
 def test_namespace_of_policies_that_name_none() -> None:
