@@ -194,6 +194,14 @@ def test_a_wrong_shape_is_explained(destination: object, code: str, message: str
     assert (diagnostic.code, diagnostic.message) == (code, message)
 
 
+@pytest.mark.parametrize("protocol", ["POSTGRES", "UDP", "SMTP", "GRPC-WEB", "HTTP3", "SSL"])
+def test_an_unknown_protocol_is_told_which_one_to_take(protocol: str) -> None:
+    diagnostic = find_one(HOST | {"ports": [{"number": 80, "protocol": protocol}]})
+    assert diagnostic.code == "EG005"
+    for words in ("TCP for all else", "TLS when the application", "UDP needs a Network"):
+        assert words in diagnostic.message
+
+
 @pytest.mark.parametrize(
     ("ports", "words"),
     [

@@ -136,7 +136,7 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     elif kind in _BOUNDS:
         code, finding = "EG004", _BOUNDS[kind](value, detail["ctx"])
     elif kind == "enum":
-        code, finding = "EG005", explain_unknown_value(value, detail["ctx"]["expected"])
+        code, finding = "EG005", explain_unknown_value(loc[-1], value, detail["ctx"]["expected"])
     elif kind == "literal_error":
         expected = detail["ctx"]["expected"].strip("'")
         code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", fix=f"write {expected}")

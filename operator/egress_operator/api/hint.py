@@ -17,6 +17,12 @@ _EXPECTED = {
     "model_type": "an object",
     "dict_type": "an object",
 }
+_MEANINGS = {
+    "protocol": "TLS when the application opens TLS itself, as for https://; HTTP, HTTP2 or GRPC "
+    "in plain text; TCP for all else that begins in plain text, such as PostgreSQL and SMTP; UDP "
+    "needs a NetworkPolicy, because Istio's proxies carry only TCP"
+}
+"""What to choose, for fields whose values are not known to everybody."""
 
 
 def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
@@ -45,12 +51,16 @@ def explain_missing(model: type[Model], loc: Loc) -> Finding:
     return Finding(f"{name} is missing", fix=f"add it, such as {example}" if example else "")
 
 
-def explain_unknown_value(value: object, expected: str) -> Finding:
+def explain_unknown_value(field: object, value: object, expected: str) -> Finding:
     """Show what is allowed; `expected` is pydantic's list of an enum: `'HTTP', 'TLS' or 'TCP'`."""
     allowed = expected.replace(" or ", ", ").replace("'", "").split(", ")
-    close = _find_close(value, allowed) if isinstance(value, str) else ""
+    text = value if isinstance(value, str) else ""
+    close = _find_close(text, allowed)
     fix = f"did you mean {close}? Allowed are" if close else "write one of"
-    return Finding(f"{quote(value)} is not allowed here", fix=f"{fix} {', '.join(allowed)}")
+    fix = f"{fix} {', '.join(allowed)}"
+    if field in _MEANINGS and text.upper() not in allowed:
+        fix = f"{fix}: {_MEANINGS[str(field)]}"
+    return Finding(f"{quote(value)} is not allowed here", fix=fix)
 
 
 def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Finding:
