@@ -148,6 +148,26 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     assert words in diagnostic.message
 
 
+def test_a_gateway_has_no_namespace() -> None:
+    _, (found,) = check_spec(
+        {"gatewayRef": {"name": "shared", "namespace": "x"}, "destinations": [HOST]}
+    )
+    assert (found.code, found.path) == ("EG001", "spec.gatewayRef.namespace")
+    assert found.message == (
+        "there is no field namespace here; remove it: EgressGateways are cluster-scoped, the name "
+        "is enough"
+    )
+
+
+def test_a_misspelt_required_field_is_one_finding() -> None:
+    found = find(HOST | {"ports": [{"number": 80, "Protocol": "HTTP"}]})
+    assert [(one.code, one.path) for one in found] == [
+        ("EG001", "spec.destinations[0].ports[0].Protocol")
+    ]
+    (one,) = check_spec({"destination": [HOST]})[1]
+    assert one.message == "there is no field destination; did you mean destinations?"
+
+
 @pytest.mark.parametrize(
     ("destination", "code", "message"),
     [

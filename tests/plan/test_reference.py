@@ -32,12 +32,23 @@ def build_input(
 @pytest.mark.parametrize(
     ("gateways", "more", "code", "message"),
     [
-        ((), {}, "EG111", "there is no EgressGateway shared; there are no EgressGateways"),
+        (
+            (),
+            {},
+            "EG111",
+            (
+                "there is no EgressGateway shared, and no other one; "
+                "ask the platform team to create it"
+            ),
+        ),
         (
             (build_gateway("other"),),
             {},
             "EG111",
-            "there is no EgressGateway shared; there are: other",
+            (
+                "there is no EgressGateway shared; write the name of one that is there (other), or "
+                "ask the platform team to create it"
+            ),
         ),
         (
             (build_gateway(selector={}),),

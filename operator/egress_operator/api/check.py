@@ -1,7 +1,7 @@
 """Every finding on the text of a policy or a gateway, each with its rule and its field. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from egress_operator.api.hint import (
     explain_type,
     explain_unknown_field,
     explain_unknown_value,
+    find_meant,
     refuse_unknown_field,
 )
 from egress_operator.api.model import Model
@@ -92,10 +93,14 @@ def _list_details(error: ValidationError) -> dict[tuple[str, Loc, str], ErrorDet
 
 
 def _translate(
-    details: Iterable[ErrorDetails], model: type[Model], root: Loc
+    details: Collection[ErrorDetails], model: type[Model], root: Loc
 ) -> Iterator[Diagnostic]:
     hints = MOST_HINTS
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    meant = {find_meant(model, loc) for loc in unknown[:MOST_HINTS]}
     for detail in details:
+        if detail["type"] == "missing" and detail["loc"] in meant:
+            continue
         path = build_path(root + detail["loc"])
         if detail["type"] == "extra_forbidden" and (hints := hints - 1) < 0:
             yield Diagnostic("EG001", path, say("EG001", refuse_unknown_field(detail["loc"])))

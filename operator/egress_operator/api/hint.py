@@ -30,6 +30,8 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     name = str(loc[-1])
     holder = _find_model(model, loc[:-1])
     own = list(get_fields(holder))
+    if name in holder.strangers:
+        return Finding(f"there is no field {name} here", fix=holder.strangers[name])
     if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:
         return Finding(f"there is no field {name} here", fix=f"did you mean {elsewhere[0]}?")
     if elsewhere := [path for path in _list_paths(model, "") if path.split(".")[-1] == name]:
@@ -37,6 +39,13 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     if close := _find_close(name, own):
         return Finding(f"there is no field {name}", fix=f"did you mean {close}?")
     return Finding(f"there is no field {name}", fix=f"the fields here are {', '.join(own)}")
+
+
+def find_meant(model: type[Model], loc: Loc) -> Loc:
+    """Return where the field is that an unknown one is similar to; without one, its parent."""
+    name, holder = str(loc[-1]), _find_model(model, loc[:-1])
+    close = "" if name in holder.strangers else _find_close(name, list(get_fields(holder)))
+    return (*loc[:-1], close) if close else loc[:-1]
 
 
 def refuse_unknown_field(loc: Loc) -> Finding:

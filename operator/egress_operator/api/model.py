@@ -9,6 +9,9 @@ from pydantic_core import CoreSchema
 
 from egress_operator.api.rule import CEL_KEY, Check, build_errors, get_floor, refuse
 
+REFERENCE_FIELDS = ("apiVersion", "group", "kind", "namespace")
+"""What references of other APIs have besides the name."""
+
 
 class Model(BaseModel):
     """An object of the API. Its checks run when each of its fields is well formed."""
@@ -22,6 +25,8 @@ class Model(BaseModel):
     )
 
     checks: ClassVar[tuple[Check, ...]] = ()
+    strangers: ClassVar[Mapping[str, str]] = {}
+    """Fields that it does not have but references elsewhere do, and how to go on without them."""
     height: ClassVar[int] = 1
     """One more than the highest model inside, if this one has checks."""
 

@@ -1,6 +1,6 @@
 """EgressPolicy: what an app team writes."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from egress_operator.api.destination import Destination
 from egress_operator.api.metadata import ObjectMeta
-from egress_operator.api.model import Model
+from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.port import HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location
@@ -192,6 +192,9 @@ _LOCATION_CEL = (
 class GatewayRef(Model):
     """An EgressGateway."""
 
+    strangers: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        REFERENCE_FIELDS, "remove it: EgressGateways are cluster-scoped, the name is enough"
+    )
     name: Annotated[GatewayName, Field(examples=["shared"])]
     """The name of the EgressGateway."""
 

@@ -1,11 +1,11 @@
 """TLS that the mesh opens for an application that speaks plain HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from egress_operator.api.model import Model
+from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.rule import (
     Check,
     Finding,
@@ -51,6 +51,9 @@ def _find_unrelated_ca(tls: "OriginateTLS") -> Iterator[Finding]:
 class SecretRef(Model):
     """A Secret in the gateway's namespace."""
 
+    strangers: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        REFERENCE_FIELDS, "remove it: the Secret is in the namespace of the gateway"
+    )
     name: Annotated[Label, Field(examples=["stripe-client"])]
     """The name without the namespace of the policy: stripe-client, in a policy of the namespace
     shop, is the Secret shop.stripe-client in the gateway's namespace."""

@@ -12,6 +12,7 @@ from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import HandWritten, NamespaceInput
 from egress_operator.plan.tenant import Tenant
 
+_ASK = "ask the platform team to create it"
 NOT_FOUND = "EG111"
 NOT_ACCEPTED = "EG112"
 NOT_ENFORCED = "EG113"
@@ -70,8 +71,9 @@ def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | 
     result = around.results.get(name)
     if result is None:
         names = ", ".join(sorted(around.results))
-        there = f"there are: {names}" if names else "there are no EgressGateways"
-        return Diagnostic(NOT_FOUND, _PATH, f"there is no EgressGateway {name}; {there}")
+        what = f"there is no EgressGateway {name}{'' if names else ', and no other one'}"
+        fix = f"write the name of one that is there ({names}), or {_ASK}" if names else _ASK
+        return build_diagnostic(NOT_FOUND, _PATH, what, fix)
     if result.gateway is None:
         return build_diagnostic(NOT_ACCEPTED, _PATH, f"EgressGateway {name} is not accepted")
     return _find_use_problem(intent, result.gateway, around)
