@@ -156,6 +156,14 @@ def test_conflict_among_files(tmp_path: Path) -> None:
     assert "older" in line
 
 
+def test_names_decide_between_policies_that_are_not_created_yet() -> None:
+    other = POLICY.replace("payments", "checkout")
+    text = f"{POLICY}    ports: [{{number: 443, protocol: TLS, targetPort: 8443}}]\n---\n{other}"
+    (line,) = call("lint", "-f", "-", stdin=text.encode()).stdout.decode().splitlines()
+    assert " shop/payments " in line
+    assert "policy checkout (older, or first by name at the same age) claims" in line
+
+
 def test_warnings_fail_only_on_demand() -> None:
     arguments = ("lint", "-f", "-", "--fail-on", "warning")
     done = call(*arguments, stdin=SHADOWED.encode())

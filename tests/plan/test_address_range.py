@@ -96,7 +96,7 @@ def _tell(claim: Claim, code: str, message: str) -> tuple[Claim, str]:
     if code != ADDRESS_CONFLICT:
         return claim, "host"
     who, _, what = message.partition(" because ")[2].partition(" claims ")
-    policy = claim.owner.name if who.startswith("this policy") else who.split()[-1]
+    policy = claim.owner.name if who.startswith("this policy") else who.split()[1]
     text, host = what.split(" for ")
     return claim, f"{policy} {text} {host.split('; give')[0]}"
 

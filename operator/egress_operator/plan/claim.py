@@ -21,6 +21,7 @@ from egress_operator.istio.traffic import (
 )
 from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_range
 from egress_operator.plan.intent import Intent
+from egress_operator.plan.source import SENIOR
 
 HOST_CONFLICT = "EG101"
 PORT_CONFLICT = "EG102"
@@ -228,7 +229,7 @@ def _build_address_conflict(place: _Place, other: _Place) -> Conflict:
 def _name_winner(claim: Claim, winner: Claim) -> str:
     if claim.owner == winner.owner:
         return "this policy also claims"
-    return f"the older policy {winner.owner.name} claims"
+    return f"policy {winner.owner.name} {SENIOR} claims"
 
 
 def _find_claim_difference(one: Claim, other: Claim) -> str:

@@ -12,7 +12,7 @@ from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.intent import Authorization, GatewayIntent, parse_gateway, parse_tenants
 from egress_operator.plan.result import has_error
 from egress_operator.plan.selector import Selector
-from egress_operator.plan.source import GatewaySource, Settings
+from egress_operator.plan.source import SENIOR, GatewaySource, Settings
 
 ROOT_NAMESPACE = "EG060"
 SAME_PODS = "EG110"
@@ -130,7 +130,7 @@ def _check(
             yield build_diagnostic(
                 SAME_PODS,
                 "spec.selector",
-                f"the older EgressGateway {other.name} may select the same pods of "
+                f"EgressGateway {other.name} {SENIOR} may select the same pods of "
                 f"{intent.namespace}",
             )
 

@@ -49,6 +49,9 @@ def build_settings(
     )
 
 
+SENIOR = "(older, or first by name at the same age)"
+"""Why a policy or gateway comes before another one: the order is that of (`created`, `name`)."""
+
 PAUSED_ANNOTATION = "egress-operator.io/paused"
 
 

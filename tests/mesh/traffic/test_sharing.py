@@ -79,7 +79,10 @@ def test_the_younger_takes_over_in_place(operated: OperatedMesh, mesh: Mesh) -> 
     mesh.apply(younger)
 
     ready = operated.wait_condition(YOUNGER, "Ready", "False", "Conflicted")
-    assert f"the older policy {OLDER} claims api.example:80" in ready["message"]
+    assert (
+        f"policy {OLDER} (older, or first by name at the same age) claims api.example:80"
+        in ready["message"]
+    )
     assert "targetPort" in ready["message"]
     operated.wait_condition(OLDER, "Ready", "True")
     mesh.expect(CHECKOUT, "GET http://other.example/", DIRECT)

@@ -70,7 +70,9 @@ def command(
     Input without any EgressPolicy or EgressGateway is an error (EG909).
 
     Namespaces and hand-written ServiceEntries and VirtualServices in the input are taken into
-    account; other kinds are left out. Without a cluster, --dns-capture auto means off.
+    account; other kinds are left out. Without a cluster, --dns-capture auto means off,
+    and a policy without a creationTimestamp is younger than one that has it; among policies without
+    one, the first by name comes first.
     """
     from egress_operator.cli.offline import compute_exit, run_offline  # noqa: PLC0415  lazy: pydantic
 

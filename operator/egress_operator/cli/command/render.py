@@ -42,7 +42,7 @@ def command(
     do: without one there is nothing to refer to.
 
     Without a cluster, --dns-capture auto means off, and a policy without a creationTimestamp is
-    younger than one that has it.
+    younger than one that has it; among policies without one, the first by name comes first.
 
     What is refused goes to standard error; the objects of the other policies are still printed.
     When a file cannot be read, nothing is. A policy for a gateway needs the gateway's file, too.
