@@ -207,6 +207,19 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
             "EG004",
             "is empty; give at least 1 entry",
         ),
+        (
+            {"hosts": [f"h{number}.example.com" for number in range(17)]},
+            "EG004",
+            "has 17 entries, too many; give at most 16, and put the rest into another destination",
+        ),
+        (
+            HOST | {"ports": [{"number": number, "protocol": "TLS"} for number in range(1, 18)]},
+            "EG004",
+            (
+                "has 17 entries, too many; give at most 16, and put the rest into another "
+                "destination with the same hosts"
+            ),
+        ),
     ],
 )
 def test_a_wrong_shape_is_explained(destination: object, code: str, message: str) -> None:

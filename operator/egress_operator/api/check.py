@@ -140,12 +140,22 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
         code, finding = "EG002", explain_missing(model, loc)
     elif kind in _BOUNDS:
         code, finding = "EG004", _BOUNDS[kind](value, detail["ctx"])
+        if kind == "too_long" and loc[-1] in _NEXT:
+            finding = finding._replace(fix=f"{finding.fix}, and put the rest into {_NEXT[loc[-1]]}")
     elif kind == "enum":
         code, finding = "EG005", explain_unknown_value(loc[-1], value, detail["ctx"]["expected"])
     elif kind == "literal_error":
         expected = detail["ctx"]["expected"].strip("'")
         code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", fix=f"write {expected}")
     return code, say(code, finding)
+
+
+_NEXT: Mapping[int | str, str] = {
+    "destinations": "another policy",
+    "hosts": "another destination",
+    "ports": "another destination with the same hosts",
+}
+"""Where the rest of a list that is too long may go."""
 
 
 def _count(value: Any, ctx: Mapping[str, Any], one: str, many: str) -> Finding:  # noqa: ANN401
