@@ -38,7 +38,10 @@ _TITLES = {
     ),
     "postgresql-by-name.yaml": (
         "A database, by name",
-        "Istio cannot read the protocol. The sidecar gives the host an address of its own, in DNS.",
+        (
+            "Istio cannot read the protocol. The sidecar gives the host an address of its own, in "
+            "DNS. The mesh needs ISTIO_META_DNS_CAPTURE in its proxyMetadata for that."
+        ),
     ),
     "postgresql-by-address.yaml": ("A database, by address", ""),
     "mongodb-on-vms.yaml": ("MongoDB on virtual machines", ""),

@@ -33,7 +33,10 @@ def play_act(playground: Playground, show: Show, act: Act) -> None:
 
 
 def play_briefly(playground: Playground, show: Show, act: Act) -> None:
-    """Play the same in two lines, or one where there is no traffic."""
+    """Play the same in two lines, one where there is no traffic; and one for a pod that is denied.
+
+    It tells that the policy is not for every pod of the namespace.
+    """
     sample, traffic = act.sample, playground.traffic
     if traffic is not None:
         for call in sample.calls:
@@ -48,6 +51,8 @@ def play_briefly(playground: Playground, show: Show, act: Act) -> None:
         traffic.reach(call, sample, by_gateway=sample.is_for_gateway) for call in sample.calls
     ]
     show.line("after", reached[-1])
+    for call in sample.denied[:1]:
+        show.line("other pod", traffic.refuse(NEIGHBOUR, call))
     for call in sample.neighbours[:1]:
         traffic.refuse(CLIENT, call)
     traffic.refuse(STRANGER, sample.calls[0])
