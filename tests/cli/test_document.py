@@ -139,6 +139,7 @@ def test_a_template_that_happens_to_be_yaml_says_how_to_render_it() -> None:
         ("a: on", "EG904", "1:4", 'write "on"'),
         ("on: a", "EG904", "1:1", 'write "on"'),
         ("a: [010]", "EG904", "1:5", 'write "010"'),
+        ("number: 0443", "EG904", "1:9", 'write "0443" for text, or 443 for the number'),
         ("a: &x {b: 1}\nd: {<<: *x}", "EG905", "2:5", "write the fields out"),
         ("a: !!str 5", "EG905", "1:4", "tag:yaml.org,2002:str"),
         ("a: !x {b: c}", "EG905", "1:4", "remove it"),

@@ -392,6 +392,22 @@ def test_misspelt_kind_and_version() -> None:
         assert words in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "spec: {}\n",
+            "a policy has apiVersion: egress-operator.io/v1alpha1 and kind: EgressPolicy",
+        ),
+        ("just text\n", "not a Kubernetes object: write apiVersion, kind, metadata and spec"),
+    ],
+)
+def test_what_is_no_object_says_what_an_object_has(text: str, words: str) -> None:
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert (done.returncode, b"error EG906" in done.stdout) == (1, True)
+    assert words in done.stdout.decode()
+
+
 def test_nothing_from_a_file_steers_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "a\x1b[31m\nb.yaml"
     path.write_text(POLICY + '"x\\e[31m\\ny": 1\n')

@@ -133,7 +133,7 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
     """Add what the item is. Whether the faults of its document have to be reported."""
     if isinstance(item, Document):
         if not item.faults:
-            message = "not a Kubernetes object: one begins with apiVersion and kind"
+            message = "not a Kubernetes object: write apiVersion, kind, metadata and spec"
             inventory.findings.append(_fault(item, message))
         return bool(item.faults)
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
@@ -148,7 +148,10 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
         _add_hand_written(inventory, item)
     elif item.named and not (isinstance(version, str) and isinstance(kind, str)):
         if not item.is_faulty:
-            message = "not a Kubernetes object: apiVersion or kind is missing"
+            message = (
+                "not a Kubernetes object: apiVersion or kind is missing; a policy has "
+                f"apiVersion: {POLICY_API_VERSION} and kind: {POLICY_KIND}"
+            )
             inventory.findings.append(_fault(item, message))
         return item.is_faulty
     elif kind == "List" and (items := item.value.get("items")) is not None:

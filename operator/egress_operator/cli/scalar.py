@@ -72,9 +72,11 @@ def _refuse_ambiguous(text: str) -> None:
         _refuse(text, f"readers of YAML 1.1 take it for {_SWITCHES[text]}", _SWITCHES[text])
     if text[0].isalpha():
         return
+    is_octal = text[0] == "0" and text.isdigit()
+    instead = f"{text.lstrip('0') or 0} for the number" if is_octal else "the plain decimal number"
     for pattern, why in _AMBIGUOUS:
         if re.fullmatch(pattern, text):
-            _refuse(text, why, "the plain decimal number")
+            _refuse(text, why, instead)
 
 
 def _refuse(text: str, why: str, instead: str) -> NoReturn:
