@@ -10,6 +10,7 @@ from egress_operator.istio.traffic import HostIntent, PortIntent
 from egress_operator.plan.address_range import RangeIndex, link, parse_range
 from egress_operator.plan.claim import ADDRESS_CONFLICT, Claim, judge
 from egress_operator.plan.network import overlaps
+from egress_operator.plan.piece import finish
 
 UNTIMED = settings(deadline=None, max_examples=300)
 
@@ -106,7 +107,7 @@ def _tell(claim: Claim, code: str, message: str) -> tuple[Claim, str]:
 def test_the_index_judges_as_the_plain_rule(claims: list[Claim]) -> None:
     losses = {
         id(loss.claim): _tell(loss.claim, loss.code, loss.message)
-        for verdicts in judge(claims).values()
+        for verdicts in finish(judge(claims)).values()
         for loss in verdicts.lost
     }
     assert [losses[id(claim)] for claim in claims if id(claim) in losses] == judge_plainly(claims)

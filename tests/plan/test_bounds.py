@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from bench.bounds import build_addresses, build_names, build_ranges, build_wildcards
-from egress_operator.plan.plan import PlanCache, plan_namespace, warm_plan
+from bench.bounds import (
+    build_addresses,
+    build_names,
+    build_ranges,
+    build_shared,
+    build_wildcards,
+)
+from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 
 SLACK = 1.3
@@ -87,11 +93,25 @@ def test_an_edit_costs_what_it_says(build: Build, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "size"), [(build_ranges, 24), (build_addresses, 16), (build_names, 200)]
+    ("build", "size"),
+    [(build_ranges, 24), (build_addresses, 16), (build_names, 200), (build_shared, 30)],
 )
-def test_a_plan_is_prepared_in_pieces(build: Build, size: int) -> None:
-    inputs, memo = build(size), PlanCache()
-    pieces, longest, is_done = warm_plan(inputs, memo), 0, False
+def test_a_plan_is_made_in_pieces(build: Build, size: int) -> None:
+    inputs = build(size)
+    check_pieces(inputs, PlanCache(), inputs)
+
+
+def test_a_plan_after_all_policies_have_changed_is_made_in_pieces() -> None:
+    inputs, memo = build_shared(30), PlanCache()
+    plan_namespace(inputs, memo)
+    for paused in (True, False):
+        changed = tuple(replace(policy, paused=paused) for policy in inputs.policies)
+        check_pieces(replace(inputs, policies=changed), memo, inputs)
+
+
+def check_pieces(inputs: NamespaceInput, memo: PlanCache, known: NamespaceInput) -> None:
+    """Compare the longest piece of a plan with the whole of a first one, of `known`."""
+    pieces, longest, is_done = plan_in_pieces(inputs, memo), 0, False
 
     def do_piece() -> None:
         nonlocal is_done
@@ -99,6 +119,5 @@ def test_a_plan_is_prepared_in_pieces(build: Build, size: int) -> None:
 
     while not is_done:
         longest = max(longest, count_lines(do_piece))
-    whole = count_lines(partial(plan_namespace, inputs, PlanCache()))
-    rest = count_lines(partial(plan_namespace, inputs, memo))
-    assert max(longest, rest) < whole / 6
+    whole = count_lines(partial(plan_namespace, known, PlanCache()))
+    assert longest < whole / 6

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.istio.object import Owner
-from egress_operator.plan.plan import ClaimState, Plan, PlanCache, plan_namespace, warm_plan
+from egress_operator.plan.plan import ClaimState, Plan, PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.result import build_findings
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
 from rollout.fake_cluster import build_policy, find_host
@@ -111,11 +111,11 @@ def test_a_memo_never_changes_a_plan(
             replace(policy, generation=policy.generation + 10 * round_) for policy in policies
         )
         inputs = NamespaceInput("shop", fresh, Settings(dns_capture=captured))
-        # A preparation that is broken off changes nothing either.
-        for _ in islice(warm_plan(inputs, memo), round_ * 3):
+        # A plan that is broken off changes nothing either.
+        for _ in islice(plan_in_pieces(inputs, memo), round_ * 3):
             pass
         assert see(plan_namespace(inputs, memo)) == see(plan_namespace(inputs))
-        for _ in warm_plan(inputs, memo):
+        for _ in plan_in_pieces(inputs, memo):
             pass
         assert see(plan_namespace(inputs, memo)) == see(plan_namespace(inputs))
 

@@ -8,6 +8,7 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.istio.kind import Kind
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile.controller import Controller
@@ -127,7 +128,7 @@ async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     build, plan = controller.cluster.build_input, controller.cluster.plan_gateways
     complete: list[bool] = []
 
-    def build_or_fail(namespace: str) -> NamespaceInput:
+    def build_or_fail(namespace: str) -> Pieces[NamespaceInput]:
         if namespace == "pay":
             raise RuntimeError(FAILURE)
         return build(namespace)
@@ -155,7 +156,7 @@ async def test_a_plan_that_failed_is_made_at_once_when_its_input_changes(
     build = controller.cluster.build_input
     tried: list[str] = []
 
-    def build_or_fail(namespace: str) -> NamespaceInput:
+    def build_or_fail(namespace: str) -> Pieces[NamespaceInput]:
         tried.append(namespace)
         if namespace == "pay" and broken:
             raise RuntimeError(FAILURE)

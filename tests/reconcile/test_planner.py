@@ -1,15 +1,18 @@
 """How large namespaces are planned: in slices, one in each turn. No API server is needed."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from egress_operator.plan.plan import PlanCache, warm_plan
+from egress_operator.istio.manifest import build_manifest
+from egress_operator.plan.piece import Pieces, finish
+from egress_operator.plan.plan import Plan, PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import planner
-from egress_operator.reconcile.resource import POLICIES
+from egress_operator.reconcile.controller import Controller
+from egress_operator.reconcile.policy import read_policy
+from egress_operator.reconcile.resource import POLICIES, RESOURCES
 from wiring import wire
 
 pytestmark = pytest.mark.looptime
@@ -23,12 +26,13 @@ class Outside:
 
     def __init__(self) -> None:
         self.planned = asyncio.Semaphore(0)
+        self.synced = 0
         self._seconds = 0.0
 
     def read_clock(self) -> float:
         """Return a time by which everything takes longer than one slice."""
         self._seconds += 2 * planner.SLICE_S
-        return self._seconds
+        return asyncio.get_running_loop().time() + self._seconds
 
     async def create(self, *_: object, **__: object) -> None:
         """Answer never."""
@@ -41,14 +45,34 @@ class Outside:
         self.planned.release()
 
     def count_reconcile(self, *_: object) -> None:
-        """Count nothing."""
+        """Count an attempt at a set."""
+        self.synced += 1
 
 
-def build_policy(namespace: str) -> dict[str, Any]:
-    metadata = {"namespace": namespace, "name": "all", "uid": namespace, "resourceVersion": "1"}
-    hosts = [f"host-{number}.{namespace}.example.com" for number in range(HOSTS)]
+def build_policy(namespace: str, name: str = "all") -> dict[str, Any]:
+    uid = f"{namespace}-{name}"
+    metadata = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": "1"}
+    hosts = [f"{name}-{number}.{namespace}.example.com" for number in range(HOSTS)]
     parts = [hosts[start : start + 10] for start in range(0, HOSTS, 10)]
     return {"metadata": metadata, "spec": {"destinations": [{"hosts": part} for part in parts]}}
+
+
+def build_controller(outside: Outside) -> Controller:
+    return wire(outside, clock=outside.read_clock).controller
+
+
+def fill(controller: Controller, *namespaces: str) -> None:
+    """Let a policy and all objects of each namespace be there."""
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
+    for namespace in namespaces:
+        policy = build_policy(namespace)
+        sinks[POLICIES].upsert(policy)
+        plan = plan_namespace(NamespaceInput(namespace, (read_policy(policy),)))
+        for desired in (item for object_set in plan.sets.values() for item in object_set.objects):
+            manifest = build_manifest(desired, desired.owners)
+            identity = {"uid": str(desired.key), "resourceVersion": "1"}
+            obj = {**manifest, "metadata": {**manifest["metadata"], **identity}}
+            sinks[RESOURCES[desired.key.kind]].upsert(obj)
 
 
 async def test_large_namespaces_side_by_side_take_one_slice_in_each_turn(
@@ -58,10 +82,15 @@ async def test_large_namespaces_side_by_side_take_one_slice_in_each_turn(
     turn = 0
     pieces: list[tuple[str, int]] = []
 
-    def note_pieces(inputs: NamespaceInput, memo: PlanCache) -> Iterator[None]:
-        for _ in warm_plan(inputs, memo):
+    def note_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
+        planning = plan_in_pieces(inputs, memo)
+        while True:
             pieces.append((inputs.namespace, turn))
-            yield
+            try:
+                yield next(planning)
+            except StopIteration as end:
+                plan: Plan = end.value
+                return plan
 
     async def count_turns() -> None:
         nonlocal turn
@@ -69,12 +98,12 @@ async def test_large_namespaces_side_by_side_take_one_slice_in_each_turn(
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(planner, "warm_plan", note_pieces)
+    monkeypatch.setattr(planner, "plan_in_pieces", note_pieces)
     outside = Outside()
-    wired = wire(outside, clock=outside.read_clock)
-    controller = wired.controller
+    controller = build_controller(outside)
+    sinks = {sink.resource: sink for _, sink in controller.build_sinks()}
     for namespace in NAMESPACES:
-        wired.sinks[POLICIES].upsert(build_policy(namespace))
+        sinks[POLICIES].upsert(build_policy(namespace))
     turns = asyncio.create_task(count_turns())
     controller.start()
     for _ in (None, *NAMESPACES):
@@ -87,3 +116,44 @@ async def test_large_namespaces_side_by_side_take_one_slice_in_each_turn(
     assert max(first) < min(last), "they are planned side by side"
     taken = [number for _, number in pieces]
     assert len({*taken}) == len(taken), "two slices in one turn"
+
+
+async def test_what_changes_while_a_namespace_is_planned_is_planned_next() -> None:
+    outside = Outside()
+    controller = build_controller(outside)
+    policies = {sink.resource: sink for _, sink in controller.build_sinks()}[POLICIES]
+    policies.upsert(build_policy("shop", "first"))
+    controller.start()
+    await asyncio.wait_for(outside.planned.acquire(), 60)
+    for _ in range(HOSTS // 2):
+        await asyncio.sleep(0)
+    assert controller.planner.get("shop") is None, "it is being planned"
+    policies.upsert(build_policy("shop", "second"))
+    for names in ({"first"}, {"first", "second"}):
+        await asyncio.wait_for(outside.planned.acquire(), 600)
+        plan = controller.planner.get("shop")
+        assert plan is not None
+        assert plan.results.keys() == names
+        assert len(plan.sets) == len(names) * HOSTS
+    await controller.stop(0)
+    await asyncio.sleep(1)
+
+
+async def test_what_stands_of_a_namespace_is_gathered_host_by_host() -> None:
+    controller = build_controller(Outside())
+    fill(controller, "shop")
+    yields = 0
+
+    def count_pieces() -> Pieces[NamespaceInput]:
+        nonlocal yields
+        pieces = controller.cluster.build_input("shop")
+        while True:
+            try:
+                yield next(pieces)
+                yields += 1
+            except StopIteration as end:
+                inputs: NamespaceInput = end.value
+                return inputs
+
+    assert len(finish(count_pieces()).standing) == HOSTS
+    assert yields >= HOSTS

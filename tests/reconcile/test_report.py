@@ -94,7 +94,7 @@ async def test_nothing_is_kept_of_an_object_that_goes_while_its_status_is_writte
     sinks[POLICIES].upsert(policy)
     outside.delete_policy = lambda: sinks[POLICIES].delete(policy)
     cluster, planner = wired.controller.cluster, wired.controller.planner
-    planner.plan("shop", is_complete=True)
+    await planner.plan("shop", is_complete=True)
     worker: Any = None
     reporter = Reporter(
         View(cluster, planner, worker, wired.dependencies.clock), wired.dependencies

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from egress_operator.engine.resource import Resource
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
 from wiring import wire
@@ -190,7 +191,7 @@ async def test_a_change_of_a_namespace_is_not_lost_when_a_hook_fails(
     planned: list[str] = []
     build = cluster.build_input
 
-    def note(namespace: str) -> NamespaceInput:
+    def note(namespace: str) -> Pieces[NamespaceInput]:
         planned.append(namespace)
         return build(namespace)
 

@@ -38,7 +38,7 @@ def build_meta(name: str, **more: object) -> dict[str, Any]:
     return {"name": name, "uid": name, "resourceVersion": "1", **more}
 
 
-def build_worker() -> tuple[SetWorker, list[SetKey]]:
+async def build_worker() -> tuple[SetWorker, list[SetKey]]:
     """Build a worker with the plans of a gateway and of its tenants, and list the sets of both."""
     outside: Any = Outside()
     wired = wire(outside)
@@ -58,7 +58,7 @@ def build_worker() -> tuple[SetWorker, list[SetKey]]:
         sinks[POLICIES].upsert({"metadata": build_meta(name, namespace=name), "spec": policy})
     controller.cluster.judge_gateways()
     for scope in (*TENANTS, None):
-        controller.planner.plan(scope, is_complete=True)
+        await controller.planner.plan(scope, is_complete=True)
     writer = Writer(
         outside,
         controller.cluster.objects,
@@ -79,7 +79,7 @@ def build_worker() -> tuple[SetWorker, list[SetKey]]:
 
 async def test_the_writes_of_a_step_are_told_of_at_once() -> None:
     """Each call looks at every set that waits, so one for each tenant would be quadratic."""
-    worker, sets = build_worker()
+    worker, sets = await build_worker()
     told: list[int] = []
 
     def note(_: SetKey, writes: Sequence[Write]) -> None:
@@ -91,7 +91,7 @@ async def test_the_writes_of_a_step_are_told_of_at_once() -> None:
 
 
 async def test_sets_that_wait_are_found_by_their_namespace() -> None:
-    worker, sets = build_worker()
+    worker, sets = await build_worker()
     assert worker.list_settling(None) == []
     tenants = [key for key in sets if isinstance(key, TenantSet)]
     for key in tenants:

@@ -1,17 +1,18 @@
 """What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.object import Owner
 from egress_operator.plan.address_range import AddressRange, link
 from egress_operator.plan.check import ClusterFacts, build_cluster_facts, check_intent
-from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge, judge_in_pieces
+from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
 from egress_operator.plan.limit import Applicant, build_demand, find_excesses
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.reference import (
     HOLDING,
     GatewayView,
@@ -142,7 +143,7 @@ class CachedNamespace:
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
 
-    def judge(self, policies: Iterable[CachedPolicy]) -> dict[str, Arbitration]:
+    def judge(self, policies: Iterable[CachedPolicy]) -> Pieces[dict[str, Arbitration]]:
         """Judge all claims, by set key; only claims that meet one that changed are judged again.
 
         Claims meet on one host, and on hosts whose addresses overlap.
@@ -152,7 +153,9 @@ class CachedNamespace:
         for name, claims in self._group(policies).items():
             together, entry = tuple(claims), known.get(name)
             if entry is None or entry[0] != together:
-                entry = together, tuple(judge(together).items())
+                found = yield from judge(together)
+                entry = together, tuple(found.items())
+                yield
             self._judged[name] = entry
             results.update(entry[1])
         return results
@@ -179,18 +182,6 @@ class CachedNamespace:
             self._links = link({place for part in places for place in part})
         return self._links
 
-    def warm(self, inputs: NamespaceInput) -> Iterator[None]:
-        """Read new generations and judge the claims that meet theirs, piece by piece."""
-        for source in inputs.policies:
-            self.policies[source.name] = self._read(source)
-            yield
-        for name, claims in self._group(self.read_policies(inputs)).items():
-            together, entry = tuple(claims), self._judged.get(name)
-            if entry is None or entry[0] != together:
-                results = yield from judge_in_pieces(together)
-                self._judged[name] = together, tuple(results.items())
-                yield
-
     def _read(self, source: PolicySource) -> CachedPolicy:
         policy = self.policies.get(source.name)
         if policy is None or (policy.source is not source and policy.source != source):
@@ -198,12 +189,15 @@ class CachedNamespace:
         policy.check(self.facts, self.around)
         return policy
 
-    def read_policies(self, inputs: NamespaceInput) -> list[CachedPolicy]:
+    def read_policies(self, inputs: NamespaceInput) -> Pieces[list[CachedPolicy]]:
         """Return the policies, oldest first; only new generations are read.
 
         Which of them exceed a limit is as it was in the last plan, none for a new generation.
         """
-        fresh = {source.name: self._read(source) for source in sorted(inputs.policies, key=_age)}
+        fresh: dict[str, CachedPolicy] = {}
+        for source in sorted(inputs.policies, key=_age):
+            fresh[source.name] = self._read(source)
+            yield
         self.policies = fresh
         return list(fresh.values())
 

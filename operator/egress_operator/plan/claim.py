@@ -5,7 +5,7 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 """
 
 import sys
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from egress_operator.diagnostic import build_message
@@ -21,6 +21,7 @@ from egress_operator.istio.traffic import (
 )
 from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_range
 from egress_operator.plan.intent import Intent
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import SENIOR
 
 HOST_CONFLICT = "EG101"
@@ -117,23 +118,12 @@ def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortInte
     return replace(port, tls=replace(tls, server_name=name, names=tls.names or (name,)))
 
 
-def judge(claims: Iterable[Claim]) -> dict[str, Arbitration]:
-    """Decide which claims hold, by host. Pure; linear in the claims and their addresses.
+def judge(claims: Iterable[Claim]) -> Pieces[dict[str, Arbitration]]:
+    """Decide which claims hold, by host, in pieces. Pure; linear in the claims and their addresses.
 
     `claims` come oldest policy first, and hold every claim on each host that they name, and those
     on every host whose addresses overlap (`address_range.link`): they are claimed across hosts.
     """
-    pieces = judge_in_pieces(claims)
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            results: dict[str, Arbitration] = end.value
-            return results
-
-
-def judge_in_pieces(claims: Iterable[Claim]) -> Generator[None, None, dict[str, Arbitration]]:
-    """Do the work of `judge`, with a yield after every few claims; the result is returned."""
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
     lost: dict[str, list[Conflict]] = {}

@@ -1,6 +1,6 @@
 """`plan_namespace`: the policies of a namespace in, the objects of each host and results out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.istio.object import Desired, Owner
@@ -9,6 +9,7 @@ from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
 from egress_operator.plan.host import CompiledHost, compile_host
+from egress_operator.plan.piece import Pieces, finish
 from egress_operator.plan.reference import GatewayView
 from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
 from egress_operator.plan.shadow import find_shadows
@@ -23,8 +24,8 @@ __all__ = [
     "Plan",
     "PlanCache",
     "PolicyResult",
+    "plan_in_pieces",
     "plan_namespace",
-    "warm_plan",
 ]
 
 
@@ -60,10 +61,20 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     call before. The order of the policies takes no part. Policies are identified by
     (uid, generation). Raises `ValueError` for a setting that is no CIDR, never for a policy.
     """
-    part = (PlanCache() if memo is None else memo).open(inputs)
-    policies = part.read_policies(inputs)
+    return finish(plan_in_pieces(inputs, PlanCache() if memo is None else memo))
+
+
+def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
+    """Do the work of `plan_namespace`.
+
+    Between two pieces, each about that of one policy or host, the caller may do something else, but
+    plan no other input of this namespace with this `memo`.
+    """
+    part = memo.open(inputs)
+    policies = yield from part.read_policies(inputs)
     part.limit_policies(inputs)
-    hosts = _compile_hosts(inputs.namespace, policies, part)
+    yield
+    hosts = yield from _compile_hosts(inputs.namespace, policies, part)
     tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
     shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
     sets: dict[SetKey, ObjectSet] = {
@@ -74,34 +85,22 @@ def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Pla
     sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
     held = frozenset(policy.owner for policy in policies if not policy.is_live)
     kept = find_kept(inputs.namespace, inputs.standing, held)
+    results: dict[str, PolicyResult] = {}
+    for policy in policies:
+        yield
+        results[policy.source.name] = _find_result(
+            policy, hosts, shadows, kept.get(policy.owner, NOTHING_KEPT)
+        )
     return Plan(
         scope=inputs.namespace,
         sets=sets,
-        results={
-            policy.source.name: _find_result(
-                policy, hosts, shadows, kept.get(policy.owner, NOTHING_KEPT)
-            )
-            for policy in policies
-        },
+        results=results,
         held=held,
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
         allows=collect_set_allows(sets.values()),
         is_limited=any(policy.excess for policy in policies),
     )
-
-
-def warm_plan(inputs: NamespaceInput, memo: PlanCache) -> Iterator[None]:
-    """Do beforehand, piece by piece, what `plan_namespace` would have to do at once.
-
-    Between two pieces, each about that of one policy, the caller may do something else, but plan no
-    other input of this namespace. What is done is held by `memo` alone, so no result changes.
-    """
-    part = memo.open(inputs)
-    yield from part.warm(inputs)
-    for key, results in part.judge(part.read_policies(inputs)).items():
-        part.hosts[key] = _compile_host(inputs.namespace, key, results, part)
-        yield
 
 
 def collect_set_allows(sets: Iterable[ObjectSet]) -> dict[str, tuple[Desired, ...]]:
@@ -136,13 +135,15 @@ def _build_tenant_sets(
 
 def _compile_hosts(
     namespace: str, policies: list[CachedPolicy], part: CachedNamespace
-) -> dict[str, CompiledHost]:
+) -> Pieces[dict[str, CompiledHost]]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
-    part.hosts = {
-        key: _compile_host(namespace, key, results, part)
-        for key, results in part.judge(policies).items()
-    }
-    return {key: entry.compiled for key, entry in part.hosts.items()}
+    judged = yield from part.judge(policies)
+    hosts: dict[str, CachedHost] = {}
+    for key, results in judged.items():
+        hosts[key] = _compile_host(namespace, key, results, part)
+        yield
+    part.hosts = hosts
+    return {key: entry.compiled for key, entry in hosts.items()}
 
 
 def _compile_host(

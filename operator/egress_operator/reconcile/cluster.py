@@ -3,6 +3,7 @@
 Only this memory is read to decide. It is filled by watches and by the answers to our own writes.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import is_label, is_restricted_form
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
-from egress_operator.istio.set_key import GatewaySet, Scope, TenantSet, find_scope
+from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import (
     Standing,
@@ -19,6 +20,7 @@ from egress_operator.plan.permission import (
     find_server_namespace,
     plan_gateways,
 )
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.plan import Plan
 from egress_operator.plan.readiness import GatewayServices, find_unready
 from egress_operator.plan.source import (
@@ -28,7 +30,7 @@ from egress_operator.plan.source import (
     Settings,
     build_hand_written,
 )
-from egress_operator.plan.standing import build_host_standings
+from egress_operator.plan.standing import HostStanding, build_host_standings
 from egress_operator.reconcile.namespace import NamespaceCache, NamespaceChangeHook
 from egress_operator.reconcile.objects import (
     EVERYWHERE,
@@ -94,8 +96,8 @@ class Cluster:
                 )
                 yield scope, sink
 
-    def build_input(self, namespace: str) -> NamespaceInput:
-        """Gather everything that the plan of a namespace depends on."""
+    def build_input(self, namespace: str) -> Pieces[NamespaceInput]:
+        """Gather everything that the plan of a namespace depends on, as it is now; in pieces."""
         records = list(self.policies.select(namespace))
         policies = tuple(record.source for record in records if not record.deleting)
         objects = list(self.objects.select(namespace))
@@ -105,16 +107,24 @@ class Cluster:
             if not observed.ours and observed.facts.hosts
         )
         owners = {Owner(record.source.name, record.source.uid) for record in records}
-        return NamespaceInput(
+        inputs = NamespaceInput(
             namespace=namespace,
             policies=policies,
             settings=self.settings,
             hand_written=hand_written,
             gateways=self._list_gateways(),
             labels=self.namespaces.get_labels(namespace),
-            standing=build_host_standings(objects, owners),
             unready=self.unready,
         )
+        hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)
+        for item in objects:
+            if isinstance(item.set_key, HostSet):
+                hosts[item.set_key].append(item)
+        standing: list[HostStanding] = []
+        for found in hosts.values():
+            yield
+            standing += build_host_standings(found, owners)
+        return replace(inputs, standing=tuple(standing))
 
     def plan_gateways(
         self, wanted: Mapping[str, Iterable[Desired]], *, before: Plan | None, is_complete: bool

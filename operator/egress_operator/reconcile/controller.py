@@ -93,10 +93,8 @@ class Controller:
     async def _plan(self, scope: Scope) -> float | None:
         """Find out what should be in a scope; then look at the sets and statuses that change."""
         try:
-            await self.planner.prepare(scope)
-            change = self.planner.plan(scope, is_complete=self._startup.is_complete)
+            change = await self.planner.plan(scope, is_complete=self._startup.is_complete)
         except Exception:
-            self.planner.note_failure(scope)
             self._startup.note_failed_plan(scope)
             self._changes.report_gateways()
             raise

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
-from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_namespace, warm_plan
+from egress_operator.plan.piece import Pieces
+from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_in_pieces
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
 
@@ -19,9 +20,7 @@ FAILED_REST_S = 0.2
 """At least so long after a plan that failed; no longer than the first back-off of the queue, which
 would begin anew after a wait."""
 SLICE_S = 0.02
-"""So long one plan is prepared in one go; then everything else has a turn."""
-PREPARATIONS = 3
-"""How often a plan is prepared at most: policies may change again in the turns of others."""
+"""So long one plan is worked on in one go; then everything else has a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,71 +53,73 @@ class Planner:
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._keepers: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._not_before: dict[Scope, float] = {}
-        self._prepared: dict[Scope, float] = {}
-        """Seconds that the preparation of the next plan has taken."""
         self._lock = asyncio.Lock()
 
-    async def prepare(self, scope: Scope) -> None:
-        """Do the greater part of the next plan, in slices: a large one holds up nothing else."""
-        if scope is None or self._find_wait(scope) > 0:
-            return
-        self._prepared[scope] = 0.0
-        for _ in range(PREPARATIONS):
-            if not await self._prepare(scope):
-                return
-
-    async def _prepare(self, scope: str) -> bool:
-        """Prepare what is there now. Whether others had a turn, so that there may be more."""
-        async with self._take_turn():
-            start = self._clock()
-            pieces = warm_plan(self._cluster.build_input(scope), self._cache)
-            is_done = self._run_slice(scope, pieces, start)
-        had_turns = not is_done
-        while not is_done:
-            async with self._take_turn():
-                is_done = self._run_slice(scope, pieces, self._clock())
-        return had_turns
-
-    @asynccontextmanager
-    async def _take_turn(self) -> AsyncIterator[None]:
-        """Wait for a round of the loop in which no other plan is prepared."""
-        async with self._lock:
-            await asyncio.sleep(0)
-            yield
-
-    def _run_slice(self, scope: str, pieces: Iterator[None], start: float) -> bool:
-        """Prepare a plan until a slice that began at `start` is over. Whether that was all."""
-        is_done = all(self._clock() - start < SLICE_S for _ in pieces)
-        self._prepared[scope] += self._clock() - start
-        return is_done
-
-    def _find_wait(self, scope: Scope) -> float:
-        now = self._clock()
-        return self._not_before.get(scope, now) - now
-
-    def plan(self, scope: Scope, *, is_complete: bool) -> PlanChange | float:
+    async def plan(self, scope: Scope, *, is_complete: bool) -> PlanChange | float:
         """Make the plan of a scope anew, and return what it asks for, or the seconds to wait.
 
-        `is_complete`: whether every namespace that uses a gateway has been planned.
+        `is_complete`: whether every namespace that uses a gateway has been planned. A namespace is
+        planned as it was at the beginning, in slices: a large one holds up nothing else.
         """
-        if (wait := self._find_wait(scope)) > 0:
+        now = self._clock()
+        if (wait := self._not_before.get(scope, now) - now) > 0:
             return wait
+        slices: list[float] = []
+        rest = FAILED_REST_S
+        try:
+            change = await self._plan(scope, slices, is_complete=is_complete)
+            rest = 0.0
+            return change
+        finally:
+            self._metrics.observe_plan(max(slices, default=0.0))
+            if rest or scope in self._plans:
+                self._not_before[scope] = self._clock() + max(REST_FACTOR * sum(slices), rest)
+
+    async def _plan(self, scope: Scope, slices: list[float], *, is_complete: bool) -> PlanChange:
+        """Plan; `slices` gets the seconds of each slice."""
+        if scope is None:
+            # Permissions wait for no namespace.
+            with self._measure(slices):
+                return self._take(None, self._plan_gateways(is_complete=is_complete))
+        pieces = self._plan_in_pieces(scope)
+        plan: Plan | None = None
+        while plan is None:
+            async with self._take_turn(slices):
+                plan = self._run_slice(pieces)
+        async with self._take_turn(slices):
+            return self._take(scope, plan)
+
+    def _plan_in_pieces(self, scope: str) -> Pieces[Plan]:
+        inputs = yield from self._cluster.build_input(scope)
+        return (yield from plan_in_pieces(inputs, self._cache))
+
+    def _run_slice(self, pieces: Pieces[Plan]) -> Plan | None:
+        """Plan until a slice is over. None: there is more to do."""
+        end = self._clock() + SLICE_S
+        try:
+            next(pieces)
+            while self._clock() < end:
+                next(pieces)
+        except StopIteration as done:
+            plan: Plan = done.value
+            return plan
+        return None
+
+    @asynccontextmanager
+    async def _take_turn(self, slices: list[float]) -> AsyncIterator[None]:
+        """Wait for a round of the loop in which no other namespace is planned."""
+        async with self._lock:
+            await asyncio.sleep(0)
+            with self._measure(slices):
+                yield
+
+    @contextmanager
+    def _measure(self, slices: list[float]) -> Iterator[None]:
         start = self._clock()
         try:
-            plan = self._compute(scope, is_complete=is_complete)
+            yield
         finally:
-            self._metrics.observe_plan(self._clock() - start)
-        change = self._take(scope, plan)
-        end = self._clock()
-        spent = self._prepared.pop(scope, 0.0) + end - start
-        if scope in self._plans:
-            self._not_before[scope] = end + REST_FACTOR * spent
-        return change
-
-    def note_failure(self, scope: Scope) -> None:
-        """Know that a plan could not be made: however often somebody edits, the next one waits."""
-        rest = max(REST_FACTOR * self._prepared.pop(scope, 0.0), FAILED_REST_S)
-        self._not_before[scope] = self._clock() + rest
+            slices.append(self._clock() - start)
 
     def get(self, scope: Scope) -> Plan | None:
         """Return the present plan."""
@@ -161,9 +162,7 @@ class Planner:
         """Hosts that are wanted, over all namespaces."""
         return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.sets)
 
-    def _compute(self, scope: Scope, *, is_complete: bool) -> Plan:
-        if scope is not None:
-            return plan_namespace(self._cluster.build_input(scope), self._cache)
+    def _plan_gateways(self, *, is_complete: bool) -> Plan:
         allows = {
             label: [desired for allows in found.values() for desired in allows]
             for label, found in self._allows.items()

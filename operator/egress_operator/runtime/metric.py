@@ -42,7 +42,7 @@ class Metric:
         )
         self._plan = Histogram(
             "plan_seconds",
-            "Time of the last part of a plan, after its slices; nothing else is done then.",
+            "Time of the longest slice of a plan; nothing else is done then.",
             namespace=PREFIX,
             registry=self.registry,
             buckets=_BUCKETS,
@@ -106,7 +106,7 @@ class Metric:
         self._duration.observe(seconds)
 
     def observe_plan(self, seconds: float) -> None:
-        """Take the time of one plan."""
+        """Take the time of the longest slice of one plan."""
         self._plan.observe(seconds)
 
     def observe_hold(self, seconds: float) -> None:

@@ -18,7 +18,8 @@ from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.service_entry import is_closed
 from egress_operator.istio.virtual_service import MESH
-from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_namespace
+from egress_operator.plan.piece import Pieces
+from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_in_pieces
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import planner
 
@@ -247,9 +248,9 @@ class _Spoiler:
     def __init__(self) -> None:
         self._groups: dict[SetKey, tuple[ObjectSet, ObjectSet]] = {}
 
-    def plan(self, inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
-        """Stand in for `plan_namespace`."""
-        plan = plan_namespace(inputs, memo)
+    def plan(self, inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
+        """Stand in for `plan_in_pieces`."""
+        plan = yield from plan_in_pieces(inputs, memo)
         groups = {key: self._spoil_group(group) for key, group in plan.sets.items()}
         return replace(plan, sets=groups, allows=collect_set_allows(groups.values()))
 
@@ -265,6 +266,6 @@ class _Spoiler:
 
 
 if __name__ == "__main__":
-    planner.plan_namespace = _Spoiler().plan  # type: ignore[attr-defined]
+    planner.plan_in_pieces = _Spoiler().plan  # type: ignore[attr-defined]
     sys.argv.append("run")
     main()
