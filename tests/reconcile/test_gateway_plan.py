@@ -22,7 +22,8 @@ def find_owned_labels(objects: ObjectCache, name: str) -> set[str]:
     """Look at everything."""
     return {
         item.label
-        for set_key, item in objects.select_ours()
+        for namespace in objects.find_namespaces()
+        for set_key, item in objects.select_ours(namespace)
         if isinstance(set_key, TenantSet) and item.label
         for owner in item.owners
         if (owner.kind, owner.name) == (GATEWAY_KIND, name)

@@ -1,11 +1,14 @@
-"""How large namespaces are planned: in slices, one in each turn. No API server is needed."""
+"""What goes through a whole namespace, or all: a little in each turn. No API server is needed."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from egress_operator.istio.manifest import build_manifest
+from egress_operator.istio.object import Observed
+from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.piece import Pieces, finish
 from egress_operator.plan.plan import Plan, PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.source import NamespaceInput
@@ -157,3 +160,41 @@ async def test_what_stands_of_a_namespace_is_gathered_host_by_host() -> None:
 
     assert len(finish(count_pieces()).standing) == HOSTS
     assert yields >= HOSTS
+
+
+async def test_a_look_for_orphans_takes_one_namespace_in_each_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    controller = build_controller(Outside())
+    fill(controller, *NAMESPACES)
+    objects, looked = controller.cluster.objects, list[str]()
+    select = objects.select_ours
+
+    def note(namespace: str) -> Iterator[tuple[SetKey, Observed]]:
+        looked.append(namespace)
+        return select(namespace)
+
+    monkeypatch.setattr(objects, "select_ours", note)
+    look = asyncio.create_task(controller.delete_orphans())
+    for count in range(len(NAMESPACES) + 1):
+        assert len(looked) == max(count - 1, 0)
+        await asyncio.sleep(0)
+    await look
+    assert set(looked) == set(NAMESPACES)
+
+
+async def test_a_resync_takes_one_namespace_after_the_other() -> None:
+    outside = Outside()
+    controller = build_controller(outside)
+    fill(controller, *NAMESPACES)
+    controller.start()
+    await asyncio.sleep(1000)
+    assert outside.synced == len(NAMESPACES) * HOSTS
+    before = controller.load
+    controller.resync()
+    added = controller.load.ready + controller.load.busy - before.ready - before.busy
+    assert added <= len(NAMESPACES) + 1, "only what is to be planned"
+    await asyncio.sleep(1000)
+    assert outside.synced == 2 * len(NAMESPACES) * HOSTS
+    await controller.stop(0)
+    await asyncio.sleep(1)

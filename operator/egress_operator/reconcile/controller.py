@@ -58,6 +58,8 @@ class Controller:
         self._outside = outside
         self._on_gateways = on_gateways
         self._resumed_at = float("-inf")
+        self._unmatched: set[Scope] = set()
+        """The scopes whose sets and statuses a resync is still to look at."""
         self.cluster = Cluster(
             scopes,
             build_stores(scopes, self._on_record),
@@ -92,6 +94,7 @@ class Controller:
 
     async def _plan(self, scope: Scope) -> float | None:
         """Find out what should be in a scope; then look at the sets and statuses that change."""
+        self._match(scope)
         try:
             change = await self.planner.plan(scope, is_complete=self._startup.is_complete)
         except Exception:
@@ -190,16 +193,21 @@ class Controller:
 
     def resync(self) -> None:
         """Compare everything again, from memory: nothing is read from the API server."""
-        for scope in self.planner.find_scopes():
+        self._unmatched = self.planner.find_scopes()
+        for scope in self._unmatched:
             self._startup.mark(scope, background=True)
-            plan = self.planner.get(scope)
-            if plan is None:
-                continue
-            for set_key in plan.sets:
-                self._queues.sets.add(set_key, hurry=False, background=True)
-            for name in plan.results:
-                key = self.cluster.policies.key(scope or "", name)
-                self._queues.reports.add(key, hurry=False, background=True)
+
+    def _match(self, scope: Scope) -> None:
+        """Look at all sets and statuses of a scope that a resync has not come to yet."""
+        plan = self.planner.get(scope) if scope in self._unmatched else None
+        self._unmatched.discard(scope)
+        if plan is None:
+            return
+        for set_key in plan.sets:
+            self._queues.sets.add(set_key, hurry=False, background=True)
+        for name in plan.results:
+            key = self.cluster.policies.key(scope or "", name)
+            self._queues.reports.add(key, hurry=False, background=True)
 
     async def delete_orphans(self) -> None:
         """Have deleted what the garbage collector has left since the last call."""

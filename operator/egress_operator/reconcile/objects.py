@@ -238,8 +238,7 @@ class ObjectCache:
         cache = self._caches.get((kind, EVERYWHERE if self._everywhere else namespace))
         if cache is not None:
             for _, found in cache.select(namespace):
-                if (observed := self._judge(found)) is not None:
-                    yield observed
+                yield self._recognize(found)
 
     def select_set(self, set_key: SetKey) -> Iterator[Observed]:
         """Our objects of a set whose names are not the set's."""
@@ -274,18 +273,24 @@ class ObjectCache:
         """Return the hosts that have something at the gateway with this label."""
         return self._index.find_served(label)
 
-    def select_ours(self) -> Iterator[tuple[SetKey, Observed]]:
-        """Everything of ours, each with its set."""
-        for cache in self._caches.values():
-            for namespace in cache.parts():
-                for _, found in cache.select(namespace):
-                    observed = self._judge(found)
-                    if observed is not None and observed.set_key is not None:
-                        yield observed.set_key, observed
+    def find_namespaces(self) -> set[str]:
+        """Return the namespaces that hold something, ours or not."""
+        return {str(part) for cache in self._caches.values() for part in cache.parts()}
+
+    def select_ours(self, namespace: str) -> Iterator[tuple[SetKey, Observed]]:
+        """Everything of ours that stands in a namespace, each with its set."""
+        for kind in Kind:
+            for observed in self.select_kind(kind, namespace):
+                if observed.set_key is not None:
+                    yield observed.set_key, observed
 
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours."""
-        return {find_scope(set_key) for set_key, _ in self.select_ours()}
+        return {
+            find_scope(set_key)
+            for namespace in self.find_namespaces()
+            for set_key, _ in self.select_ours(namespace)
+        }
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""
@@ -351,8 +356,10 @@ class ObjectCache:
     def count(self) -> Mapping[Kind, int]:
         """Our objects by kind."""
         counts = dict.fromkeys(Kind, 0)
-        for _, observed in self.select_ours():
-            counts[observed.key.kind] += 1
+        for namespace in self.find_namespaces():
+            for kind in counts:
+                found = self.select_kind(kind, namespace)
+                counts[kind] += sum(observed.set_key is not None for observed in found)
         return counts
 
     def _note(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:

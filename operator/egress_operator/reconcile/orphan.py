@@ -11,6 +11,7 @@ policy that claims it adopts it at once; the time between two looks is there for
 made anew.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -35,7 +36,7 @@ class OrphanCollector:
     def __init__(self, transport: Transport, cluster: Cluster) -> None:
         self._transport = transport
         self._cluster = cluster
-        self._suspects: frozenset[tuple[SetKey, Observed]] = frozenset()
+        self._suspects: set[tuple[SetKey, Observed]] = set()
         self._unlisted: set[_Place] = set()
         """Places that could not be listed at the last look."""
 
@@ -47,12 +48,13 @@ class OrphanCollector:
         gone only when a list shows it; where none can be had, they count as there. Without such
         owners nothing is read from the API server.
         """
-        before = self._suspects
-        ours = self._cluster.objects.select_ours()
-        self._suspects = frozenset(
-            (set_key, item) for set_key, item in ours if self._is_suspect(item)
-        )
-        left = self._suspects & before
+        found: set[tuple[SetKey, Observed]] = set()
+        objects = self._cluster.objects
+        for namespace in objects.find_namespaces():
+            # Everything else has a turn after each.
+            await asyncio.sleep(0)
+            found |= {pair for pair in objects.select_ours(namespace) if self._is_suspect(pair[1])}
+        left, self._suspects = self._suspects & found, found
         owners = {
             (owner, self._cluster.find_owner(owner, item.key.namespace)[:2])
             for _, item in left
