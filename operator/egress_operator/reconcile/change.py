@@ -145,7 +145,7 @@ class ChangeHandler:
 
     def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""
-        self._queues.note_success()
+        self._queues.note_success(set_key)
         self.report_gateways()
         self._report_policies(set_key, self._planner.find_keepers(set_key))
         if isinstance(set_key, GatewaySet):

@@ -73,9 +73,8 @@ class Queues:
         self._away_sets = Stalled(self.sets)
         self._away_retries = Stalled(self.retries)
         self._away_reports = Stalled(self.reports)
-        self._suspect_sets = Stalled(self.sets)
-        self._suspect_retries = Stalled(self.retries)
-        self._suspects = Suspects(self._suspect_retries, self._suspect_sets)
+        self._suspect_sets = Suspects(self.sets)
+        self._suspect_retries = Suspects(self.retries)
         self._all = (self.scopes, self.sets, self.retries, self.reports)
 
     def start(self) -> None:
@@ -85,7 +84,8 @@ class Queues:
 
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
-        self._suspects.stop()
+        self._suspect_sets.stop()
+        self._suspect_retries.stop()
         await asyncio.gather(*(queue.stop(grace) for queue in self._all))
 
     @property
@@ -98,9 +98,15 @@ class Queues:
         self.reports.forget(key)
         self._away_reports.discard(key)
 
-    def note_success(self) -> None:
-        """Know that a write of a set succeeded: what failed before is tried again at once."""
-        self._suspects.note_success()
+    def note_success(self, key: SetKey) -> None:
+        """Know that a write of a set succeeded: what failed before is tried again at once.
+
+        The AuthorizationPolicies of gateways and all other kinds may be out of order alone.
+        """
+        if find_scope(key) is None:
+            self._suspect_retries.note_success()
+        else:
+            self._suspect_sets.note_success()
 
     def resume_sets(self) -> None:
         """Try at once the sets that failed because the API server, or a kind, was away."""
@@ -111,13 +117,14 @@ class Queues:
         """Try at once everything that failed because the API server was away."""
         self.resume_sets()
         self._away_reports.resume()
-        self._suspects.probe()
+        self._suspect_sets.probe()
+        self._suspect_retries.probe()
 
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         if is_away(error):
             self._away_sets.note(key)
         elif may_pass(error):
-            self._suspects.note(self._suspect_sets, key)
+            self._suspect_sets.note(key)
         log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
 
     def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
@@ -125,7 +132,7 @@ class Queues:
         if is_away(error) and not is_late(error):
             self._away_retries.note(retry)
         elif may_pass(error):
-            self._suspects.note(self._suspect_retries, retry)
+            self._suspect_retries.note(retry)
         log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:

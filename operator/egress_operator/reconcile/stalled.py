@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from egress_operator.engine.queue import Queue
 
@@ -22,10 +22,6 @@ class Stalled(Generic[K]):
         self._queue = queue
         self._keys: dict[K, None] = {}
         """The one that failed first is first."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._keys)
 
     def note(self, key: K) -> None:
         """Know that a key failed just now."""
@@ -49,41 +45,39 @@ class Stalled(Generic[K]):
             self._queue.add(key)
 
 
-class Suspects:
-    """Keys of which an answer said that they fail, while no write at all succeeded.
+class Suspects(Generic[K]):
+    """Keys of which an answer said that they fail, while no write of their queue succeeded.
 
-    That may be an outage, such as of a webhook for all objects, or about these alone. One key of
-    each queue is tried at times, seldom in the end, and all as soon as any write succeeds. What
-    fails although others have just succeeded is no suspect, and waits out its back-off.
+    That may be an outage, such as of a webhook for all objects, or about these alone. One of them
+    is tried at times, seldom in the end, and all as soon as any write succeeds. What fails although
+    others have just succeeded is no suspect, and waits out its back-off.
     """
 
-    def __init__(self, *stalled: Stalled[Any]) -> None:
-        self._stalled = stalled
+    def __init__(self, queue: Queue[K]) -> None:
+        self._stalled = Stalled(queue)
         self._succeeded_at = float("-inf")
         self._failing_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, stalled: Stalled[K], key: K) -> None:
+    def note(self, key: K) -> None:
         """Know that a write failed just now."""
         now = asyncio.get_running_loop().time()
         if now - self._succeeded_at < PROBE_S:
             return
         if self._failing_since is None:
             self._failing_since = now
-        stalled.note(key)
+        self._stalled.note(key)
         self._arm()
 
     def note_success(self) -> None:
         """Know that a write succeeded just now."""
         self._succeeded_at = asyncio.get_running_loop().time()
         self._failing_since = None
-        for stalled in self._stalled:
-            stalled.resume()
+        self._stalled.resume()
 
     def probe(self) -> None:
-        """Try one key of each queue."""
-        for stalled in self._stalled:
-            stalled.probe()
+        """Try one key."""
+        self._stalled.probe()
 
     def stop(self) -> None:
         """Try nothing more."""
@@ -101,3 +95,4 @@ class Suspects:
     def _ring(self) -> None:
         self._timer = None
         self.probe()
+        self._arm()
