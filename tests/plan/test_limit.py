@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from egress_operator.istio.object import Owner
 from egress_operator.plan.intent import Limits
-from egress_operator.plan.limit import Applicant, Demand, GatewayRoom, find_excesses
+from egress_operator.plan.limit import (
+    NO_SERVERS,
+    Applicant,
+    Demand,
+    GatewayRoom,
+    Limited,
+    find_limited,
+)
 from egress_operator.plan.standing import HostStanding
 from plan.test_bounds import count_lines
 
@@ -34,7 +41,9 @@ lists = st.lists(demands, max_size=8)
 def refuse(found: list[Demand]) -> set[int]:
     """Return the places of those that are refused."""
     named = [Applicant(build_owner(place), demand) for place, demand in enumerate(found)]
-    return {int(name) for name in find_excesses(named, MOST, GATEWAYS)}
+    limited = find_limited(named, MOST, GATEWAYS)
+    assert all(item.excess for item in limited.values()), "nothing stands, so nothing waits"
+    return {int(name) for name in limited}
 
 
 def build_owner(place: int) -> Owner:
@@ -69,10 +78,6 @@ def test_nobody_is_refused_who_would_fit(found: list[Demand]) -> None:
         assert len(frozenset().union(*(demand.hosts for demand in found))) <= MOST
 
 
-def list_servers(demand: Demand) -> list[tuple[str, int]]:
-    return [pair for pair in demand.servers if isinstance(pair, tuple)]
-
-
 @dataclass
 class Team:
     """A namespace with policies that are edited and put on hold, and what stands of them."""
@@ -82,22 +87,40 @@ class Team:
     held: set[int] = field(default_factory=set)
     there: dict[int, Demand] = field(default_factory=dict)
     """What stands, by policy."""
+    orphans: list[Demand] = field(default_factory=list)
+    """What stands of policies that are gone."""
 
-    def refuse(self) -> set[int]:
+    def edit(self, place: int, demand: Demand, *, is_on_hold: bool) -> None:
+        self.demands[place] = demand
+        (self.held.add if is_on_hold else self.held.discard)(place)
+
+    def delete(self, place: int) -> None:
+        """Delete a policy and leave what it has."""
+        self.demands.pop(place, None)
+        self.held.discard(place)
+        if place in self.there:
+            self.orphans.append(self.there.pop(place))
+
+    def judge(self) -> dict[int, Limited]:
         applicants = [
             Applicant(build_owner(place), demand, place in self.held)
             for place, demand in sorted(self.demands.items())
         ]
-        return {int(name) for name in find_excesses(applicants, self.most, GATEWAYS, self.list())}
+        found = find_limited(applicants, self.most, GATEWAYS, self.observe())
+        return {int(name): item for name, item in found.items()}
 
-    def list(self) -> list[HostStanding]:
-        names = sorted({host for demand in self.there.values() for host in demand.hosts}, key=str)
-        return [self._describe(str(host)) for host in names]
+    def refuse(self) -> set[int]:
+        return {place for place, item in self.judge().items() if item.excess}
 
-    def _describe(self, host: str) -> HostStanding:
-        own = {place: item for place, item in self.there.items() if host in item.hosts}
-        shared = [item for item in own.values() if item.gateway == "shared"]
-        servers = {pair for item in shared for pair in list_servers(item) if pair[0] == host}
+    def observe(self) -> list[HostStanding]:
+        items = [*self.there.values(), *self.orphans]
+        names = sorted({host for demand in items for host in demand.hosts})
+        return [self._describe(host, items) for host in names]
+
+    def _describe(self, host: str, items: list[Demand]) -> HostStanding:
+        own = {place for place, item in self.there.items() if host in item.hosts}
+        shared = [item for item in items if item.gateway == "shared" and host in item.hosts]
+        servers = {pair for item in shared for pair in item.servers if pair[0] == host}
         return HostStanding(
             host,
             frozenset(map(build_owner, own)),
@@ -105,20 +128,45 @@ class Team:
             frozenset((LABEL, port) for _, port in servers),
         )
 
-    def write(self, refused: set[int], choose: Callable[[Demand, Demand], Demand]) -> None:
+    def write(self, choose: Callable[[Demand, Demand], Demand]) -> None:
         """Write what is accepted; `choose` tells how far that goes, from and to what."""
+        judged = self.judge()
         for place, demand in self.demands.items():
-            if place not in refused | self.held:
-                self.there[place] = choose(self.there.get(place, NOTHING), demand)
+            limited = judged.get(place, Limited())
+            if limited.excess is None and place not in self.held:
+                wanted = leave_out(demand, limited)
+                self.there[place] = choose(self.there.get(place, NOTHING), wanted)
+
+    def finish(self) -> None:
+        """Write until nothing is left to do; what nobody owns goes."""
+        for _ in range(MOST):
+            self.write(lambda _, new: new)
+            self.orphans.clear()
 
     def count(self) -> tuple[int, int, int]:
         """Count hosts, and hosts and servers at the gateway."""
-        shared = [item for item in self.there.values() if item.gateway == "shared"]
+        items = [*self.there.values(), *self.orphans]
+        shared = [item for item in items if item.gateway == "shared"]
         return (
-            len(frozenset().union(*(item.hosts for item in self.there.values()))),
+            len(frozenset().union(*(item.hosts for item in items))),
             len(frozenset().union(*(item.hosts for item in shared))),
             len(frozenset().union(*(item.servers for item in shared))),
         )
+
+
+def leave_out(demand: Demand, limited: Limited) -> Demand:
+    """Return what a policy asks for without what has to wait."""
+    hosts = demand.hosts - limited.waiting.keys()
+    servers = {pair for pair in demand.servers - limited.waiting.keys() if pair[0] in hosts}
+    return Demand(hosts, demand.gateway, frozenset(servers))
+
+
+def join(data: st.DataObject, old: Demand, new: Demand) -> Demand:
+    """Add what is new; what is old may still be there."""
+    stays = data.draw(st.booleans())
+    gateway = new.gateway or (old.gateway if stays else "")
+    servers = new.servers | (old.servers if stays else frozenset())
+    return Demand(new.hosts | (old.hosts if stays else frozenset()), gateway, servers)
 
 
 NOTHING = Demand(frozenset(), "", frozenset())
@@ -136,10 +184,9 @@ def test_no_edit_makes_more_stand_than_the_limits(
 ) -> None:
     team = Team()
     for place, demand, is_on_hold in found:
-        team.demands[place] = demand
-        (team.held.add if is_on_hold else team.held.discard)(place)
+        team.edit(place, demand, is_on_hold=is_on_hold)
         refused = team.refuse()
-        team.write(refused, lambda _, new: new)
+        team.write(lambda _, new: new)
         assert all(count <= most for count, most in zip(team.count(), LIMITS, strict=True))
         assert team.refuse() - team.held <= refused, "what is accepted and written stays so"
 
@@ -149,21 +196,58 @@ def test_no_edit_makes_more_stand_than_the_limits(
 def test_half_written_edits_never_make_more_stand_than_twice_the_limits(
     found: list[tuple[int, Demand, bool]], data: st.DataObject
 ) -> None:
-    """Somebody edits again and again before what was there is gone."""
+    """Somebody edits again and again before what was there is gone, and deletes policies."""
     team = Team()
-
-    def join(old: Demand, new: Demand) -> Demand:
-        stays = data.draw(st.booleans())
-        gateway = new.gateway or (old.gateway if stays else "")
-        servers = new.servers | (old.servers if stays else frozenset())
-        return Demand(new.hosts | (old.hosts if stays else frozenset()), gateway, servers)
-
     for place, demand, is_on_hold in found:
-        team.demands[place] = demand
-        (team.held.add if is_on_hold else team.held.discard)(place)
-        team.write(team.refuse(), join)
-        counts = zip(team.count(), LIMITS, strict=True)
-        assert all(count <= 2 * most for count, most in counts)
+        if data.draw(st.booleans()):
+            team.delete(data.draw(st.integers(0, 4)))
+        team.edit(place, demand, is_on_hold=is_on_hold)
+        team.write(lambda old, new: join(data, old, new))
+        for count, most in zip(team.count(), LIMITS, strict=True):
+            assert count <= 2 * most
+    team.finish()
+    assert all(count <= most for count, most in zip(team.count(), LIMITS, strict=True))
+    judged = team.judge()
+    assert not any(item.waiting for item in judged.values())
+    for place, demand in team.demands.items():
+        if place not in team.held | judged.keys():
+            assert team.there[place] == demand
+
+
+@UNTIMED
+@given(edits, demands, st.data())
+def test_what_stands_and_is_asked_for_never_waits(
+    found: list[tuple[int, Demand, bool]], last: Demand, data: st.DataObject
+) -> None:
+    team = Team()
+    for place, demand, is_on_hold in found:
+        team.edit(place, demand, is_on_hold=is_on_hold)
+        team.write(lambda old, new: join(data, old, new))
+    team.edit(0, last, is_on_hold=False)
+    limited = team.judge().get(0, Limited())
+    there = [item for item in team.there.values() if item.gateway == last.gateway == "shared"]
+    assert limited.waiting.keys().isdisjoint(
+        frozenset[object]().union(*(item.hosts | item.servers for item in there))
+    )
+
+
+@UNTIMED
+@given(demands, st.integers(2, 9))
+def test_an_edit_is_applied_however_often_it_was_edited_before(last: Demand, times: int) -> None:
+    """Each edit replaces all hosts, and nothing is gone before the last one."""
+    team = Team()
+    for number in range(times):
+        hosts = frozenset(f"{host}{number}" for host in "abcde")
+        team.edit(0, Demand(hosts, "", NO_SERVERS), is_on_hold=False)
+        assert not team.refuse()
+        team.write(lambda old, new: Demand(old.hosts | new.hosts, "", NO_SERVERS))
+    assert team.count()[0] == 2 * MOST
+    accepted = not Team(demands={0: last}).refuse()
+    team.edit(0, last, is_on_hold=False)
+    assert bool(team.refuse()) != accepted
+    if accepted:
+        team.finish()
+        assert team.there[0] == last
 
 
 @UNTIMED
@@ -178,10 +262,10 @@ def test_what_is_accepted_stays_so_while_it_is_written(
     for settled, found in ((True, first), (False, second)):
         for place, demand, _ in found:
             hosts = frozenset(f"{host}{place}" for host in demand.hosts)
-            servers = frozenset((f"{host}{place}", port) for host, port in list_servers(demand))
+            servers = frozenset((f"{host}{place}", port) for host, port in demand.servers)
             team.demands[place] = Demand(hosts, demand.gateway, servers)
         if settled:
-            team.write(team.refuse(), lambda _, new: new)
+            team.write(lambda _, new: new)
     refused = team.refuse()
 
     def mix(old: Demand, new: Demand) -> Demand:
@@ -195,33 +279,43 @@ def test_what_is_accepted_stays_so_while_it_is_written(
             | (old.servers & new.servers),
         )
 
-    team.write(refused, mix)
+    team.write(mix)
     assert team.refuse() <= refused
 
 
-def test_a_policy_that_shrinks_is_told_to_remove_first() -> None:
+def test_a_policy_beyond_a_lowered_limit_may_only_shrink_to_it() -> None:
     """Eight hosts stand, and the limit is lowered to three."""
     owner = build_owner(0)
     standing = [HostStanding(host, frozenset({owner})) for host in "abcdefgh"]
 
-    def find(asked: str) -> str:
-        demand = Demand(frozenset(asked), "", frozenset())
-        found = find_excesses([Applicant(owner, demand)], 3, {}, standing)
-        return found[owner.name].message if found else ""
+    def find(asked: str) -> tuple[str, set[object]]:
+        demand = Demand(frozenset(asked), "", NO_SERVERS)
+        found = find_limited([Applicant(owner, demand)], 3, {}, standing)
+        limited = found.get(owner.name, Limited())
+        return "" if limited.excess is None else limited.excess.message, {*limited.waiting}
 
-    assert find("abcdefgh") == find("abcd") == find("abc") == find("a") == ""
-    assert find("abx") == (
-        "with this policy the namespace would have 9 hosts until those that it replaces are gone, "
-        "and at most 6 may stand for that long; first remove what is no longer needed, and add "
-        "other hosts when it is gone"
-    )
+    assert find("abcdefgh") == find("abcd") == find("abc") == find("a") == ("", set())
+    assert find("abx") == ("", {"x"})
+    for asked, count in (("abcx", 4), ("abcdefgx", 8), ("abcdefghx", 9)):
+        message, _ = find(asked)
+        assert message.startswith(f"with this policy the namespace would have {count} hosts")
+
+
+def test_an_older_policy_is_served_first() -> None:
+    """Ten hosts stand and nobody owns them, which is one less than twice the limit, and then it."""
+    demands = [Demand(frozenset(hosts), "", NO_SERVERS) for hosts in ("xy", "xz")]
+    applicants = [Applicant(build_owner(place), item) for place, item in enumerate(demands)]
+    for count, waiting in ((9, {"0": {"y"}, "1": {"z"}}), (10, {"0": {"x", "y"}, "1": {"x", "z"}})):
+        standing = [HostStanding(f"{number}", frozenset()) for number in range(count)]
+        found = find_limited(applicants, MOST, {}, standing)
+        assert {name: {*item.waiting} for name, item in found.items()} == waiting
 
 
 def test_far_from_every_limit_a_policy_costs_little() -> None:
     """What is looked up for each policy near a limit: what it has, and the room at each gateway."""
     owners = [build_owner(place) for place in range(200)]
     applicants = [
-        Applicant(owner, Demand(frozenset({f"{owner.name}.example.com"}), "", frozenset()))
+        Applicant(owner, Demand(frozenset({f"{owner.name}.example.com"}), "", NO_SERVERS))
         for owner in owners
     ]
     standing = [
@@ -229,6 +323,6 @@ def test_far_from_every_limit_a_policy_costs_little() -> None:
         for owner in owners
     ]
     shared = {"shared": GatewayRoom(LABEL, Limits(hosts=200, servers=200))}
-    far = count_lines(lambda: find_excesses(applicants, 200, shared, standing))
-    near = count_lines(lambda: find_excesses(applicants, 199, shared, standing))
+    far = count_lines(lambda: find_limited(applicants, 200, shared, standing))
+    near = count_lines(lambda: find_limited(applicants, 199, shared, standing))
     assert far < near / 4

@@ -11,9 +11,23 @@ from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption, start_operator
 
 from .gateway import managed_gateway
-from .tenant import HTTP, TIMEOUT_S, TenantNamespace, build_policy, hosts
+from .tenant import (
+    COLLECTED_S,
+    HTTP,
+    POLICY,
+    TIMEOUT_S,
+    TenantNamespace,
+    build_policy,
+    hosts,
+)
 
 REFUSED = ("False", "LimitExceeded")
+WAITING = ("False", "Pending")
+MESSAGE = (
+    "0 of 2 hosts applied; 2 hosts pending until others that are not needed any more are gone, "
+    "because at most 4 hosts may be there at a time"
+)
+FINALIZER = "example.com/hold"
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +97,43 @@ def test_what_stands_at_a_gateway_counts_there(tenant: TenantNamespace) -> None:
         gateway.wait_counts(namespaces=1, hosts=1)
         tenant.delete("first")
         tenant.wait_ready("second")
+
+
+def check_waiting(tenant: TenantNamespace, name: str) -> None:
+    """Wait until a policy is accepted and waits for room, and tells so."""
+    tenant.wait_ready(name, WAITING)
+    assert tenant.condition(name, "Accepted")["status"] == "True"
+    assert tenant.condition(name, "Ready")["message"] == MESSAGE
+    assert tenant.condition(name, "Reconciling")["status"] == "True"
+
+
+def test_an_edit_waits_until_what_earlier_ones_replaced_is_gone(tenant: TenantNamespace) -> None:
+    for first, second in (("a", "b"), ("c", "d")):
+        tenant.apply("web", hosts(f"{first}.example.com", f"{second}.example.com"))
+        tenant.wait_ready("web")
+        for host in (first, second):
+            hold(tenant, f"{host}.example.com", [FINALIZER])
+    tenant.apply("web", hosts("e.example.com", "f.example.com"))
+    check_waiting(tenant, "web")
+    tenant.wait_hosts(*(f"{host}.example.com" for host in "abcd"))
+    for host in "abcd":
+        hold(tenant, f"{host}.example.com", [])
+    tenant.wait_ready("web")
+    tenant.wait_hosts("e.example.com", "f.example.com")
+
+
+def hold(tenant: TenantNamespace, host: str, finalizers: list[str]) -> None:
+    """Let the ServiceEntry of a host stay while it is being deleted, or go."""
+    entry = tenant.get_entry(host)
+    tenant.client.merge_patch(entry, {"metadata": {"finalizers": finalizers}})
+
+
+def test_what_deleted_policies_leave_is_waited_for(tenant: TenantNamespace) -> None:
+    for number, names in enumerate(("ab", "cd", "ef")):
+        tenant.apply(f"web{number}", hosts(*(f"{name}.example.com" for name in names)))
+        if names != "ef":
+            tenant.wait_ready(f"web{number}")
+            tenant.client.delete(*POLICY, f"web{number}", tenant.namespace, propagation="Orphan")
+    check_waiting(tenant, "web2")
+    tenant.wait_ready("web2", timeout_s=COLLECTED_S)
+    tenant.wait_hosts("e.example.com", "f.example.com", timeout_s=COLLECTED_S)

@@ -1,6 +1,6 @@
 """What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.diagnostic import Diagnostic
@@ -11,7 +11,14 @@ from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.intent import Intent, parse_intent
-from egress_operator.plan.limit import Applicant, build_demand, find_excesses
+from egress_operator.plan.limit import (
+    UNLIMITED,
+    Applicant,
+    Item,
+    build_demand,
+    find_limited,
+    withhold,
+)
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.reference import (
     HOLDING,
@@ -142,6 +149,8 @@ class CachedNamespace:
     """By the name of what the claims meet on."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
+    _waiting: dict[str, Mapping[Item, str]] = field(default_factory=dict)
+    """What waits for room, by the name of the policy."""
 
     def judge(self, policies: Iterable[CachedPolicy]) -> Pieces[dict[str, Arbitration]]:
         """Judge all claims, by set key; only claims that meet one that changed are judged again.
@@ -201,16 +210,26 @@ class CachedNamespace:
         self.policies = fresh
         return list(fresh.values())
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a policy exceeds a limit, or waits for room."""
+        return bool(self._waiting) or any(policy.excess for policy in self.policies.values())
+
     def limit_policies(self, inputs: NamespaceInput) -> None:
-        """Find out which of the policies that were read exceed a limit."""
-        excesses = find_excesses(
+        """Find out which of the policies that were read exceed a limit, or wait for room."""
+        limited = find_limited(
             [policy.apply() for policy in self.policies.values()],
             inputs.settings.max_hosts_per_namespace,
             self.around.limits,
             inputs.standing,
         )
         for name, policy in self.policies.items():
-            policy.limit(excesses.get(name))
+            policy.limit(limited.get(name, UNLIMITED).excess)
+        self._waiting = {name: item.waiting for name, item in limited.items() if item.waiting}
+
+    def withhold(self, results: Arbitration) -> Arbitration:
+        """Take out the claims on a host that wait for room, after `limit_policies`."""
+        return withhold(results, self._waiting) if self._waiting else results
 
     def find_tenants(self, names: tuple[str, ...]) -> Tenants:
         """Return the namespace at each of these gateways."""

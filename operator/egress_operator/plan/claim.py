@@ -63,6 +63,14 @@ class Conflict:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A claim that holds and cannot be written yet, and why, in one line."""
+
+    claim: Claim
+    message: str
+
+
 NOT_LIFTED: Mapping[str, tuple[str, ...]] = {}
 """One for all: there is one for each host."""
 
@@ -76,6 +84,8 @@ class Arbitration:
     lost: tuple[Conflict, ...]
     gateways: tuple[str, ...]
     """The EgressGateways that the claims name, sorted."""
+    waiting: tuple[Waiting, ...] = ()
+    """Claims that hold, and are not among `won` because there is no room for them yet."""
 
 
 def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:

@@ -53,11 +53,15 @@ def compile_host(namespace: str, key: str, results: Arbitration, tenants: Tenant
             loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
         )
         rows.setdefault(loss.claim.owner.name, []).append(row)
+    for item in results.waiting:
+        row = build_claim_row(item.claim, ClaimState.WAITING, message=item.message)
+        rows.setdefault(item.claim.owner.name, []).append(row)
     claims = {name: tuple(found) for name, found in rows.items()}
     if not results.won:
         return CompiledHost(None, claims)
     owners = {claim.owner for claim in results.won}
     owners |= {loss.claim.owner for loss in results.lost}
+    owners |= {item.claim.owner for item in results.waiting}
     routes = resolve_routes(namespace, build_host_name(key), results.won, tenants)
     used = _select_tenants(results.won, tenants)
     builder = _Builder(set_key, tuple(sorted(owners)), results.won[0], routes, used)

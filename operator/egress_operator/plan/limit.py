@@ -1,24 +1,27 @@
 """Limits of what one namespace has: what stands comes first, then older policies.
 
 A policy on hold keeps its objects whatever becomes of it, so to count what is asked for would not
-do.
+do. Old and new things stand beside each other for a while: there may be twice the limit then, and
+what would be more has to wait.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.object import Owner
-from egress_operator.plan.claim import Claim
+from egress_operator.plan.claim import Arbitration, Claim, Waiting
 from egress_operator.plan.intent import Limits
 from egress_operator.plan.standing import HostStanding
 
 NAMESPACE_LIMIT = "EG056"
 GATEWAY_LIMIT = "EG116"
 
-Item = str | tuple[str, int]
+Server = tuple[str, int]
+"""A host and port."""
+Item = str | Server
 """A host, or a host and port."""
 
 _PATH = "spec.destinations"
@@ -28,19 +31,21 @@ _SERVERS = (
     "servers at EgressGateway {gateway} (one for each host and port that is not HTTP or has "
     "from.serviceAccounts)"
 )
+NO_SERVERS: frozenset[Server] = frozenset()
 NOTHING: frozenset[Item] = frozenset()
 """One for all: Python makes each empty frozenset anew."""
+WAITING_FOR_NOTHING: Mapping[Item, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What one policy asks for."""
 
-    hosts: frozenset[Item]
+    hosts: frozenset[str]
     """Keys of hosts; an address without a name counts as one."""
     gateway: str
     """The EgressGateway; empty: direct."""
-    servers: frozenset[Item]
+    servers: frozenset[Server]
     """The hosts and ports that need a server of their own at the gateway."""
 
 
@@ -50,13 +55,13 @@ def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
     Plain HTTP for everyone in the namespace shares one server, which does not count.
     """
     found = tuple(claims)
-    servers: set[Item] = {
+    servers = {
         (claim.key, claim.port.number)
         for claim in found
         if claim.gateway and (not claim.port.is_http or claim.source.accounts)
     }
     hosts = frozenset(claim.key for claim in found)
-    return Demand(hosts, gateway, frozenset(servers) if servers else NOTHING)
+    return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +82,73 @@ class GatewayRoom:
     limits: Limits
 
 
-def find_excesses(
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What the limits keep a policy from."""
+
+    excess: Diagnostic | None = None
+    """The limit that it exceeds: it is refused."""
+    waiting: Mapping[Item, str] = field(default_factory=dict)
+    """What it asks for and cannot have yet: each with the reason, in one line."""
+
+
+UNLIMITED = Limited()
+
+
+def find_limited(
     applicants: Collection[Applicant],
     most_hosts: int,
     gateways: Mapping[str, GatewayRoom],
     standing: Collection[HostStanding] = (),
-) -> dict[str, Diagnostic]:
-    """Tell which policies exceed a limit, by name. Pure; linear in what is asked for and stands.
+) -> dict[str, Limited]:
+    """Tell which policies the limits keep from something, by name. Pure.
 
-    Near a limit also in the policies times the gateways at which something stands.
+    Linear in what is asked for and stands; near a limit also in the policies times the gateways at
+    which something stands.
 
     `applicants`: the oldest policy first. `gateways`: by name. `standing`: what there is.
 
     What stands counts until the policy that has it asks for something else and may have that. A
-    policy that would make it more is refused as a whole if it is too much then, and keeps what it
-    has. Those that do not make it more are looked at first, so what is in force stays accepted. Old
-    and new ones stand beside each other for a while: the policies that are there may own twice the
-    limit then.
+    policy that adds something is refused as a whole if it is too much then, and keeps what it has.
+    Those that do not make it more are looked at first, so what is in force stays accepted.
+
+    What is asked for and stands already stays. Of what is new, the oldest policy's first, so much
+    may be added that no more than twice the limit stands, whoever owns it; the rest waits until
+    something is gone.
     """
     if _has_room_for_all(applicants, most_hosts, gateways, standing):
         return {}
     rooms = _Rooms(most_hosts, gateways, standing)
-    found: dict[str, Diagnostic] = {}
+    found: dict[str, Limited] = {}
     for applicant in sorted(applicants, key=rooms.grows):
         excess = rooms.find_excess(applicant)
         if excess is None:
             rooms.let_in(applicant)
         else:
-            found[applicant.owner.name] = excess
+            found[applicant.owner.name] = Limited(excess)
+    for applicant in applicants:
+        if applicant.is_on_hold or applicant.owner.name in found:
+            continue
+        if waiting := rooms.add(applicant.demand):
+            found[applicant.owner.name] = Limited(waiting=waiting)
     return found
+
+
+def withhold(results: Arbitration, waiting: Mapping[str, Mapping[Item, str]]) -> Arbitration:
+    """Take out the claims on a host that hold and have to wait for room. Pure.
+
+    `waiting`: what has to wait, by the name of the policy.
+    """
+    won: list[Claim] = []
+    found: list[Waiting] = []
+    for claim in results.won:
+        items = waiting.get(claim.owner.name, WAITING_FOR_NOTHING)
+        reason = items.get(claim.key) or items.get((claim.key, claim.port.number))
+        if reason is None:
+            won.append(claim)
+        else:
+            found.append(Waiting(claim, reason))
+    return replace(results, won=tuple(won), waiting=tuple(found)) if found else results
 
 
 def _has_room_for_all(
@@ -137,20 +180,23 @@ def _has_room_for_all(
 
 Kept = dict[Owner, set[Item]]
 """What policies have."""
+_NOBODY = Owner("", "")
+"""Has what no policy owns any more: it counts only until it is gone."""
 
 
 class _Room:
     """One limit, and what counts towards it."""
 
     def __init__(self, code: str, most: int, what: str, kept: Kept) -> None:
+        self._there = {item for items in kept.values() for item in items}
+        """What stands, and what may be added to it now."""
+        kept.pop(_NOBODY, None)
         self.kept = kept
         self.counts = dict(Counter(chain.from_iterable(kept.values())))
         """What there will be, each with the number of policies that have it or may have it."""
         self._code = code
         self._most = most
         self._what = what
-        self._seen = set(self.counts)
-        """The same, and what still stands of policies that may have something else now."""
 
     def count_with(self, owner: Owner, items: frozenset[Item]) -> int:
         """Return how many there will be if a policy may have these in place of what it has."""
@@ -161,26 +207,31 @@ class _Room:
         return len(self.counts) - leaving + len(items.difference(self.counts))
 
     def find_excess(self, owner: Owner, items: frozenset[Item], gateway: str) -> Diagnostic | None:
-        """Tell that a policy would make it more, and too much."""
+        """Tell that a policy adds something, and that it is too much then."""
         count, most = self.count_with(owner, items), self._most
-        what = self._what.format(gateway=gateway)
-        if count > max(most, len(self.counts)):
-            return build_diagnostic(
-                self._code,
-                _PATH,
-                f"with this policy the namespace would have {count} {what}, at most {most} are "
-                "allowed, and what is there comes first, then older policies",
-            )
-        count, most = len(self._seen) + len(items - self._seen), 2 * self._most
-        if count <= max(most, len(self._seen)):
+        if count <= most or items <= self.counts.keys():
             return None
+        what = self._what.format(gateway=gateway)
         return build_diagnostic(
             self._code,
             _PATH,
-            f"with this policy the namespace would have {count} {what} until those that it "
-            f"replaces are gone, and at most {most} may stand for that long",
-            "first remove what is no longer needed, and add other hosts when it is gone",
+            f"with this policy the namespace would have {count} {what}, at most {most} are "
+            "allowed, and what is there comes first, then older policies",
         )
+
+    def find_wait(self, item: Item, gateway: str) -> str:
+        """Tell why something cannot be added now, in one line; empty when it can or stands."""
+        most = 2 * self._most
+        if item in self._there or len(self._there) < most:
+            return ""
+        return (
+            "pending until others that are not needed any more are gone, because at most "
+            f"{most} {self._what.format(gateway=gateway)} may be there at a time"
+        )
+
+    def add(self, item: Item) -> None:
+        """Know that something stands, or may be added now."""
+        self._there.add(item)
 
     def exchange(self, applicant: Applicant, items: frozenset[Item]) -> None:
         """Count what a policy asks for in place of what it has.
@@ -195,7 +246,6 @@ class _Room:
         elif len(self.counts) + len(items.difference(self.counts)) > self._most:
             return
         self._count(items, 1)
-        self._seen |= items
 
     def _count(self, items: Iterable[Item], change: int) -> None:
         for item in items:
@@ -217,7 +267,7 @@ class _Rooms:
         """By the label of the gateway, empty for all of the namespace."""
         servers: defaultdict[str, Kept] = defaultdict(lambda: defaultdict(set))
         for host in standing:
-            for owner in host.owners:
+            for owner in host.owners or (_NOBODY,):
                 for label in ("", *host.gateways):
                     hosts[label][owner].add(host.host)
                 for label, port in host.servers:
@@ -254,9 +304,30 @@ class _Rooms:
         for room, items in (self._taken | dict(self._select(applicant.demand))).items():
             room.exchange(applicant, items)
 
+    def add(self, demand: Demand) -> dict[Item, str]:
+        """Add what there is room for now; return the rest of what is asked for, and why."""
+        at = self._gateways.get(demand.gateway)
+        host_rooms = (self._namespace,) if at is None else (self._namespace, at[0])
+        waiting = self._add(sorted(demand.hosts), host_rooms, demand.gateway)
+        servers = sorted(server for server in demand.servers if server[0] not in waiting)
+        return waiting | self._add(servers, () if at is None else at[1:], demand.gateway)
+
+    def _add(
+        self, items: Iterable[Item], rooms: Collection[_Room], gateway: str
+    ) -> dict[Item, str]:
+        """Add to all these rooms what each has room for."""
+        waiting: dict[Item, str] = {}
+        for item in items:
+            reason = next(filter(None, (room.find_wait(item, gateway) for room in rooms)), "")
+            if reason:
+                waiting[item] = reason
+                continue
+            for room in rooms:
+                room.add(item)
+        return waiting
+
     def _select(self, demand: Demand) -> list[tuple[_Room, frozenset[Item]]]:
-        found = [(self._namespace, demand.hosts)]
-        if demand.gateway in self._gateways:
-            items = (demand.hosts, demand.servers)
-            found += zip(self._gateways[demand.gateway], items, strict=True)
+        found: list[tuple[_Room, frozenset[Item]]] = [(self._namespace, demand.hosts)]
+        if (at := self._gateways.get(demand.gateway)) is not None:
+            found += [(at[0], demand.hosts), (at[1], demand.servers)]
         return found

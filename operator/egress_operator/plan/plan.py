@@ -50,7 +50,7 @@ class Plan:
     allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
     """The AuthorizationPolicies that the sets need, by the label of the gateway."""
     is_limited: bool = False
-    """Whether a policy exceeds a limit: it may fit when something goes."""
+    """Whether a policy exceeds a limit or waits for room: it may fit when something goes."""
 
 
 def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
@@ -99,7 +99,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
         live=frozenset(policy.owner for policy in policies if policy.is_live)
         | _find_gateway_owners(part.around),
         allows=collect_set_allows(sets.values()),
-        is_limited=any(policy.excess for policy in policies),
+        is_limited=part.is_limited,
     )
 
 
@@ -149,6 +149,7 @@ def _compile_hosts(
 def _compile_host(
     namespace: str, key: str, results: Arbitration, part: CachedNamespace
 ) -> CachedHost:
+    results = part.withhold(results)
     tenants = part.find_tenants(results.gateways)
     entry = part.hosts.get(key)
     if entry is not None and entry.results == results and entry.tenants == tenants:

@@ -24,6 +24,8 @@ class ClaimState(StrEnum):
     CLAIMED = "Claimed"
     CONFLICTED = "Conflicted"
     """An older policy claims it with other settings."""
+    WAITING = "Waiting"
+    """There is no room for it until something else is gone."""
     REFUSED = "Refused"
     """The policy is not accepted."""
     PAUSED = "Paused"
@@ -44,7 +46,7 @@ class ClaimResult:
     """`Direct` or `Gateway`."""
     state: ClaimState
     message: str = ""
-    """For a conflict: the winner and the first field that differs."""
+    """For a conflict: the winner and the first field that differs. Why it waits."""
     code: str = ""
     """The rule that a conflict breaks."""
     path: str = ""

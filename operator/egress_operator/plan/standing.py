@@ -16,7 +16,7 @@ class HostStanding:
 
     host: str
     owners: frozenset[Owner]
-    """The policies that own any of it."""
+    """The policies that own any of it; none when those that did are gone: it will be deleted."""
     gateways: frozenset[str] = frozenset()
     """The labels of the gateways that know the host."""
     servers: frozenset[tuple[str, int]] = frozenset()
@@ -29,7 +29,7 @@ def build_host_standings(
     """Gather what stands of the hosts of a namespace. Pure; linear.
 
     `observed`: its objects, also those in the namespaces of gateways. `policies`: those that are
-    there, also while they are being deleted. What others own will be deleted, and is left out.
+    there, also while they are being deleted.
     """
     owners: defaultdict[str, set[Owner]] = defaultdict(set)
     gateways: defaultdict[str, set[str]] = defaultdict(set)
@@ -44,9 +44,13 @@ def build_host_standings(
         elif item.label:
             servers[host].add((item.label, find_behind_port(item.key.name)))
     return tuple(
-        HostStanding(host, there, frozenset(gateways[host]), frozenset(servers[host]))
+        HostStanding(
+            host,
+            frozenset(found.intersection(policies)),
+            frozenset(gateways[host]),
+            frozenset(servers[host]),
+        )
         for host, found in owners.items()
-        if (there := frozenset(found.intersection(policies)))
     )
 
 

@@ -87,6 +87,7 @@ def _compute_row(claim: ClaimResult, progress: SetProgress) -> Row:
 
 _NOT_CLAIMED = {
     ClaimState.CONFLICTED: RowState.CONFLICTED,
+    ClaimState.WAITING: RowState.PENDING,
     ClaimState.REFUSED: RowState.REFUSED,
     ClaimState.PAUSED: RowState.PAUSED,
     ClaimState.CLOSED: RowState.CLOSED,

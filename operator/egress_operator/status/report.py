@@ -23,7 +23,7 @@ from egress_operator.diagnostic import Diagnostic, find_rule
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
-from egress_operator.plan.result import PolicyResult
+from egress_operator.plan.result import ClaimState, PolicyResult
 from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import (
     ALWAYS,
@@ -341,9 +341,18 @@ def _explain_rows(rows: Iterable[Row]) -> str:
 
 def _explain_pending(rows: tuple[Row, ...], pending: list[Row]) -> str:
     fine, total = count_hosts(rows)
-    message = f"{fine} of {_number(total, 'host')} applied"
-    failing = [row for row in pending if row.message]
-    return f"{message}; {_explain_rows(failing)}" if failing else message
+    waiting: dict[str, set[str]] = {}
+    for row in pending:
+        if row.claim.state is ClaimState.WAITING:
+            waiting.setdefault(row.message, set()).add(row.claim.host)
+    failing = [row for row in pending if row.message and row.message not in waiting]
+    parts = [
+        f"{fine} of {_number(total, 'host')} applied",
+        *(f"{_number(len(hosts), 'host')} {message}" for message, hosts in waiting.items()),
+    ]
+    if failing:
+        parts.append(_explain_rows(failing))
+    return "; ".join(parts)
 
 
 def _explain_applied(rows: tuple[Row, ...], sets: Iterable[SetProgress]) -> str:
