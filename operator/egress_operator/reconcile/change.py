@@ -161,6 +161,10 @@ class ChangeHandler:
             self._release(find_scope(set_key))
             self._make_room(find_scope(set_key))
 
+    def on_failure(self, key: SetKey) -> None:
+        """Plan a namespace again without what could not be created."""
+        self._make_room(find_scope(key))
+
     def on_outcome(self, key: SetKey) -> None:
         """Look at the statuses that tell of a set, and at the sets that need what it lacks."""
         if isinstance(key, GatewaySet):

@@ -117,7 +117,7 @@ class Cluster:
             unready=self.unready,
         )
         hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)
-        for item in objects:
+        for item in (*objects, *self.objects.select_new(namespace)):
             if isinstance(item.set_key, HostSet):
                 hosts[item.set_key].append(item)
         standing: list[HostStanding] = []

@@ -111,6 +111,9 @@ class Controller:
         """Write what a set lacks, as far as is safe now; then look at the statuses that change."""
         try:
             return await self._worker.sync(key, self._changes.on_writes)
+        except Exception:
+            self._changes.on_failure(key)
+            raise
         finally:
             self._startup.note_sync(key)
             if self._worker.take_news(key):

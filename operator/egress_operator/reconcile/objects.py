@@ -12,6 +12,7 @@ from egress_operator.engine.transport import JsonObject
 from egress_operator.istio.facts import Facts
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
+from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed
 from egress_operator.istio.observed import read_observed
@@ -212,6 +213,8 @@ class ObjectCache:
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
+        self.creating: dict[ObjectKey, Desired] = {}
+        """What is being created: it may be there already."""
         self._everywhere = tuple(scopes) == (EVERYWHERE,)
         self._caches = {
             (kind, scope): Cache[ObjectKey, Observed](lambda key: key.namespace, self._note)
@@ -232,6 +235,12 @@ class ObjectCache:
         for observed in self._get_all(self._index.find_guests(scope)):
             if observed.ours:
                 yield observed
+
+    def select_new(self, scope: Scope) -> Iterator[Observed]:
+        """Everything of a scope that is being created, as if nobody owned it yet."""
+        for desired in self.creating.values():
+            if find_scope(desired.set_key) == scope:
+                yield read_observed(build_manifest(desired, ()))
 
     def select_kind(self, kind: Kind, namespace: str) -> Iterator[Observed]:
         """Everything of one kind in a namespace, whoever plans it."""

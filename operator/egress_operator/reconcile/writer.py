@@ -130,6 +130,7 @@ class Writer:
         key = write.key
         if self._is_missing(key.kind):
             raise MissingKindError(key.kind)
+        self._objects.creating[key] = write.desired
         try:
             answer = await self._transport.create(
                 RESOURCES[key.kind], key.namespace, build_manifest(write.desired, write.owners)
@@ -138,6 +139,8 @@ class Writer:
             if error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
             raise _judge(key, error) from error
+        finally:
+            self._objects.creating.pop(key, None)
         self._take(write, answer)
 
     async def _replace(self, write: Replace) -> None:
