@@ -148,6 +148,12 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     assert words in diagnostic.message
 
 
+def test_a_field_that_is_indented_by_something_else_than_spaces_is_told() -> None:
+    (found,) = check_spec({"\u00a0\u00a0destinations": [HOST]})[1]
+    assert (found.code, found.path) == ("EG001", 'spec["\u00a0\u00a0destinations"]')
+    assert "holds U+00A0 NO-BREAK SPACE; remove it, and indent with spaces" in found.message
+
+
 def test_a_gateway_has_no_namespace() -> None:
     _, (found,) = check_spec(
         {"gatewayRef": {"name": "shared", "namespace": "x"}, "destinations": [HOST]}

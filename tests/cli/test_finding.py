@@ -2,7 +2,7 @@
 
 import pytest
 
-from egress_operator.cli.finding import MAX_MESSAGE, one_line
+from egress_operator.cli.finding import MAX_MESSAGE, one_line, quote
 
 STEERING = "\0\n\r\t\x1b\x1f\x7f\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069\ud800\udfff"
 
@@ -21,3 +21,8 @@ def test_other_text_stays(text: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert one_line("x" * 2 * MAX_MESSAGE) == "x" * (MAX_MESSAGE - 1) + "…"
+
+
+def test_a_quoted_value_hides_nothing() -> None:
+    assert quote("v1\u200b\u00a0größer") == '"v1\\u200b\\xa0größer"'
+    assert quote("x" * 61) == '"' + "x" * 59 + '…"'

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import get_args
 
+from egress_operator.api.character import describe_characters, find_strange
 from egress_operator.api.model import Model
 from egress_operator.api.rule import Finding, quote
 
@@ -30,6 +31,9 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     name = str(loc[-1])
     holder = _find_model(model, loc[:-1])
     own = list(get_fields(holder))
+    if strange := find_strange(name):
+        what = f"the name of the field {quote(name)} holds {describe_characters(strange)}"
+        return Finding(what, fix="remove it, and indent with spaces")
     if name in holder.strangers:
         return Finding(f"there is no field {name} here", fix=holder.strangers[name])
     if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:

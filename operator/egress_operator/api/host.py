@@ -1,11 +1,15 @@
 """The rule of host names, and what is said to somebody who wrote something else."""
 
 import re
-import stringprep
-import unicodedata
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from egress_operator.api.character import (
+    describe_characters,
+    find_strange,
+    is_dash,
+    remove_strange,
+)
 from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -29,10 +33,6 @@ RESERVED_NAMES = (
 _HOST = re.compile(HOST_PATTERN)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORT = re.compile(r"(.+):([0-9]{1,5})")
-_NAME_CATEGORIES = frozenset("LMN")
-"""Letters, marks and digits: the first letter of Unicode's general category."""
-_NAME_PUNCTUATION = frozenset("·・。．｡")  # noqa: RUF001  meant as they stand
-"""Punctuation outside ASCII that names hold all the same, the dots of East Asian scripts too."""
 
 
 def is_host(text: str) -> bool:
@@ -103,13 +103,13 @@ def _explain_spelling(host: str) -> Finding:
     what, fix = "is not a host name", ""
     if host != host.strip():
         what, fix = "has white space around it", f"write {host.strip()}"
-    elif strange := list(dict.fromkeys(filter(_is_strange, host))):
-        what = f"holds {' and '.join(map(_name_character, strange))}"
+    elif strange := find_strange(host):
+        what = f"holds {describe_characters(strange)}"
         fix = "remove it" if len(strange) == 1 else "remove them"
-        if all(unicodedata.category(character) == "Pd" for character in strange):
+        if all(map(is_dash, strange)):
             fix = "write - in its place"
-        clean = "".join(map(_replace_strange, host))
-        fix += f": write{found}" if (found := _suggest(_to_a_labels(clean))) else ""
+        clean = _suggest(_to_a_labels(remove_strange(host)))
+        fix += f": write{clean}" if clean else ""
     elif not host.isascii():
         what = "has letters outside ASCII"
         fix = f"write the name as A-labels{_suggest(_to_a_labels(host))}"
@@ -127,25 +127,6 @@ def _explain_spelling(host: str) -> Finding:
     elif any(len(label) > LABEL_LENGTH for label in lower.split(".")):
         what = f"has a label longer than {LABEL_LENGTH} characters"
     return Finding(f"{quote(host)} {what}", fix=fix)
-
-
-def _is_strange(character: str) -> bool:
-    """Whether it is outside ASCII and no part of a name: invisible, a quotation mark, a dash."""
-    if character.isascii() or character in _NAME_PUNCTUATION:
-        return False
-    return stringprep.in_table_b1(character) or (
-        unicodedata.category(character)[0] not in _NAME_CATEGORIES
-    )
-
-
-def _replace_strange(character: str) -> str:
-    if not _is_strange(character):
-        return character
-    return "-" if unicodedata.category(character) == "Pd" else ""
-
-
-def _name_character(character: str) -> str:
-    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def _suggest(host: str) -> str:

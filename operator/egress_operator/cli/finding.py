@@ -129,5 +129,10 @@ def one_line(text: str) -> str:
 
 
 def quote(text: str, limit: int = 60) -> str:
-    """Return `text` in quotes for a message, shortened to `limit` characters."""
-    return f'"{text if len(text) <= limit else text[: limit - 1] + "…"}"'
+    """Return `text` in quotes for a message, shortened to `limit` characters.
+
+    What cannot be seen is spelled out: the text may differ from the right one in nothing else.
+    """
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return f'"{"".join(shown)}"'
