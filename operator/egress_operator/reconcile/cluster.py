@@ -6,6 +6,7 @@ Only this memory is read to decide. It is filled by watches and by the answers t
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
@@ -40,6 +41,9 @@ from egress_operator.reconcile.objects import (
 )
 from egress_operator.reconcile.record import OwnKey, OwnKind, RecordStore
 from egress_operator.reconcile.service_index import ServiceIndex
+
+PIECE = 16
+"""Hosts of which what stands is gathered in one piece."""
 
 
 class Cluster:
@@ -120,10 +124,11 @@ class Cluster:
         for item in (*objects, *self.objects.select_new(namespace)):
             if isinstance(item.set_key, HostSet):
                 hosts[item.set_key].append(item)
-        standing: list[HostStanding] = []
-        for found in hosts.values():
+        found, standing = list(hosts.values()), list[HostStanding]()
+        for start in range(0, len(found), PIECE):
             yield
-            standing += build_host_standings(found, owners)
+            part = chain.from_iterable(found[start : start + PIECE])
+            standing += build_host_standings(part, owners)
         return replace(inputs, standing=tuple(standing))
 
     def plan_gateways(

@@ -151,8 +151,8 @@ class Operator:
     def ring(self, resource: Resource, metadata: Mapping[str, Any]) -> None:
         """Take from kopf that an object of ours has changed: its watch must show that soon."""
         self._heard.add(resource)
+        places = {EVERYWHERE, metadata.get("namespace", "")}
         for reflector in self._reflectors:
-            places = {EVERYWHERE, metadata.get("namespace", "")}
             if reflector.resource == resource and reflector.namespace in places:
                 reflector.poke(metadata["resourceVersion"])
 
