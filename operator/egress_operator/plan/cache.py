@@ -131,8 +131,6 @@ class CachedHost:
     compiled: CompiledHost
 
 
-_Judged = tuple[tuple[Claim, ...], tuple[tuple[str, Arbitration], ...]]
-"""Claims that are judged together, oldest first, and the results by set key."""
 NOBODY: Tenants = {}
 
 
@@ -145,8 +143,10 @@ class CachedNamespace:
     policies: dict[str, CachedPolicy] = field(default_factory=dict)
     hosts: dict[str, CachedHost] = field(default_factory=dict)
     """By set key."""
-    _judged: dict[str, _Judged] = field(default_factory=dict)
-    """By the name of what the claims meet on."""
+    _judged: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
+    """Claims that were judged together, oldest first, by the name of what they meet on."""
+    _results: dict[str, Arbitration] = field(default_factory=dict)
+    """By set key."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
     _links: dict[str, str] = field(default_factory=dict)
     _waiting: dict[str, Mapping[Item, str]] = field(default_factory=dict)
@@ -157,16 +157,16 @@ class CachedNamespace:
 
         Claims meet on one host, and on hosts whose addresses overlap.
         """
-        known, self._judged = self._judged, {}
+        judged: dict[str, tuple[Claim, ...]] = {}
         results: dict[str, Arbitration] = {}
         for name, claims in self._group(policies).items():
-            together, entry = tuple(claims), known.get(name)
-            if entry is None or entry[0] != together:
-                found = yield from judge(together)
-                entry = together, tuple(found.items())
+            together = judged[name] = tuple(claims)
+            if self._judged.get(name) == together:
+                results |= {claim.key: self._results[claim.key] for claim in together}
+            else:
+                results |= yield from judge(together)
                 yield
-            self._judged[name] = entry
-            results.update(entry[1])
+        self._judged, self._results = judged, results
         return results
 
     def _group(self, policies: Iterable[CachedPolicy]) -> dict[str, list[Claim]]:

@@ -3,6 +3,7 @@
 The one module of the plan that reads `egress_operator.api`.
 """
 
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -139,7 +140,7 @@ def _build_destination(index: int, destination: Destination) -> DestinationInten
     return DestinationIntent(
         index=index,
         name=destination.name or "",
-        hosts=destination.hosts,
+        hosts=tuple(map(sys.intern, destination.hosts)),
         addresses=destination.addresses,
         settings=_share(
             HostIntent(

@@ -69,7 +69,6 @@ class _Pool:
             observed,
             key=ObjectKey(key.kind, sys.intern(key.namespace), sys.intern(key.name)),
             created=sys.intern(observed.created),
-            set_key=self.share(observed.set_key),
             policies=sys.intern(observed.policies),
             owners=self.share(observed.owners),
             facts=self._share_facts(observed.facts),
