@@ -142,6 +142,9 @@ class ChangeHandler:
             key = self._cluster.policies.key(change.scope or "", name)
             self._queues.reports.add(key, background=change.first)
         self.report_gateways()
+        if change.sets or change.policies:
+            # What the plan counts may have gone while it was made, or not come.
+            self._make_room(change.scope)
 
     def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""

@@ -11,8 +11,10 @@ from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.name import is_label, is_restricted_form
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
+from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import (
@@ -100,8 +102,12 @@ class Cluster:
                 )
                 yield scope, sink
 
-    def build_input(self, namespace: str) -> Pieces[NamespaceInput]:
-        """Gather everything that the plan of a namespace depends on, as it is now; in pieces."""
+    def build_input(self, namespace: str, before: Plan | None = None) -> Pieces[NamespaceInput]:
+        """Gather everything that the plan of a namespace depends on, as it is now; in pieces.
+
+        `before`: its present plan. What that wants may come until there is another one, so it
+        counts as standing, and nobody has it yet.
+        """
         records = list(self.policies.select(namespace))
         policies = tuple(record.source for record in records if not record.deleting)
         objects = list(self.objects.select(namespace))
@@ -121,9 +127,18 @@ class Cluster:
             unready=self.unready,
         )
         hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)
-        for item in (*objects, *self.objects.select_new(namespace)):
+        wanted = (
+            chain.from_iterable(item.objects for item in before.sets.values()) if before else ()
+        )
+        coming = self.objects.find_coming(wanted)
+        for item in objects:
             if isinstance(item.set_key, HostSet):
                 hosts[item.set_key].append(item)
+        for number, desired in enumerate(coming):
+            if number % PIECE == 0:
+                yield
+            if isinstance(key := desired.set_key, HostSet) and key.namespace == namespace:
+                hosts[key].append(read_observed(build_manifest(desired, ())))
         found, standing = list(hosts.values()), list[HostStanding]()
         for start in range(0, len(found), PIECE):
             yield

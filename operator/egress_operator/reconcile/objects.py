@@ -12,7 +12,6 @@ from egress_operator.engine.transport import JsonObject
 from egress_operator.istio.facts import Facts
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
-from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed
 from egress_operator.istio.observed import read_observed
@@ -235,11 +234,10 @@ class ObjectCache:
             if observed.ours:
                 yield observed
 
-    def select_new(self, scope: Scope) -> Iterator[Observed]:
-        """Everything of a scope that is being created, as if nobody owned it yet."""
-        for desired in self.creating.values():
-            if find_scope(desired.set_key) == scope:
-                yield read_observed(build_manifest(desired, ()))
+    def find_coming(self, wanted: Iterable[Desired]) -> list[Desired]:
+        """Return what is being created, and what is wanted and is not there yet."""
+        found = {item.key: item for item in wanted if self._find(item.key) is None}
+        return list((self.creating | found).values())
 
     def select_kind(self, kind: Kind, namespace: str) -> Iterator[Observed]:
         """Everything of one kind in a namespace, whoever plans it."""

@@ -90,7 +90,7 @@ class Planner:
             return self._take(scope, plan)
 
     def _plan_in_pieces(self, scope: str) -> Pieces[Plan]:
-        inputs = yield from self._cluster.build_input(scope)
+        inputs = yield from self._cluster.build_input(scope, self._plans.get(scope))
         return (yield from plan_in_pieces(inputs, self._cache))
 
     def _run_slice(self, pieces: Pieces[Plan]) -> Plan | None:
