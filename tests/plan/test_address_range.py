@@ -108,7 +108,7 @@ def test_the_index_judges_as_the_plain_rule(claims: list[Claim]) -> None:
     losses = {
         id(loss.claim): _tell(loss.claim, loss.code, loss.message)
         for verdicts in finish(judge(claims)).values()
-        for loss in verdicts.lost
+        for loss in verdicts.lost.values()
     }
     assert [losses[id(claim)] for claim in claims if id(claim) in losses] == judge_plainly(claims)
 

@@ -10,7 +10,7 @@ from egress_operator.plan.source import HandWritten, NamespaceInput
 from rollout.fake_cluster import build_policy, find_host
 
 UNTIMED = settings(deadline=None, max_examples=300)
-NOTHING = CompiledHost(None, {})
+NOTHING = CompiledHost(None)
 
 labels = st.text("ab-", min_size=1, max_size=2)
 hosts = st.lists(labels, min_size=1, max_size=4).map(".".join)
@@ -62,4 +62,4 @@ def test_an_object_with_the_name_of_one_of_ours_is_no_shadow() -> None:
     group = find_host(plan, "a.example.com")
     entry = group.objects[0].key
     squatter = HandWritten(entry.kind, entry.name, "", ("a.example.com",))
-    assert find_shadows([squatter], {"a.example.com": CompiledHost(group, {})}) == {}
+    assert find_shadows([squatter], {"a.example.com": CompiledHost(group)}) == {}

@@ -26,7 +26,14 @@ from egress_operator.plan.reference import (
     build_gateway_view,
     find_reference_problem,
 )
-from egress_operator.plan.result import ClaimResult, PolicyResult, build_idle_rows, has_error
+from egress_operator.plan.result import (
+    ClaimResult,
+    ClaimState,
+    PolicyResult,
+    build_claim_row,
+    build_idle_rows,
+    has_error,
+)
 from egress_operator.plan.route import Tenants
 from egress_operator.plan.source import (
     GatewaySource,
@@ -114,12 +121,11 @@ class CachedPolicy:
         self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
         self.result = None
 
-    def build_rows(self, hosts: Iterable[CompiledHost]) -> tuple[ClaimResult, ...]:
-        """Return the fate of each claim; `hosts` are those of `live_keys`."""
+    def build_rows(self, hosts: "Mapping[str, CachedHost]") -> tuple[ClaimResult, ...]:
+        """Return the fate of each claim; `hosts` has those of `live_keys`."""
         if not self.is_live:
             return build_idle_rows(self.source, self.claims)
-        name = self.source.name
-        return tuple(row for host in hosts for row in host.claims[name])
+        return tuple(hosts[claim.key].build_row(claim) for claim in self.live_claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,21 @@ class CachedHost:
     results: Arbitration
     tenants: Tenants
     compiled: CompiledHost
+
+    def build_row(self, claim: Claim) -> ClaimResult:
+        """Return the fate of one of the claims."""
+        loss = self.results.lost.get(claim)
+        if loss is not None:
+            state = ClaimState.CONFLICTED
+            return build_claim_row(claim, state, message=loss.message, code=loss.code)
+        if claim in self.results.waiting:
+            message = self.results.waiting[claim]
+            return build_claim_row(claim, ClaimState.WAITING, message=message)
+        withdrawn = bool(claim.gateway) and self.tenants[claim.gateway] is None
+        state = ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED
+        object_set = self.compiled.object_set
+        set_key = None if object_set is None else object_set.key
+        return build_claim_row(claim, state, set_key=set_key)
 
 
 NOBODY: Tenants = {}

@@ -6,7 +6,7 @@ settings the older one wins. Istio itself would merge them, or drop one in silen
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from egress_operator.diagnostic import build_message
 from egress_operator.istio.difference import find_difference
@@ -63,29 +63,24 @@ class Conflict:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A claim that holds and cannot be written yet, and why, in one line."""
-
-    claim: Claim
-    message: str
-
-
+NONE_LOST: Mapping[Claim, Conflict] = {}
+NONE_WAITING: Mapping[Claim, str] = {}
 NOT_LIFTED: Mapping[str, tuple[str, ...]] = {}
-"""One for all: there is one for each host."""
+"""One of each for all: there is one for each host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arbitration:
-    """The claims on one host after judgement, each list oldest first."""
+    """The claims on one host after judgement, the oldest first."""
 
     won: tuple[Claim, ...]
     """All claims that hold; equal ones of several policies on a port are all among them."""
-    lost: tuple[Conflict, ...]
+    lost: Mapping[Claim, Conflict]
     gateways: tuple[str, ...]
     """The EgressGateways that the claims name, sorted."""
-    waiting: tuple[Waiting, ...] = ()
-    """Claims that hold, and are not among `won` because there is no room for them yet."""
+    waiting: Mapping[Claim, str] = field(default_factory=lambda: NONE_WAITING)
+    """Claims that hold, and are not among `won` because there is no room for them yet: why, in one
+    line."""
 
 
 def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
@@ -136,22 +131,24 @@ def judge(claims: Iterable[Claim]) -> Pieces[dict[str, Arbitration]]:
     """
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
-    lost: dict[str, list[Conflict]] = {}
+    lost: dict[str, dict[Claim, Conflict]] = {}
     gateways: dict[str, set[str]] = {}
     for number, claim in enumerate(claims, 1):
         if number % PIECE == 0:
             yield
-        kept, dropped = won.setdefault(claim.key, []), lost.setdefault(claim.key, [])
+        kept = won.setdefault(claim.key, [])
         if claim.gateway:
             gateways.setdefault(claim.key, set()).add(claim.gateway)
         loss = judge_one.admit(claim)
         if loss is None:
             kept.append(claim)
         else:
-            dropped.append(loss)
+            lost.setdefault(claim.key, {})[claim] = loss
     return {
-        key: Arbitration(tuple(won[key]), tuple(lost[key]), tuple(sorted(gateways.get(key, ()))))
-        for key in won
+        key: Arbitration(
+            tuple(kept), lost.get(key, NONE_LOST), tuple(sorted(gateways.get(key, ())))
+        )
+        for key, kept in won.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""`compile_host`: the objects of one host, and what becomes of each claim on it."""
+"""`compile_host`: the objects of one host."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,6 @@ from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HostIntent
 from egress_operator.plan.claim import Arbitration, Claim, find_lifted
 from egress_operator.plan.intent import Authorization
-from egress_operator.plan.result import ClaimResult, ClaimState, build_claim_row
 from egress_operator.plan.route import Tenants, resolve_routes
 from egress_operator.plan.tenant import Tenant, build_restricted_access
 
@@ -29,8 +28,6 @@ class CompiledHost:
 
     object_set: ObjectSet | None
     """None when no claim on it holds."""
-    claims: Mapping[str, tuple[ClaimResult, ...]]
-    """By policy name: the fate of its claims on this host, by port."""
     tenants: tuple[Tenant, ...] = ()
     """The tenants whose objects it needs."""
     lifted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -44,40 +41,19 @@ def compile_host(namespace: str, key: str, results: Arbitration, tenants: Tenant
     the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
     a claim names.
     """
-    set_key = HostSet(namespace, key)
-    rows: dict[str, list[ClaimResult]] = {}
-    for claim in results.won:
-        rows.setdefault(claim.owner.name, []).append(_build_won_row(claim, set_key, tenants))
-    for loss in results.lost:
-        row = build_claim_row(
-            loss.claim, ClaimState.CONFLICTED, message=loss.message, code=loss.code
-        )
-        rows.setdefault(loss.claim.owner.name, []).append(row)
-    for item in results.waiting:
-        row = build_claim_row(item.claim, ClaimState.WAITING, message=item.message)
-        rows.setdefault(item.claim.owner.name, []).append(row)
-    claims = {name: tuple(found) for name, found in rows.items()}
     if not results.won:
-        return CompiledHost(None, claims)
-    owners = {claim.owner for claim in results.won}
-    owners |= {loss.claim.owner for loss in results.lost}
-    owners |= {item.claim.owner for item in results.waiting}
+        return CompiledHost(None)
+    owners = {claim.owner for claim in (*results.won, *results.lost, *results.waiting)}
     routes = resolve_routes(namespace, build_host_name(key), results.won, tenants)
     used = _select_tenants(results.won, tenants)
-    builder = _Builder(set_key, tuple(sorted(owners)), results.won[0], routes, used)
-    return CompiledHost(builder.build(), claims, tuple(used.values()), find_lifted(results.won))
+    builder = _Builder(HostSet(namespace, key), tuple(sorted(owners)), results.won[0], routes, used)
+    return CompiledHost(builder.build(), tuple(used.values()), find_lifted(results.won))
 
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:
     """Return the namespace at each gateway that the claims use, by the gateway's label."""
     found = (tenants[claim.gateway] for claim in won if claim.gateway)
     return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
-
-
-def _build_won_row(claim: Claim, set_key: HostSet, tenants: Tenants) -> ClaimResult:
-    withdrawn = bool(claim.gateway) and tenants[claim.gateway] is None
-    state = ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED
-    return build_claim_row(claim, state, set_key=set_key)
 
 
 @dataclass(frozen=True, slots=True)

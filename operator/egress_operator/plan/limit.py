@@ -12,7 +12,7 @@ from itertools import chain
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.object import Owner
-from egress_operator.plan.claim import Arbitration, Claim, Waiting
+from egress_operator.plan.claim import Arbitration, Claim
 from egress_operator.plan.intent import Limits
 from egress_operator.plan.standing import HostStanding
 
@@ -140,15 +140,15 @@ def withhold(results: Arbitration, waiting: Mapping[str, Mapping[Item, str]]) ->
     `waiting`: what has to wait, by the name of the policy.
     """
     won: list[Claim] = []
-    found: list[Waiting] = []
+    found: dict[Claim, str] = {}
     for claim in results.won:
         items = waiting.get(claim.owner.name, WAITING_FOR_NOTHING)
         reason = items.get(claim.key) or items.get((claim.key, claim.port.number))
         if reason is None:
             won.append(claim)
         else:
-            found.append(Waiting(claim, reason))
-    return replace(results, won=tuple(won), waiting=tuple(found)) if found else results
+            found[claim] = reason
+    return replace(results, won=tuple(won), waiting=found) if found else results
 
 
 def _has_room_for_all(

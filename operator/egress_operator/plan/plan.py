@@ -8,7 +8,7 @@ from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
-from egress_operator.plan.host import CompiledHost, compile_host
+from egress_operator.plan.host import compile_host
 from egress_operator.plan.piece import Pieces, finish
 from egress_operator.plan.reference import GatewayView
 from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
@@ -75,12 +75,15 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
     part.limit_policies(inputs)
     yield
     hosts = yield from _compile_hosts(inputs.namespace, policies, part)
-    tenants = {tenant.gateway.label: tenant for host in hosts.values() for tenant in host.tenants}
-    shadows = find_shadows(inputs.hand_written, hosts) if inputs.hand_written else {}
+    compiled = {key: host.compiled for key, host in hosts.items()}
+    tenants = {
+        tenant.gateway.label: tenant for host in compiled.values() for tenant in host.tenants
+    }
+    shadows = find_shadows(inputs.hand_written, compiled) if inputs.hand_written else {}
     sets: dict[SetKey, ObjectSet] = {
-        compiled.object_set.key: compiled.object_set
-        for compiled in hosts.values()
-        if compiled.object_set is not None
+        host.object_set.key: host.object_set
+        for host in compiled.values()
+        if host.object_set is not None
     }
     sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
     held = frozenset(policy.owner for policy in policies if not policy.is_live)
@@ -135,7 +138,7 @@ def _build_tenant_sets(
 
 def _compile_hosts(
     namespace: str, policies: list[CachedPolicy], part: CachedNamespace
-) -> Pieces[dict[str, CompiledHost]]:
+) -> Pieces[dict[str, CachedHost]]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
     judged = yield from part.judge(policies)
     hosts: dict[str, CachedHost] = {}
@@ -143,7 +146,7 @@ def _compile_hosts(
         hosts[key] = _compile_host(namespace, key, results, part)
         yield
     part.hosts = hosts
-    return {key: entry.compiled for key, entry in hosts.items()}
+    return hosts
 
 
 def _compile_host(
@@ -159,7 +162,7 @@ def _compile_host(
 
 def _find_result(
     policy: CachedPolicy,
-    hosts: Mapping[str, CompiledHost],
+    hosts: Mapping[str, CachedHost],
     shadows: Mapping[str, tuple[str, ...]],
     kept: frozenset[SetKey],
 ) -> PolicyResult:
@@ -173,19 +176,22 @@ def _find_result(
     before, made_from = policy.result, (own, seen, kept)
     if before is not None and policy.result_made_from == made_from:
         return before
+    compiled = [host.compiled for host in own]
     result = build_policy_result(
         policy.source,
         policy.diagnostics,
-        policy.build_rows(own),
+        policy.build_rows(hosts),
         reference=policy.reference,
         kept=kept,
         tenants={
             TenantSet(tenant.namespace, tenant.gateway.label)
-            for host in own
+            for host in compiled
             for tenant in host.tenants
         },
         shadowed=seen,
-        lifted=(line for host in own for line in host.lifted.get(policy.source.name, ())),
+        lifted=(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
     )
+    if result == before:
+        result = before
     policy.result, policy.result_made_from = result, made_from
     return result
