@@ -32,13 +32,28 @@ async def test_lanes_take_turns() -> None:
     assert order == ["a/1", "a/2", "b/1", "c/1", "a/3", "b/2"]
 
 
-async def test_a_request_beside_a_noisy_lane_waits_for_one_slot() -> None:
+async def test_a_request_beside_a_noisy_lane_waits_for_no_slot() -> None:
     slots, order = Slots(4), list[str]()
     noisy = start(slots, (f"noisy/{number}" for number in range(400)), order)
     await asyncio.sleep(10.5)
     await request(slots, "quiet/1", order)
-    assert asyncio.get_running_loop().time() == pytest.approx(12)
+    assert asyncio.get_running_loop().time() == pytest.approx(11.5)
     for task in noisy:
+        task.cancel()
+
+
+async def test_a_lane_takes_half_of_what_is_free_and_urgent_requests_have_one_more() -> None:
+    slots, order = Slots(8), list[str]()
+    tasks = start(slots, (f"{lane}/{number}" for lane in "abcde" for number in range(9)), order)
+    await asyncio.sleep(SECONDS / 2)
+    assert [name.partition("/")[0] for name in order] == [*"aaaa", *"bb", "c", "d"]
+    urgent = [
+        asyncio.create_task(request(slots, f"{lane}/urgent", order, urgent=True)) for lane in "xy"
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order[8:] == ["x/urgent"]
+    for task in (*tasks, *urgent):
         task.cancel()
 
 
@@ -52,7 +67,7 @@ async def test_urgent_requests_go_first_and_leave_one_turn_of_four() -> None:
     ]
     await asyncio.gather(*tasks)
     assert [name.partition("/")[0] for name in order] == [
-        *("a", "urgent", "urgent", "urgent", "a", "urgent", "urgent", "a", "a"),
+        *("a", "urgent", "urgent", "a", "urgent", "urgent", "urgent", "a", "a"),
     ]
 
 
@@ -73,7 +88,7 @@ def test_no_slot_is_ever_lost(requests: list[tuple[str, bool, bool]]) -> None:
                 await asyncio.sleep(0.1)
         await asyncio.gather(*tasks, return_exceptions=True)
         begin = asyncio.get_running_loop().time()
-        await asyncio.gather(*start(slots, ["x/1", "x/2", "x/3"], order))
+        await asyncio.gather(*start(slots, ["x/1", "y/2", "z/3"], order))
         assert asyncio.get_running_loop().time() - begin == pytest.approx(2 * SECONDS)
 
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:

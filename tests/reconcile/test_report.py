@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.slots import Slots
 from egress_operator.reconcile.kind import View
 from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.resource import POLICIES
@@ -97,7 +98,7 @@ async def test_nothing_is_kept_of_an_object_that_goes_while_its_status_is_writte
     await planner.plan("shop", is_complete=True)
     worker: Any = None
     reporter = Reporter(
-        View(cluster, planner, worker, wired.dependencies.clock), wired.dependencies
+        View(cluster, planner, worker, wired.dependencies.clock), wired.dependencies, Slots(1)
     )
     empty = {name: copy(value) for name, value in vars(reporter).items()}
     await reporter.report(cluster.policies.key("shop", "web"))

@@ -110,7 +110,7 @@ async def test_a_withdrawn_permission_is_written_before_a_thousand_waiting_sets(
         sinks[POLICIES].upsert(policy)
     if is_begun:
         await asyncio.sleep(WRITE_S / 2)
-        assert len(log.writes) == IN_FLIGHT
+        assert len(log.writes) == (IN_FLIGHT // 2 if namespaces == 1 else IN_FLIGHT)
     sinks[NAMESPACES].upsert(build_namespace("shop", 2))
     await asyncio.sleep(1.5 * WRITE_S)
     # Only what was already begun goes before it.

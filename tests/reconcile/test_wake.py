@@ -72,6 +72,7 @@ async def build_worker() -> tuple[SetWorker, list[SetKey]]:
         writer,
         wired.dependencies,
         on_refused=lambda _: None,
+        on_late=lambda _: None,
     )
     plans = [controller.planner.get(scope) for scope in (*TENANTS, None)]
     return worker, [key for plan in plans if plan for key in plan.sets]

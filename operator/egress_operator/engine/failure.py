@@ -48,9 +48,16 @@ class ApiError(Exception):
     def denies(self, resource: Resource, name: str) -> bool:
         """Whether the API server says that this very object is not there.
 
-        A 404 of a proxy, or of an API server that does not serve the kind, names no object.
+        A 404 of a proxy, or of an API server that does not serve the kind, names no object. That of
+        a webhook may name any.
         """
-        return self.status == HTTPStatus.NOT_FOUND and self.subject == f"{resource.label}/{name}"
+        is_named = self.subject == f"{resource.label}/{name}"
+        return self.status == HTTPStatus.NOT_FOUND and is_named and not self.is_of_webhook
+
+    @property
+    def is_of_webhook(self) -> bool:
+        """Whether an admission webhook refused the request, with whatever code."""
+        return self.message.startswith("admission webhook ")
 
     @property
     def is_failed_test(self) -> bool:

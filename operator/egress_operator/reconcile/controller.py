@@ -68,10 +68,11 @@ class Controller:
             settings=settings,
         )
         self.planner = Planner(self.cluster, outside)
+        slots = Slots(in_flight)
         writer = Writer(
             outside.transport,
             self.cluster.objects,
-            Slots(in_flight),
+            slots,
             is_missing=is_missing,
             on_not_found=on_not_found,
         )
@@ -80,10 +81,11 @@ class Controller:
             self.planner,
             writer,
             outside,
-            lambda retry: self._queues.retries.add_after(retry, RETRY_S),
+            on_refused=lambda retry: self._queues.retries.add_after(retry, RETRY_S),
+            on_late=lambda key: self._queues.sets.add(key, hurry=False),
         )
         view = View(self.cluster, self.planner, self._worker, outside.clock)
-        self._reporter = Reporter(view, outside)
+        self._reporter = Reporter(view, outside, slots)
         self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
         self._startup = Startup(self.planner, self._queues.scopes)
         self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
@@ -228,6 +230,7 @@ class Controller:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
         self._changes.is_listening = False
         await self._queues.stop(grace)
+        await self._worker.stop()
 
     @property
     def load(self) -> QueueLoad:

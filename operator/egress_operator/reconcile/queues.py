@@ -21,8 +21,8 @@ from egress_operator.reconcile.stalled import Stalled, Suspects
 PLAN_WORKERS = 4
 """Namespaces that are planned side by side, in turns: a large one holds up no other."""
 REPORT_WORKERS = 32
-RETRY_WORKERS = 4
-"""Refused writes that are tried side by side: few, for each may hang for 15 s and holds a slot."""
+RETRY_WORKERS = 8
+"""Refused writes that are tried side by side, half of them of one tenant: each may hang."""
 
 
 class Queues:
@@ -59,7 +59,7 @@ class Queues:
         )
         self.retries = Queue[Retry](
             retry,
-            lane=lambda retry: retry.set_key.namespace,
+            lane=lambda retry: retry.lane,
             workers=RETRY_WORKERS,
             shared=True,
             on_failure=self._on_retry_failure,

@@ -7,7 +7,7 @@ own in a queue of its own.
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.set_key import GatewaySet
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 0.25
 """Between a write's failure in its set and its first try alone."""
+TOLD_S = 3.0
+"""How long a write may take that has left its step before status tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +37,21 @@ class Retry:
 
     set_key: GatewaySet
     write: Write
+    lane: str = field(compare=False)
+    """The tenant that it is about."""
 
 
 class Refusals:
-    """The refused writes of one set."""
+    """The writes of one set that are refused, or not answered in time."""
 
     def __init__(self) -> None:
         self._words: dict[Write, str] = {}
+        self._sent: dict[Write, float] = {}
+        """Those that have left their step without an answer, and when."""
 
     @property
     def writes(self) -> Collection[Write]:
-        """The refused writes."""
+        """The writes that are left out of steps."""
         return self._words.keys()
 
     def note(self, write: Write, error: Exception) -> None:
@@ -54,6 +60,24 @@ class Refusals:
         # An object that was made anew: the watch is about to show it.
         level = logging.DEBUG if isinstance(error, StaleError) else logging.WARNING
         logger.log(level, "%s fails: %s; tried again by itself", write.key, self._words[write])
+
+    def note_sent(self, write: Write, now: float) -> None:
+        """Know that a write leaves its step, and will be answered later."""
+        logger.info("%s is not answered yet; others go on meanwhile", write.key)
+        self._words[write] = "it is not answered in time"
+        self._sent[write] = now
+
+    def note_answer(self, write: Write, error: Exception | None) -> None:
+        """Know the answer to a write that has left its step; it may not be wanted any more."""
+        self._sent.pop(write, None)
+        if error is None:
+            self._words.pop(write, None)
+        elif write in self._words:
+            self.note(write, error)
+
+    def is_sent(self, write: Write) -> bool:
+        """Whether a write that has left its step is not answered yet."""
+        return write in self._sent
 
     def note_again(self, write: Write, error: Exception) -> None:
         """Know that a write failed when it was tried alone; it may not be wanted any more."""
@@ -64,10 +88,17 @@ class Refusals:
         """Know that a write is done."""
         self._words.pop(write, None)
 
-    def keep(self, writes: Collection[Write]) -> tuple[Refusal, ...]:
-        """Forget all but these writes, which are still wanted; return them with the reasons."""
+    def keep(self, writes: Collection[Write]) -> None:
+        """Forget all but these writes, which are still wanted."""
         self._words = {write: self._words[write] for write in writes if write in self._words}
-        return tuple(Refusal(write, words) for write, words in self._words.items())
+
+    def list(self, now: float) -> tuple[Refusal, ...]:
+        """Return the writes to tell of, with the reasons."""
+        return tuple(
+            Refusal(write, words)
+            for write, words in self._words.items()
+            if now - self._sent.get(write, float("-inf")) >= TOLD_S
+        )
 
 
 def find_failure(failures: Collection[Exception], *, is_whole: bool) -> Exception | None:

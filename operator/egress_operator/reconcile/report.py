@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.slots import Slots
 from egress_operator.engine.transport import PatchType
 from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.dependencies import Dependencies
@@ -24,9 +25,10 @@ STATUS_BURST = 5.0
 class Reporter:
     """Writes the statuses of all our kinds."""
 
-    def __init__(self, view: View, outside: Dependencies) -> None:
+    def __init__(self, view: View, outside: Dependencies, slots: Slots) -> None:
         self._view = view
         self._outside = outside
+        self._slots = slots
         self._notes: dict[OwnKey, Any] = {}
         self._written: dict[OwnKey, bytes] = {}
         """The statuses that were written last, as the answers have them."""
@@ -84,14 +86,15 @@ class Reporter:
         if wait > 0:
             return wait
         try:
-            answer = await self._outside.transport.patch(
-                row.resource,
-                key.namespace,
-                key.name,
-                patch,
-                patch_type=PatchType.JSON,
-                subresource="status",
-            )
+            async with self._slots.take(key.namespace):
+                answer = await self._outside.transport.patch(
+                    row.resource,
+                    key.namespace,
+                    key.name,
+                    patch,
+                    patch_type=PatchType.JSON,
+                    subresource="status",
+                )
         except ApiError as error:
             # Deleted, or made anew under the same name: its own event brings what is to be done. A
             # policy may outlive its namespace, and has no status then.

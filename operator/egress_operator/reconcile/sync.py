@@ -4,7 +4,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import cast
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
@@ -26,7 +28,13 @@ from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.record import OwnKind
-from egress_operator.reconcile.refusal import Refusal, Refusals, Retry, find_failure
+from egress_operator.reconcile.refusal import (
+    TOLD_S,
+    Refusal,
+    Refusals,
+    Retry,
+    find_failure,
+)
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError, Writer
 from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
@@ -39,8 +47,8 @@ STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
 set goes to the back of the queue with a back-off."""
 
-SET_WRITES = 8
-"""Of one set in flight: a host with many ports does not take every slot."""
+ANSWER_S = 1.2
+"""While no write of a gateway's step is answered for so long, the others do not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,8 @@ class _Wish:
         return self._is_current
 
 
+CLOCK_S = 0.001
+"""A wait that is shorter may be none."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
 """Called with the acknowledged writes of one step of a set."""
 RetryHook = Callable[[Retry], None]
@@ -142,8 +152,12 @@ class SetWorker:
         writer: Writer,
         outside: Dependencies,
         on_refused: RetryHook,
+        on_late: Callable[[SetKey], None],
     ) -> None:
+        """`on_late` is called when a write of a set is answered that it has not waited for."""
         self._on_refused = on_refused
+        self._on_late = on_late
+        self._late: set[asyncio.Task[bool]] = set()
         self._cluster = cluster
         self._planner = planner
         self._writer = writer
@@ -258,11 +272,9 @@ class SetWorker:
             object_set = plan.sets.get(key) or ObjectSet(key)
             step = self._ask(plan, object_set)
             if isinstance(key, GatewaySet):
-                for write in step.refused:
-                    self._on_refused(Retry(key, write))
+                self._retry_refused(key, step.refused)
             if not step.writes:
-                self._conclude(key, plan, object_set, step)
-                return step
+                return self._conclude(key, plan, object_set, step)
             drift = self._begin_writes(key, object_set)
             if drift and any(self._gives_back(write) for write in step.writes):
                 kind = OwnKind.POLICY if isinstance(key, HostSet) else OwnKind.GATEWAY
@@ -278,9 +290,15 @@ class SetWorker:
             f"the objects of {key} do not stay as written: another controller changes them"
         )
 
+    def _retry_refused(self, key: GatewaySet, writes: Sequence[Write]) -> None:
+        refusals = self._refusals[key]
+        for write in writes:
+            if not refusals.is_sent(write):
+                self._on_refused(Retry(key, write, self._find_lane(key, write)))
+
     def _gives_back(self, write: Write) -> bool:
         """Whether it makes an object again or gives it an owner again: an owner may be gone."""
-        if isinstance(write, Delete):
+        if isinstance(write, Delete) or not write.owners:
             return False
         there = self._cluster.objects.get(write.key)
         return there is None or not there.owners.issuperset(write.owners)
@@ -364,7 +382,8 @@ class SetWorker:
         withdrawn does not wait for hundreds of others.
         """
         key = wish.object_set.key
-        answers = await self._send_all(wish, writes)
+        patience = None if refusals is None else ANSWER_S
+        answers, late = await self._send_all(wish, writes, patience)
         now = self._clock()
         done = [write for write, answer in answers.items() if answer is None]
         for write in done:
@@ -376,32 +395,81 @@ class SetWorker:
         failures = {write: error for write, error in answers.items() if error is not None}
         failure = next(iter(failures.values()), None)
         if refusals is not None:
-            failure = find_failure(failures.values(), is_whole=not done)
+            failure = find_failure(failures.values(), is_whole=not done and not late)
         if failure is not None:
             raise failure
+        if refusals is None:
+            return
         for write, error in failures.items():
-            if refusals is not None:
-                refusals.note(write, error)
+            refusals.note(write, error)
+        for write, task in late.items():
+            refusals.note_sent(write, now)
+            self._late.add(task)
+            task.add_done_callback(partial(self._take_late, key, write, on_writes))
 
     async def _send_all(
-        self, wish: "_Wish", writes: Sequence[Write]
-    ) -> dict[Write, Exception | None]:
-        """Send writes side by side while they are wanted; return what each sent one raised."""
-        waiting, lane = iter(writes), wish.object_set.key.namespace
-        answers: dict[Write, Exception | None] = {}
+        self, wish: "_Wish", writes: Sequence[Write], patience: float | None
+    ) -> tuple[dict[Write, Exception | None], dict[Write, asyncio.Task[bool]]]:
+        """Send writes side by side while they are wanted; return what each sent one raised.
 
-        async def work() -> None:
-            for write in waiting:
-                try:
-                    if not await self._writer.send(write, lane, wish.is_current):
-                        return
-                except Exception as error:  # noqa: BLE001 - judged when all are answered
-                    answers[write] = error
-                else:
-                    answers[write] = None
+        And, if none has been answered for `patience` seconds, those that still wait for an answer.
+        """
+        key, loop = wish.object_set.key, asyncio.get_running_loop()
+        answered_at = loop.time()
 
-        await asyncio.gather(*(work() for _ in range(min(SET_WRITES, len(writes)))))
-        return answers
+        def note_answer(_: asyncio.Task[bool]) -> None:
+            nonlocal answered_at
+            answered_at = loop.time()
+
+        tasks: dict[Write, asyncio.Task[bool]] = {}
+        for write in writes:
+            send = self._writer.send(write, self._find_lane(key, write), wish.is_current)
+            tasks[write] = loop.create_task(send)
+            tasks[write].add_done_callback(note_answer)
+        waiting = set(tasks.values())
+        try:
+            while waiting:
+                timeout = None if patience is None else answered_at + patience - loop.time()
+                if timeout is not None and timeout < CLOCK_S:
+                    break
+                _, waiting = await asyncio.wait(waiting, timeout=timeout)
+        except asyncio.CancelledError:
+            for task in waiting:
+                task.cancel()
+            raise
+        late = {write: task for write, task in tasks.items() if not task.done()}
+        answers = {
+            write: cast("Exception | None", task.exception())
+            for write, task in tasks.items()
+            if task.done() and (task.exception() or task.result())
+        }
+        return answers, late
+
+    def _take_late(
+        self, key: SetKey, write: Write, on_writes: WriteHook, task: asyncio.Task[bool]
+    ) -> None:
+        """Take over the answer to a write that has left its step."""
+        self._late.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if (refusals := self._refusals.get(key)) is not None:
+            refusals.note_answer(write, cast("Exception | None", error))
+        if error is None and task.result():
+            self._written.note(write.key, self._clock())
+            on_writes(key, [write])
+        self._on_late(key)
+
+    def _find_lane(self, key: SetKey, write: Write) -> str:
+        """Return whose turn a write takes: at a gateway the tenant's that it is about."""
+        item = self._cluster.objects.get(write.key) if isinstance(write, Delete) else write.desired
+        return (item.tenant if item is not None else "") or key.namespace
+
+    async def stop(self) -> None:
+        """Give up the writes that are not answered yet."""
+        for task in self._late:
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
 
     async def retry(self, retry: Retry, on_writes: WriteHook) -> None:
         """Try a refused write alone if it is still due. Raises what `Writer.send` raises."""
@@ -410,10 +478,10 @@ class SetWorker:
         object_set = plan.sets.get(key) if plan else None
         if plan is None or object_set is None or refusals is None:
             return
-        if write not in self._ask(plan, object_set).refused:
+        if refusals.is_sent(write) or write not in self._ask(plan, object_set).refused:
             return
         try:
-            await self._writer.send(write, key.namespace)
+            await self._writer.send(write, retry.lane)
         except Exception as error:
             refusals.note_again(write, error)
             raise
@@ -421,14 +489,21 @@ class SetWorker:
         self._written.note(write.key, self._clock())
         on_writes(key, [write])
 
-    def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> None:
+    def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> Step:
+        """Note how far a set has come when there is nothing to write; return what to wait for."""
         if step.wait is not None:
             self._set(key, self._find_obstacle(object_set) or SETTLING)
-            return
+            return step
         if key not in plan.sets:
             self._forget(key)
-            return
-        refused = self._refusals[key].keep(step.refused) if object_set.access else ()
+            return step
+        refused: tuple[Refusal, ...] = ()
+        if object_set.access:
+            refusals = self._refusals[key]
+            refusals.keep(step.refused)
+            refused = refusals.list(self._clock())
+            if len(refused) < len(refusals.writes):
+                step = replace(step, wait=TOLD_S)
         # One value for nearly all sets: there is one outcome for each host of the cluster.
         news = step.squatted or refused
         outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
@@ -436,6 +511,7 @@ class SetWorker:
         self._states[key].done = object_set
         for desired in object_set.objects:
             self._cluster.objects.share(desired)
+        return step
 
     def _find_obstacle(self, object_set: ObjectSet) -> Outcome | None:
         """Return why a set waits in vain: an object of the gateway that it needs is not written."""

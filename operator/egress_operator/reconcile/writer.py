@@ -138,7 +138,7 @@ class Writer:
         except ApiError as error:
             if error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
-            raise _judge(key, error) from error
+            raise _judge_creation(key, error) from error
         finally:
             self._objects.creating.pop(key, None)
         self._take(write, answer)
@@ -198,15 +198,20 @@ def _withdraws(write: Write) -> bool:
 
 
 def _judge(key: ObjectKey, error: ApiError) -> Exception:
-    if error.status == HTTPStatus.NOT_FOUND and "namespaces" not in error.message:
-        # A 404 to a POST that does not name a namespace: the kind itself is not served.
-        return MissingKindError(key.kind)
-    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # What a CRD that is being deleted answers to a POST.
-        return MissingKindError(key.kind)
     if error.status in PERMANENT and error.retry_after is None:
         return BlockedError(key, str(error))
     # etcd's own limit arrives as a 500.
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR and "too large" in error.message:
         return BlockedError(key, str(error))
     return error
+
+
+def _judge_creation(key: ObjectKey, error: ApiError) -> Exception:
+    """Tell a kind that is not served from all else; of a PATCH or DELETE the object was there."""
+    # A 404 to a POST that does not name a namespace; a 405 while the CRD is being deleted.
+    is_missing = error.status == HTTPStatus.METHOD_NOT_ALLOWED or (
+        error.status == HTTPStatus.NOT_FOUND and "namespaces" not in error.message
+    )
+    if is_missing and not error.is_of_webhook:
+        return MissingKindError(key.kind)
+    return _judge(key, error)

@@ -94,7 +94,8 @@ class Operator:
             credentials,
             field_manager=FIELD_MANAGER,
             user_agent=f"egress-operator/{__version__}",
-            writes=settings.in_flight,
+            # One more for permissions that are withdrawn, and one for events.
+            writes=settings.in_flight + 2,
             on_request=self._on_request,
         )
         self._events = EventRecorder(self._transport, clock=self._clock)
