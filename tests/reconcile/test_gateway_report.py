@@ -128,10 +128,10 @@ async def test_a_namespace_that_cannot_be_planned_does_not_hold_up_the_gateways(
     build, plan = controller.cluster.build_input, controller.cluster.plan_gateways
     complete: list[bool] = []
 
-    def build_or_fail(namespace: str) -> Pieces[NamespaceInput]:
+    def build_or_fail(namespace: str, before: Plan | None) -> Pieces[NamespaceInput]:
         if namespace == "pay":
             raise RuntimeError(FAILURE)
-        return build(namespace)
+        return build(namespace, before)
 
     def note_plan(*wanted: Any, is_complete: bool, **more: Any) -> Plan:  # noqa: ANN401 - as they are
         complete.append(is_complete)
@@ -156,11 +156,11 @@ async def test_a_plan_that_failed_is_made_at_once_when_its_input_changes(
     build = controller.cluster.build_input
     tried: list[str] = []
 
-    def build_or_fail(namespace: str) -> Pieces[NamespaceInput]:
+    def build_or_fail(namespace: str, before: Plan | None) -> Pieces[NamespaceInput]:
         tried.append(namespace)
         if namespace == "pay" and broken:
             raise RuntimeError(FAILURE)
-        return build(namespace)
+        return build(namespace, before)
 
     broken = True
     monkeypatch.setattr(controller.cluster, "build_input", build_or_fail)

@@ -10,6 +10,7 @@ import pytest
 
 from egress_operator.engine.resource import Resource
 from egress_operator.plan.piece import Pieces
+from egress_operator.plan.plan import Plan
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES
 from wiring import wire
@@ -191,9 +192,9 @@ async def test_a_change_of_a_namespace_is_not_lost_when_a_hook_fails(
     planned: list[str] = []
     build = cluster.build_input
 
-    def note(namespace: str) -> Pieces[NamespaceInput]:
+    def note(namespace: str, before: Plan | None) -> Pieces[NamespaceInput]:
         planned.append(namespace)
-        return build(namespace)
+        return build(namespace, before)
 
     monkeypatch.setattr(cluster, "build_input", note)
     monkeypatch.setattr(cluster, "goes_through_gateway", fail)
