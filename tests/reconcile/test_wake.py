@@ -65,6 +65,7 @@ async def build_worker() -> tuple[SetWorker, list[SetKey]]:
         Slots(16),
         is_missing=lambda _: False,
         on_not_found=lambda _: None,
+        on_not_created=lambda _: None,
     )
     worker = SetWorker(
         controller.cluster,

@@ -148,7 +148,7 @@ class ChangeHandler:
 
     def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
         """Look at what waited for the writes of a step: others go on, or need not wait any more."""
-        self._queues.note_success(set_key)
+        self._queues.note_writes(set_key, writes)
         self.report_gateways()
         self._report_policies(set_key, self._planner.find_keepers(set_key))
         if isinstance(set_key, GatewaySet):
@@ -164,9 +164,10 @@ class ChangeHandler:
             self._release(find_scope(set_key))
             self._make_room(find_scope(set_key))
 
-    def on_failure(self, key: SetKey) -> None:
-        """Plan a namespace again without what could not be created."""
-        self._make_room(find_scope(key))
+    def on_not_created(self, desired: Desired) -> None:
+        """Plan a namespace again without what is not wanted any more, and was not created."""
+        if self._planner.find_desired(desired.key) is None:
+            self._make_room(find_scope(desired.set_key))
 
     def on_outcome(self, key: SetKey) -> None:
         """Look at the statuses that tell of a set, and at the sets that need what it lacks."""

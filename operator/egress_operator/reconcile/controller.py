@@ -4,6 +4,7 @@ Start, drift, deletion and resync take it too. No handler looks at old and new t
 a change only tells which keys to look at again (`change.py`).
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink
 from egress_operator.engine.slots import Slots
 from egress_operator.istio.kind import Kind
+from egress_operator.istio.object import Desired
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.change import ChangeHandler
@@ -58,6 +60,7 @@ class Controller:
         self._outside = outside
         self._on_gateways = on_gateways
         self._resumed_at = float("-inf")
+        self._resume_timer: asyncio.TimerHandle | None = None
         self._unmatched: set[Scope] = set()
         """The scopes whose sets and statuses a resync is still to look at."""
         self.cluster = Cluster(
@@ -75,6 +78,7 @@ class Controller:
             slots,
             is_missing=is_missing,
             on_not_found=on_not_found,
+            on_not_created=self._on_not_created,
         )
         self._worker = SetWorker(
             self.cluster,
@@ -85,8 +89,8 @@ class Controller:
             on_late=lambda key: self._queues.sets.add(key, hurry=False),
         )
         view = View(self.cluster, self.planner, self._worker, outside.clock)
-        self._reporter = Reporter(view, outside, slots)
         self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
+        self._reporter = Reporter(view, outside, slots, self._queues.note_status)
         self._startup = Startup(self.planner, self._queues.scopes)
         self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
         self._orphans = OrphanCollector(outside.transport, self.cluster)
@@ -113,9 +117,6 @@ class Controller:
         """Write what a set lacks, as far as is safe now; then look at the statuses that change."""
         try:
             return await self._worker.sync(key, self._changes.on_writes)
-        except Exception:
-            self._changes.on_failure(key)
-            raise
         finally:
             self._startup.note_sync(key)
             if self._worker.take_news(key):
@@ -179,13 +180,16 @@ class Controller:
             if self._changes.is_listening:
                 self.resync()
 
+    def _on_not_created(self, desired: Desired) -> None:
+        self._changes.on_not_created(desired)
+
     def _on_unreadable(self, resource: Resource) -> None:
         self._outside.metrics.count_unreadable(resource.plural)
 
     def _on_list(self, version: str) -> None:
         """Look again at what waits for a kind when a list has come in: the kind is served."""
         if self._changes.is_listening and version:
-            self._queues.resume_sets()
+            self._queues.resume()
 
     # What is done.
 
@@ -220,15 +224,28 @@ class Controller:
             self._queues.sets.add(set_key, hurry=False)
 
     def resume(self) -> None:
-        """Try at once what failed because the API server was away: it answers again."""
-        now = self._outside.clock()
-        if now - self._resumed_at >= RESUME_INTERVAL_S:
-            self._resumed_at = now
-            self._queues.resume()
+        """Try at once what failed because the API server was away: it answers again.
+
+        It may be away again in between: what comes too early is made up for.
+        """
+        rest = self._resumed_at + RESUME_INTERVAL_S - self._outside.clock()
+        if rest <= 0:
+            self._queues.probe()
+            self._resume_away()
+        elif self._resume_timer is None:
+            loop = asyncio.get_running_loop()
+            self._resume_timer = loop.call_later(rest, self._resume_away)
+
+    def _resume_away(self) -> None:
+        self._resume_timer = None
+        self._resumed_at = self._outside.clock()
+        self._queues.resume()
 
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
         self._changes.is_listening = False
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
         await self._queues.stop(grace)
         await self._worker.stop()
 

@@ -2,36 +2,33 @@
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
+from enum import StrEnum
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.reconcile.writer import MissingKindError, StaleError
 
 logger = logging.getLogger(__name__)
 
-_AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.UNAUTHORIZED})
+
+class Cause(StrEnum):
+    """What a failed attempt tells about other attempts."""
+
+    AWAY = "away"
+    """Nobody answered, or the kind is not served: all fail."""
+    UNKNOWN = "unknown"
+    """An answer, or one that did not come in time: a webhook's about this object, or an outage."""
+    OWN = "own"
+    """It is about this object."""
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether nobody answered, or a kind is not served: no word about this object."""
-    if isinstance(error, ApiError):
-        return error.status == 0
-    return isinstance(error, MissingKindError)
-
-
-def is_late(error: BaseException) -> bool:
-    """Whether the answer did not come in time: a webhook may hang for this object alone."""
-    return isinstance(error, ApiError) and error.status == 0 and error.reason == "Timeout"
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether the answer may be about this object, or about the API server, or a webhook of all."""
-    return isinstance(error, ApiError) and error.status != 0
-
-
-def may_resume(error: BaseException) -> bool:
-    """Whether the API server, the way to it, or a kind was away, as far as an answer tells."""
-    return is_away(error) or (isinstance(error, ApiError) and error.status in _AWAY)
+def find_cause(error: Exception) -> Cause:
+    """Tell what else would fail as well. Pure."""
+    if isinstance(error, MissingKindError):
+        return Cause.AWAY
+    if not isinstance(error, ApiError):
+        return Cause.OWN
+    is_late = error.status == 0 and error.reason == "Timeout"
+    return Cause.UNKNOWN if error.status or is_late else Cause.AWAY
 
 
 def log_failure(error: Exception, wait: float, fields: Mapping[str, str]) -> None:

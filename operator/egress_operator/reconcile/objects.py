@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -211,7 +212,7 @@ class ObjectCache:
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
-        self.creating: dict[ObjectKey, Desired] = {}
+        self._creating: dict[ObjectKey, Desired] = {}
         """What is being created: it may be there already."""
         self._everywhere = tuple(scopes) == (EVERYWHERE,)
         self._caches = {
@@ -237,7 +238,16 @@ class ObjectCache:
     def find_coming(self, wanted: Iterable[Desired]) -> list[Desired]:
         """Return what is being created, and what is wanted and is not there yet."""
         found = {item.key: item for item in wanted if self._find(item.key) is None}
-        return list((self.creating | found).values())
+        return list((self._creating | found).values())
+
+    @contextmanager
+    def note_creation(self, desired: Desired) -> Iterator[None]:
+        """Count something as there while it is being created: it may be there already."""
+        self._creating[desired.key] = desired
+        try:
+            yield
+        finally:
+            self._creating.pop(desired.key, None)
 
     def select_kind(self, kind: Kind, namespace: str) -> Iterator[Observed]:
         """Everything of one kind in a namespace, whoever plans it."""

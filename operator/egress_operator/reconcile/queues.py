@@ -4,19 +4,15 @@ A write of a gateway's set that is refused is tried again in a queue of its own.
 """
 
 import asyncio
+from collections.abc import Collection
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
-from egress_operator.reconcile.failure import (
-    is_away,
-    is_late,
-    log_failure,
-    may_pass,
-    may_resume,
-)
+from egress_operator.reconcile.failure import log_failure
 from egress_operator.reconcile.record import OwnKey
+from egress_operator.reconcile.recovery import Recovery
 from egress_operator.reconcile.refusal import Retry
-from egress_operator.reconcile.stalled import Stalled, Suspects
+from egress_operator.rollout.write import Delete, Write
 
 PLAN_WORKERS = 4
 """Namespaces that are planned side by side, in turns: a large one holds up no other."""
@@ -70,11 +66,16 @@ class Queues:
             workers=REPORT_WORKERS,
             on_failure=self._on_report_failure,
         )
-        self._away_sets = Stalled(self.sets)
-        self._away_retries = Stalled(self.retries)
-        self._away_reports = Stalled(self.reports)
-        self._suspect_sets = Suspects(self.sets)
-        self._suspect_retries = Suspects(self.retries)
+        self._set_recovery = Recovery(self.sets)
+        self._report_recovery = Recovery(self.reports)
+        self._deletion_recovery = Recovery(self.retries)
+        self._change_recovery = Recovery(self.retries)
+        self._recoveries = (
+            self._set_recovery,
+            self._report_recovery,
+            self._deletion_recovery,
+            self._change_recovery,
+        )
         self._all = (self.scopes, self.sets, self.retries, self.reports)
 
     def start(self) -> None:
@@ -84,8 +85,8 @@ class Queues:
 
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
-        self._suspect_sets.stop()
-        self._suspect_retries.stop()
+        for recovery in self._recoveries:
+            recovery.stop()
         await asyncio.gather(*(queue.stop(grace) for queue in self._all))
 
     @property
@@ -96,46 +97,44 @@ class Queues:
     def forget_report(self, key: OwnKey) -> None:
         """Forget an object of ours that is gone."""
         self.reports.forget(key)
-        self._away_reports.discard(key)
+        self._report_recovery.forget(key)
 
-    def note_success(self, key: SetKey) -> None:
-        """Know that a write of a set succeeded: what failed before is tried again at once.
+    def note_writes(self, key: SetKey, writes: Collection[Write]) -> None:
+        """Know that writes of a set succeeded: so may what failed before.
 
-        The AuthorizationPolicies of gateways and all other kinds may be out of order alone.
+        Webhooks that are out of order often let deletions pass, and those for the
+        AuthorizationPolicies of gateways may be others than those for all else.
         """
-        if find_scope(key) is None:
-            self._suspect_retries.note_success()
-        else:
-            self._suspect_sets.note_success()
+        deletions = sum(isinstance(write, Delete) for write in writes)
+        is_access = find_scope(key) is None
+        if is_access and deletions:
+            self._deletion_recovery.note_success()
+        if deletions < len(writes):
+            (self._change_recovery if is_access else self._set_recovery).note_success()
 
-    def resume_sets(self) -> None:
-        """Try at once the sets that failed because the API server, or a kind, was away."""
-        self._away_sets.resume()
-        self._away_retries.resume()
+    def note_status(self) -> None:
+        """Know that a status was written."""
+        self._report_recovery.note_success()
 
     def resume(self) -> None:
-        """Try at once everything that failed because the API server was away."""
-        self.resume_sets()
-        self._away_reports.resume()
-        self._suspect_sets.probe()
-        self._suspect_retries.probe()
+        """Try at once what failed because the API server, or a kind, was away."""
+        for recovery in self._recoveries:
+            recovery.resume()
+
+    def probe(self) -> None:
+        """Try one of each that got an answer: the API server, or the way to it, answers again."""
+        for recovery in self._recoveries:
+            recovery.probe()
 
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
-        if is_away(error):
-            self._away_sets.note(key)
-        elif may_pass(error):
-            self._suspect_sets.note(key)
+        self._set_recovery.note(key, error)
         log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
 
     def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
-        # Not one that was answered too late: a webhook that hangs would end its own back-off.
-        if is_away(error) and not is_late(error):
-            self._away_retries.note(retry)
-        elif may_pass(error):
-            self._suspect_retries.note(retry)
+        is_deletion = isinstance(retry.write, Delete)
+        (self._deletion_recovery if is_deletion else self._change_recovery).note(retry, error)
         log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:
-        if may_resume(error):
-            self._away_reports.note(key)
+        self._report_recovery.note(key, error)
         log_failure(error, wait, key.log_fields)

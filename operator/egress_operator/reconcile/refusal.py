@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.reconcile.failure import is_away, is_late
+from egress_operator.reconcile.failure import Cause, find_cause
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError
 from egress_operator.rollout.write import Write
 
@@ -110,7 +110,7 @@ def find_failure(failures: Collection[Exception], *, is_whole: bool) -> Exceptio
     for failure in failures:
         if not isinstance(failure, ApiError | BlockedError | MissingKindError | StaleError):
             return failure
-        is_whole = is_whole and is_away(failure) and not is_late(failure)
+        is_whole = is_whole and find_cause(failure) is Cause.AWAY
     return next(iter(failures), None) if is_whole else None
 
 

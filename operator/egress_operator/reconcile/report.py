@@ -1,6 +1,7 @@
 """Writes the status of an object of ours if it has changed, and tells of it in log and events."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from egress_operator.engine.failure import ApiError
@@ -25,7 +26,11 @@ STATUS_BURST = 5.0
 class Reporter:
     """Writes the statuses of all our kinds."""
 
-    def __init__(self, view: View, outside: Dependencies, slots: Slots) -> None:
+    def __init__(
+        self, view: View, outside: Dependencies, slots: Slots, on_written: Callable[[], None]
+    ) -> None:
+        """`on_written` is called when a status has been written."""
+        self._on_written = on_written
         self._view = view
         self._outside = outside
         self._slots = slots
@@ -102,6 +107,7 @@ class Reporter:
             if is_gone or error.denies(NAMESPACES, key.namespace):
                 return 0.0
             raise
+        self._on_written()
         stored = self._view.cluster.stores[key.kind].store_status(answer)
         self._written[key] = stored.packed_status
         before, after = read_conditions(previous), read_conditions(status)

@@ -14,7 +14,7 @@ from egress_operator.engine.transport import JsonObject, PatchType, Transport
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_json_patch, build_manifest
-from egress_operator.istio.object import Observed
+from egress_operator.istio.object import Desired, Observed
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
 from egress_operator.rollout.write import Create, Delete, Replace, Write
@@ -79,13 +79,18 @@ class Writer:
         *,
         is_missing: Callable[[Kind], bool],
         on_not_found: Callable[[Kind], None],
+        on_not_created: Callable[[Desired], None],
     ) -> None:
-        """`on_not_found` is called when an answer says that an object of a kind is not there."""
+        """`on_not_found` is called when an answer says that an object of a kind is not there.
+
+        `on_not_created` is called when what was being created has failed.
+        """
         self._transport = transport
         self._slots = slots
         self._objects = objects
         self._is_missing = is_missing
         self._on_not_found = on_not_found
+        self._on_not_created = on_not_created
         self._answers: dict[ObjectKey, tuple[bytes, bytes]] = {}
 
     def forget(self, key: ObjectKey) -> None:
@@ -130,17 +135,16 @@ class Writer:
         key = write.key
         if self._is_missing(key.kind):
             raise MissingKindError(key.kind)
-        self._objects.creating[key] = write.desired
         try:
-            answer = await self._transport.create(
-                RESOURCES[key.kind], key.namespace, build_manifest(write.desired, write.owners)
-            )
+            with self._objects.note_creation(write.desired):
+                answer = await self._transport.create(
+                    RESOURCES[key.kind], key.namespace, build_manifest(write.desired, write.owners)
+                )
         except ApiError as error:
+            self._on_not_created(write.desired)
             if error.status == HTTPStatus.CONFLICT:
                 raise StaleError(key) from error
             raise _judge_creation(key, error) from error
-        finally:
-            self._objects.creating.pop(key, None)
         self._take(write, answer)
 
     async def _replace(self, write: Replace) -> None:

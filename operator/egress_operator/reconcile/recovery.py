@@ -1,0 +1,99 @@
+"""When to try again what failed for a reason that may not be its own, before its back-off ends."""
+
+import asyncio
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from egress_operator.engine.queue import Queue
+from egress_operator.reconcile.failure import Cause, find_cause
+
+K = TypeVar("K", bound=Hashable)
+
+PROBE_S = 5.0
+"""From a failure to the first try of a single key, and for how long one success counts for all."""
+PROBE_MAX_S = 60.0
+PROBE_SHARE = 0.125
+"""Of the time for which nothing has succeeded: until the next try of a single key."""
+
+
+class Recovery(Generic[K]):
+    """Keys of a queue in back-off that are tried again as soon as others succeed.
+
+    Where nobody answered, that is when the API server answers again. An answer may be about one
+    object, or an outage, such as of a webhook for all objects: while nothing succeeds, one key is
+    tried at times, seldom in the end, and all as soon as any does. What fails although others have
+    just succeeded waits out its back-off.
+    """
+
+    def __init__(self, queue: Queue[K]) -> None:
+        self._queue = queue
+        self._away: dict[K, None] = {}
+        self._suspects: dict[K, None] = {}
+        """The one that failed first is first."""
+        self._succeeded_at = float("-inf")
+        self._failing_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, key: K, error: Exception) -> None:
+        """Know that a key failed just now."""
+        cause = find_cause(error)
+        if cause is Cause.AWAY:
+            self._away[key] = None
+        now = asyncio.get_running_loop().time()
+        if cause is Cause.UNKNOWN and now - self._succeeded_at >= PROBE_S:
+            self._suspects[key] = None
+            self._arm(now)
+
+    def note_success(self) -> None:
+        """Know that one succeeded just now, and try at once those that may have failed as all."""
+        self._succeeded_at = asyncio.get_running_loop().time()
+        self._disarm()
+        keys, self._suspects = self._suspects, {}
+        for key in keys:
+            self._queue.add(key)
+
+    def resume(self) -> None:
+        """Try at once what nobody answered."""
+        keys, self._away = self._away, {}
+        for key in keys:
+            self._queue.add(key)
+
+    def probe(self) -> None:
+        """Try one key of those that got an answer."""
+        key = next(iter(self._suspects), None)
+        if key is not None:
+            del self._suspects[key]
+            self._queue.add(key)
+
+    def forget(self, key: K) -> None:
+        """Forget a key."""
+        self._away.pop(key, None)
+        self._suspects.pop(key, None)
+
+    def stop(self) -> None:
+        """Try nothing more."""
+        self._disarm()
+
+    def _arm(self, now: float) -> None:
+        if self._timer is not None:
+            return
+        if self._failing_since is None:
+            self._failing_since = now
+        delay = min(max(PROBE_S, PROBE_SHARE * (now - self._failing_since)), PROBE_MAX_S)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _disarm(self) -> None:
+        self._failing_since = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        """Try one, and go on when it, or another one, fails again."""
+        self._timer = None
+        if self._suspects:
+            self.probe()
+        else:
+            self._failing_since = None
+        if self._suspects:
+            self._arm(asyncio.get_running_loop().time())
