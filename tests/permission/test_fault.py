@@ -89,7 +89,7 @@ async def test_a_permission_goes_although_its_deletion_gets_a_false_answer(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("code", [401, 429, 503])
+@pytest.mark.parametrize("code", [401, 404, 429, 503])
 async def test_a_permission_whose_deletion_a_webhook_answers_so_lets_nobody_in_and_is_named(
     control_plane: ControlPlane,
     namespace: str,
@@ -100,7 +100,7 @@ async def test_a_permission_whose_deletion_a_webhook_answers_so_lets_nobody_in_a
     del behind
     serving = serve(control_plane, namespace)
     served = await asyncio.to_thread(next, serving)
-    gateway = served.gateway
+    gateway, other = served.gateway, f"{namespace}-other"
     try:
         running_proxy.inject(build_refusal(code, "Any"), Call.DELETE, times=-1)
         await asyncio.to_thread(served.withdraw)
@@ -111,11 +111,12 @@ async def test_a_permission_whose_deletion_a_webhook_answers_so_lets_nobody_in_a
             TOLD_S,
             "the status does not name it",
         )
-        other = f"{namespace}-other"
         await asyncio.to_thread(let_in, control_plane.admin, other, gateway)
-        await asyncio.to_thread(control_plane.admin.delete, "v1", "Namespace", other)
     finally:
         running_proxy.clear()
+        await asyncio.to_thread(
+            control_plane.admin.delete, "v1", "Namespace", other, missing_ok=True
+        )
     await asyncio.to_thread(
         wait_until,
         lambda: not find_theirs(gateway, served.tenant),

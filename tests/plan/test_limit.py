@@ -225,7 +225,10 @@ def test_what_stands_and_is_asked_for_never_waits(
         team.write(lambda old, new: join(data, old, new))
     team.edit(0, last, is_on_hold=False)
     limited = team.judge().get(0, Limited())
-    there = [item for item in team.there.values() if item.gateway == last.gateway == "shared"]
+    is_limited_there = last.gateway == "shared"
+    there = [
+        item for item in team.there.values() if not is_limited_there or item.gateway == "shared"
+    ]
     assert limited.waiting.keys().isdisjoint(
         frozenset[object]().union(*(item.hosts | item.servers for item in there))
     )

@@ -8,7 +8,7 @@ import pytest
 
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import Observed
-from egress_operator.istio.set_key import SetKey
+from egress_operator.istio.set_key import HostSet, SetKey
 from egress_operator.plan.piece import Pieces, finish
 from egress_operator.plan.plan import Plan, PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.source import NamespaceInput
@@ -161,6 +161,24 @@ async def test_what_stands_of_a_namespace_is_gathered_in_pieces() -> None:
 
     assert len(finish(count_pieces()).standing) == HOSTS
     assert yields >= HOSTS / PIECE
+
+
+async def test_what_a_plan_wants_and_what_is_being_created_counts_as_standing() -> None:
+    """It may be written while the next one is made."""
+    controller = build_controller(Outside())
+    cluster = controller.cluster
+    policy = build_policy("shop")
+    {sink.resource: sink for _, sink in controller.build_sinks()}[POLICIES].upsert(policy)
+    assert not finish(cluster.build_input("shop")).standing
+    plan = plan_namespace(NamespaceInput("shop", (read_policy(policy),)))
+    hosts = {key.host for key in plan.sets if isinstance(key, HostSet)}
+    assert len(hosts) == HOSTS
+    assert {item.host for item in finish(cluster.build_input("shop", plan)).standing} == hosts
+    (desired, *_) = next(iter(plan.sets.values())).objects
+    with cluster.objects.note_creation(desired):
+        (item,) = finish(cluster.build_input("shop")).standing
+        assert item.host in hosts
+    assert not finish(cluster.build_input("shop")).standing
 
 
 async def test_a_look_for_orphans_takes_one_namespace_in_each_turn(
