@@ -114,6 +114,11 @@ class WriteTimes:
 class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
+    def __init__(self, words: str, wait: float | None = None) -> None:
+        super().__init__(words)
+        self.wait = wait
+        """Seconds until the objects may be put right again; None: the back-off tells."""
+
 
 class _Wish:
     """What a set is to be, and whether its plan still wants that."""
@@ -256,6 +261,8 @@ class SetWorker:
             lasting = isinstance(error, FightError)
             outcome = Outcome(settled=False, problem=str(error), lasting=lasting, code="EG301")
             self._set(key, outcome)
+            if isinstance(error, FightError) and error.wait is not None:
+                return error.wait
             raise
         finally:
             self._metrics.count_reconcile(result, self._clock() - start)
@@ -362,11 +369,9 @@ class SetWorker:
         if state.outcome.settled:
             state.since, state.outcome = now, UNDER_WAY
         drift = state.done == object_set
-        if drift and state.take_repair(now) > 0:
-            raise FightError(
-                f"the objects of {key} do not stay as written: another controller changes them; "
-                "they are put right less often now"
-            )
+        if drift and (wait := state.take_repair(now)) > 0:
+            words = f"the objects of {key} do not stay as written: another controller changes them"
+            raise FightError(f"{words}; they are put right less often now", wait)
         return drift
 
     async def _send(
