@@ -106,6 +106,20 @@ async def test_what_is_forgotten_is_tried_no_more_and_the_next_outage_is_a_new_o
     await bench.stop()
 
 
+async def test_an_outage_of_a_single_key_that_is_not_wanted_any_more_is_over() -> None:
+    """It was tried, there was nothing to do, and nobody told of a success."""
+    bench = Bench()
+    await bench.fail("a")
+    bench.error = None
+    await asyncio.sleep(HOURS_S)
+    assert len(bench.list_tries("a")) == 1
+    bench.error = ANSWER
+    await bench.fail("b")
+    await asyncio.sleep(PROBE_S + 1)
+    assert len(bench.list_tries("b")) == 1
+    await bench.stop()
+
+
 async def test_what_nobody_answered_is_tried_when_the_api_server_is_back() -> None:
     bench = Bench()
     bench.error = NOBODY

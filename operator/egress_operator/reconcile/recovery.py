@@ -14,6 +14,8 @@ PROBE_S = 5.0
 PROBE_MAX_S = 60.0
 PROBE_SHARE = 0.125
 """Of the time for which nothing has succeeded: until the next try of a single key."""
+LAPSE_S = 2 * PROBE_MAX_S
+"""Without a failure: the next one begins another outage."""
 
 
 class Recovery(Generic[K]):
@@ -31,7 +33,8 @@ class Recovery(Generic[K]):
         self._suspects: dict[K, None] = {}
         """The one that failed first is first."""
         self._succeeded_at = float("-inf")
-        self._failing_since: float | None = None
+        self._failing_since = float("-inf")
+        self._failed_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, key: K, error: Exception) -> None:
@@ -42,10 +45,13 @@ class Recovery(Generic[K]):
         now = asyncio.get_running_loop().time()
         if cause is Cause.UNKNOWN and now - self._succeeded_at >= PROBE_S:
             self._suspects[key] = None
+            if now - self._failed_at > LAPSE_S:
+                self._failing_since = now
+            self._failed_at = now
             self._arm(now)
 
     def note_success(self) -> None:
-        """Know that one succeeded just now, and try at once those that may have failed as all."""
+        """Know that a key succeeded just now, and try at once what may have failed in an outage."""
         self._succeeded_at = asyncio.get_running_loop().time()
         self._disarm()
         keys, self._suspects = self._suspects, {}
@@ -77,23 +83,18 @@ class Recovery(Generic[K]):
     def _arm(self, now: float) -> None:
         if self._timer is not None:
             return
-        if self._failing_since is None:
-            self._failing_since = now
         delay = min(max(PROBE_S, PROBE_SHARE * (now - self._failing_since)), PROBE_MAX_S)
         self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
 
     def _disarm(self) -> None:
-        self._failing_since = None
+        self._failed_at = float("-inf")
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _ring(self) -> None:
-        """Try one, and go on when it, or another one, fails again."""
+        """Try one key. The next timer is set while others are left, or when a key fails again."""
         self._timer = None
-        if self._suspects:
-            self.probe()
-        else:
-            self._failing_since = None
+        self.probe()
         if self._suspects:
             self._arm(asyncio.get_running_loop().time())
