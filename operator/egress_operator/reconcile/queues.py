@@ -102,8 +102,8 @@ class Queues:
     def note_writes(self, key: SetKey, writes: Collection[Write]) -> None:
         """Know that writes of a set succeeded: so may what failed before.
 
-        Webhooks that are out of order often let deletions pass, and those for the
-        AuthorizationPolicies of gateways may be others than those for all else.
+        A webhook that fails may be asked about creations and changes only, and
+        AuthorizationPolicies may have a webhook of their own.
         """
         deletions = sum(isinstance(write, Delete) for write in writes)
         is_access = find_scope(key) is None

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 RETRY_S = 0.25
 """Between a write's failure in its set and its first try alone."""
 TOLD_S = 3.0
-"""How long a write may take that has left its step before status tells of it."""
+"""Seconds after which status reports a write that has left its step and is not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,6 @@ class Refusals:
         """Know that a write failed when it was tried alone; it may not be wanted any more."""
         if write in self._words:
             self._words[write] = _explain(error)
-
-    def forget(self, write: Write) -> None:
-        """Know that a write is done."""
-        self._words.pop(write, None)
 
     def keep(self, writes: Collection[Write]) -> None:
         """Forget all but these writes, which are still wanted."""

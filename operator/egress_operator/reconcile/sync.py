@@ -48,7 +48,7 @@ STEP_LIMIT = 16
 set goes to the back of the queue with a back-off."""
 
 ANSWER_S = 1.2
-"""While no write of a gateway's step is answered for so long, the others do not wait for it."""
+"""Seconds without any answer after which a gateway goes on without the writes under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class _Wish:
 
 
 CLOCK_S = 0.001
-"""A wait that is shorter may be none."""
+"""The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
 """Called with the acknowledged writes of one step of a set."""
 RetryHook = Callable[[Retry], None]
@@ -159,7 +159,7 @@ class SetWorker:
         on_refused: RetryHook,
         on_late: Callable[[SetKey], None],
     ) -> None:
-        """`on_late` is called when a write of a set is answered that it has not waited for."""
+        """`on_late` is called when a write that has left its step is answered."""
         self._on_refused = on_refused
         self._on_late = on_late
         self._late: set[asyncio.Task[bool]] = set()
@@ -293,7 +293,7 @@ class SetWorker:
             wish = _Wish(self._planner, plan, object_set)
             await self._send(wish, step.writes, on_writes, refusals, drift=drift)
             if wish.is_current():
-                # One that was left out because the plan has changed is nobody's fault.
+                # A step that is cut short because the plan has changed does not count.
                 steps += 1
         raise FightError(
             f"the objects of {key} do not stay as written: another controller changes them"
@@ -492,7 +492,7 @@ class SetWorker:
         except Exception as error:
             refusals.note_again(write, error)
             raise
-        refusals.forget(write)
+        refusals.note_answer(write, None)
         self._written.note(write.key, self._clock())
         on_writes(key, [write])
 
