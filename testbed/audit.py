@@ -51,6 +51,17 @@ class Record:
         return self.verb in WRITES
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the log."""
+
+    offset: int
+    """Bytes of the log before it."""
+    time: str
+    """When it was, as `Record.time`."""
+
+
+BEGINNING = Mark(0, "")
 SETTLE_TIMEOUT_S = 10.0
 LINE_MAX = 1024 * 1024
 """Bytes of a line; they hold no bodies."""
@@ -65,39 +76,45 @@ class AuditLog:
         self._file = file
         self._client = client
 
-    def position(self) -> int:
-        """Return a mark for `records(since=…)`: what is asked from now on comes after it."""
-        self._settle()
-        return self._find_end()
+    def position(self) -> Mark:
+        """Return a mark for `records(since=…)`: what the server gets from now on is after it."""
+        time = self._settle()
+        return Mark(self._find_end(), time)
 
     def records(
-        self, *, since: int = 0, user: str | None = None, writes: bool = False
+        self, *, since: Mark = BEGINNING, user: str | None = None, writes: bool = False
     ) -> list[Record]:
         """Finished requests, and watches from when they begin, in the order of the log.
 
-        Only those after the mark `since`, by `user`, and only writes when asked.
+        Only those that the server got after the mark `since`, by `user`, and only writes when
+        asked. The place in the log is not enough: a busy server may write the line of a request
+        long after its answer, and then it is after a mark that was made later.
         """
         self._settle()
         return [
             record
-            for record in self._read(since)
-            if not record.path.startswith(MARKER)
+            for record in self._read(since.offset)
+            if record.time >= since.time
+            and not record.path.startswith(MARKER)
             and (user is None or record.user == user)
             and (record.is_write or not writes)
         ]
 
-    def _settle(self) -> None:
-        """Wait for the log: the server writes a line just after the answer, not before it."""
+    def _settle(self) -> str:
+        """Wait for the log, as the server writes a line after the answer; when the last one was.
+
+        The time is empty when nothing was asked: there is no log yet, or the server is down.
+        """
         if not self._file.exists():
-            return
+            return ""
         start = self._find_end()
         marker = f"{MARKER}{uuid.uuid4().hex}"
         try:
             self._client.request("GET", marker)
         except OSError:  # the server is down and writes no more
-            return
-        wait_until(
-            lambda: any(record.path == marker for record in self._read(start)),
+            return ""
+        return wait_until(
+            lambda: next((line.time for line in self._read(start) if line.path == marker), None),
             SETTLE_TIMEOUT_S,
             f"the audit log does not show {marker}",
         )

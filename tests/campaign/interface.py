@@ -13,7 +13,7 @@ from typing import Any
 
 from permission.gateway import GATEWAY
 from permission.tenant import POLICY
-from testbed.audit import Record
+from testbed.audit import Mark, Record
 from testbed.client import ApiError, ConnectError
 from testbed.controlplane import ControlPlane
 from testbed.deadline import DeadlineError, wait_until
@@ -273,7 +273,7 @@ class Run(Stoppable):
         if self.operator is not None:
             self.operator.kill()
 
-    def list_writes(self, mark: int) -> list[Record]:
+    def list_writes(self, mark: Mark) -> list[Record]:
         """List the operator's writes since a mark, but for its events."""
         assert self.operator is not None
         records = self.plane.audit.records(since=mark, user=self.operator.user, writes=True)

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from testbed.audit import Mark
 from testbed.client import TOO_MANY_REQUESTS, ApiError
 from testbed.controlplane import ControlPlane, ControlPlaneOption
 from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crds
@@ -115,7 +116,7 @@ def wait_for_resyncs(operator: Operator) -> None:
     wait_until(lambda: operator.metric(series) >= enough, 30, "all is compared")
 
 
-def find_writes(plane: ControlPlane, operator: Operator, mark: int) -> list[str]:
+def find_writes(plane: ControlPlane, operator: Operator, mark: Mark) -> list[str]:
     return [
         f"{record.verb} {record.resource} {record.namespace}/{record.name} {record.code}"
         for record in plane.audit.records(since=mark, user=operator.user, writes=True)

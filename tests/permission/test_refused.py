@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from testbed.audit import Mark
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator
@@ -89,7 +90,7 @@ class Site:
         require(self.gateway.condition("Ready").get("status") == "True", "it serves others")
         return True
 
-    def count_deletions(self, since: int) -> int:
+    def count_deletions(self, since: Mark) -> int:
         names = {item["metadata"]["name"] for item in find_theirs(self.gateway, self.stuck)}
         records = self.plane.audit.records(since=since, user=self.operator.user, writes=True)
         return sum(record.verb == "delete" and record.name in names for record in records)

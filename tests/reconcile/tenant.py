@@ -7,7 +7,7 @@ from typing import Any
 
 from egress_operator.reconcile.policy import PROGRESS_AFTER_S
 from status.lint import lint_status
-from testbed.audit import Record
+from testbed.audit import Mark, Record
 from testbed.client import Client, Object
 from testbed.controlplane import ControlPlane
 from testbed.deadline import wait_until
@@ -142,11 +142,11 @@ class TenantNamespace:
 
         wait_until(look, timeout_s, f"entries are for {expected}")
 
-    def mark(self) -> int:
+    def mark(self) -> Mark:
         """Return a mark for `writes`."""
         return self.plane.audit.position()
 
-    def records(self, since: int) -> list[Record]:
+    def records(self, since: Mark) -> list[Record]:
         """List the operator's writes in this namespace, its events left out, in order."""
         return [
             record
@@ -154,7 +154,7 @@ class TenantNamespace:
             if record.namespace == self.namespace and record.resource != "events"
         ]
 
-    def writes(self, since: int) -> list[str]:
+    def writes(self, since: Mark) -> list[str]:
         """List them as sorted texts: `create serviceentries`, `patch egresspolicies/status`.
 
         A status that tells of a change under way, as slow machines bring it about, is left out.
@@ -167,7 +167,7 @@ class TenantNamespace:
         )
 
     def wait_writes(
-        self, since: int, expected: Sequence[str], timeout_s: float = TIMEOUT_S
+        self, since: Mark, expected: Sequence[str], timeout_s: float = TIMEOUT_S
     ) -> None:
         """Wait until as many writes were made, and compare."""
         wait_until(

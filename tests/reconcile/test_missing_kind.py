@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import pytest
 
-from testbed.audit import Record
+from testbed.audit import Mark, Record
 from testbed.client import Object
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import install_crds, load_istio_crds, load_our_crds, remove_crds
@@ -47,7 +47,7 @@ def is_istio_missing(tenant: TenantNamespace) -> bool:
     return [row.get("reason") for row in rows] == ["IstioMissing"]
 
 
-def list_refused(tenant: TenantNamespace, mark: int) -> list[Record]:
+def list_refused(tenant: TenantNamespace, mark: Mark) -> list[Record]:
     return [record for record in tenant.records(mark) if record.code == HTTPStatus.NOT_FOUND]
 
 

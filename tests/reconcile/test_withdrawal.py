@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from testbed.audit import Record
+from testbed.audit import Mark, Record
 from testbed.controlplane import ControlPlane
 from testbed.operator import Operator, OperatorOption, start_operator
 
@@ -51,7 +51,7 @@ def use_gateway(
     tenant.wait_ready("web", timeout_s=60)
 
 
-def list_routes(tenant: TenantNamespace, mark: int) -> list[Record]:
+def list_routes(tenant: TenantNamespace, mark: Mark) -> list[Record]:
     """List the operator's writes of routes in the namespace: only hosts have any."""
     return [record for record in tenant.records(mark) if record.resource == "virtualservices"]
 

@@ -20,7 +20,7 @@ from mesh.traffic.policy import (
     split_name,
 )
 from status.lint import lint_status
-from testbed.audit import Record
+from testbed.audit import Mark, Record
 from testbed.client import Object
 from testbed.deadline import wait_until
 from testbed.ledger import load_objects
@@ -258,7 +258,7 @@ class OperatedMesh:
             for item in self.client.list_objects(*kind, NAMESPACE)
         }
 
-    def writes(self, since: int) -> list[Record]:
+    def writes(self, since: Mark) -> list[Record]:
         """List what the operator has written after the mark `since` of the audit log.
 
         What it writes because of `wait_idle` is left out, with the namespace of that.
