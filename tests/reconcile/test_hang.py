@@ -38,6 +38,8 @@ class Hanging(Ignorant):
         """The requests about the tenant that are answered late: create, patch, delete, status."""
         self.done: list[tuple[str, str, str, float]] = []
         """(verb, plural, what it is about, time of the answer)."""
+        self.statuses: list[tuple[str, float, list[Any]]] = []
+        """(plural, time of the request, JSON Patch)."""
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
         self._versions = count(100)
 
@@ -57,6 +59,7 @@ class Hanging(Ignorant):
     ) -> dict[str, Any]:
         """Answer with the object as it is then; nobody reads statuses here."""
         if options.get("subresource"):
+            self.statuses.append((resource.plural, asyncio.get_running_loop().time(), patch))
             await self._answer("status", resource, {"metadata": {"namespace": namespace}})
             raise ApiError(422, "Invalid", GONE)
         body = self._objects[resource.plural, name]
@@ -72,6 +75,17 @@ class Hanging(Ignorant):
         about = f"{metadata['namespace']} {metadata.get('annotations', {}).get(TENANT, '')}"
         await asyncio.sleep(HANG_S if verb in self.hangs and SLOW in about else WRITE_S)
         self.done.append((verb, resource.plural, about, asyncio.get_running_loop().time()))
+
+    def rewrite(self, plural: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return an object as somebody else has changed it."""
+        metadata = {**self._objects[plural, name]["metadata"]}
+        metadata["resourceVersion"] = str(next(self._versions))
+        self._objects[plural, name] = {
+            **self._objects[plural, name],
+            "metadata": metadata,
+            "spec": spec,
+        }
+        return dict(self._objects[plural, name])
 
     def _store(self, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
         metadata = {**body["metadata"], "resourceVersion": str(next(self._versions))}

@@ -20,8 +20,14 @@ class Budget:
 
     def take(self, now: float) -> float:
         """Use up one write and return 0; the seconds until there is one when there is none."""
-        self.spent, self.at = max(0.0, self.spent - (now - self.at) / PERIOD_S), now
-        if self.spent > self.burst - 1:
-            return (self.spent - self.burst + 1) * PERIOD_S
-        self.spent += 1
-        return 0.0
+        wait = self.find_wait(now)
+        if wait == 0:
+            self.spent, self.at = self._find_spent(now) + 1, now
+        return wait
+
+    def find_wait(self, now: float) -> float:
+        """Return the seconds until there is a write, 0 when there is one, and leave it there."""
+        return max(0.0, (self._find_spent(now) - self.burst + 1) * PERIOD_S)
+
+    def _find_spent(self, now: float) -> float:
+        return max(0.0, self.spent - (now - self.at) / PERIOD_S)

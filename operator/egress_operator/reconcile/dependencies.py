@@ -14,7 +14,7 @@ class Metrics(Protocol):
     """Counts of the controller. Every call is cheap, never fails, and names no host or policy."""
 
     def count_drift(self, kind: str) -> None:
-        """Count one object that was put right although no policy had changed."""
+        """Count one object that was repaired because somebody else had changed it."""
 
     def count_unreadable(self, resource: str) -> None:
         """Count one object of a resource (its plural) that cannot be read."""

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import cast
@@ -22,9 +22,9 @@ from egress_operator.istio.set_key import (
     find_scope,
 )
 from egress_operator.plan.plan import Plan
-from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.drift import Drift
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
 from egress_operator.reconcile.record import OwnKind
@@ -39,9 +39,6 @@ from egress_operator.reconcile.writer import BlockedError, MissingKindError, Sta
 from egress_operator.rollout.pair import Clock, RolloutContext, find_references
 from egress_operator.rollout.step import next_step
 from egress_operator.rollout.write import Delete, Step, Write
-
-DRIFT_BURST = 20.0
-"""Repairs of one set that may be made at once."""
 
 STEP_LIMIT = 16
 """Steps in one go. A change has eight at most; more means that somebody undoes each write, so the
@@ -79,16 +76,7 @@ class _State:
     since: float
     """When it last stopped being settled."""
     outcome: Outcome = UNDER_WAY
-    done: ObjectSet | None = None
-    """The set as it was when it was last settled: a write for the same set again is drift."""
-    repairs: Budget | None = None
-    """For drift; None while there was none."""
-
-    def take_repair(self, now: float) -> float:
-        """Return the seconds until drift may be put right; 0: now."""
-        if self.repairs is None:
-            self.repairs = Budget(DRIFT_BURST)
-        return self.repairs.take(now)
+    drift: Drift = field(default_factory=Drift)
 
 
 class WriteTimes:
@@ -114,8 +102,10 @@ class WriteTimes:
 class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
-    def __init__(self, words: str, wait: float | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, key: SetKey, wait: float | None = None) -> None:
+        words = f"the objects of {key} do not stay as written: another controller changes them"
+        rest = "" if wait is None else "; they are put right less often now"
+        super().__init__(words + rest)
         self.wait = wait
         """Seconds until the objects may be put right again; None: the back-off tells."""
 
@@ -206,8 +196,8 @@ class SetWorker:
         if state is None:
             self._states[key] = _State(self._clock())
             return
-        state.done = None
-        if state.outcome.settled or state.outcome.lasting:
+        state.drift.note_change()
+        if state.outcome.settled or (state.outcome.lasting and self._find_fight(key) == 0):
             state.since = self._clock()
             state.outcome = UNDER_WAY
             self._index_settling(key, UNDER_WAY)
@@ -255,7 +245,8 @@ class SetWorker:
             )
             raise
         except StaleError:
-            self._set(key, UNDER_WAY)
+            if self._find_fight(key) == 0:
+                self._set(key, UNDER_WAY)
             raise
         except (ApiError, FightError) as error:
             lasting = isinstance(error, FightError)
@@ -270,6 +261,7 @@ class SetWorker:
 
     async def _advance(self, key: SetKey, on_writes: WriteHook) -> Step:
         scope, steps = find_scope(key), 0
+        held = frozenset[Write]()
         while steps < STEP_LIMIT:
             plan = self._planner.get(scope)
             terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
@@ -277,29 +269,43 @@ class SetWorker:
                 self._forget(key)
                 return Step()
             object_set = plan.sets.get(key) or ObjectSet(key)
-            step = self._ask(plan, object_set)
+            step = self._ask(plan, object_set, held)
             if isinstance(key, GatewaySet):
-                self._retry_refused(key, step.refused)
-            if not step.writes:
+                self._retry_refused(key, (write for write in step.refused if write not in held))
+            writes = tuple(write for write in step.writes if write not in held)
+            if not writes:
+                self._check_fight(key, step, held)
                 return self._conclude(key, plan, object_set, step)
-            drift = self._begin_writes(key, object_set)
-            if drift and any(self._gives_back(write) for write in step.writes):
+            drift = self._begin_writes(key)
+            repairs = drift.find_repairs(object_set, writes)
+            if repairs and drift.take(self._clock()) > 0:
+                held |= repairs
+                continue
+            if any(self._gives_back(write) for write in repairs):
                 kind = OwnKind.POLICY if isinstance(key, HostSet) else OwnKind.GATEWAY
                 await self._owner_check.refresh(kind, scope or "")
-                if not self._has_owners(scope, step.writes):
+                if not self._has_owners(scope, repairs):
                     # The plan that follows says what this set is to be.
                     return Step()
-            refusals = self._refusals[key] if object_set.access else None
             wish = _Wish(self._planner, plan, object_set)
-            await self._send(wish, step.writes, on_writes, refusals, drift=drift)
+            await self._send(wish, writes, on_writes, repairs)
             if wish.is_current():
                 # A step that is cut short because the plan has changed does not count.
                 steps += 1
-        raise FightError(
-            f"the objects of {key} do not stay as written: another controller changes them"
-        )
+        raise FightError(key)
 
-    def _retry_refused(self, key: GatewaySet, writes: Sequence[Write]) -> None:
+    def _check_fight(self, key: SetKey, step: Step, held: Collection[Write]) -> None:
+        """Raise FightError while drift is held back, and until a set has been left alone since."""
+        wait = self._find_fight(key)
+        if held or wait > 0:
+            raise FightError(key, wait if step.wait is None else min(wait, step.wait))
+
+    def _find_fight(self, key: SetKey) -> float:
+        """Return the seconds until a set counts as left alone; 0: nobody fights for it."""
+        state = self._states.get(key)
+        return 0.0 if state is None else state.drift.find_wait(self._clock())
+
+    def _retry_refused(self, key: GatewaySet, writes: Iterable[Write]) -> None:
         refusals = self._refusals[key]
         for write in writes:
             if not refusals.is_sent(write):
@@ -312,7 +318,7 @@ class SetWorker:
         there = self._cluster.objects.get(write.key)
         return there is None or not there.owners.issuperset(write.owners)
 
-    def _has_owners(self, scope: Scope, writes: Sequence[Write]) -> bool:
+    def _has_owners(self, scope: Scope, writes: Iterable[Write]) -> bool:
         """Whether every policy and EgressGateway that is to own something is still there."""
         return all(
             self._cluster.is_owner(owner, scope or "")
@@ -321,10 +327,14 @@ class SetWorker:
             for owner in write.owners
         )
 
-    def _ask(self, plan: Plan, object_set: ObjectSet) -> Step:
+    def _ask(self, plan: Plan, object_set: ObjectSet, held: frozenset[Write] = frozenset()) -> Step:
+        """Ask for the next step; a gateway goes on without the writes that are held back."""
         observed = [self._translate(item) for item in self._select(object_set)]
         clock = Clock(self._clock(), self._started_at, self._written.times, self._settle)
-        return next_step(object_set, observed, self._look_around(plan, object_set), clock)
+        around = self._look_around(plan, object_set)
+        if held:
+            around = replace(around, refused={*around.refused, *held})
+        return next_step(object_set, observed, around, clock)
 
     def _translate(self, item: Observed) -> Observed:
         """Return an object of ours with the digest to compare with what is wanted."""
@@ -362,40 +372,41 @@ class SetWorker:
         found |= {item.key: item for item in objects.select_set(object_set.key)}
         return list(found.values())
 
-    def _begin_writes(self, key: SetKey, object_set: ObjectSet) -> bool:
-        """Note that the set is under way. Whether what is put right is drift."""
+    def _begin_writes(self, key: SetKey) -> Drift:
+        """Note that the set is under way."""
         now = self._clock()
         state = self._states.setdefault(key, _State(now))
         if state.outcome.settled:
             state.since, state.outcome = now, UNDER_WAY
-        drift = state.done == object_set
-        if drift and (wait := state.take_repair(now)) > 0:
-            words = f"the objects of {key} do not stay as written: another controller changes them"
-            raise FightError(f"{words}; they are put right less often now", wait)
-        return drift
+        return state.drift
+
+    def _note_written(self, key: SetKey, write: Write, now: float) -> None:
+        """Know that the API server has taken a write of a set."""
+        self._written.note(write.key, now)
+        if (state := self._states.get(key)) is not None:
+            state.drift.note_written(write)
 
     async def _send(
         self,
         wish: "_Wish",
         writes: Sequence[Write],
         on_writes: WriteHook,
-        refusals: Refusals | None,
-        *,
-        drift: bool,
+        repairs: Collection[Write],
     ) -> None:
-        """Send the writes of a step. Each that fails is left to `refusals`, or raises.
+        """Send the writes of a step. Each that fails raises, or is left out at a gateway.
 
         As soon as the plan wants something else, the rest is left out: a permission that is
         withdrawn does not wait for hundreds of others.
         """
         key = wish.object_set.key
+        refusals = self._refusals[key] if wish.object_set.access else None
         patience = None if refusals is None else ANSWER_S
         answers, late = await self._send_all(wish, writes, patience)
         now = self._clock()
         done = [write for write, answer in answers.items() if answer is None]
         for write in done:
-            self._written.note(write.key, now)
-            if drift:
+            self._note_written(key, write, now)
+            if write in repairs:
                 self._metrics.count_drift(write.key.kind)
         if done:
             on_writes(key, done)
@@ -463,7 +474,7 @@ class SetWorker:
         if (refusals := self._refusals.get(key)) is not None:
             refusals.note_answer(write, cast("Exception | None", error))
         if error is None and task.result():
-            self._written.note(write.key, self._clock())
+            self._note_written(key, write, self._clock())
             on_writes(key, [write])
         self._on_late(key)
 
@@ -493,7 +504,7 @@ class SetWorker:
             refusals.note_again(write, error)
             raise
         refusals.note_answer(write, None)
-        self._written.note(write.key, self._clock())
+        self._note_written(key, write, self._clock())
         on_writes(key, [write])
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> Step:
@@ -515,7 +526,7 @@ class SetWorker:
         news = step.squatted or refused
         outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
         self._set(key, outcome)
-        self._states[key].done = object_set
+        self._states[key].drift.note_settled(object_set)
         for desired in object_set.objects:
             self._cluster.objects.share(desired)
         return step

@@ -63,7 +63,7 @@ class Metric:
         )
         self._drift = Counter(
             "drift_corrections",
-            "Objects put right although no policy had changed.",
+            "Objects repaired because somebody else had changed or deleted them.",
             ["kind"],
             namespace=PREFIX,
             registry=self.registry,
