@@ -104,7 +104,7 @@ class FightError(Exception):
 
     def __init__(self, key: SetKey, wait: float | None = None) -> None:
         words = f"the objects of {key} do not stay as written: another controller changes them"
-        rest = "" if wait is None else "; they are put right less often now"
+        rest = "" if wait is None else "; they are repaired less often now"
         super().__init__(words + rest)
         self.wait = wait
         """Seconds until the objects may be put right again; None: the back-off tells."""
@@ -292,6 +292,9 @@ class SetWorker:
             if wish.is_current():
                 # A step that is cut short because the plan has changed does not count.
                 steps += 1
+            elif held:
+                # The change brings the set back; a plan that changes all the time hides no fight.
+                self._check_fight(key, Step(), held)
         raise FightError(key)
 
     def _check_fight(self, key: SetKey, step: Step, held: Collection[Write]) -> None:
