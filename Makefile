@@ -64,7 +64,7 @@ MESH := -m "mesh" tests/mesh --tx '2*popen//python=$(BIN)/python -I -S -B testbe
 CHOSEN := $(or $(strip $(PARTS)),all)
 
 # Nothing runs beside the tests with a mesh: they measure requests under load.
-test: tools check seed ## The gate: checks, unit and cluster tests, then those with a mesh (about 15 minutes)
+test: tools check seed ## The gate: checks, unit and cluster tests, then those with a mesh (about 22 minutes)
 	@$(PYTEST) $(PLAIN) && plain=0 || plain=$$?; $(PYTEST) $(MESH) && exit $$plain
 
 test-unit: $(ENV) seed ## The tests that need neither an API server nor a mesh

@@ -34,8 +34,8 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     if strange := find_strange(name):
         what = f"the name of the field {quote(name)} holds {describe_characters(strange)}"
         return Finding(what, fix="remove it, and indent with spaces")
-    if name in holder.strangers:
-        return Finding(f"there is no field {name} here", fix=holder.strangers[name])
+    if name in holder.absent_fields:
+        return Finding(f"there is no field {name} here", fix=holder.absent_fields[name])
     if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:
         return Finding(f"there is no field {name} here", fix=f"did you mean {elsewhere[0]}?")
     if elsewhere := [path for path in _list_paths(model, "") if path.split(".")[-1] == name]:
@@ -48,7 +48,7 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
 def find_meant(model: type[Model], loc: Loc) -> Loc:
     """Return where the field is that an unknown one is similar to; without one, its parent."""
     name, holder = str(loc[-1]), _find_model(model, loc[:-1])
-    close = "" if name in holder.strangers else _find_close(name, list(get_fields(holder)))
+    close = "" if name in holder.absent_fields else _find_close(name, list(get_fields(holder)))
     return (*loc[:-1], close) if close else loc[:-1]
 
 

@@ -25,7 +25,7 @@ class Model(BaseModel):
     )
 
     checks: ClassVar[tuple[Check, ...]] = ()
-    strangers: ClassVar[Mapping[str, str]] = {}
+    absent_fields: ClassVar[Mapping[str, str]] = {}
     """Fields that it does not have but references elsewhere do, and how to go on without them."""
     height: ClassVar[int] = 1
     """One more than the highest model inside, if this one has checks."""

@@ -192,7 +192,7 @@ _LOCATION_CEL = (
 class GatewayRef(Model):
     """An EgressGateway."""
 
-    strangers: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    absent_fields: ClassVar[Mapping[str, str]] = dict.fromkeys(
         REFERENCE_FIELDS, "remove it: EgressGateways are cluster-scoped, the name is enough"
     )
     name: Annotated[GatewayName, Field(examples=["shared"])]

@@ -51,7 +51,7 @@ def _find_unrelated_ca(tls: "OriginateTLS") -> Iterator[Finding]:
 class SecretRef(Model):
     """A Secret in the gateway's namespace."""
 
-    strangers: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    absent_fields: ClassVar[Mapping[str, str]] = dict.fromkeys(
         REFERENCE_FIELDS, "remove it: the Secret is in the namespace of the gateway"
     )
     name: Annotated[Label, Field(examples=["stripe-client"])]
