@@ -381,16 +381,20 @@ async def test_urgent_keys_go_first_and_have_a_worker_of_their_own() -> None:
     await queue.stop(0)
 
 
-async def test_urgent_keys_share_no_worker_limit_of_their_lane() -> None:
+async def test_urgent_keys_do_not_wait_for_the_others_of_their_lane_and_share_among_lanes() -> None:
     recorder = Recorder(seconds=1)
-    queue = build_queue(
-        recorder, workers=2, shared=True, urgent=lambda key: read_lane(key) == "urgent"
-    )
-    for number in range(3):
-        queue.add(f"urgent/{number}")
+    queue = build_queue(recorder, workers=4, shared=True, urgent=lambda key: "!" in key)
+    for number in range(9):
+        queue.add(f"a/{number}")
     queue.start()
+    for number in range(9):
+        queue.add(f"a/!{number}")
+    queue.add("b/!0")
     await queue.join()
-    assert [time for _, time in recorder.runs] == [0.0, 0.0, 0.0]
+    # Two of four workers have ordinary keys of the lane; of the others and the one that is only
+    # for urgent keys, two take urgent ones of the same lane, and one that of another.
+    begun = sorted(key for key, time in recorder.runs if time == 0)
+    assert begun == ["a/!0", "a/!1", "a/0", "a/1", "b/!0"]
 
 
 async def test_what_is_not_urgent_never_takes_the_worker_of_urgent_keys() -> None:

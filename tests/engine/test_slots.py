@@ -57,6 +57,19 @@ async def test_a_lane_takes_half_of_what_is_free_and_urgent_requests_have_one_mo
         task.cancel()
 
 
+async def test_requests_of_a_lane_do_not_hold_up_its_urgent_ones() -> None:
+    slots, order = Slots(8), list[str]()
+    tasks = start(slots, (f"{lane}/{number}" for lane in "ab" for number in range(9)), order)
+    await asyncio.sleep(SECONDS / 2)
+    assert len(order) < 8
+    tasks.append(asyncio.create_task(request(slots, "a/urgent", order, urgent=True)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order[-1] == "a/urgent"
+    for task in tasks:
+        task.cancel()
+
+
 async def test_urgent_requests_go_first_and_leave_one_turn_of_four() -> None:
     slots, order = Slots(1), list[str]()
     tasks = start(slots, (f"a/{number}" for number in range(4)), order)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import Kind
 from egress_operator.reconcile.resource import POLICIES, RESOURCES
 
@@ -102,4 +103,19 @@ async def test_a_fight_is_reported_and_bounded_and_holds_up_nobody(pause: float 
     await asyncio.sleep(2 * PERIOD_S)
     assert log.get_object(ACCESS, name)["spec"] != OTHERS
     assert list(list_isolated(log, since))[-1] == "True"
+    await site.controller.stop(0)
+
+
+async def test_a_fight_does_not_hide_what_is_refused() -> None:
+    site, log = await start()
+    name = find_permission(site, "shop")
+    task = asyncio.create_task(fight(site, log, name))
+    await asyncio.sleep(FIGHT_S / 2)
+    log.errors += [("create", "istio-egress slow", ApiError(500, "InternalError"))] * 1000
+    through = {**THROUGH, "from": {"serviceAccounts": ["web"]}}
+    site.sinks[POLICIES].upsert(build_policy("slow", "more", ["more.example.com"], **through))
+    await asyncio.sleep(FIGHT_S / 2)
+    told = [str(patch) for plural, _, patch in log.statuses if plural == "egresspolicies"]
+    assert any("which is refused: " in words for words in told)
+    task.cancel()
     await site.controller.stop(0)

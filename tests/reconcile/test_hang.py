@@ -1,6 +1,7 @@
 """A webhook that does not answer about one tenant holds up no other. No API server is needed."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -30,16 +31,28 @@ GONE = "the server rejected our request due to an error in our request"
 """As if the object were another one: nobody asks again."""
 
 
+Seconds = Callable[[str, str], float]
+LostHook = Callable[[Resource, dict[str, Any]], None]
+
+
 class Hanging(Ignorant):
     """Stands for an API server that asks a webhook about the objects of one tenant."""
 
     def __init__(self) -> None:
         self.hangs: frozenset[str] = frozenset()
         """The requests about the tenant that are answered late: create, patch, delete, status."""
+        self.find_seconds: Seconds = self._find_seconds
+        """How long a request takes, by verb and what it is about."""
+        self.errors: list[tuple[str, str, Exception]] = []
+        """(verb, a part of what it is about, error): each for one request, in its turn."""
+        self.lost: frozenset[str] = frozenset()
+        """Kinds, as they are in URLs, whose creations are stored and never answered."""
         self.done: list[tuple[str, str, str, float]] = []
         """(verb, plural, what it is about, time of the answer)."""
         self.statuses: list[tuple[str, float, list[Any]]] = []
         """(plural, time of the request, JSON Patch)."""
+        self.on_lost: LostHook = lambda *_: None
+        """Called with what was stored and is never answered, as the watch shows it."""
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
         self._versions = count(100)
 
@@ -47,7 +60,12 @@ class Hanging(Ignorant):
         """Answer with the object as it was sent."""
         await self._answer("create", resource, body)
         uid = f"uid-{next(self._versions)}"
-        return self._store(resource, {**body, "metadata": {**body["metadata"], "uid": uid}})
+        found = self._store(resource, {**body, "metadata": {**body["metadata"], "uid": uid}})
+        if resource.plural in self.lost:
+            self.lost -= {resource.plural}
+            self.on_lost(resource, found)
+            raise ApiError(0, "ConnectionFailed")
+        return found
 
     async def patch(
         self,
@@ -73,7 +91,11 @@ class Hanging(Ignorant):
     async def _answer(self, verb: str, resource: Resource, body: dict[str, Any]) -> None:
         metadata = body["metadata"]
         about = f"{metadata['namespace']} {metadata.get('annotations', {}).get(TENANT, '')}"
-        await asyncio.sleep(HANG_S if verb in self.hangs and SLOW in about else WRITE_S)
+        await asyncio.sleep(self.find_seconds(verb, about))
+        for error in self.errors:
+            if error[0] == verb and error[1] in about:
+                self.errors.remove(error)
+                raise error[2]
         self.done.append((verb, resource.plural, about, asyncio.get_running_loop().time()))
 
     def rewrite(self, plural: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +108,9 @@ class Hanging(Ignorant):
             "spec": spec,
         }
         return dict(self._objects[plural, name])
+
+    def _find_seconds(self, verb: str, about: str) -> float:
+        return HANG_S if verb in self.hangs and SLOW in about else WRITE_S
 
     def _store(self, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
         metadata = {**body["metadata"], "resourceVersion": str(next(self._versions))}
@@ -187,4 +212,137 @@ async def test_requests_that_hang_in_a_namespace_leave_slots_for_others(verb: st
         assert log.has_answered("delete", "shop", since)
         site.label("shop", egress="yes")
         await asyncio.sleep(SOON_S)
+    await site.controller.stop(0)
+
+
+async def test_requests_of_a_tenant_that_hang_do_not_hold_up_its_own_withdrawal() -> None:
+    site, log = await start()
+    log.hangs = frozenset({"create", "status"})
+    for number in range(40):
+        site.sinks[POLICIES].upsert(
+            build_policy(SLOW, f"direct{number}", [f"d{number}.example.com"])
+        )
+    await asyncio.sleep(0.7)
+    since = site.clock()
+    site.label(SLOW)
+    await asyncio.sleep(2 * SOON_S)
+    assert log.has_answered("delete", SLOW, since)
+    left = [
+        item for item in site.controller.cluster.objects.select_policies(()) if item.tenant == SLOW
+    ]
+    assert left == []
+    await site.controller.stop(0)
+
+
+async def test_statuses_that_hang_hold_up_no_status_of_another_namespace() -> None:
+    site, log = await start()
+    log.hangs = frozenset({"status"})
+    for number in range(40):
+        site.sinks[POLICIES].upsert(build_policy(SLOW, f"wrong{number}", ["no host"]))
+    await asyncio.sleep(0.7)
+    since = site.clock()
+    site.sinks[POLICIES].upsert(build_policy("shop", "new", ["new.example.com"]))
+    await asyncio.sleep(SOON_S)
+    assert [at for plural, at, _ in log.statuses if at > since and plural == "egresspolicies"]
+    await site.controller.stop(0)
+
+
+async def test_a_permission_is_not_created_when_it_is_withdrawn_while_it_waits_for_its_turn() -> (
+    None
+):
+    """It was refused once; the requests of its namespace hang when it is tried again."""
+    site, log = await start()
+    log.errors.append(("create", "istio-egress late", ApiError(500, "InternalError")))
+    site.let_in("late", "late.example.com")
+    await asyncio.sleep(0.2)
+    log.find_seconds = lambda verb, about: (
+        HANG_S if "late" in about and verb in {"create", "status"} else WRITE_S
+    )
+    for number in range(40):
+        site.sinks[POLICIES].upsert(
+            build_policy("late", f"direct{number}", [f"d{number}.example.com"])
+        )
+    await asyncio.sleep(0.4)
+    site.label("late")
+    await asyncio.sleep(5 * HANG_S)
+    assert not log.has_answered("create", "late", 0)
+    await site.controller.stop(0)
+
+
+async def test_slow_answers_one_after_another_do_not_hold_up_a_withdrawal() -> None:
+    site, log = await start()
+    seconds = count(1)
+    log.find_seconds = lambda verb, about: (
+        float(next(seconds)) if verb == "create" and "istio-egress" in about else WRITE_S
+    )
+    names = [f"n{number}.example.com" for number in range(5)]
+    through = {"gatewayRef": {"name": "shared"}, **ACCOUNTS}
+    site.sinks[POLICIES].upsert(build_policy(SLOW, "new", names, **through))
+    await asyncio.sleep(0.2)
+    since = site.clock()
+    site.label("shop")
+    await asyncio.sleep(SOON_S)
+    assert log.has_answered("delete", "shop", since)
+    await site.controller.stop(0)
+
+
+async def test_a_deletion_that_failed_once_does_not_wait_for_creations_that_hang() -> None:
+    site, log = await start()
+    tenants = [f"t{number}" for number in range(8)]
+    for tenant in tenants:
+        site.let_in(tenant, f"{tenant}.example.com")
+    await asyncio.sleep(60)
+    log.find_seconds = lambda verb, about: (
+        HANG_S if verb in {"create", "patch"} and " t" in about else WRITE_S
+    )
+    through = {"gatewayRef": {"name": "shared"}, **ACCOUNTS}
+    for tenant in tenants:
+        names = [f"n{number}.example.com" for number in range(10)]
+        log.errors += [("create", f" {tenant}", ApiError(500, "InternalError"))] * 10
+        site.sinks[POLICIES].upsert(build_policy(tenant, "new", names, **through))
+    await asyncio.sleep(1.5 * HANG_S)
+    log.errors.insert(0, ("delete", "shop", ApiError(500, "InternalError")))
+    log.errors.insert(0, ("patch", "shop", ApiError(500, "InternalError")))
+    since = site.clock()
+    site.label("shop")
+    await asyncio.sleep(SOON_S)
+    assert log.has_answered("delete", "shop", since)
+    await site.controller.stop(0)
+
+
+async def test_what_is_not_answered_is_not_lost_when_another_write_of_its_step_fails_badly() -> (
+    None
+):
+    site, log = await start()
+    seconds = iter((WRITE_S, HANG_S, HANG_S))
+    log.find_seconds = lambda verb, about: (
+        next(seconds, WRITE_S) if verb == "create" and "istio-egress" in about else WRITE_S
+    )
+    log.errors.append(("create", "istio-egress", KeyError("metadata")))
+    names = [f"n{number}.example.com" for number in range(3)]
+    through = {"gatewayRef": {"name": "shared"}, **ACCOUNTS}
+    site.sinks[POLICIES].upsert(build_policy("shop", "new", names, **through))
+    since = site.clock()
+    await asyncio.sleep(2 * HANG_S)
+    created = [about for _, plural, about, at in log.done if plural == ACCESS and at > since]
+    assert created == ["istio-egress shop"] * 3
+    await site.controller.stop(0)
+
+
+async def test_a_creation_whose_answer_is_lost_settles_before_what_needs_it() -> None:
+    site, log = await start()
+    log.on_lost = lambda resource, found: site.sinks[resource].upsert(found)
+    log.lost = frozenset({"serviceentries", "destinationrules", "gateways"})
+    through = {"gatewayRef": {"name": "shared"}}
+    site.sinks[POLICIES].upsert(build_policy("shop", "new", ["new.example.com"], **through))
+    since = site.clock()
+    await asyncio.sleep(60)
+    created = [
+        (at, plural)
+        for verb, plural, about, at in log.done
+        if verb == "create" and about.startswith("shop") and at > since
+    ]
+    # The first is what is behind the gateway; the last leads the clients there.
+    assert {plural for _, plural in created} >= {"serviceentries", "virtualservices"}
+    assert max(created)[0] - min(created)[0] >= site.controller.cluster.settings.settle
     await site.controller.stop(0)

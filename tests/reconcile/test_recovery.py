@@ -36,6 +36,7 @@ class Bench:
         self.tries.append((key, asyncio.get_running_loop().time()))
         if self.error is not None:
             raise self.error
+        self.recovery.note_end(key)
 
     async def fail(self, *keys: str) -> None:
         for key in keys:
@@ -129,4 +130,23 @@ async def test_what_nobody_answered_is_tried_when_the_api_server_is_back() -> No
     bench.recovery.resume()
     await asyncio.sleep(0.01)
     assert len(bench.tries) == 2
+    await bench.stop()
+
+
+async def test_a_key_that_has_nothing_to_do_any_more_hands_on_to_the_next() -> None:
+    bench = Bench()
+    await bench.fail("a", "b", "c")
+    bench.error = None
+    bench.recovery.probe()
+    await asyncio.sleep(0.01)
+    assert {key for key, _ in bench.tries} == {"a", "b", "c"}
+    await bench.stop()
+
+
+async def test_nothing_is_tried_after_the_end() -> None:
+    bench = Bench()
+    bench.recovery.stop()
+    await bench.fail("a")
+    await asyncio.sleep(HOURS_S)
+    assert not bench.tries
     await bench.stop()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from egress_operator.engine.ready import ReadySet
+from egress_operator.engine.ready import ReadySet, Share
 
 K = TypeVar("K", bound=Hashable)
 
@@ -87,10 +87,10 @@ class Queue(Generic[K]):
     """Keys are worked on by `handler`, at most `workers` at a time, never one key twice at a time.
 
     With `shared`, a lane takes one more worker only while it has fewer than are free: a lane alone
-    gets half of them, and the next one half of the rest.
+    gets half of them, and the next one half of the rest. Its urgent keys are counted apart.
 
-    Keys that are `urgent` go before all others, whatever their lanes, and one more worker is there
-    for them alone: neither a full queue nor slow work on other keys holds them up.
+    Keys that are `urgent` go before all others, and one more worker is only for them: neither a
+    full queue nor slow work on other keys holds them up.
 
     An `add` while the key is being worked on makes it run once more afterwards. Needs a running
     loop and uses its clock, so that it runs in virtual time. Keys may be added before `start`.
@@ -112,7 +112,8 @@ class Queue(Generic[K]):
         self._lane = lane
         self._workers = workers
         self._shared = shared
-        self._busy_lanes: Counter[Hashable] = Counter()
+        self._urgent = urgent
+        self._busy: Counter[Share] = Counter()
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_failure = on_failure
@@ -233,25 +234,25 @@ class Queue(Generic[K]):
 
     def _pump(self) -> None:
         """Give ready keys to free workers."""
-        while self._running and self._ready and len(self._tasks) < self._count_workers():
+        while self._running and self._ready and len(self._tasks) <= self._workers:
             try:
                 key = self._ready.pop(self._may_begin)
             except LookupError:
                 break
             self._items[key].busy = True
-            self._busy_lanes[self._lane(key)] += 1
+            self._busy[self._find_share(key)] += 1
             task = asyncio.get_running_loop().create_task(self._work(key))
             self._tasks[task] = key
             task.add_done_callback(self._end_work)
         self._changed()
 
-    def _count_workers(self) -> int:
-        """Count the workers of the next key; the last one is for urgent keys."""
-        return self._workers + self._ready.has_urgent
+    def _find_share(self, key: K) -> Share:
+        return Share(self._lane(key), self._urgent(key))
 
-    def _may_begin(self, lane: Hashable) -> bool:
-        busy = self._busy_lanes.get(lane, 0)
-        return not self._shared or not busy or busy < self._workers - len(self._tasks)
+    def _may_begin(self, share: Share) -> bool:
+        free = self._workers + share.urgent - len(self._tasks)
+        busy = self._busy.get(share, 0)
+        return free > 0 and (not self._shared or not busy or busy < free)
 
     def _changed(self) -> None:
         if self._ready or self._tasks:
@@ -289,10 +290,10 @@ class Queue(Generic[K]):
         key = self._tasks.pop(task)
         item = self._items[key]
         item.busy = False
-        lane = self._lane(key)
-        self._busy_lanes[lane] -= 1
-        if not self._busy_lanes[lane]:
-            del self._busy_lanes[lane]
+        share = self._find_share(key)
+        self._busy[share] -= 1
+        if not self._busy[share]:
+            del self._busy[share]
         again, hurry, background = item.take_again()
         if again:
             # What came during a failed run does not end its back-off.

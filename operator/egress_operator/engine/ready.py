@@ -1,13 +1,21 @@
 """Which key is next: urgent before foreground before background, lanes in turn. Pure memory."""
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 _BACKGROUND_EVERY = 4
 """One pick of so many goes to the background first, so that it never starves."""
+
+
+class Share(NamedTuple):
+    """The keys of one lane that are urgent, or those that are not: what is counted and bounded."""
+
+    lane: Hashable
+    urgent: bool
 
 
 class _Rotation(Generic[K]):
@@ -75,22 +83,22 @@ class ReadySet(Generic[K]):
         if row is not None:
             self._rotations[row].discard(self._lane(key), key)
 
-    def pop(self, may: Callable[[Hashable], bool] = lambda _: True) -> K:
-        """Take the next one out, an urgent one or one whose lane may. Raises LookupError."""
+    def pop(self, may: Callable[[Share], bool] = lambda _: True) -> K:
+        """Take out the next one whose share may. Raises LookupError when none may."""
         key = self._choose(may)
         del self._rows[key]
         return key
 
-    def _choose(self, may: Callable[[Hashable], bool]) -> K:
-        if self.has_urgent:
-            return self._rotations[_Row.URGENT].pop(lambda _: True)
+    def _choose(self, may: Callable[[Share], bool]) -> K:
+        with suppress(LookupError):
+            return self._rotations[_Row.URGENT].pop(lambda lane: may(Share(lane, urgent=True)))
         first, second = self._rotations[_Row.FRONT], self._rotations[_Row.BACK]
         if (self._picks + 1) % _BACKGROUND_EVERY == 0:
             first, second = second, first
         try:
-            key = first.pop(may)
+            key = first.pop(lambda lane: may(Share(lane, urgent=False)))
         except LookupError:
-            key = second.pop(may)
+            key = second.pop(lambda lane: may(Share(lane, urgent=False)))
         self._picks += 1
         return key
 

@@ -91,6 +91,8 @@ class ChangeHandler:
         self._note_kept(new)
         desired = self._planner.find_desired(key)
         if _is_own_write(old, new, desired):
+            # The answer may be lost: then nothing else tells when it was written.
+            self._worker.note_seen(key)
             self._mark_permission(key)
             self.report_gateways()
             return

@@ -86,7 +86,7 @@ class Controller:
             writer,
             outside,
             on_refused=lambda retry: self._queues.retries.add_after(retry, RETRY_S),
-            on_late=lambda key: self._queues.sets.add(key, hurry=False),
+            on_late=lambda key: self._queues.sets.add(key, hurry=True),
         )
         view = View(self.cluster, self.planner, self._worker, outside.clock)
         self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
@@ -230,15 +230,15 @@ class Controller:
         """
         rest = self._resumed_at + RESUME_INTERVAL_S - self._outside.clock()
         if rest <= 0:
-            self._queues.probe()
-            self._resume_away()
+            self._resume_now()
         elif self._resume_timer is None:
             loop = asyncio.get_running_loop()
-            self._resume_timer = loop.call_later(rest, self._resume_away)
+            self._resume_timer = loop.call_later(rest, self._resume_now)
 
-    def _resume_away(self) -> None:
+    def _resume_now(self) -> None:
         self._resume_timer = None
         self._resumed_at = self._outside.clock()
+        self._queues.probe()
         self._queues.resume()
 
     async def stop(self, grace: float) -> None:

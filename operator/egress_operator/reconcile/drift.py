@@ -7,7 +7,7 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.reconcile.budget import Budget
-from egress_operator.rollout.write import Delete, Write
+from egress_operator.rollout.write import Create, Delete, Replace, Write
 
 DRIFT_BURST = 20.0
 """Steps of one set that may put drift right at once."""
@@ -15,48 +15,50 @@ DRIFT_BURST = 20.0
 
 @dataclass(slots=True)
 class Drift:
-    """Tells drift in one set from what a new plan changes.
+    """Tells repairs from changes in one set: a repair was written before, and is due again.
 
-    Somebody may fight for one object while the plan changes others all the time: what was written
-    before, and is due again, is drift whatever the plan has made of the rest.
+    So it is while the plan changes too: somebody may fight for one object while a tenant edits
+    others all the time.
     """
 
     _done: ObjectSet | None = None
     """The set as it was when it was last settled."""
-    _is_changed: bool = True
-    """Whether the plan has changed since then."""
+    _lacking: frozenset[ObjectKey] = frozenset()
+    """Objects of it that could not be written then."""
     _written: dict[ObjectKey, Write] | None = None
     """The last write of each object since then, if the API server took it."""
     _budget: Budget | None = None
     """None while there was no drift."""
 
-    def note_change(self) -> None:
-        """Know that the plan has changed."""
-        self._is_changed = True
-
     def note_written(self, write: Write) -> None:
-        """Know that the API server has taken a write."""
+        """Record that the API server has taken a write."""
         if self._written is None:
             self._written = {}
         self._written[write.key] = write
 
-    def note_settled(self, object_set: ObjectSet) -> None:
-        """Know that everything stands as desired."""
-        self._done, self._is_changed, self._written = object_set, False, None
+    def note_settled(self, object_set: ObjectSet, lacking: frozenset[ObjectKey]) -> None:
+        """Record that everything stands as desired, but for `lacking`, which cannot be written."""
+        self._done, self._lacking, self._written = object_set, lacking, None
 
     def find_repairs(self, object_set: ObjectSet, writes: Iterable[Write]) -> frozenset[Write]:
-        """Return those of the next writes of a set that put right what somebody else changed."""
-        if not self._is_changed and self._done == object_set:
-            return frozenset(writes)
-        done = {} if self._done is None else {item.key: item for item in _list_desired(self._done)}
+        """Return those of the next writes of a set that put right what somebody else changed.
+
+        In a set that is as it was when it was last settled these are also the deletions of what
+        has come since.
+        """
+        done = () if self._done is None else _list_desired(self._done)
+        wanted = {item.key: item for item in done if item.key not in self._lacking}
         written = self._written or {}
+        is_same_set = self._done == object_set
         return frozenset(
             write
             for write in writes
             if (
                 _is_same(written[write.key], write)
                 if write.key in written
-                else write.key in done and _makes(write, done[write.key])
+                else is_same_set
+                if isinstance(write, Delete)
+                else _makes(write, wanted.get(write.key))
             )
         )
 
@@ -75,11 +77,9 @@ def _list_desired(object_set: ObjectSet) -> tuple[Desired, ...]:
     return object_set.objects if object_set.access is None else object_set.access.desired
 
 
-def _makes(write: Write, desired: Desired) -> bool:
+def _makes(write: Create | Replace, desired: Desired | None) -> bool:
     """Whether a write makes an object as desired."""
-    if isinstance(write, Delete):
-        return False
-    return write.desired == desired and write.owners == desired.owners
+    return desired is not None and (write.desired, write.owners) == (desired, desired.owners)
 
 
 def _is_same(one: Write, other: Write) -> bool:

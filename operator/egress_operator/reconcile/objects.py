@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any, TypeVar
 
 from egress_operator.engine.cache import Cache
@@ -148,6 +149,10 @@ class _Index:
     def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
         """Return the sets of gateways and tenants in a scope that hold something."""
         return list(self._of_gateways.get(scope, ()))
+
+    def find_scopes(self) -> set[Scope]:
+        """Return the scopes of gateways and tenants, and of what stands in other namespaces."""
+        return {*self._of_gateways, *self._guests}
 
     def find_policy_namespaces(self) -> set[str]:
         """Return the namespaces with an AuthorizationPolicy that says to be ours."""
@@ -301,12 +306,21 @@ class ObjectCache:
                     yield observed.set_key, observed
 
     def find_scopes(self) -> set[Scope]:
-        """Return the scopes that hold something of ours."""
-        return {
-            find_scope(set_key)
-            for namespace in self.find_namespaces()
-            for set_key, _ in self.select_ours(namespace)
-        }
+        """Return the scopes that hold something of ours; it looks at one object of most of them."""
+        candidates = {*self.find_namespaces(), *self._index.find_scopes()}
+        return {scope for scope in candidates if self._holds(scope)}
+
+    def _holds(self, scope: Scope) -> bool:
+        """Whether something of ours is of a scope, wherever it stands."""
+        standing = () if scope is None else (item for _, item in self.select_ours(scope))
+        members = chain.from_iterable(
+            map(self._index.find_members, self._index.find_gateway_sets(scope))
+        )
+        others = self._get_all([*self._index.find_guests(scope), *members])
+        return any(
+            item.set_key is not None and find_scope(item.set_key) == scope
+            for item in chain(standing, others)
+        )
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""

@@ -4,7 +4,8 @@ A write of a gateway's set that is refused is tried again in a queue of its own.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable
+from typing import TypeVar
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
@@ -12,7 +13,9 @@ from egress_operator.reconcile.failure import log_failure
 from egress_operator.reconcile.record import OwnKey
 from egress_operator.reconcile.recovery import Recovery
 from egress_operator.reconcile.refusal import Retry
-from egress_operator.rollout.write import Delete, Write
+from egress_operator.rollout.write import Delete, Write, takes_permission
+
+K = TypeVar("K", bound=Hashable)
 
 PLAN_WORKERS = 4
 """Namespaces that are planned side by side, in turns: a large one holds up no other."""
@@ -46,24 +49,27 @@ class Queues:
             ),
         )
         self.sets = Queue[SetKey](
-            sync,
-            lane=lambda key: key.namespace,
+            self._follow(sync, lambda _: self._set_recovery),
+            # A gateway is a lane of its own, whatever others are in its namespace.
+            lane=lambda key: key.namespace if find_scope(key) else key,
             workers=workers,
             shared=True,
             urgent=lambda key: find_scope(key) is None,
             on_failure=self._on_sync_failure,
         )
         self.retries = Queue[Retry](
-            retry,
+            self._follow(retry, self._find_recovery),
             lane=lambda retry: retry.lane,
             workers=RETRY_WORKERS,
             shared=True,
+            urgent=lambda retry: takes_permission(retry.write),
             on_failure=self._on_retry_failure,
         )
         self.reports = Queue[OwnKey](
-            report,
+            self._follow(report, lambda _: self._report_recovery),
             lane=lambda key: key.namespace,
             workers=REPORT_WORKERS,
+            shared=True,
             on_failure=self._on_report_failure,
         )
         self._set_recovery = Recovery(self.sets)
@@ -100,7 +106,7 @@ class Queues:
         self._report_recovery.forget(key)
 
     def note_writes(self, key: SetKey, writes: Collection[Write]) -> None:
-        """Know that writes of a set succeeded: so may what failed before.
+        """Record that writes of a set succeeded, so that failed ones are tried again.
 
         A webhook that fails may be asked about creations and changes only, and
         AuthorizationPolicies may have a webhook of their own.
@@ -113,7 +119,7 @@ class Queues:
             (self._change_recovery if is_access else self._set_recovery).note_success()
 
     def note_status(self) -> None:
-        """Know that a status was written."""
+        """Record that a status was written."""
         self._report_recovery.note_success()
 
     def resume(self) -> None:
@@ -126,13 +132,26 @@ class Queues:
         for recovery in self._recoveries:
             recovery.probe()
 
+    def _follow(self, handler: Handler[K], find_recovery: Callable[[K], Recovery[K]]) -> Handler[K]:
+        """Return a handler that tells the recovery of a key when it has ended without a failure."""
+
+        async def run(key: K) -> float | None:
+            wait = await handler(key)
+            find_recovery(key).note_end(key)
+            return wait
+
+        return run
+
+    def _find_recovery(self, retry: Retry) -> Recovery[Retry]:
+        is_deletion = isinstance(retry.write, Delete)
+        return self._deletion_recovery if is_deletion else self._change_recovery
+
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         self._set_recovery.note(key, error)
         log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
 
     def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
-        is_deletion = isinstance(retry.write, Delete)
-        (self._deletion_recovery if is_deletion else self._change_recovery).note(retry, error)
+        self._find_recovery(retry).note(retry, error)
         log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:

@@ -55,20 +55,20 @@ class Refusals:
         return self._words.keys()
 
     def note(self, write: Write, error: Exception) -> None:
-        """Know that a write failed just now in its set."""
+        """Record that a write failed just now in its set."""
         self._words[write] = _explain(error)
         # An object that was made anew: the watch is about to show it.
         level = logging.DEBUG if isinstance(error, StaleError) else logging.WARNING
         logger.log(level, "%s fails: %s; tried again by itself", write.key, self._words[write])
 
     def note_sent(self, write: Write, now: float) -> None:
-        """Know that a write leaves its step, and will be answered later."""
+        """Record that a write leaves its step, and will be answered later."""
         logger.info("%s is not answered yet; others go on meanwhile", write.key)
         self._words[write] = "it is not answered in time"
         self._sent[write] = now
 
     def note_answer(self, write: Write, error: Exception | None) -> None:
-        """Know the answer to a write that has left its step; it may not be wanted any more."""
+        """Record the answer to a write that has left its step; it may not be wanted any more."""
         self._sent.pop(write, None)
         if error is None:
             self._words.pop(write, None)
@@ -80,7 +80,7 @@ class Refusals:
         return write in self._sent
 
     def note_again(self, write: Write, error: Exception) -> None:
-        """Know that a write failed when it was tried alone; it may not be wanted any more."""
+        """Record that a write failed when it was tried alone; it may not be wanted any more."""
         if write in self._words:
             self._words[write] = _explain(error)
 

@@ -43,7 +43,7 @@ class Startup:
             self._scopes.add(scope, background=background)
 
     def note_plan(self, scope: Scope) -> None:
-        """Know that a scope has a new plan."""
+        """Record that a scope has a new plan."""
         if scope is None and not self._is_open:
             self._withdrawals = _find_withdrawals(self._planner.get(None))
             self._open()
@@ -52,12 +52,12 @@ class Startup:
         self._note_attempt(scope)
 
     def note_failed_plan(self, scope: Scope) -> None:
-        """Know that a scope cannot be planned now: nothing waits for it."""
+        """Record that a scope cannot be planned now: nothing waits for it."""
         self._open()
         self._note_attempt(scope)
 
     def note_sync(self, key: SetKey) -> None:
-        """Know that a set has been written as far as possible."""
+        """Record that a set has been written as far as possible."""
         if key in self._withdrawals:
             self._withdrawals.discard(key)
             self._open()

@@ -102,12 +102,16 @@ class WriteTimes:
 class FightError(Exception):
     """Writes do not last: somebody else changes our objects each time."""
 
-    def __init__(self, key: SetKey, wait: float | None = None) -> None:
+    def __init__(
+        self, key: SetKey, wait: float | None = None, squatted: tuple[ObjectKey, ...] = ()
+    ) -> None:
         words = f"the objects of {key} do not stay as written: another controller changes them"
         rest = "" if wait is None else "; they are repaired less often now"
         super().__init__(words + rest)
         self.wait = wait
         """Seconds until the objects may be put right again; None: the back-off tells."""
+        self.squatted = squatted
+        """As of `Step`."""
 
 
 class _Wish:
@@ -191,19 +195,18 @@ class SetWorker:
         return frozenset(lacking - before)
 
     def note_change(self, key: SetKey) -> None:
-        """Know that the desired objects changed: the set is under way from now on."""
+        """Record that the desired objects changed: the set is under way from now on."""
         state = self._states.get(key)
         if state is None:
             self._states[key] = _State(self._clock())
             return
-        state.drift.note_change()
         if state.outcome.settled or (state.outcome.lasting and self._find_fight(key) == 0):
             state.since = self._clock()
             state.outcome = UNDER_WAY
             self._index_settling(key, UNDER_WAY)
 
     def note_seen(self, key: ObjectKey) -> None:
-        """Know that somebody else changed an object: proxies settle after that as well."""
+        """Record that somebody else changed an object: proxies settle after that as well."""
         self._written.note(key, self._clock())
 
     def forget(self, key: ObjectKey) -> None:
@@ -248,12 +251,15 @@ class SetWorker:
             if self._find_fight(key) == 0:
                 self._set(key, UNDER_WAY)
             raise
-        except (ApiError, FightError) as error:
-            lasting = isinstance(error, FightError)
-            outcome = Outcome(settled=False, problem=str(error), lasting=lasting, code="EG301")
-            self._set(key, outcome)
-            if isinstance(error, FightError) and error.wait is not None:
-                return error.wait
+        except FightError as error:
+            outcome = Outcome(settled=False, problem=str(error), lasting=True, code="EG301")
+            refused = self._list_refused(key)
+            self._set(key, replace(outcome, squatted=error.squatted, refused=refused))
+            if error.wait is None:
+                raise
+            return error.wait
+        except ApiError as error:
+            self._set(key, Outcome(settled=False, problem=str(error), code="EG301"))
             raise
         finally:
             self._metrics.count_reconcile(result, self._clock() - start)
@@ -294,19 +300,30 @@ class SetWorker:
                 steps += 1
             elif held:
                 # The change brings the set back; a plan that changes all the time hides no fight.
-                self._check_fight(key, Step(), held)
+                raise FightError(key, self._find_fight(key))
         raise FightError(key)
 
-    def _check_fight(self, key: SetKey, step: Step, held: Collection[Write]) -> None:
-        """Raise FightError while drift is held back, and until a set has been left alone since."""
+    def _check_fight(self, key: SetKey, step: Step, held: frozenset[Write]) -> None:
+        """Raise FightError while drift is held back, and until a set has been left alone since.
+
+        `step`: the last one, which has nothing to write but what is held back.
+        """
         wait = self._find_fight(key)
         if held or wait > 0:
-            raise FightError(key, wait if step.wait is None else min(wait, step.wait))
+            if (refusals := self._refusals.get(key)) is not None:
+                refusals.keep(step.refused)
+            wait = wait if step.wait is None else min(wait, step.wait)
+            raise FightError(key, wait, step.squatted)
 
     def _find_fight(self, key: SetKey) -> float:
         """Return the seconds until a set counts as left alone; 0: nobody fights for it."""
         state = self._states.get(key)
         return 0.0 if state is None else state.drift.find_wait(self._clock())
+
+    def _list_refused(self, key: SetKey) -> tuple[Refusal, ...]:
+        """Return the writes of a gateway to tell of; of another set there are none."""
+        refusals = self._refusals.get(key)
+        return () if refusals is None else refusals.list(self._clock())
 
     def _retry_refused(self, key: GatewaySet, writes: Iterable[Write]) -> None:
         refusals = self._refusals[key]
@@ -384,7 +401,7 @@ class SetWorker:
         return state.drift
 
     def _note_written(self, key: SetKey, write: Write, now: float) -> None:
-        """Know that the API server has taken a write of a set."""
+        """Record that the API server has taken a write of a set."""
         self._written.note(write.key, now)
         if (state := self._states.get(key)) is not None:
             state.drift.note_written(write)
@@ -417,23 +434,24 @@ class SetWorker:
         failure = next(iter(failures.values()), None)
         if refusals is not None:
             failure = find_failure(failures.values(), is_whole=not done and not late)
+        if refusals is not None:
+            for write, task in late.items():
+                refusals.note_sent(write, now)
+                self._late.add(task)
+                task.add_done_callback(partial(self._take_late, key, write, on_writes))
         if failure is not None:
             raise failure
-        if refusals is None:
-            return
-        for write, error in failures.items():
-            refusals.note(write, error)
-        for write, task in late.items():
-            refusals.note_sent(write, now)
-            self._late.add(task)
-            task.add_done_callback(partial(self._take_late, key, write, on_writes))
+        if refusals is not None:
+            for write, error in failures.items():
+                refusals.note(write, error)
 
     async def _send_all(
         self, wish: "_Wish", writes: Sequence[Write], patience: float | None
     ) -> tuple[dict[Write, Exception | None], dict[Write, asyncio.Task[bool]]]:
         """Send writes side by side while they are wanted; return what each sent one raised.
 
-        And, if none has been answered for `patience` seconds, those that still wait for an answer.
+        And those that still wait for an answer, if none has been answered for `patience` seconds,
+        or the plan has changed for as long.
         """
         key, loop = wish.object_set.key, asyncio.get_running_loop()
         answered_at = loop.time()
@@ -451,7 +469,7 @@ class SetWorker:
         try:
             while waiting:
                 timeout = None if patience is None else answered_at + patience - loop.time()
-                if timeout is not None and timeout < CLOCK_S:
+                if timeout is not None and (timeout < CLOCK_S or not wish.is_current()):
                     break
                 _, waiting = await asyncio.wait(waiting, timeout=timeout)
         except asyncio.CancelledError:
@@ -495,20 +513,27 @@ class SetWorker:
     async def retry(self, retry: Retry, on_writes: WriteHook) -> None:
         """Try a refused write alone if it is still due. Raises what `Writer.send` raises."""
         key, write = retry.set_key, retry.write
-        plan, refusals = self._planner.get(None), self._refusals.get(key)
-        object_set = plan.sets.get(key) if plan else None
-        if plan is None or object_set is None or refusals is None:
+        is_due = partial(self._is_due, key, write)
+        if not is_due():
             return
-        if refusals.is_sent(write) or write not in self._ask(plan, object_set).refused:
-            return
+        refusals = self._refusals[key]
         try:
-            await self._writer.send(write, retry.lane)
+            if not await self._writer.send(write, retry.lane, is_due):
+                return
         except Exception as error:
             refusals.note_again(write, error)
             raise
         refusals.note_answer(write, None)
         self._note_written(key, write, self._clock())
         on_writes(key, [write])
+
+    def _is_due(self, key: SetKey, write: Write) -> bool:
+        """Whether a refused write of a gateway is still wanted, and nobody waits for its answer."""
+        plan, refusals = self._planner.get(None), self._refusals.get(key)
+        object_set = plan.sets.get(key) if plan else None
+        if plan is None or object_set is None or refusals is None or refusals.is_sent(write):
+            return False
+        return write in self._ask(plan, object_set).refused
 
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> Step:
         """Note how far a set has come when there is nothing to write; return what to wait for."""
@@ -522,14 +547,15 @@ class SetWorker:
         if object_set.access:
             refusals = self._refusals[key]
             refusals.keep(step.refused)
-            refused = refusals.list(self._clock())
+            refused = self._list_refused(key)
             if len(refused) < len(refusals.writes):
                 step = replace(step, wait=TOLD_S)
         # One value for nearly all sets: there is one outcome for each host of the cluster.
         news = step.squatted or refused
         outcome = replace(SETTLED, squatted=step.squatted, refused=refused) if news else SETTLED
         self._set(key, outcome)
-        self._states[key].drift.note_settled(object_set)
+        lacking = {*step.squatted, *(refusal.write.key for refusal in refused)}
+        self._states[key].drift.note_settled(object_set, frozenset(lacking))
         for desired in object_set.objects:
             self._cluster.objects.share(desired)
         return step

@@ -17,7 +17,7 @@ from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
-from egress_operator.rollout.write import Create, Delete, Replace, Write
+from egress_operator.rollout.write import Create, Delete, Replace, Write, takes_permission
 
 PERMANENT = frozenset(
     {
@@ -119,7 +119,7 @@ class Writer:
         for a deletion that waits for a finalizer), MissingKindError, and ApiError for anything that
         may pass by itself.
         """
-        async with self._slots.take(lane, urgent=_withdraws(write)):
+        async with self._slots.take(lane, urgent=takes_permission(write)):
             if not is_wanted():
                 return False
             match write:
@@ -195,10 +195,6 @@ class Writer:
             self._answers.pop(observed.key, None)
         else:
             self._answers[observed.key] = (sent, observed.spec_digest)
-
-
-def _withdraws(write: Write) -> bool:
-    return isinstance(write, Delete) and write.key.kind is Kind.AUTHORIZATION_POLICY
 
 
 def _judge(key: ObjectKey, error: ApiError) -> Exception:
