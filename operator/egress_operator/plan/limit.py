@@ -88,7 +88,7 @@ class Limited:
 
     excess: Diagnostic | None = None
     """The limit that it exceeds: it is refused."""
-    waiting: Mapping[Item, str] = field(default_factory=dict)
+    waiting: Mapping[Item, str] = field(default_factory=lambda: WAITING_FOR_NOTHING)
     """What it asks for and cannot have yet: each with the reason, in one line."""
 
 

@@ -145,7 +145,7 @@ class ChangeHandler:
             self._queues.reports.add(key, background=change.first)
         self.report_gateways()
         if change.sets or change.policies:
-            # What the plan counts may have gone while it was made, or not come.
+            # Objects that this plan counted may be gone by now, or were never created.
             self._make_room(change.scope)
 
     def on_writes(self, set_key: SetKey, writes: Sequence[Write]) -> None:
@@ -167,7 +167,7 @@ class ChangeHandler:
             self._make_room(find_scope(set_key))
 
     def on_not_created(self, desired: Desired) -> None:
-        """Plan a namespace again without what is not wanted any more, and was not created."""
+        """Plan a namespace again when an object that it does not want any more was not created."""
         if self._planner.find_desired(desired.key) is None:
             self._make_room(find_scope(desired.set_key))
 

@@ -61,7 +61,7 @@ class Controller:
         self._on_gateways = on_gateways
         self._resumed_at = float("-inf")
         self._resume_timer: asyncio.TimerHandle | None = None
-        self._unmatched: set[Scope] = set()
+        self._to_compare: set[Scope] = set()
         """The scopes whose sets and statuses a resync is still to look at."""
         self.cluster = Cluster(
             scopes,
@@ -100,7 +100,7 @@ class Controller:
 
     async def _plan(self, scope: Scope) -> float | None:
         """Find out what should be in a scope; then look at the sets and statuses that change."""
-        self._match(scope)
+        self._compare_scope(scope)
         try:
             change = await self.planner.plan(scope, is_complete=self._startup.is_complete)
         except Exception:
@@ -202,14 +202,14 @@ class Controller:
 
     def resync(self) -> None:
         """Compare everything again, from memory: nothing is read from the API server."""
-        self._unmatched = self.planner.find_scopes()
-        for scope in self._unmatched:
+        self._to_compare = self.planner.find_scopes()
+        for scope in self._to_compare:
             self._startup.mark(scope, background=True)
 
-    def _match(self, scope: Scope) -> None:
+    def _compare_scope(self, scope: Scope) -> None:
         """Look at all sets and statuses of a scope that a resync has not come to yet."""
-        plan = self.planner.get(scope) if scope in self._unmatched else None
-        self._unmatched.discard(scope)
+        plan = self.planner.get(scope) if scope in self._to_compare else None
+        self._to_compare.discard(scope)
         if plan is None:
             return
         for set_key in plan.sets:

@@ -65,15 +65,16 @@ class Planner:
         if (wait := self._not_before.get(scope, now) - now) > 0:
             return wait
         slices: list[float] = []
-        rest = FAILED_REST_S
+        has_failed = True
         try:
             change = await self._plan(scope, slices, is_complete=is_complete)
-            rest = 0.0
+            has_failed = False
             return change
         finally:
             self._metrics.observe_plan(max(slices, default=0.0))
-            if rest or scope in self._plans:
-                self._not_before[scope] = self._clock() + max(REST_FACTOR * sum(slices), rest)
+            if has_failed or scope in self._plans:
+                rest = max(REST_FACTOR * sum(slices), FAILED_REST_S if has_failed else 0.0)
+                self._not_before[scope] = self._clock() + rest
 
     async def _plan(self, scope: Scope, slices: list[float], *, is_complete: bool) -> PlanChange:
         """Plan; `slices` gets the seconds of each slice."""

@@ -59,7 +59,7 @@ class Refusals:
         self._words[write] = _explain(error)
         # An object that was made anew: the watch is about to show it.
         level = logging.DEBUG if isinstance(error, StaleError) else logging.WARNING
-        logger.log(level, "%s fails: %s; tried again by itself", write.key, self._words[write])
+        logger.log(level, "%s fails: %s; it is tried again alone", write.key, self._words[write])
 
     def note_sent(self, write: Write, now: float) -> None:
         """Record that a write leaves its step, and will be answered later."""
@@ -67,22 +67,24 @@ class Refusals:
         self._words[write] = "it is not answered in time"
         self._sent[write] = now
 
-    def note_answer(self, write: Write, error: Exception | None) -> None:
-        """Record the answer to a write that has left its step; it may not be wanted any more."""
+    def note_answer(self, write: Write, error: Exception | None, *, is_retry: bool = False) -> None:
+        """Record the answer to a write that has left its step; it may not be wanted any more.
+
+        `is_retry`: it was tried alone, and its queue logs that it failed.
+        """
         self._sent.pop(write, None)
         if error is None:
             self._words.pop(write, None)
-        elif write in self._words:
+        elif write not in self._words:
+            return
+        elif is_retry:
+            self._words[write] = _explain(error)
+        else:
             self.note(write, error)
 
     def is_sent(self, write: Write) -> bool:
         """Whether a write that has left its step is not answered yet."""
         return write in self._sent
-
-    def note_again(self, write: Write, error: Exception) -> None:
-        """Record that a write failed when it was tried alone; it may not be wanted any more."""
-        if write in self._words:
-            self._words[write] = _explain(error)
 
     def keep(self, writes: Collection[Write]) -> None:
         """Forget all but these writes, which are still wanted."""

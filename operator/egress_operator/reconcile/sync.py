@@ -46,6 +46,12 @@ set goes to the back of the queue with a back-off."""
 
 ANSWER_S = 1.2
 """Seconds without any answer after which a gateway goes on without the writes under way."""
+CLOCK_S = 0.001
+"""The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
+WriteHook = Callable[[SetKey, Sequence[Write]], None]
+"""Called with the acknowledged writes of one step of a set."""
+RetryHook = Callable[[Retry], None]
+"""Called for each write of a set that is left out, to be tried alone; often for the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class FightError(Exception):
 
 
 class _Wish:
-    """What a set is to be, and whether its plan still wants that."""
+    """The object set that a step was made for, and whether the present plan still has it."""
 
     def __init__(self, planner: Planner, plan: Plan, object_set: ObjectSet) -> None:
         self.object_set = object_set
@@ -131,14 +137,6 @@ class _Wish:
             wanted = None if plan is None else plan.sets.get(key, ObjectSet(key))
             self._is_current = wanted == self.object_set
         return self._is_current
-
-
-CLOCK_S = 0.001
-"""The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
-WriteHook = Callable[[SetKey, Sequence[Write]], None]
-"""Called with the acknowledged writes of one step of a set."""
-RetryHook = Callable[[Retry], None]
-"""Called for each write of a set that is left out, to be tried alone; often for the same one."""
 
 
 class SetWorker:
@@ -521,7 +519,7 @@ class SetWorker:
             if not await self._writer.send(write, retry.lane, is_due):
                 return
         except Exception as error:
-            refusals.note_again(write, error)
+            refusals.note_answer(write, error, is_retry=True)
             raise
         refusals.note_answer(write, None)
         self._note_written(key, write, self._clock())
