@@ -173,7 +173,8 @@ class TenantNamespace:
         wait_until(
             lambda: len(self.writes(since)) >= len(expected), timeout_s, f"writes {expected}"
         )
-        assert self.writes(since) == sorted(expected)
+        found = self.writes(since)
+        assert found == sorted(expected), f"{found}, not {sorted(expected)}"
 
 
 def _is_progress(record: Record, records: Sequence[Record], index: int) -> bool:
