@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egress_operator.engine.shares import PATIENCE_S
 from egress_operator.engine.slots import Slots
 
 pytestmark = pytest.mark.looptime
@@ -66,6 +67,30 @@ async def test_requests_of_a_lane_do_not_hold_up_its_urgent_ones() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert order[-1] == "a/urgent"
+    for task in tasks:
+        task.cancel()
+
+
+async def test_requests_that_hang_hand_on_their_slots_and_are_twice_as_many_at_most() -> None:
+    slots, order = Slots(2), list[str]()
+
+    async def hang(name: str) -> None:
+        async with slots.take(name):
+            order.append(name)
+            await asyncio.sleep(100 * PATIENCE_S)
+
+    tasks = [asyncio.create_task(hang(lane)) for lane in "abcdef"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order == ["a", "b"]
+    await asyncio.sleep(PATIENCE_S + 0.1)
+    assert order == ["a", "b", "c", "d"]
+    await asyncio.sleep(50 * PATIENCE_S)
+    assert order == ["a", "b", "c", "d"]
+    await request(slots, "g/urgent", order, urgent=True)
+    assert order[-1] == "g/urgent"
+    await asyncio.sleep(50 * PATIENCE_S)
+    assert {*"abcdef"} <= {*order}
     for task in tasks:
         task.cancel()
 

@@ -11,6 +11,7 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.istio.kind import Kind
+from egress_operator.reconcile.refusal import TOLD_S
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
 from wiring import Ignorant
 
@@ -345,4 +346,50 @@ async def test_a_creation_whose_answer_is_lost_settles_before_what_needs_it() ->
     # The first is what is behind the gateway; the last leads the clients there.
     assert {plural for _, plural in created} >= {"serviceentries", "virtualservices"}
     assert max(created)[0] - min(created)[0] >= site.controller.cluster.settings.settle
+    await site.controller.stop(0)
+
+
+async def test_many_tenants_whose_deletions_hang_hold_up_no_withdrawal_and_no_status() -> None:
+    site, log = await start()
+    site.controller.cluster.admission = ""
+    tenants = [f"t{number:02}" for number in range(18)]
+    for tenant in tenants:
+        site.let_in(tenant, f"{tenant}.example.com")
+    await asyncio.sleep(60)
+    log.find_seconds = lambda verb, about: (
+        HANG_S if verb == "delete" and " t" in about else WRITE_S
+    )
+    begun = site.clock()
+    for tenant in tenants:
+        site.label(tenant)
+    await asyncio.sleep(SOON_S)
+    since = site.clock()
+    site.label("shop")
+    await asyncio.sleep(2 * SOON_S)
+    assert log.has_answered("delete", "shop", since)
+    await asyncio.sleep(TOLD_S)
+    told = [
+        str(patch)
+        for plural, at, patch in log.statuses
+        if plural == "egressgateways" and at > begun + TOLD_S
+    ]
+    assert "PermissionStuck" in told[-1]
+    await site.controller.stop(0)
+
+
+async def test_many_tenants_whose_creations_hang_hold_up_no_host_of_another() -> None:
+    site, log = await start()
+    log.find_seconds = lambda verb, about: (
+        HANG_S if verb == "create" and about.startswith("t") else WRITE_S
+    )
+    for number in range(8):
+        names = [f"h{host}.example.com" for host in range(24)]
+        site.sinks[POLICIES].upsert(build_policy(f"t{number}", "direct", names))
+    await asyncio.sleep(SOON_S)
+    since = site.clock()
+    site.sinks[POLICIES].upsert(build_policy("shop", "direct", ["new.example.com"]))
+    await asyncio.sleep(2 * SOON_S)
+    assert [
+        plural for verb, plural, about, at in log.done if about.startswith("shop") and at > since
+    ]
     await site.controller.stop(0)

@@ -3,12 +3,12 @@
 import asyncio
 import heapq
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from egress_operator.engine.ready import ReadySet, Share
+from egress_operator.engine.shares import Holding, Shares
 
 K = TypeVar("K", bound=Hashable)
 
@@ -84,13 +84,11 @@ class _Item:
 
 
 class Queue(Generic[K]):
-    """Keys are worked on by `handler`, at most `workers` at a time, never one key twice at a time.
+    """Keys are worked on by `handler`, by so many `workers`, never one key twice at a time.
 
-    With `shared`, a lane takes one more worker only while it has fewer than are free: a lane alone
-    gets half of them, and the next one half of the rest. Its urgent keys are counted apart.
-
-    Keys that are `urgent` go before all others, and one more worker is only for them: neither a
-    full queue nor slow work on other keys holds them up.
+    Workers are divided among lanes as by `Shares`. Keys that are
+    `urgent` go before all others, and one more worker is only for them: neither a full queue nor
+    slow work on other keys holds them up.
 
     An `add` while the key is being worked on makes it run once more afterwards. Needs a running
     loop and uses its clock, so that it runs in virtual time. Keys may be added before `start`.
@@ -110,10 +108,8 @@ class Queue(Generic[K]):
     ) -> None:
         self._handler = handler
         self._lane = lane
-        self._workers = workers
-        self._shared = shared
+        self._shares = Shares(workers, self._pump, shared=shared)
         self._urgent = urgent
-        self._busy: Counter[Share] = Counter()
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards no secret
         self._on_failure = on_failure
@@ -125,7 +121,7 @@ class Queue(Generic[K]):
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         """Loop time that the alarm is set to. A loop may round it, and `when` tells that."""
-        self._tasks: dict[asyncio.Task[None], K] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[K, Holding]] = {}
         self._running = False
         self._stopped = False
         self._idle = asyncio.Event()
@@ -234,25 +230,17 @@ class Queue(Generic[K]):
 
     def _pump(self) -> None:
         """Give ready keys to free workers."""
-        while self._running and self._ready and len(self._tasks) <= self._workers:
+        while self._running and self._ready:
             try:
-                key = self._ready.pop(self._may_begin)
+                key = self._ready.pop(self._shares.may)
             except LookupError:
                 break
             self._items[key].busy = True
-            self._busy[self._find_share(key)] += 1
+            holding = self._shares.take(Share(self._lane(key), self._urgent(key)))
             task = asyncio.get_running_loop().create_task(self._work(key))
-            self._tasks[task] = key
+            self._tasks[task] = key, holding
             task.add_done_callback(self._end_work)
         self._changed()
-
-    def _find_share(self, key: K) -> Share:
-        return Share(self._lane(key), self._urgent(key))
-
-    def _may_begin(self, share: Share) -> bool:
-        free = self._workers + share.urgent - len(self._tasks)
-        busy = self._busy.get(share, 0)
-        return free > 0 and (not self._shared or not busy or busy < free)
 
     def _changed(self) -> None:
         if self._ready or self._tasks:
@@ -287,13 +275,10 @@ class Queue(Generic[K]):
             self._on_failure(key, error, delay)
 
     def _end_work(self, task: asyncio.Task[None]) -> None:
-        key = self._tasks.pop(task)
+        key, holding = self._tasks.pop(task)
+        self._shares.give(holding)
         item = self._items[key]
         item.busy = False
-        share = self._find_share(key)
-        self._busy[share] -= 1
-        if not self._busy[share]:
-            del self._busy[share]
         again, hurry, background = item.take_again()
         if again:
             # What came during a failed run does not end its back-off.

@@ -110,7 +110,8 @@ def find_limited(
 
     What stands counts until the policy that has it asks for something else and may have that. A
     policy that adds something is refused as a whole if it is too much then, and keeps what it has.
-    Those that do not make it more are looked at first, so what is in force stays accepted.
+    Those that do not make it more are looked at first, so what is in force stays accepted. None is
+    refused if there is room for what all of them ask for, in place of what they have.
 
     What is asked for and stands already stays. Of what is new, the oldest policy's first, so much
     may be added that no more than twice the limit stands, whoever owns it; the rest waits until
@@ -119,18 +120,29 @@ def find_limited(
     if _has_room_for_all(applicants, most_hosts, gateways, standing):
         return {}
     rooms = _Rooms(most_hosts, gateways, standing)
+    for applicant in applicants:
+        rooms.let_in(applicant)
     found: dict[str, Limited] = {}
-    for applicant in sorted(applicants, key=rooms.grows):
-        excess = rooms.find_excess(applicant)
-        if excess is None:
-            rooms.let_in(applicant)
-        else:
-            found[applicant.owner.name] = Limited(excess)
+    if rooms.are_exceeded():
+        rooms = _Rooms(most_hosts, gateways, standing)
+        found = _admit(rooms, sorted(applicants, key=rooms.grows))
     for applicant in applicants:
         if applicant.is_on_hold or applicant.owner.name in found:
             continue
         if waiting := rooms.add(applicant.demand):
             found[applicant.owner.name] = Limited(waiting=waiting)
+    return found
+
+
+def _admit(rooms: "_Rooms", applicants: Iterable[Applicant]) -> dict[str, Limited]:
+    """Let in one policy after another; return those that are refused, by name."""
+    found: dict[str, Limited] = {}
+    for applicant in applicants:
+        excess = rooms.find_excess(applicant)
+        if excess is None:
+            rooms.let_in(applicant)
+        else:
+            found[applicant.owner.name] = Limited(excess)
     return found
 
 
@@ -219,6 +231,11 @@ class _Room:
             "allowed, and what is there comes first, then older policies",
         )
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether there will be more than the limit."""
+        return len(self.counts) > self._most
+
     def find_wait(self, item: Item, gateway: str) -> str:
         """Tell why something cannot be added now, in one line; empty when it can or stands."""
         most = 2 * self._most
@@ -280,8 +297,12 @@ class _Rooms:
             )
             for name, at in gateways.items()
         }
-        rooms = (self._namespace, *chain.from_iterable(self._gateways.values()))
-        self._taken = {room: NOTHING for room in rooms if room.kept}
+        self._all = (self._namespace, *chain.from_iterable(self._gateways.values()))
+        self._taken = {room: NOTHING for room in self._all if room.kept}
+
+    def are_exceeded(self) -> bool:
+        """Whether there will be more than any limit."""
+        return any(room.is_exceeded for room in self._all)
 
     def grows(self, applicant: Applicant) -> bool:
         """Whether there would be more with a policy than there is."""

@@ -82,6 +82,10 @@ class Refusals:
         else:
             self.note(write, error)
 
+    def note_unsent(self, write: Write) -> None:
+        """Record that a write has left its step and was not sent after all: it is tried alone."""
+        self._sent.pop(write, None)
+
     def is_sent(self, write: Write) -> bool:
         """Whether a write that has left its step is not answered yet."""
         return write in self._sent

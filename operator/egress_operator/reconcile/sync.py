@@ -45,7 +45,8 @@ STEP_LIMIT = 16
 set goes to the back of the queue with a back-off."""
 
 ANSWER_S = 1.2
-"""Seconds without any answer after which a gateway goes on without the writes under way."""
+"""Seconds without any answer after which a gateway goes on without the writes under way; fewer than
+`PATIENCE_S`, so that those that wait for a slot meanwhile go on without it as well."""
 CLOCK_S = 0.001
 """The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
@@ -489,10 +490,14 @@ class SetWorker:
         self._late.discard(task)
         if task.cancelled():
             return
-        error = task.exception()
+        error = cast("Exception | None", task.exception())
+        is_sent = error is not None or task.result()
         if (refusals := self._refusals.get(key)) is not None:
-            refusals.note_answer(write, cast("Exception | None", error))
-        if error is None and task.result():
+            if is_sent:
+                refusals.note_answer(write, error)
+            else:
+                refusals.note_unsent(write)
+        if error is None and is_sent:
             self._note_written(key, write, self._clock())
             on_writes(key, [write])
         self._on_late(key)

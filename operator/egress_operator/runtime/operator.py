@@ -94,8 +94,8 @@ class Operator:
             credentials,
             field_manager=FIELD_MANAGER,
             user_agent=f"egress-operator/{__version__}",
-            # One more for permissions that are withdrawn, and one for events.
-            writes=settings.in_flight + 2,
+            # Slots and those that are handed on, each with one more that is urgent; one for events.
+            writes=2 * (settings.in_flight + 1) + 1,
             on_request=self._on_request,
         )
         self._events = EventRecorder(self._transport, clock=self._clock)
