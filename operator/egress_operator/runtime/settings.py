@@ -50,8 +50,8 @@ class Settings(PlanOptions):
     )
     in_flight: int = option(
         16,
-        "Requests to the API server at once. Higher values bring little and slow down other "
-        "clients.",
+        "Requests to the API server at once; as many again may be unanswered for 1.5 s. Higher "
+        "values bring little and slow down other clients.",
         minimum=1,
         maximum=512,
     )
