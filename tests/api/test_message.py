@@ -13,7 +13,8 @@ from egress_operator.api.check import (
     check_spec,
 )
 from egress_operator.api.destination import DEFAULT_ORIGINATE_PORTS, DEFAULT_PORTS
-from egress_operator.api.policy import API_VERSION, KIND
+from egress_operator.api.hint import find_meant
+from egress_operator.api.policy import API_VERSION, KIND, EgressPolicySpec
 from egress_operator.api.port import Port
 from egress_operator.api.scalar import PROXY_PORTS
 from egress_operator.diagnostic import Diagnostic
@@ -133,6 +134,11 @@ def test_http_on_tcp_does_not_speak_of_encryption() -> None:
             "it belongs to destinations.location",
         ),
         (
+            {"hosts": ["a.b"], "exportTo": ["."]},
+            "exportTo",
+            "the fields here are name, hosts,",
+        ),
+        (
             {"hosts": ["a.b"], "zzz": 1},
             "zzz",
             (
@@ -146,6 +152,18 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     diagnostic = find_one(destination)
     assert (diagnostic.code, diagnostic.path) == ("EG001", f"spec.destinations[0].{path}")
     assert words in diagnostic.message
+
+
+def test_a_field_beside_it_comes_before_the_same_name_elsewhere() -> None:
+    spec = {"from": {"serviceAccount": "checkout"}, "destinations": [HOST]}
+    (found,) = check_spec(spec)[1]
+    assert (found.code, found.path) == ("EG001", "spec.from.serviceAccount")
+    assert found.message == "there is no field serviceAccount; did you mean serviceAccounts?"
+
+
+def test_an_unknown_field_that_is_similar_to_none_was_not_meant_as_one() -> None:
+    assert find_meant(EgressPolicySpec, ("zzz",)) is None
+    assert find_meant(EgressPolicySpec, ("destination",)) == ("destinations",)
 
 
 def test_a_field_that_is_indented_by_something_else_than_spaces_is_told() -> None:
@@ -182,8 +200,37 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
             "EG003",
             (
                 "expected a list, got the text 'a.b'; write it such as "
-                'hosts: ["api.stripe.com", "files.stripe.com"]'
+                'hosts: ["a.b"]'
             ),
+        ),
+        (
+            {"hosts": "a.b, c.d"},
+            "EG003",
+            (
+                "expected a list, got the text 'a.b, c.d'; write it such as "
+                'hosts: ["a.b", "c.d"]'
+            ),
+        ),
+        (
+            HOST | {"ports": HTTP[0]},
+            "EG003",
+            (
+                "expected a list, got an object; write it such as "
+                'ports: [{"number": 80, "protocol": "HTTP"}]'
+            ),
+        ),
+        (
+            HOST | {"ports": 80},
+            "EG003",
+            (
+                "expected a list, got the number 80; write it such as "
+                'ports: [{"number": 443, "protocol": "TLS"}]'
+            ),
+        ),
+        (
+            HOST | {"originateTLS": True},
+            "EG003",
+            "expected an object, got the boolean true; write it such as originateTLS: {}",
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": "80", "protocol": "HTTP"}]},
