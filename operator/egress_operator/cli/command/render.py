@@ -36,7 +36,7 @@ def command(
 
     Reads EgressPolicies, EgressGateways, Namespaces (their labels decide whether a gateway is open
     to their policies) and hand-written ServiceEntries and VirtualServices; other kinds are left
-    out. A gateway counts as open to a namespace that is not among the files.
+    out. A gateway that selects namespaces counts as open to one that is not among the files.
 
     The objects are sorted by namespace, kind and name; the same input gives the same bytes. They
     carry ownerReferences only to policies that have a metadata.uid, as those read from a cluster
