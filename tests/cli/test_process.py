@@ -72,6 +72,7 @@ def test_exit_code_of_the_process(text: str, code: int) -> None:
     [
         (("frob",), "No such command 'frob'; see egressctl --help"),
         (("render", "--frob"), "No such option '--frob'"),
+        (("lint", "--debug"), "--debug stands before the command: egressctl --debug lint"),
         (("render", "-o", "toml"), "see egressctl render --help"),
         (("lint",), "nothing to read: name files or directories with -f, or - for stdin"),
         (("lint", "-f", "-", "--allowed-cidrs", "x"), "--allowed-cidrs: 'x' is not a CIDR"),
