@@ -13,7 +13,8 @@ from egress_operator.api.check import (
     check_spec,
 )
 from egress_operator.api.destination import DEFAULT_ORIGINATE_PORTS, DEFAULT_PORTS
-from egress_operator.api.policy import API_VERSION, KIND
+from egress_operator.api.hint import find_meant
+from egress_operator.api.policy import API_VERSION, KIND, EgressPolicySpec
 from egress_operator.api.port import Port
 from egress_operator.api.scalar import PROXY_PORTS
 from egress_operator.diagnostic import Diagnostic
@@ -46,7 +47,21 @@ def find_one(destination: object) -> Diagnostic:
         ("api.example.com/v1", ["has a path", "only the host api.example.com"]),
         ("203.0.113.20", ["is an IP address", "addresses"]),
         ("2001:db8::1", ["is an IP address", "addresses"]),
-        ("127.1", ["is an IP address"]),
+        ("127.1", ["ends with a number", "an IP address goes into addresses"]),
+        ("1.2.3", ["the last part of a host name begins with a letter"]),
+        ("api.example.443", ["ends with a number"]),
+        (
+            "a.example.com, B.example.com",
+            ["holds 2 hosts", "an entry of its own: a.example.com, b.example.com"],
+        ),
+        (
+            "p\u0430yp\u0430l.example.com",
+            ["holds U+0430 CYRILLIC SMALL LETTER A;", "or write the name as A-labels xn--"],
+        ),
+        (
+            "\uff41\uff50\uff49.example\u3002com",
+            ["in another form, such as full-width; write api.example.com"],
+        ),
         ("203.0.113.0/24", ["a CIDR goes into addresses"]),
         ("API.Example.com", ["upper-case", "write api.example.com"]),
         ("api.example.com.", ["dot at the end", "write api.example.com"]),
@@ -97,12 +112,31 @@ def test_a_wildcard_is_not_supported_yet() -> None:
         ("::ffff:203.0.113.20", "write 203.0.113.20"),
         ("db.example.com", "move it to hosts"),
         ("010.0.0.1", "is not an IP address or a CIDR"),
+        ("1.1.1.1:443", "has a port; write only the address 1.1.1.1, and the port as ports: [{num"),
+        ("[2001:db8::1]:443", "has a port; write only the address 2001:db8::1, and"),
     ],
 )
 def test_a_bad_address_is_explained(text: str, words: str) -> None:
     diagnostic = find_one({"addresses": [text]})
     assert (diagnostic.code, diagnostic.path) == ("EG012", "spec.destinations[0].addresses[0]")
     assert words in diagnostic.message
+
+
+@pytest.mark.parametrize(
+    ("text", "widest"), [("0.0.0.0/0", 16), ("10.0.0.0/8", 16), ("::/0", 48), ("2000::/3", 48)]
+)
+def test_a_wide_range_is_too_wide_before_it_is_special(text: str, widest: int) -> None:
+    diagnostic = find_one({"addresses": [text]})
+    assert (diagnostic.code, diagnostic.path) == ("EG014", "spec.destinations[0].addresses[0]")
+    assert diagnostic.message == (
+        f"'{text}' is a CIDR that is too wide; use /{widest} or narrower; "
+        "several narrow ones are allowed"
+    )
+
+
+def test_a_name_that_two_standards_read_differently_gets_no_suggestion() -> None:
+    diagnostic = find_one({"hosts": ["stra\u00dfe.example"]})
+    assert diagnostic.message.endswith("has letters outside ASCII; write the name as A-labels")
 
 
 def test_http_on_the_default_port_says_what_to_do() -> None:
@@ -133,6 +167,11 @@ def test_http_on_tcp_does_not_speak_of_encryption() -> None:
             "it belongs to destinations.location",
         ),
         (
+            {"hosts": ["a.b"], "exportTo": ["."]},
+            "exportTo",
+            "the fields here are name, hosts,",
+        ),
+        (
             {"hosts": ["a.b"], "zzz": 1},
             "zzz",
             (
@@ -146,6 +185,18 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     diagnostic = find_one(destination)
     assert (diagnostic.code, diagnostic.path) == ("EG001", f"spec.destinations[0].{path}")
     assert words in diagnostic.message
+
+
+def test_a_field_beside_it_comes_before_the_same_name_elsewhere() -> None:
+    spec = {"from": {"serviceAccount": "checkout"}, "destinations": [HOST]}
+    (found,) = check_spec(spec)[1]
+    assert (found.code, found.path) == ("EG001", "spec.from.serviceAccount")
+    assert found.message == "there is no field serviceAccount; did you mean serviceAccounts?"
+
+
+def test_an_unknown_field_that_is_similar_to_none_was_not_meant_as_one() -> None:
+    assert find_meant(EgressPolicySpec, ("zzz",)) is None
+    assert find_meant(EgressPolicySpec, ("destination",)) == ("destinations",)
 
 
 def test_a_field_that_is_indented_by_something_else_than_spaces_is_told() -> None:
@@ -180,10 +231,33 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
         (
             {"hosts": "a.b"},
             "EG003",
+            ("expected a list, got the text 'a.b'; write it such as hosts: [\"a.b\"]"),
+        ),
+        (
+            {"hosts": "a.b, c.d"},
+            "EG003",
+            ('expected a list, got the text \'a.b, c.d\'; write it such as hosts: ["a.b", "c.d"]'),
+        ),
+        (
+            HOST | {"ports": HTTP[0]},
+            "EG003",
             (
-                "expected a list, got the text 'a.b'; write it such as "
-                'hosts: ["api.stripe.com", "files.stripe.com"]'
+                "expected a list, got an object; write it such as "
+                'ports: [{"number": 80, "protocol": "HTTP"}]'
             ),
+        ),
+        (
+            HOST | {"ports": 80},
+            "EG003",
+            (
+                "expected a list, got the number 80; write it such as "
+                'ports: [{"number": 443, "protocol": "TLS"}]'
+            ),
+        ),
+        (
+            HOST | {"originateTLS": True},
+            "EG003",
+            "expected an object, got the boolean true; write it such as originateTLS: {}",
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": "80", "protocol": "HTTP"}]},

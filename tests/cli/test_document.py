@@ -134,7 +134,7 @@ def test_a_template_that_happens_to_be_yaml_says_how_to_render_it() -> None:
 @pytest.mark.parametrize(
     ("text", "rule", "where", "words"),
     [
-        ("a: 1\nb: 2\na: 3", "EG903", "3:1", "already in line 1"),
+        ("a: 1\nb: 2\na: 3", "EG903", "3:1", "already in line 1: keep one; or is --- missing"),
         ("a: {b: 1, b: 2}", "EG903", "1:11", "already in line 1"),
         ("a: on", "EG904", "1:4", 'write "on"'),
         ("on: a", "EG904", "1:1", 'write "on"'),
@@ -143,7 +143,8 @@ def test_a_template_that_happens_to_be_yaml_says_how_to_render_it() -> None:
         ("a: &x {b: 1}\nd: {<<: *x}", "EG905", "2:5", "write the fields out"),
         ("a: !!str 5", "EG905", "1:4", "tag:yaml.org,2002:str"),
         ("a: !x {b: c}", "EG905", "1:4", "remove it"),
-        ("80: x", "EG905", "1:1", "put it in quotes"),
+        ("80: x", "EG905", "1:1", 'the key "80" is not text: put it in quotes'),
+        ("a: 99999999999999999999", "EG904", "1:4", "for text, or a smaller number"),
         ("? [a]\n: b", "EG905", "1:3", "put it in quotes"),
     ],
 )

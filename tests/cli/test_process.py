@@ -72,9 +72,11 @@ def test_exit_code_of_the_process(text: str, code: int) -> None:
     [
         (("frob",), "No such command 'frob'; see egressctl --help"),
         (("render", "--frob"), "No such option '--frob'"),
+        (("lint", "--debug"), "--debug stands before the command: egressctl --debug lint"),
         (("render", "-o", "toml"), "see egressctl render --help"),
         (("lint",), "nothing to read: name files or directories with -f, or - for stdin"),
         (("lint", "-f", "-", "--allowed-cidrs", "x"), "--allowed-cidrs: 'x' is not a CIDR"),
+        (("lint", "-n", "Foo_Bar", "-f", "-"), '--namespace: "Foo_Bar" '),
         (("run", "--metrics-port", "0"), "--metrics-port: 0 is not between 1 and 65535"),
         (("run", "--context"), "Option '--context' requires an argument"),
     ],
@@ -109,6 +111,41 @@ def test_lint_finding(tmp_path: Path) -> None:
             "run lint again"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "partial"),
+    [
+        (POLICY, False),
+        (CONFLICT, False),
+        (REFUSED, True),
+        (POLICY + "spec: {}\n", True),
+        (BROKEN, True),
+        ("", False),
+    ],
+)
+def test_that_checks_were_left_out_is_noted_only_then(
+    text: str,
+    partial: bool,  # noqa: FBT001 - a column of the table
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "input.yaml"
+    path.write_text(text)
+    assert (b"note: some checks" in call("lint", path).stderr) is partial
+
+
+def test_nothing_was_left_out_of_what_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.yaml"):
+        assert b"note: some checks" not in call("lint", path).stderr
+
+
+def test_a_missing_file_has_no_line_and_a_fix_of_its_own(tmp_path: Path) -> None:
+    done = call("lint", tmp_path / "missing.yaml", "-o", "json")
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (finding["rule"], finding["line"], finding["column"]) == ("EG901", None, None)
+    fix = "name a file or directory that is there and that you may read"
+    assert finding["message"] == f"cannot be read: No such file or directory; {fix}"
+    assert finding["fix"].lower() == f"{fix}."
 
 
 def test_lint_json(tmp_path: Path) -> None:
@@ -385,6 +422,8 @@ def test_misspelt_kind_and_version() -> None:
     for old, new, words in [
         ("kind: EgressPolicy", "kind: EgresPolicy", b"did you mean EgressPolicy?"),
         ("v1alpha1", "v1", b"write egress-operator.io/v1alpha1"),
+        ("egress-operator.io/", "egressoperator.io/", b"write egress-operator.io/v1alpha1"),
+        ("egress-operator.io/v1alpha1", "v1alpha1", b"write egress-operator.io/v1alpha1"),
     ]:
         done = call("lint", "-f", "-", stdin=POLICY.replace(old, new).encode())
         assert done.returncode == 1
@@ -392,9 +431,17 @@ def test_misspelt_kind_and_version() -> None:
         assert words in done.stdout
 
 
+def test_a_kind_of_the_same_name_of_another_product_is_left_out() -> None:
+    other = POLICY.replace("egress-operator.io/v1alpha1", "crd.antrea.io/v1")
+    done = call("lint", "-f", "-", stdin=f"{POLICY}---\n{other}".encode())
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"note: 1 document of other kinds left out\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("apiVersion: EgressPolicy\nkind: EgressPolicy\n", "write egress-operator.io/v1alpha1"),
         (
             "spec: {}\n",
             "a policy has apiVersion: egress-operator.io/v1alpha1 and kind: EgressPolicy",

@@ -20,6 +20,13 @@ def test_page_names_everything() -> None:
         assert f"| {code.value} | {meaning} |" in page
 
 
+def test_commands_without_a_cluster_say_what_auto_means_there() -> None:
+    for command, offline in (("lint", True), ("render", True), ("run", False)):
+        text = " ".join(call(command, "--help").stdout.decode().split())
+        assert ("auto means off: no cluster is read" in text) is offline
+        assert ("auto reads the mesh's ConfigMap" in text) is not offline
+
+
 def test_tables_are_complete() -> None:
     assert [code for code, _ in EXIT_TABLE] == list(ExitCode)
     assert set(FILE_RULES) == set(FileRule)

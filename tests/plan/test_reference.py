@@ -56,7 +56,7 @@ def build_input(
             "EG112",
             (
                 "EgressGateway shared is not accepted; ask the platform team to fix it: its "
-                "status says what is wrong"
+                "status, or egressctl lint with its file, says what is wrong"
             ),
         ),
         (
@@ -95,8 +95,9 @@ def test_service_accounts_need_a_gateway_that_checks_them(authorization: str) ->
     assert (found.code, found.path) == ("EG113", "spec.from.serviceAccounts")
     assert found.message == (
         f"EgressGateway shared has authorization {authorization} and does not check service "
-        "accounts, so every workload of the namespace can call what was set up before; ask the "
-        "platform team for authorization: Managed, or remove serviceAccounts"
+        "accounts, so nothing is set up for this policy, and what it set up earlier is open to "
+        "every workload of the namespace; ask the platform team for authorization: Managed, or "
+        "remove serviceAccounts"
     )
 
 

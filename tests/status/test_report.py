@@ -16,7 +16,7 @@ from egress_operator.plan.source import OutboundMode
 from egress_operator.status.condition import MESSAGE_BYTES, trim_message
 from egress_operator.status.patch import build_status_patch
 from egress_operator.status.progress import SetProgress, SetState
-from egress_operator.status.report import Status, compute_status
+from egress_operator.status.report import PAUSED_ENDING, Status, compute_status
 from status.build import INSIDE, LATER, NOW, build_key, build_progress, judge
 from status.lint import lint_status
 
@@ -92,9 +92,29 @@ def test_paused_keeps_all_and_ends() -> None:
     assert types(paused) == ["Accepted", "ResolvedRefs", "Programmed", "Ready", "Paused"]
     assert paused["observedGeneration"] == 1
     assert report(judge(generation=2, paused=True), {}, paused, LATER) == paused
+    ready, was = find(paused, "Ready"), find(first, "Ready")
+    assert ready == {**was, "message": was["message"] + PAUSED_ENDING}
+    assert find(paused, "Programmed") == find(first, "Programmed")
     after = report(judge(generation=2), previous=paused, now=LATER)
     assert "Paused" not in types(after)
     assert find(after, "Ready")["status"] == "True"
+    assert PAUSED_ENDING not in find(after, "Ready")["message"]
+
+
+def test_a_long_message_of_a_paused_policy_keeps_its_ending() -> None:
+    failing = build_progress(judge(), SetState.FAILING, message="no " * 900, code="EG301")
+    first = report(judge(), failing)
+    paused = report(judge(paused=True), failing, first, LATER)
+    message = find(paused, "Ready")["message"]
+    assert message.endswith("…" + PAUSED_ENDING)
+    assert len(message.encode()) <= MESSAGE_BYTES
+    assert report(judge(paused=True), failing, paused, LATER) == paused
+
+
+def test_a_policy_that_was_paused_from_the_beginning_says_it_once() -> None:
+    first = report(judge(paused=True), {})
+    assert find(first, "Ready")["message"] == "not looked at, because the policy is paused"
+    assert report(judge(paused=True), {}, first, LATER) == first
 
 
 @pytest.mark.parametrize("known", [True, False])

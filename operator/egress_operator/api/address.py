@@ -5,6 +5,7 @@ zeros and fewer than four parts; `ipaddress` also takes zones, netmasks and IPv4
 the demand for the usual spelling takes out.
 """
 
+import re
 from collections.abc import Iterator
 from ipaddress import (
     IPv4Address,
@@ -47,6 +48,7 @@ WIDEST_V6 = 48
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+_PORT = re.compile(r"(?:\[(?P<six>[0-9a-f:]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})")
 _REFUSED_NETWORKS = {ip_network(cidr): why for cidr, why in REFUSED.items()}
 
 
@@ -101,6 +103,15 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
     if is_host(text):
         yield Finding(f"{shown} is a name", fix="move it to hosts; addresses holds IPs and CIDRs")
         return
+    if port := _PORT.fullmatch(text):
+        address = port["six"] or port["four"]
+        if parse_address(address) is not None:
+            yield Finding(
+                f"{shown} has a port",
+                fix=f"write only the address {address}, and the port as "
+                f"ports: [{{number: {port['port']}, protocol: ...}}]",
+            )
+            return
     try:
         usual = ip_network(text, strict=False)
     except ValueError:

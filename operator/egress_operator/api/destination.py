@@ -226,7 +226,7 @@ class Destination(Model):
     single IPs of addresses."""
     originate_tls: Annotated[
         Omittable[OriginateTLS],
-        Field(alias="originateTLS", examples=[{"serverName": "api.stripe.com"}]),
+        Field(alias="originateTLS", examples=[{}]),
     ] = None
     """The application calls http://... and the mesh opens TLS; {} is enough. Every port must be
     HTTP, HTTP2 or GRPC; ports left out: port 80 with HTTP, to the destination's port 443."""

@@ -1,14 +1,20 @@
 """What is said when a document does not even have the shape of the models. Only on errors."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import get_args
 
 from egress_operator.api.character import describe_characters, find_strange
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Finding, quote
+from egress_operator.api.rule import QUOTE_LIMIT, Finding, quote
 
 Loc = tuple[int | str, ...]
+
+_SIMILAR = 0.65
+"""From here on two names are similar: retry and retries are, exportTo and ports are not."""
+_VERY_SIMILAR = 0.85
+"""From here on one is taken for a misspelling of the other, even where both exist."""
 
 _EXPECTED = {
     "string_type": "text",
@@ -36,20 +42,20 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
         return Finding(what, fix="remove it, and indent with spaces")
     if name in holder.absent_fields:
         return Finding(f"there is no field {name} here", fix=holder.absent_fields[name])
-    if elsewhere := [path for path in _list_paths(holder, "") if path.split(".")[-1] == name]:
-        return Finding(f"there is no field {name} here", fix=f"did you mean {elsewhere[0]}?")
-    if elsewhere := [path for path in _list_paths(model, "") if path.split(".")[-1] == name]:
-        return Finding(f"there is no field {name} here", fix=f"it belongs to {elsewhere[0]}")
-    if close := _find_close(name, own):
+    if close := _find_sibling(model, holder, name):
         return Finding(f"there is no field {name}", fix=f"did you mean {close}?")
+    if path := _find_path(holder, name):
+        return Finding(f"there is no field {name} here", fix=f"did you mean {path}?")
+    if path := _find_path(model, name):
+        return Finding(f"there is no field {name} here", fix=f"it belongs to {path}")
     return Finding(f"there is no field {name}", fix=f"the fields here are {', '.join(own)}")
 
 
-def find_meant(model: type[Model], loc: Loc) -> Loc:
-    """Return where the field is that an unknown one is similar to; without one, its parent."""
+def find_meant(model: type[Model], loc: Loc) -> Loc | None:
+    """Return where the field beside it is that an unknown one was meant as, None without one."""
     name, holder = str(loc[-1]), _find_model(model, loc[:-1])
-    close = "" if name in holder.absent_fields else _find_close(name, list(get_fields(holder)))
-    return (*loc[:-1], close) if close else loc[:-1]
+    close = "" if name in holder.absent_fields else _find_sibling(model, holder, name)
+    return (*loc[:-1], close) if close else None
 
 
 def refuse_unknown_field(loc: Loc) -> Finding:
@@ -80,7 +86,7 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     """Say what was expected and what is there, with the example of the field."""
     expected = _EXPECTED.get(kind, "another type")
     what = f"expected {expected}, got {_name_type(value)}"
-    example = _get_example(model, loc)
+    example = _get_example(model, loc, value if kind == "tuple_type" else None)
     if value is None:
         return Finding(what, fix="remove the entry, or give it a value")
     if not example and expected == "text" and isinstance(value, bool | int | float):
@@ -116,24 +122,45 @@ def _list_paths(model: type[Model], prefix: str) -> Iterator[str]:
             yield from _list_paths(held, f"{prefix}{name}.")
 
 
-def _get_example(model: type[Model], loc: Loc) -> str:
-    """`name: value` in YAML's flow style; for an item of a list, the list's example."""
+def _find_sibling(model: type[Model], holder: type[Model], name: str) -> str:
+    """Find the field of the holder that was meant: very similar, or similar to it alone."""
+    own = list(get_fields(holder))
+    if close := _find_close(name, own, _VERY_SIMILAR):
+        return close
+    return "" if _find_path(model, name) else _find_close(name, own)
+
+
+def _find_path(model: type[Model], name: str) -> str:
+    """Find the first field of this name anywhere inside the model, empty without one."""
+    return next((path for path in _list_paths(model, "") if path.split(".")[-1] == name), "")
+
+
+def _get_example(model: type[Model], loc: Loc, item: object = None) -> str:
+    """`name: value` in YAML's flow style; for an item of a list, the list's example.
+
+    `item`: what the user wrote where a list belongs; it is put into one if it can be an item.
+    """
     names = [part for part in loc if isinstance(part, str)]
     if not names:
         return ""
     holder = _find_model(model, tuple(names[:-1]))
     for name, info in holder.model_fields.items():
         if (info.alias or name) == names[-1] and info.examples:
-            return f"{names[-1]}: {json.dumps(info.examples[0])}"
+            example = info.examples[0]
+            if isinstance(example, list) and type(item) is type(example[0]):
+                items = re.split(r"[,\s]+", item.strip(" ,")) if isinstance(item, str) else [item]
+                own = json.dumps(items, ensure_ascii=False)
+                example = items if len(own) <= QUOTE_LIMIT and own.isprintable() else example
+            return f"{names[-1]}: {json.dumps(example, ensure_ascii=False)}"
     return ""
 
 
-def _find_close(name: str, candidates: list[str]) -> str:
+def _find_close(name: str, candidates: list[str], cutoff: float = _SIMILAR) -> str:
     """Find the candidate that is most similar when letter case is left aside, else nothing."""
     from difflib import get_close_matches  # noqa: PLC0415 - only when there is an error
 
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else ""
 
 

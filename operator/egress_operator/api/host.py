@@ -6,9 +6,11 @@ from ipaddress import ip_address
 
 from egress_operator.api.character import (
     describe_characters,
+    find_look_alikes,
     find_strange,
     is_dash,
     remove_strange,
+    unify_width,
 )
 from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
@@ -30,6 +32,8 @@ RESERVED_NAMES = (
 )
 """Names of the machine itself and of the clouds' metadata services."""
 
+_DEVIATIONS = frozenset("ßẞς\u200c\u200d")
+"""IDNA 2003, which Python has, maps them to others or to nothing; IDNA 2008 keeps them."""
 _HOST = re.compile(HOST_PATTERN)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORT = re.compile(r"(.+):([0-9]{1,5})")
@@ -71,6 +75,12 @@ def _find_bad_name(name: str) -> Iterator[Finding]:
 def _explain_foreign(host: str) -> Finding | None:
     """Say it for what is not meant as a name: a URL, an address, a name with a port."""
     shown = quote(host)
+    parts = [part for part in re.split(r"[,;\s]+", host) if part]
+    if len(parts) > 1 and all(is_host(part.lower()) for part in parts):
+        return Finding(
+            f"{shown} holds {len(parts)} hosts",
+            fix=f"write each as an entry of its own: {', '.join(parts).lower()}",
+        )
     if scheme := _SCHEME.match(host):
         rest = re.split(r"[/:?#]", host[scheme.end() :], maxsplit=1)[0]
         return Finding(
@@ -111,8 +121,7 @@ def _explain_spelling(host: str) -> Finding:
         clean = _suggest(_to_a_labels(remove_strange(host)))
         fix += f": write{clean}" if clean else ""
     elif not host.isascii():
-        what = "has letters outside ASCII"
-        fix = f"write the name as A-labels{_suggest(_to_a_labels(host))}"
+        return _explain_letters(host)
     elif is_host(lower):
         what = "has upper-case letters" if host.lower() != host else "has a dot at the end"
         fix = f"write {lower}"
@@ -122,11 +131,31 @@ def _explain_spelling(host: str) -> Finding:
             "write the full name, such as api.example.com; Services inside the cluster need no "
             "policy"
         )
+    elif re.fullmatch(r"[0-9]+", lower.rpartition(".")[2]):
+        what = "ends with a number, and the last part of a host name begins with a letter"
+        fix = "write the full name, such as api.example.com; an IP address goes into addresses"
     elif "_" in lower:
         what = "has an underscore, which Istio refuses in a host"
     elif any(len(label) > LABEL_LENGTH for label in lower.split(".")):
         what = f"has a label longer than {LABEL_LENGTH} characters"
     return Finding(f"{quote(host)} {what}", fix=fix)
+
+
+def _explain_letters(host: str) -> Finding:
+    """Say it for a name with letters outside ASCII, which may be meant or not."""
+    narrow = unify_width(host).lower()
+    if is_host(narrow):
+        return Finding(
+            f"{quote(host)} has letters or dots in another form, such as full-width",
+            fix=f"write {narrow}",
+        )
+    fix = f"write the name as A-labels{_suggest(_to_a_labels(host))}"
+    if letters := find_look_alikes(host):
+        return Finding(
+            f"{quote(host)} holds {describe_characters(letters)}",
+            fix=f"write ASCII letters if you mean those; or {fix}",
+        )
+    return Finding(f"{quote(host)} has letters outside ASCII", fix=fix)
 
 
 def _suggest(host: str) -> str:
@@ -137,11 +166,14 @@ def _is_address(text: str) -> bool:
     try:
         ip_address(text.strip("[]"))
     except ValueError:
-        return bool(re.fullmatch(r"[0-9.]+", text))
+        return False
     return True
 
 
 def _to_a_labels(host: str) -> str:
+    """Return the name as A-labels, empty where IDNA 2003 and 2008 make two names of it."""
+    if _DEVIATIONS.intersection(host):
+        return ""
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError:

@@ -115,7 +115,7 @@ PortNumber = Annotated[
 ]
 Host = Annotated[StrictStr, Field(max_length=HOST_LENGTH), WILDCARD, HOST_SHAPE, RESERVED]
 AddressOrCidr = Annotated[
-    StrictStr, Field(max_length=ADDRESS_LENGTH), ADDRESS_SPELLING, ADDRESS_DANGER, CIDR_WIDTH
+    StrictStr, Field(max_length=ADDRESS_LENGTH), ADDRESS_SPELLING, CIDR_WIDTH, ADDRESS_DANGER
 ]
 EndpointAddress = Annotated[
     StrictStr, Field(max_length=HOST_LENGTH), ENDPOINT_SHAPE, ENDPOINT_DANGER, RESERVED

@@ -188,6 +188,8 @@ class _Reader:
             key, at = self._read_key(event, depth)
             if key in values:
                 message = f"the key {quote(key)} is already in line {places[key].line}: keep one"
+                if depth == 1:
+                    message += "; or is --- missing between two documents?"
                 self._note(FileRule.DUPLICATE_KEY, at, message)
             values[key], place = self.read_value(next(self.events), depth + 1)
             places[key] = at._replace(children=place.children)
@@ -200,8 +202,8 @@ class _Reader:
             message = "the merge key << is not supported: write the fields out"
             self._note(FileRule.UNSUPPORTED, place, message)
         elif not isinstance(value, str):
-            shown = quote(event.value) if isinstance(event, yaml.ScalarEvent) else "this"
-            message = f"a key must be text, {shown} is not: put it in quotes"
+            shown = f" {quote(event.value)}" if isinstance(event, yaml.ScalarEvent) else ""
+            message = f"the key{shown} is not text: put it in quotes"
             if isinstance(event, yaml.MappingStartEvent):
                 message += f"; {TEMPLATE_FIX}"
             self._note(FileRule.UNSUPPORTED, place, message)

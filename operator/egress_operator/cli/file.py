@@ -64,8 +64,8 @@ class Reader:
             yield item
         if not found:
             wanted = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-            message = f"no {wanted} in this directory: name a file, or another directory"
-            yield build_file_finding(FileRule.SYNTAX, path, 0, 0, message)
+            what = f"no {wanted} in this directory"
+            yield _build_fault(path, what, "name a file, or another directory")
 
     def _walk(self, directory: str) -> Iterator[File | Finding]:
         try:
@@ -117,4 +117,10 @@ class Reader:
 
 def _fault(path: str, error: OSError | ValueError) -> Finding:
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return build_file_finding(FileRule.SYNTAX, path, 0, 0, f"cannot be read: {why}")
+    fix = "name a file or directory that is there and that you may read"
+    return _build_fault(path, f"cannot be read: {why}", fix)
+
+
+def _build_fault(path: str, what: str, fix: str) -> Finding:
+    sentence = f"{fix[0].upper()}{fix[1:]}."
+    return build_file_finding(FileRule.SYNTAX, path, 0, 0, f"{what}; {fix}", sentence)

@@ -105,9 +105,11 @@ class Finding(NamedTuple):
         return ":".join([one_line(self.file), *(str(n) for n in (self.line, self.column) if n)])
 
 
-def build_file_finding(rule: FileRule, file: str, line: int, column: int, message: str) -> Finding:
-    """Return an error of the file itself, with the fix of its rule."""
-    return Finding(file, line, column, rule.value, message, fix=FILE_RULES[rule][1])
+def build_file_finding(
+    rule: FileRule, file: str, line: int, column: int, message: str, fix: str = ""
+) -> Finding:
+    """Return an error of the file itself, with the fix of its rule unless it has a better one."""
+    return Finding(file, line, column, rule.value, message, fix=fix or FILE_RULES[rule][1])
 
 
 class InputError(Exception):

@@ -72,8 +72,7 @@ def _explain(error: BaseException, name: str) -> tuple[str, int]:
             click.echo(error.format_message(), err=True)
             return "", ExitCode.USAGE
         case click.UsageError():
-            path = error.ctx.command_path if error.ctx else name
-            return f"{error.format_message().rstrip('.')}; see {path} --help", ExitCode.USAGE
+            return _explain_usage(error, name), ExitCode.USAGE
         case click.ClickException():
             return error.format_message(), ExitCode.USAGE
         case click.Abort():
@@ -84,6 +83,16 @@ def _explain(error: BaseException, name: str) -> tuple[str, int]:
         traceback.print_exception(error)
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     return f"unexpected error, please report it: {what}; --debug shows where", ExitCode.USAGE
+
+
+def _explain_usage(error: click.UsageError, name: str) -> str:
+    path = error.ctx.command_path if error.ctx else name
+    if isinstance(error, click.NoSuchOption):
+        option = error.option_name
+        if any(option in parameter.opts for parameter in program.params):
+            command = path.removeprefix(name).strip()
+            return f"{option} stands before the command: {name} {option} {command}"
+    return f"{error.format_message().rstrip('.')}; see {path} --help"
 
 
 def _read_exit(ended: SystemExit) -> int:

@@ -6,12 +6,13 @@ from typing import Any
 
 from egress_operator.cli.exit import CommandError, ExitCode
 from egress_operator.cli.file import STDIN, Reader
-from egress_operator.cli.finding import UNREADABLE, FileRule, Finding, build_file_finding
+from egress_operator.cli.finding import UNREADABLE, FileRule, Finding, build_file_finding, quote
 from egress_operator.cli.option import COMPILE_OPTIONS, open_stdin, parse_settings
 from egress_operator.cli.outcome import Outcome, build_outcome
 from egress_operator.cli.output import write_note
 from egress_operator.cli.resource import Inventory, build_inventory
 from egress_operator.diagnostic import Level
+from egress_operator.plan.option import check_label
 from egress_operator.plan.source import build_settings
 
 
@@ -22,6 +23,8 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     """
     if not paths:
         raise CommandError("nothing to read: name files or directories with -f, or - for stdin")
+    if wrong := check_label(namespace):
+        raise CommandError(f"--namespace: {quote(namespace)} {wrong}")
     settings = parse_settings(flags, COMPILE_OPTIONS)
     stdin = open_stdin() if "-" in paths else io.BytesIO()
     inventory = build_inventory(Reader(stdin).read(paths), namespace)

@@ -34,24 +34,37 @@ COMPILE_OPTIONS = frozenset(
 )
 """Rows of the runtime's table that decide what is compiled."""
 
+_OFFLINE_MEANINGS = {
+    "dns-capture": "Whether proxies resolve names through Istio; auto means off: no cluster is "
+    "read.",
+}
+"""What a row means instead where there is no cluster."""
 
-def add_settings(names: Iterable[str]) -> Callable[[Decorated], Decorated]:
-    """Return a decorator that adds the rows `names` of the runtime's table, in its order."""
+
+def add_settings(
+    names: Iterable[str], *, offline: bool = False
+) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds the rows `names` of the runtime's table, in its order.
+
+    `offline`: for a command that reads no cluster.
+    """
+    meanings = _OFFLINE_MEANINGS if offline else {}
     wanted = set(names)
     rows = [option for option in OPTIONS if option.name in wanted]
 
     def decorate(function: Decorated) -> Decorated:
         for option in reversed(rows):
-            function = _build_flag(option)(function)
+            meaning = meanings.get(option.name, option.meaning)
+            function = _build_flag(option, meaning)(function)
         return function
 
     return decorate
 
 
-def _build_flag(option: Option) -> Callable[[Decorated], Decorated]:
+def _build_flag(option: Option, meaning: str) -> Callable[[Decorated], Decorated]:
     is_list = option.type is OptionType.LIST
     default = f"default: {option.default_text}; " if option.default_text else ""
-    help_text = f"{option.meaning} [{default}env: {option.env}]"
+    help_text = f"{meaning} [{default}env: {option.env}]"
     if option.type is OptionType.CHOICE:
         kind = click.Choice(option.choices)
         return click.option(f"--{option.name}", option.field, type=kind, help=help_text)

@@ -40,6 +40,8 @@ class Outcome(NamedTuple):
     """Policies that were judged."""
     gateways: int
     """EgressGateways that were judged."""
+    is_partial: bool
+    """Whether some checks were left out, because the text or the fields have errors."""
 
 
 def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
@@ -50,6 +52,8 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
     """
     findings = list(inventory.findings)
     gateways = _read_gateways(inventory, findings)
+    # What has no place was not there at all, so nothing of it was left out.
+    is_partial = any(found.line and found.level is Level.ERROR for found in findings)
     results = judge_gateways(gateways, settings)
     for gateway in inventory.gateways.values():
         if result := results.get(gateway.name):
@@ -59,6 +63,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         metadata = {**policy.item.metadata, "namespace": policy.namespace}
         _, diagnostics = check_policy({**policy.item.value, "metadata": metadata})
         findings += [_build_finding(policy, diagnostic) for diagnostic in diagnostics]
+        is_partial = is_partial or bool(diagnostics)
         if not diagnostics:
             accepted.setdefault(policy.namespace, []).append(policy)
     plans = []
@@ -75,6 +80,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
             )
         )
         plans.append(plan)
+        is_partial = is_partial or not all(item.accepted for item in plan.results.values())
         for policy in policies:
             findings += [
                 _build_no_gateway(policy, item)
@@ -88,6 +94,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
         findings=tuple(sorted(set(findings))),
         policies=len(inventory.policies),
         gateways=len(inventory.gateways),
+        is_partial=is_partial,
     )
 
 

@@ -77,13 +77,13 @@ def write_findings(findings: Iterable[Finding], stream: IO[str], *, colour: bool
 
 
 def build_finding_record(finding: Finding) -> dict[str, Any]:
-    """Return the finding as `lint -o json` prints it."""
+    """Return the finding as `lint -o json` prints it; a place that is not known is null."""
     return {
         "rule": finding.rule,
         "level": finding.level.value,
         "file": finding.file,
-        "line": finding.line,
-        "column": finding.column,
+        "line": finding.line or None,
+        "column": finding.column or None,
         "object": finding.object,
         "path": finding.path,
         "message": finding.message,

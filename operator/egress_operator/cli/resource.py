@@ -23,6 +23,8 @@ from egress_operator.plan.source import HandWritten, build_hand_written
 _GROUP = POLICY_API_VERSION.partition("/")[0]
 _OUR_KINDS = (POLICY_KIND, GATEWAY_KIND)
 _ISTIO_GROUPS = frozenset(row.group for row in KINDS.values())
+_MISSPELT = 0.7
+"""From here on a group is taken for a misspelling of ours, and not for another product's."""
 _MARKS = (b"egress", b"Egress")
 """A file of a directory without these words is none of ours, even when it cannot be read."""
 
@@ -138,7 +140,7 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
         return bool(item.faults)
     version, kind = item.value.get("apiVersion"), item.value.get("kind")
     group = version.partition("/")[0] if isinstance(version, str) else ""
-    if group == _GROUP or kind in _OUR_KINDS:
+    if group == _GROUP or (kind in _OUR_KINDS and _is_meant_as_ours(version)):
         return _add_ours(inventory, item)
     if version == "v1" and kind == "Namespace":
         name, labels = item.metadata.get("name"), item.metadata.get("labels")
@@ -159,6 +161,14 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
     else:
         inventory.ignored += 1
     return False
+
+
+def _is_meant_as_ours(version: object) -> bool:
+    """Whether an object of a kind that other products have too is ours: its group is misspelt."""
+    if not (isinstance(version, str) and "/" in version):
+        return True
+    group = version.partition("/")[0]
+    return bool(difflib.get_close_matches(group[:64], (_GROUP,), cutoff=_MISSPELT))
 
 
 def _refuse_list(inventory: Inventory, item: Item, items: object) -> bool:

@@ -25,6 +25,7 @@ _SWITCHES: dict[str, str] = {
     for word in words
     for form in (word, word.capitalize(), word.upper())
 }
+_LARGE = r"[-+]?[0-9]{19,}(?:\.[0-9]*)?"
 _AMBIGUOUS: tuple[tuple[str, str], ...] = (
     (r"[-+]?0[0-9][0-9_]*", "a leading zero makes it octal for some readers"),
     (r"[-+]?0[xX][0-9a-fA-F_]+", "it is read as a hexadecimal number"),
@@ -39,7 +40,7 @@ _AMBIGUOUS: tuple[tuple[str, str], ...] = (
         "some readers take it for a number with an exponent",
     ),
     (r"[-+]?[0-9][0-9_]*_[0-9_]*(?:\.[0-9_]*)?", "underscores are dropped by readers"),
-    (r"[-+]?[0-9]{19,}(?:\.[0-9]*)?", "the number is too large to be kept exactly"),
+    (_LARGE, "the number is too large to be kept exactly"),
     (r"[-+]?[0-9]+\.(?:[0-9]{19,})?", "readers do not keep it as it is written"),
     (r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "JSON has no such number"),
 )
@@ -76,7 +77,7 @@ def _refuse_ambiguous(text: str) -> None:
     instead = f"{text.lstrip('0') or 0} for the number" if is_octal else "the plain decimal number"
     for pattern, why in _AMBIGUOUS:
         if re.fullmatch(pattern, text):
-            _refuse(text, why, instead)
+            _refuse(text, why, "a smaller number" if pattern == _LARGE else instead)
 
 
 def _refuse(text: str, why: str, instead: str) -> NoReturn:

@@ -87,7 +87,8 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
             NOT_ENFORCED,
             "spec.from.serviceAccounts",
             f"EgressGateway {name} has authorization {authorization} and does not check service "
-            "accounts, so every workload of the namespace can call what was set up before",
+            "accounts, so nothing is set up for this policy, and what it set up earlier is open to "
+            "every workload of the namespace",
         )
     if around.tenants[name] is None:
         return build_diagnostic(

@@ -88,11 +88,14 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def trim_message(text: str) -> str:
-    """Cut a message to 1 KiB of UTF-8 in one line; what is cut off is shown by `…`."""
+def trim_message(text: str, ending: str = "") -> str:
+    """Cut a message to 1 KiB of UTF-8 in one line; what is cut off is shown by `…`.
+
+    `ending`: what is said after it, which is never cut off.
+    """
     line = " ".join(text.split())
     encoded = line.encode()
-    if len(encoded) <= MESSAGE_BYTES:
-        return line
-    room = MESSAGE_BYTES - len(_ELLIPSIS.encode())
-    return encoded[:room].decode(errors="ignore") + _ELLIPSIS
+    room = MESSAGE_BYTES - len(ending.encode())
+    if len(encoded) > room:
+        line = encoded[: room - len(_ELLIPSIS.encode())].decode(errors="ignore") + _ELLIPSIS
+    return line + ending

@@ -33,6 +33,7 @@ from egress_operator.status.condition import (
     Type,
     build_condition,
     read_conditions,
+    trim_message,
 )
 from egress_operator.status.destination import (
     Row,
@@ -46,6 +47,8 @@ from egress_operator.status.progress import SetProgress
 
 Status = dict[str, Any]
 
+PAUSED_ENDING = "; Paused: nothing is changed until the annotation is removed"
+"""Ends the message of Ready while a policy is paused: `kubectl get` shows no other condition."""
 MOST_NAMED = 3
 """Findings that a message names; the rest is counted."""
 
@@ -233,7 +236,7 @@ def _build_paused(
     previous: Mapping[str, Any] | None,
     now: str,
 ) -> Status:
-    """As it was last, `observedGeneration` too, but for the objects: they are counted anew."""
+    """As it was last, `observedGeneration` too; objects are counted anew, and Ready says it."""
     before = read_conditions(previous)
     paused = Condition(
         Type.PAUSED,
@@ -251,7 +254,10 @@ def _build_paused(
             **previous,
             **counts,
             "hosts": previous.get("hosts", counts["hosts"]),
-            "conditions": _build_conditions([*withdrawn, paused, *kept], before, now),
+            "conditions": [
+                _tell_paused(condition)
+                for condition in _build_conditions([*withdrawn, paused, *kept], before, now)
+            ],
         }
     shown, rest = build_rows(rows)
     unknown = [
@@ -273,6 +279,14 @@ def _build_paused(
     if rest:
         status["moreDestinations"] = rest
     return status
+
+
+def _tell_paused(condition: dict[str, Any]) -> dict[str, Any]:
+    """Say it once in the message of Ready, unless the policy was paused from the beginning."""
+    if condition["type"] != Type.READY or condition["reason"] == Reason.PAUSED:
+        return condition
+    said = condition["message"].removesuffix(PAUSED_ENDING)
+    return {**condition, "message": trim_message(said, PAUSED_ENDING)}
 
 
 def _is_restored(result: PolicyResult, before: Conditions) -> bool:

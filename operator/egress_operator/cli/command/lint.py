@@ -48,7 +48,7 @@ _AGAIN = (
     show_default=True,
     help="The least severe level that makes the exit code 1.",
 )
-@add_settings(COMPILE_OPTIONS)
+@add_settings(COMPILE_OPTIONS, offline=True)
 @add_colour
 def command(
     paths: tuple[str, ...],
@@ -69,9 +69,12 @@ def command(
 
     Input without any EgressPolicy or EgressGateway is an error (EG909).
 
-    Namespaces and hand-written ServiceEntries and VirtualServices in the input are taken into
-    account; other kinds are left out. Without a cluster, --dns-capture auto means off,
-    and a policy without a creationTimestamp is younger than one that has it; among policies without
+    Namespaces in the input give their labels, which decide whether a gateway is open to their
+    policies (EG114); one that selects namespaces counts as open to a namespace that is not among
+    the files. Hand-written
+    ServiceEntries and VirtualServices are compared with the policies. Other kinds are left out.
+
+    A policy without a creationTimestamp is younger than one that has it; among policies without
     one, the first by name comes first.
     """
     from egress_operator.cli.offline import compute_exit, run_offline  # noqa: PLC0415  lazy: pydantic
@@ -84,7 +87,7 @@ def command(
         coloured = decide_colour(Colour(colour), os.environ, terminal=terminal)
         write_data(_format_text(outcome.findings, colour=coloured), colour=coloured)
         write_note(", ".join(f"{name}: {count}" for name, count in _count(outcome).items()))
-        if any(finding.level is Level.ERROR for finding in outcome.findings):
+        if outcome.is_partial:
             write_note(_AGAIN)
     code = compute_exit(outcome.findings, warnings=fail_on == Level.WARNING.value)
     if code is not ExitCode.OK:

@@ -22,7 +22,7 @@ from egress_operator.diagnostic import Level
 @click.command()
 @add_input
 @add_output(("yaml", "json"), "yaml: one document for each object; json: one List.")
-@add_settings(COMPILE_OPTIONS)
+@add_settings(COMPILE_OPTIONS, offline=True)
 @add_colour
 def command(
     paths: tuple[str, ...],
@@ -34,15 +34,16 @@ def command(
 ) -> None:
     """Print the Istio objects that the operator would make of the policies.
 
-    Reads EgressPolicies, Namespaces (names such as db.shop lead into the cluster when there is a
-    namespace shop) and hand-written ServiceEntries and VirtualServices; other kinds are left out.
+    Reads EgressPolicies, EgressGateways, Namespaces (their labels decide whether a gateway is open
+    to their policies) and hand-written ServiceEntries and VirtualServices; other kinds are left
+    out. A gateway that selects namespaces counts as open to one that is not among the files.
 
     The objects are sorted by namespace, kind and name; the same input gives the same bytes. They
     carry ownerReferences only to policies that have a metadata.uid, as those read from a cluster
     do: without one there is nothing to refer to.
 
-    Without a cluster, --dns-capture auto means off, and a policy without a creationTimestamp is
-    younger than one that has it; among policies without one, the first by name comes first.
+    A policy without a creationTimestamp is younger than one that has it; among policies without
+    one, the first by name comes first.
 
     What is refused goes to standard error; the objects of the other policies are still printed.
     When a file cannot be read, nothing is. A policy for a gateway needs the gateway's file, too.
