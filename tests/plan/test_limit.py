@@ -162,11 +162,13 @@ def leave_out(demand: Demand, limited: Limited) -> Demand:
 
 
 def join(data: st.DataObject, old: Demand, new: Demand) -> Demand:
-    """Add what is new; what is old may still be there."""
-    stays = data.draw(st.booleans())
-    gateway = new.gateway or (old.gateway if stays else "")
-    servers = new.servers | (old.servers if stays else frozenset())
-    return Demand(new.hosts | (old.hosts if stays else frozenset()), gateway, servers)
+    """Add what is new; what is old may still be there, of a policy that has not moved.
+
+    A `Demand` cannot tell that hosts are at a gateway and others are not.
+    """
+    if not data.draw(st.booleans()) or old.gateway != new.gateway:
+        return new
+    return Demand(new.hosts | old.hosts, new.gateway, new.servers | old.servers)
 
 
 NOTHING = Demand(frozenset(), "", frozenset())

@@ -356,9 +356,7 @@ async def test_many_tenants_whose_deletions_hang_hold_up_no_withdrawal_and_no_st
     for tenant in tenants:
         site.let_in(tenant, f"{tenant}.example.com")
     await asyncio.sleep(60)
-    log.find_seconds = lambda verb, about: (
-        HANG_S if verb == "delete" and " t" in about else WRITE_S
-    )
+    log.find_seconds = lambda verb, about: HANG_S if verb == "delete" and " t" in about else WRITE_S
     begun = site.clock()
     for tenant in tenants:
         site.label(tenant)
