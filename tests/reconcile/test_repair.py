@@ -30,8 +30,17 @@ def find(drift: Drift, wanted: ObjectSet, *writes: Write) -> set[Write]:
 
 
 def test_everything_is_drift_in_a_set_that_the_plan_has_not_changed() -> None:
-    gone = Delete(NEW.key, "uid")
-    assert find(settle(ONE), ObjectSet(KEY, (ONE,)), write(ONE), gone) == {write(ONE), gone}
+    gone, on_the_way = Delete(NEW.key, "uid"), Replace(OTHER, (), "uid")
+    writes = write(ONE), gone, on_the_way
+    assert find(settle(ONE), ObjectSet(KEY, (ONE,)), *writes) == {*writes}
+
+
+def test_an_object_that_keeps_an_address_or_an_owner_on_hold_is_repaired_too() -> None:
+    drift = settle(ONE)
+    drift.note_change()
+    address = Replace(replace(ONE, allocate=True), ONE.owners, "uid")
+    owner = Replace(ONE, (*ONE.owners, Owner("paused", "2")), "uid")
+    assert find(drift, ObjectSet(KEY, (ONE, NEW)), address, owner) == {address, owner}
 
 
 def test_nothing_is_drift_in_a_new_set() -> None:
@@ -40,14 +49,15 @@ def test_nothing_is_drift_in_a_new_set() -> None:
 
 def test_a_change_of_the_plan_is_no_drift_and_what_it_leaves_alone_is() -> None:
     drift = settle(ONE)
+    drift.note_change()
     assert find(drift, ObjectSet(KEY, (ONE, NEW)), write(ONE), write(NEW)) == {write(ONE)}
     assert not find(drift, ObjectSet(KEY, (OTHER,)), write(OTHER))
     assert not find(drift, ObjectSet(KEY), Delete(ONE.key, "uid"))
-    assert not find(drift, ObjectSet(KEY, (ONE,)), Replace(ONE, (Owner("web", "1"),), "uid"))
 
 
 def test_a_plan_that_comes_back_is_no_drift_where_the_other_one_was_written() -> None:
     drift = settle(ONE)
+    drift.note_change()
     drift.note_written(write(OTHER))
     assert not find(drift, ObjectSet(KEY, (ONE,)), write(ONE))
     drift.note_written(write(ONE))
@@ -56,6 +66,7 @@ def test_a_plan_that_comes_back_is_no_drift_where_the_other_one_was_written() ->
 
 def test_what_was_deleted_and_comes_back_is_drift() -> None:
     drift = settle(ONE)
+    drift.note_change()
     first, second = Delete(ONE.key, "one"), Delete(ONE.key, "two")
     drift.note_written(first)
     assert find(drift, ObjectSet(KEY), second) == {second}

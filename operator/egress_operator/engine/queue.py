@@ -230,9 +230,10 @@ class Queue(Generic[K]):
 
     def _pump(self) -> None:
         """Give ready keys to free workers."""
-        while self._running and self._ready:
+        while self._running and self._ready and self._shares.has_free(urgent=True):
+            urgent_only = not self._shares.has_free(urgent=False)
             try:
-                key = self._ready.pop(self._shares.may)
+                key = self._ready.pop(self._shares.may, urgent_only=urgent_only)
             except LookupError:
                 break
             self._items[key].busy = True

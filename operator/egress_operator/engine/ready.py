@@ -83,15 +83,20 @@ class ReadySet(Generic[K]):
         if row is not None:
             self._rotations[row].discard(self._lane(key), key)
 
-    def pop(self, may: Callable[[Share], bool] = lambda _: True) -> K:
-        """Take out the next one whose share may. Raises LookupError when none may."""
-        key = self._choose(may)
+    def pop(self, may: Callable[[Share], bool] = lambda _: True, *, urgent_only: bool = False) -> K:
+        """Take out the next one whose share may. Raises LookupError when none may.
+
+        It takes as long as there are lanes that may not: `urgent_only` leaves all others out.
+        """
+        key = self._choose(may, urgent_only=urgent_only)
         del self._rows[key]
         return key
 
-    def _choose(self, may: Callable[[Share], bool]) -> K:
+    def _choose(self, may: Callable[[Share], bool], *, urgent_only: bool) -> K:
         with suppress(LookupError):
             return self._rotations[_Row.URGENT].pop(lambda lane: may(Share(lane, urgent=True)))
+        if urgent_only:
+            raise LookupError
         first, second = self._rotations[_Row.FRONT], self._rotations[_Row.BACK]
         if (self._picks + 1) % _BACKGROUND_EVERY == 0:
             first, second = second, first
@@ -101,11 +106,6 @@ class ReadySet(Generic[K]):
             key = second.pop(lambda lane: may(Share(lane, urgent=False)))
         self._picks += 1
         return key
-
-    @property
-    def has_urgent(self) -> bool:
-        """Whether an urgent key is in it."""
-        return bool(self._rotations[_Row.URGENT])
 
     def __contains__(self, key: K) -> bool:
         """Tell whether the key is in it."""

@@ -19,6 +19,9 @@ class _Pool:
         self._shared = shared
         self._held: Counter[Share] = Counter()
 
+    def has_free(self, *, urgent: bool) -> bool:
+        return self._free > (not urgent)
+
     def may(self, share: Share) -> bool:
         free = self._free - (not share.urgent)
         held = self._held.get(share, 0)
@@ -60,6 +63,10 @@ class Shares:
         self._used = _Pool(count, shared=shared)
         self._handed_on = _Pool(count, shared=shared)
         self._on_free = on_free
+
+    def has_free(self, *, urgent: bool) -> bool:
+        """Whether there is one for any share that is urgent, or that is not; look at this first."""
+        return self._used.has_free(urgent=urgent)
 
     def may(self, share: Share) -> bool:
         """Whether there is one for this share now."""

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
 
 from egress_operator.engine.ready import ReadySet, Share
 from egress_operator.engine.shares import Holding, Shares
+
+OTHERS_EVERY = 4
+"""One turn of so many goes to those that are not urgent first."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,34 +29,45 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self._shares = Shares(count, self._admit)
-        self._waiters: ReadySet[_Waiter] = ReadySet(lambda waiter: waiter.share)
+        self._urgent: ReadySet[_Waiter] = ReadySet(lambda waiter: waiter.share.lane)
+        self._others: ReadySet[_Waiter] = ReadySet(lambda waiter: waiter.share.lane)
+        self._turns = 0
 
     @asynccontextmanager
     async def take(self, lane: Hashable, *, urgent: bool = False) -> AsyncIterator[None]:
         """Wait for a slot, and hold it while the context lasts."""
         waiter = _Waiter(Share(lane, urgent), asyncio.get_running_loop().create_future())
-        self._waiters.add(waiter, background=not urgent)
+        waiters = self._urgent if urgent else self._others
+        waiters.add(waiter, background=False)
         self._admit()
         try:
             await waiter.turn
             yield
         finally:
             if waiter.holding is None:
-                self._waiters.discard(waiter)
+                waiters.discard(waiter)
             else:
                 self._shares.give(waiter.holding)
                 self._admit()
 
     def _admit(self) -> None:
         """Hand out what is free."""
-        while self._waiters:
-            try:
-                waiter = self._waiters.pop(self._may_take)
-            except LookupError:
-                return
+        while (waiter := self._choose()) is not None:
             waiter.holding = self._shares.take(waiter.share)
             if not waiter.turn.done():
                 waiter.turn.set_result(None)
 
-    def _may_take(self, row: Share) -> bool:
-        return self._shares.may(cast("Share", row.lane))
+    def _choose(self) -> _Waiter | None:
+        """Return the one whose turn it is, if there is a slot for anybody."""
+        first = (self._turns + 1) % OTHERS_EVERY != 0
+        for urgent in (first, not first):
+            waiters = self._urgent if urgent else self._others
+            if waiters and self._shares.has_free(urgent=urgent):
+                with suppress(LookupError):
+                    waiter = waiters.pop(lambda row: self._may(row, urgent=urgent))  # noqa: B023 - called at once
+                    self._turns += 1
+                    return waiter
+        return None
+
+    def _may(self, row: Share, *, urgent: bool) -> bool:
+        return self._shares.may(Share(row.lane, urgent))

@@ -123,7 +123,9 @@ def find_limited(
     for applicant in applicants:
         rooms.let_in(applicant)
     found: dict[str, Limited] = {}
-    if rooms.are_exceeded():
+    if rooms.are_exceeded() or any(
+        applicant.is_on_hold and rooms.find_excess(applicant) for applicant in applicants
+    ):
         rooms = _Rooms(most_hosts, gateways, standing)
         found = _admit(rooms, sorted(applicants, key=rooms.grows))
     for applicant in applicants:

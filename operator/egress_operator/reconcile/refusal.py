@@ -91,8 +91,9 @@ class Refusals:
         return write in self._sent
 
     def keep(self, writes: Collection[Write]) -> None:
-        """Forget all but these writes, which are still wanted."""
-        self._words = {write: self._words[write] for write in writes if write in self._words}
+        """Forget all but these writes, which are still wanted, and those that are not answered."""
+        kept = {*writes, *self._sent}
+        self._words = {write: words for write, words in self._words.items() if write in kept}
 
     def list(self, now: float) -> tuple[Refusal, ...]:
         """Return the writes to tell of, with the reasons."""

@@ -199,6 +199,7 @@ class SetWorker:
         if state is None:
             self._states[key] = _State(self._clock())
             return
+        state.drift.note_change()
         if state.outcome.settled or (state.outcome.lasting and self._find_fight(key) == 0):
             state.since = self._clock()
             state.outcome = UNDER_WAY
@@ -299,7 +300,7 @@ class SetWorker:
                 steps += 1
             elif held:
                 # The change brings the set back; a plan that changes all the time hides no fight.
-                raise FightError(key, self._find_fight(key))
+                raise FightError(key, self._find_fight(key), step.squatted)
         raise FightError(key)
 
     def _check_fight(self, key: SetKey, step: Step, held: frozenset[Write]) -> None:
@@ -309,7 +310,7 @@ class SetWorker:
         """
         wait = self._find_fight(key)
         if held or wait > 0:
-            if (refusals := self._refusals.get(key)) is not None:
+            if step.wait is None and (refusals := self._refusals.get(key)) is not None:
                 refusals.keep(step.refused)
             wait = wait if step.wait is None else min(wait, step.wait)
             raise FightError(key, wait, step.squatted)
