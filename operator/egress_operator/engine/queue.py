@@ -84,11 +84,11 @@ class _Item:
 
 
 class Queue(Generic[K]):
-    """Keys are worked on by `handler`, by so many `workers`, never one key twice at a time.
+    """Keys are worked on by `handler`, never one key twice at a time.
 
-    Workers are divided among lanes as by `Shares`. Keys that are
-    `urgent` go before all others, and one more worker is only for them: neither a full queue nor
-    slow work on other keys holds them up.
+    There are so many `workers`, divided among lanes as `Shares` does it. Keys that are `urgent` go
+    before all others, and one more worker is only for them: neither a full queue nor slow work on
+    other keys holds them up.
 
     An `add` while the key is being worked on makes it run once more afterwards. Needs a running
     loop and uses its clock, so that it runs in virtual time. Keys may be added before `start`.

@@ -434,7 +434,6 @@ class SetWorker:
         failure = next(iter(failures.values()), None)
         if refusals is not None:
             failure = find_failure(failures.values(), is_whole=not done and not late)
-        if refusals is not None:
             for write, task in late.items():
                 refusals.note_sent(write, now)
                 self._late.add(task)
