@@ -13,6 +13,7 @@ from itertools import chain
 from statistics import median
 
 from egress_operator.istio.object import Owner
+from egress_operator.istio.sidecar import read_sidecar
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.source import HandWritten, NamespaceInput, PolicySource, Settings
 from egress_operator.plan.standing import HostStanding
@@ -75,6 +76,28 @@ def build_shared(count: int) -> NamespaceInput:
     return _build([{"hosts": found} for found in hosts] for _ in range(count))
 
 
+def build_sidecars(count: int) -> NamespaceInput:
+    """Build 4 policies of 8 hosts with 16 ports, and `count` Sidecars for some pods each."""
+    ports = [{**port, "protocol": "TLS"} for port in PORTS]
+    inputs = _build(
+        [{"hosts": [f"h{number}-{n}.example.com" for n in range(8)], "ports": ports}]
+        for number in range(4)
+    )
+    sidecars = tuple(
+        read_sidecar(
+            {
+                "metadata": {"name": f"s{number:05}", "namespace": NAMESPACE},
+                "spec": {
+                    "workloadSelector": {"labels": {"app": f"a{number}"}},
+                    "egress": [{"hosts": ["./*.example.com"]}],
+                },
+            }
+        )
+        for number in range(count)
+    )
+    return replace(inputs, sidecars=sidecars)
+
+
 def build_wildcards(count: int) -> NamespaceInput:
     """Build 50 policies of 64 hosts, and `count` VirtualServices of 200 wildcards by hand."""
     policies = _build(
@@ -93,14 +116,29 @@ def build_wildcards(count: int) -> NamespaceInput:
     return replace(policies, hand_written=hand_written)
 
 
+def build_below(count: int) -> NamespaceInput:
+    """Build `count` policies of a wildcard and four names, all below another wildcard."""
+    http = [{"number": 80, "protocol": "HTTP"}]
+    return _build(
+        [
+            {"hosts": [f"*.h{number}.wild.example.com"], "ports": http},
+            {"hosts": [f"h{n}.h{number}.wild.example.com" for n in range(4)], "ports": http},
+            {"hosts": ["*.wild.example.com"], "ports": http},
+        ]
+        for number in range(count)
+    )
+
+
 CASES = tuple(
     Case(name, size, build)
     for name, sizes, build in (
         ("policies of 8 ranges, 16 ports each", (1, 2, 4, 8, 16, 32, 64), build_ranges),
         ("policies of 8 hosts, 16 addresses, 16 ports", (16, 32, 64), build_addresses),
         ("policies of 4 hosts", (250, 500, 1000), build_names),
+        ("Sidecars, 4 policies of 128 ports", (50, 500, 5000), build_sidecars),
         ("policies of the same 64 hosts", (25, 50, 100, 200), build_shared),
         ("x 200 wildcards, 3,200 hosts", (12, 25, 50, 100), build_wildcards),
+        ("policies of 5 hosts below a wildcard", (20, 40, 80), build_below),
     )
     for size in sizes
 )

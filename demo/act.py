@@ -36,6 +36,16 @@ _TITLES = {
         "HTTP with a timeout and retries",
         "The sidecar reads HTTP, so it can limit the time and try again.",
     ),
+    "temporary-access.yaml": ("Access that ends by itself", ""),
+    "circuit-breaker.yaml": (
+        "Limits of connections, and a server that fails",
+        "The sidecar answers 503 by itself while the server is down or has too much to do.",
+    ),
+    "weights.yaml": ("Some requests for a new version", ""),
+    "failover.yaml": (
+        "A standby server",
+        "The sidecar turns to the standby while connections to the main server fail.",
+    ),
     "postgresql-by-name.yaml": (
         "A database, by name",
         (
@@ -46,6 +56,10 @@ _TITLES = {
     "postgresql-by-address.yaml": ("A database, by address", ""),
     "mongodb-on-vms.yaml": ("MongoDB on virtual machines", ""),
     "chosen-workloads.yaml": ("Only pods with a label", ""),
+    "wildcard.yaml": (
+        "All names below a domain",
+        "The sidecar asks DNS for each name, and calls no other port than the scheme's.",
+    ),
     "http-through-gateway.yaml": ("HTTP, the gateway opens TLS", ""),
     "https-through-gateway.yaml": (
         "HTTPS through the gateway",
@@ -88,7 +102,7 @@ spec:
 """
 """HTTP, so that a refusal of the gateway is an answer (403) and not a closed connection."""
 EVIL_HOST = "evil.example.com"
-"""An outside server to which an edit by hand opens the way."""
+"""An outside server to which an edit by hand would lead."""
 MISTAKE_FILE = "mistake.yaml"
 MISTAKE = f"""\
 apiVersion: egress-operator.io/v1alpha1

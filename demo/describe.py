@@ -12,6 +12,7 @@ _INTERNAL_NAMES = re.compile(f"{_INTERNAL_NAME}(?:, {_INTERNAL_NAME})*")
 """Names that the operator makes up; no DNS server knows them."""
 SERVICE_SUFFIX = ".svc.cluster.local"
 RESOLUTIONS = {
+    "DYNAMIC_DNS": "each name resolved by DNS when it is called",
     "DNS": "resolved by DNS",
     "DNS_ROUND_ROBIN": "resolved by DNS",
     "NONE": "sent on to the address that the application dials",
@@ -94,7 +95,7 @@ def _describe_entry(spec: Object) -> list[str]:
     if endpoints and endpoints != spec["hosts"]:
         where = f"at {', '.join(endpoints)}"
     elif spec.get("resolution") == "STATIC":
-        where = "without an address: only the route to the gateway leads there"
+        where = "without an address: only a route leads there"
     else:
         where = RESOLUTIONS[spec.get("resolution", "NONE")]
     addresses = [f"dialled at {address}" for address in spec.get("addresses", ())]
@@ -116,13 +117,20 @@ def _describe_rule(rule: Object, hosts: Sequence[str]) -> list[str]:
         for match in rule.get("match", ())
         for key, value in match.get("sourceLabels", {}).items()
     }
-    targets = [shorten(route["destination"]["host"]) for route in rule.get("route", ())]
+    ways = [(shorten(route["destination"]["host"]), route) for route in rule.get("route", ())]
+    total = sum(route.get("weight", 0) for _, route in ways)
+    copies = [shorten(way["destination"]["host"]) for way in rule.get("mirrors", ())]
     retries = rule.get("retries", {})
     tries = retries.get("attempts", 0)
     each = f" of {retries['perTryTimeout']} each" if tries and "perTryTimeout" in retries else ""
     return [
         *(f"for {label}" for label in labels),
-        *(f"to {target}" for target in targets if target not in hosts),
+        *(
+            f"{route['weight']} of {total} to {target}" if total else f"to {target}"
+            for target, route in ways
+            if target not in hosts
+        ),
+        *(f"copies to {target}" for target in copies),
         f"timeout {rule['timeout']}" if "timeout" in rule else "",
         f"{tries} {'retry' if tries == 1 else 'retries'}{each}" if tries else "",
     ]
@@ -135,8 +143,16 @@ def _find_tls(spec: Object) -> list[Object]:
     return [policy["tls"] for policy in (*policies, *ports) if "tls" in policy]
 
 
+_SETTINGS = {
+    "loadBalancer": "chooses a server",
+    "connectionPool": "limits connections",
+    "outlierDetection": "leaves out servers that fail",
+}
+
+
 def _describe_destination(spec: Object) -> list[str]:
     facts = [f"to {shorten(spec['host'])}"]
+    facts += [words for key, words in _SETTINGS.items() if key in spec.get("trafficPolicy", {})]
     for tls in _find_tls(spec):
         if tls["mode"] == "ISTIO_MUTUAL":
             facts.append("the mesh's mutual TLS")

@@ -10,7 +10,7 @@ from demo.playground import POLICY, TIMEOUT_S, Playground
 from demo.scene import describe_status, format_time
 from demo.show import Show
 from demo.traffic import NEIGHBOUR, STRANGER
-from testbed.client import ApiError
+from testbed.client import ApiError, Object
 from testbed.deadline import wait_until
 from testbed.ledger import load_objects
 from testbed.sample import SAMPLES
@@ -81,39 +81,44 @@ def play_refusal(playground: Playground, show: Show) -> None:
 
 
 def play_edit(playground: Playground, show: Show) -> None:
-    """Edit an object by hand and see it repaired with one write."""
-    show.heading("A change by hand: someone opens an object of the operator to the whole mesh")
+    """Edit an object by hand, which is refused; delete it, and see it made again with one write."""
+    show.heading("A change by hand: someone edits an object of the operator, then deletes it")
     (child,), _ = playground.find_objects(FIRST.policy)
     name = child["metadata"]["name"]
+    show.line("edited", f"hosts of ServiceEntry {name}: [{EVIL_HOST}]")
+    show.line("refused", try_edit(playground, child))
     start = time.monotonic()
-    edited = playground.client.merge_patch(
-        child, {"spec": {"hosts": [EVIL_HOST], "exportTo": ["*"]}}
-    )
-    show.line("edited", f'ServiceEntry {name}: hosts {EVIL_HOST}, exportTo "*"')
     key = child["apiVersion"], child["kind"], name, NAMESPACE
-    wait_until(
-        lambda: playground.client.get(*key)["spec"] == child["spec"],
-        TIMEOUT_S,
-        f"ServiceEntry {name} is not repaired",
+    playground.client.delete(*key)
+    repaired = wait_until(
+        lambda: playground.client.find(*key), TIMEOUT_S, f"ServiceEntry {name} is not made again"
     )
     seconds = time.monotonic() - start
     time.sleep(QUIET_S)
-    repaired = playground.client.get(*key)
-    writes = repaired["metadata"]["generation"] - edited["metadata"]["generation"]
-    if writes != 1:
-        raise AssertionError(f"the repair must take one write, not {writes}")
+    if playground.client.get(*key) != repaired or repaired["spec"] != child["spec"]:
+        raise AssertionError("the object must be as it was, with one write")
     playground.tally.repairs += 1
-    show.line(
-        "repaired",
-        f'{describe_object(repaired)}, exportTo "." {format_time(seconds)}, with {writes} write',
-    )
+    show.line("deleted", f"ServiceEntry {name}")
+    show.line("made again", f"{describe_object(repaired)} {format_time(seconds)}, with 1 write")
     if playground.mesh is None or playground.traffic is None:
         return
-    # The sidecars may have heard of the edit before the repair.
+    # The sidecars may have heard of the deletion.
     playground.mesh.settle()
     for call in (f"GET https://{EVIL_HOST}/", FIRST.calls[0]):
         show.line("other team", playground.traffic.refuse(STRANGER, call))
     show.line("after", playground.traffic.reach(FIRST.calls[0]))
+
+
+def try_edit(playground: Playground, child: Object) -> str:
+    """Lead a ServiceEntry of the operator to another host; return the words of the refusal."""
+    try:
+        playground.client.merge_patch(child, {"spec": {"hosts": [EVIL_HOST]}})
+    except ApiError as error:
+        words = error.message.partition(" denied request: ")[2]
+        if not words:
+            raise
+        return words
+    raise AssertionError("the admission policies must refuse the edit")
 
 
 def play_restart(playground: Playground, show: Show) -> None:

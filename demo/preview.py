@@ -1,6 +1,7 @@
 """The first part: what policies become, by the operator's own compiler. It needs no cluster."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -111,7 +112,7 @@ def compile_sample(path: Path) -> list[Object]:
     """Compile a sample together with the gateway, as `egressctl render` does."""
     files = dict.fromkeys([str(path), str(GATEWAY_FILE)])
     inventory = build_inventory(Reader(io.BytesIO()).read(list(files)), NAMESPACE)
-    return list(build_outcome(inventory, SETTINGS).objects)
+    return list(build_outcome(inventory, SETTINGS, time.time()).objects)
 
 
 def _describe(own: list[Object], shared: list[Object], width: int, *, in_full: bool) -> list[str]:

@@ -13,11 +13,13 @@ from demo.play import play
 from demo.playground import open_playground
 from demo.show import Show
 from demo.stop import Stop
+from egress_operator.plan.option import PlanOptions
 from testbed.build import BuildError, find_missing
 from testbed.client import ApiError, ConnectError
 from testbed.deadline import list_waits
 from testbed.golang import GoError
 from testbed.network import NetworkError
+from testbed.operator import SETTLE_S
 from testbed.process import ProcessError
 from testbed.program import ISTIO, SETS, MissingProgramError, ProgramSet
 from testbed.progress import Progress, ProgressLine
@@ -51,6 +53,10 @@ TRAFFIC = (
     "gateway. The first call of each kind shows it."
 )
 NO_TRAFFIC = "A real API server will run on this machine, with the operator, but without traffic"
+TIMES = (
+    f"Times are those of a settle time of {SETTLE_S:g} s; the default, for real meshes, is "
+    f"{PlanOptions().settle:g} s."
+)
 NOT_YET = "istiod is still being built. The second part has traffic"
 
 
@@ -106,7 +112,9 @@ def _wait(build: Build, sets: Sequence[ProgramSet], *, is_complete: bool) -> Non
 def _play(show: Show, options: argparse.Namespace, stop: Stop | None, lack: str) -> int:
     """Play the live part, without traffic when there is a `lack`; the last time with a `stop`."""
     show.title("Live, without traffic" if lack else "Live")
-    show.text(f"{NO_TRAFFIC}: {lack}." if lack else TRAFFIC)
+    # Why there is none for good, the first line of the demo has said.
+    why = f": {lack}" if lack == NOT_YET else ""
+    show.text(f"{NO_TRAFFIC}{why}. {TIMES}" if lack else f"{TRAFFIC} {TIMES}")
     parts = "an API server" if lack else "an API server, istiod, Envoys"
     show.progress(f"starting {parts} and the operator (10 to 20 s)")
     start = time.monotonic()

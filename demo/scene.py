@@ -50,8 +50,9 @@ def play_briefly(playground: Playground, show: Show, act: Act) -> None:
     reached = [
         traffic.reach(call, sample, by_gateway=sample.is_for_gateway) for call in sample.calls
     ]
+    # Both lines are about the last call.
     show.line("after", reached[-1])
-    for call in sample.denied[:1]:
+    for call in sample.denied[-1:]:
         show.line("other pod", traffic.refuse(NEIGHBOUR, call))
     for call in sample.neighbours[:1]:
         traffic.refuse(CLIENT, call)

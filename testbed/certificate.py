@@ -9,11 +9,13 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = dt.timedelta(days=2)
 SKEW = dt.timedelta(hours=1)
+SPIFFE = "spiffe://"
+"""Begins the identities of the mesh."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class KeyPair:
 class CertificateAuthority:
     """A self-signed root that issues certificates for servers and clients."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, certificate: x509.Certificate
+    ) -> None:
         self._key = key
         self._certificate = certificate
 
@@ -52,6 +56,13 @@ class CertificateAuthority:
         )
         return cls(key, certificate)
 
+    @classmethod
+    def load(cls, key: bytes, certificate: bytes) -> Self:
+        """Take over a root from its private key and its certificate, both PEM."""
+        loaded = serialization.load_pem_private_key(key, password=None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+        return cls(loaded, x509.load_pem_x509_certificate(certificate))
+
     @property
     def pem(self) -> bytes:
         """The root certificate."""
@@ -60,8 +71,9 @@ class CertificateAuthority:
     def issue(self, name: str, names: Sequence[str] = (), *, group: str | None = None) -> KeyPair:
         """Issue a certificate for common name `name`, good for servers and for clients.
 
-        `names` are the subject alternative names: DNS names or addresses. `group` becomes the
-        organisation, which Kubernetes reads as the client's group.
+        `names` are the subject alternative names: DNS names, addresses, or identities of the mesh
+        (`spiffe://...`). `group` becomes the organisation, which Kubernetes reads as the client's
+        group.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
@@ -143,6 +155,8 @@ def _name(common: str, organisation: str | None = None) -> x509.Name:
 
 
 def _general_name(entry: str) -> x509.GeneralName:
+    if entry.startswith(SPIFFE):
+        return x509.UniformResourceIdentifier(entry)
     try:
         return x509.IPAddress(ipaddress.ip_address(entry))
     except ValueError:

@@ -21,6 +21,7 @@ TIMEOUT_S = 30.0
 MANAGER = "testbed"
 
 JSON = "application/json"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -62,16 +63,24 @@ class Client:
     """Requests as one user. Safe to share between threads."""
 
     def __init__(
-        self, url: str, ca_file: Path, token: str, *, timeout_s: float = TIMEOUT_S
+        self,
+        url: str,
+        ca_file: Path,
+        token: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        user: str = "",
+        groups: Sequence[str] = (),
     ) -> None:
+        """Log in with the token; `user` and `groups`: act as this user, if the token's may."""
         self.url = url
         self._timeout_s = timeout_s
-        self._pool = urllib3.PoolManager(
-            maxsize=8,
-            retries=False,
-            ca_certs=str(ca_file),
-            headers={"Authorization": f"Bearer {token}", "Accept": JSON},
-        )
+        self._headers = urllib3.HTTPHeaderDict({"Authorization": f"Bearer {token}", "Accept": JSON})
+        if user:
+            self._headers["Impersonate-User"] = user
+        for group in groups:
+            self._headers.add("Impersonate-Group", group)
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, ca_certs=str(ca_file))
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], _Resource] = {}
 
@@ -112,6 +121,11 @@ class Client:
     ) -> list[Object]:
         """All objects of a kind, of one namespace or (None) of all; `labels` is a selector."""
         return list(self.list_page(api_version, kind, namespace, labels=labels)["items"])
+
+    def list_table(self, api_version: str, kind: str, namespace: str | None = None) -> Object:
+        """List objects as `kubectl get` does: columns with their priorities, and cells."""
+        path = self.path(api_version, kind, None, namespace)
+        return _read("GET", path, self._send("GET", path, None, None, JSON, accept=TABLE))
 
     def list_page(
         self, api_version: str, kind: str, namespace: str | None = None, *, labels: str = ""
@@ -276,15 +290,20 @@ class Client:
         body: str | None,
         content_type: str,
         timeout_s: float | None = None,
+        accept: str = "",
     ) -> urllib3.BaseHTTPResponse:
         words = {key: _word(value) for key, value in (query or {}).items()}
+        headers = self._headers.copy()
+        headers["Content-Type"] = content_type
+        if accept:
+            headers["Accept"] = accept
         url = f"{self.url}{path}" + (f"?{urlencode(words)}" if words else "")
         try:
             return self._pool.request(
                 method,
                 url,
                 body=body,
-                headers={**self._pool.headers, "Content-Type": content_type},
+                headers=headers,
                 timeout=timeout_s or self._timeout_s,
                 preload_content=False,
             )

@@ -25,7 +25,8 @@ from testbed.program import find_program
 from testbed.stoppable import Stoppable
 
 ADMIN = "admin"
-CONTROLLER_MANAGER = "controller-manager"
+CONTROLLER_MANAGER = "system:kube-controller-manager"
+"""As every cluster calls it."""
 ISTIOD = "istiod"
 SUPERUSERS = (ADMIN, CONTROLLER_MANAGER, ISTIOD)
 """Users with all rights; three, so that the audit log tells them apart."""
@@ -90,6 +91,10 @@ class ControlPlane(Stoppable):
     def client_for(self, user: str) -> Client:
         """Return a client as a superuser or as one of the users of the option."""
         return Client(self.url, self.ca_file, self._token(user))
+
+    def client_as(self, user: str, *groups: str) -> Client:
+        """Return a client that acts as any user of these groups, with the rights of those."""
+        return Client(self.url, self.ca_file, self._token(ADMIN), user=user, groups=groups)
 
     def kubeconfig_for(self, user: str) -> Path:
         """Write a kubeconfig file (mode 600) for a superuser or a user of the option."""

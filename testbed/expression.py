@@ -24,6 +24,7 @@ LINK_NAME_LENGTH = 16
 ACCEPT = 1
 DESTINATION_NAT = 1
 ICMP_UNREACHABLE = 0
+TCP_RESET = 1
 PORT_UNREACHABLE = {Family.IPV4: 3, Family.IPV6: 4}
 CT_STATE, CT_ZONE = 0x00, 0x11
 ESTABLISHED_OR_RELATED = 0b110
@@ -74,6 +75,8 @@ def _build_verdict(rule: Rule, family: Family) -> Iterator[Expression]:
         case Verdict.REJECT:
             code = PORT_UNREACHABLE[family]
             yield genex("reject", {"type": ICMP_UNREACHABLE, "icmp_code": code})
+        case Verdict.RESET:
+            yield genex("reject", {"type": TCP_RESET, "icmp_code": 0})
         case Redirect(port):
             yield _set(REGISTER, struct.pack("!H", port))
             yield genex("redir", {"reg_proto_min": REGISTER})

@@ -14,6 +14,7 @@ from typing import Any
 import urllib3
 import yaml
 
+from testbed.certificate import CertificateAuthority
 from testbed.client import ApiError, ConnectError, Object
 from testbed.controlplane import ISTIOD, ControlPlane
 from testbed.deadline import wait_until
@@ -173,8 +174,17 @@ class Istiod(Stoppable):
 
     def root_certificate(self) -> str:
         """Return the root certificate (PEM) that signs istiod's and the proxies' certificates."""
+        return self._read_authority("ca-cert.pem").decode()
+
+    def load_authority(self) -> CertificateAuthority:
+        """Return what signs those certificates, for a machine that has no agent to ask istiod."""
+        return CertificateAuthority.load(
+            self._read_authority("ca-key.pem"), self._read_authority("ca-cert.pem")
+        )
+
+    def _read_authority(self, name: str) -> bytes:
         secret = self.control_plane.admin.get("v1", "Secret", "istio-ca-secret", NAMESPACE)
-        return base64.b64decode(secret["data"]["ca-cert.pem"]).decode()
+        return base64.b64decode(secret["data"][name])
 
     def register_webhook(self) -> None:
         """Let istiod judge every Istio object from now on; returns when it does."""

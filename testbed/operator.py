@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "operator"
 NAMESPACE = "egress-system"
 ACCOUNT = "egress-operator"
+SETTLE_S = 0.2
+"""The settle time of an operator under test; proxies of one machine hear of a change in less."""
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 8.0
 IDLE_TIMEOUT_S = 20.0
@@ -201,7 +203,7 @@ def start_operator(plane: ControlPlane, option: OperatorOption | None = None) ->
     """Start the operator against a control plane, and wait until it is ready.
 
     It logs in as a service account. Its settings come from the option alone, with a settle time of
-    0.2 s when nothing else is said. Raises ProcessError with the end of its log.
+    `SETTLE_S` when nothing else is said. Raises ProcessError with the end of its log.
     """
     option = option or OperatorOption()
     identity = build_identity(option)
@@ -221,7 +223,7 @@ def start_operator(plane: ControlPlane, option: OperatorOption | None = None) ->
         "EGRESS_BIND": LOOPBACK,
         "EGRESS_METRICS_PORT": str(metrics_port),
         "EGRESS_HEALTH_PORT": str(health_port),
-        "EGRESS_SETTLE": "0.2",
+        "EGRESS_SETTLE": f"{SETTLE_S:g}",
         "EGRESS_LOG_FORMAT": "text",
         "EGRESS_ISTIO_NAMESPACE": option.istio_namespace,
         "EGRESS_NAMESPACES": ",".join(option.namespaces),

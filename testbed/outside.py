@@ -108,6 +108,10 @@ class Outside:
         """Issue a client's certificate for the common name `name`, good on MUTUAL_PORTS."""
         return self._authority.issue(name)
 
+    def issue_server(self, host: str) -> KeyPair:
+        """Issue a server's certificate for a host, signed as those of the other hosts are."""
+        return self._authority.issue("outside server", [host])
+
     def address_of(self, host: str) -> str:
         """Look up the address of a host that was added."""
         return self._hosts[host]

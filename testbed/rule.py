@@ -17,7 +17,9 @@ class Verdict(Enum):
 
     ACCEPT = "accept"
     REJECT = "reject"
-    """Its sender is told at once that nobody listens there."""
+    """Its sender is told that nobody listens there; Linux tells it each sender once a second."""
+    RESET = "reset"
+    """The same for each segment of TCP, as the machine itself tells it; the rule names TCP."""
 
 
 @dataclass(frozen=True)

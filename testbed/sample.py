@@ -10,9 +10,11 @@ DIRECTORY = Path(__file__).resolve().parents[1] / "samples"
 
 FIXED_ADDRESSES = {
     "ledger.db.example.com": "198.51.100.54",
+    "main.licences.example.com": "198.51.100.71",
     "replica-1.vm.example.com": "198.51.100.61",
     "replica-2.vm.example.com": "198.51.100.62",
     "reports.db.example.com": "198.51.100.55",
+    "standby.licences.example.com": "198.51.100.72",
 }
 """Outside servers whose addresses the samples name."""
 ALLOWED_CIDRS = "198.51.100.0/24"
@@ -76,6 +78,28 @@ SAMPLES = (
         ("GET http://other.example.com/",),
     ),
     Sample(
+        "temporary-access.yaml",
+        ("GET https://carrier.example.com/",),
+        ("GET https://other.example.com/",),
+    ),
+    Sample(
+        "circuit-breaker.yaml",
+        ("GET http://quotes.example.com/",),
+        ("GET http://other.example.com/",),
+    ),
+    Sample(
+        "weights.yaml",
+        ("GET http://search.example.com/",),
+        ("GET http://other.example.com/",),
+        servers=("stable.search.example.com", "canary.search.example.com"),
+    ),
+    Sample(
+        "failover.yaml",
+        ("GET https://licences.example.com/",),
+        ("GET https://other.example.com/",),
+        servers=("main.licences.example.com",),
+    ),
+    Sample(
         "postgresql-by-name.yaml",
         ("TCP orders.db.example.com:5432",),
         ("TCP other.example.com:5432",),
@@ -97,6 +121,11 @@ SAMPLES = (
         ("GET http://mail.example.com/", "GET https://mail.example.com/"),
         ("GET http://other.example.com/", "GET https://other.example.com/"),
         denied=("GET http://mail.example.com/", "GET https://mail.example.com/"),
+    ),
+    Sample(
+        "wildcard.yaml",
+        ("GET http://eu.ingest.example.com/", "GET https://a.us.ingest.example.com/"),
+        ("GET http://ingest.example.com/", "GET https://ingest.example.com/"),
     ),
     Sample(
         "http-through-gateway.yaml",
@@ -137,11 +166,20 @@ HOSTS = (
     "packages.example.com",
     "www.example.com",
     "stock.example.com",
+    "carrier.example.com",
+    "quotes.example.com",
+    "search.example.com",
+    "stable.search.example.com",
+    "canary.search.example.com",
+    "licences.example.com",
     "orders.db.example.com",
     "mail.example.com",
     "partner.example.com",
     "bank.example.com",
     "cards.example.com",
+    "ingest.example.com",
+    "eu.ingest.example.com",
+    "a.us.ingest.example.com",
     "other.example.com",
 )
 """Outside servers of the samples with whatever address, and one that no sample names."""

@@ -37,6 +37,7 @@ def wire(
     *,
     told: Any = None,  # noqa: ANN401 - stands for metrics and events
     clock: Callable[[], float] | None = None,
+    now: Callable[[], datetime] | None = None,
     settings: Settings | None = None,
     **options: Any,  # noqa: ANN401 - as of Controller
 ) -> Wired:
@@ -48,7 +49,7 @@ def wire(
         metrics=told,
         events=told,
         clock=loop_time,
-        now=lambda: ORIGIN + timedelta(seconds=loop_time()),
+        now=now or (lambda: ORIGIN + timedelta(seconds=loop_time())),
     )
     controller = Controller(dependencies, settings=settings or Settings(), **options)
     sinks = {sink.resource: sink for _, sink in controller.build_sinks()}

@@ -14,7 +14,8 @@ _SCOPES = {
     "`egressctl lint`.",
     Scope.EDIT: "Checked by the API server when an object is edited, by what it was before.",
     Scope.SETTINGS: "Checked by the operator and by `egressctl lint`: it needs the operator's "
-    "settings. The policy gets `Accepted=False`.",
+    "settings, or it only warns. With an error the policy gets `Accepted=False`; a warning stands "
+    "in the messages of `Accepted` and `Ready`.",
     Scope.CLUSTER: "Checked by the operator: it needs other objects of the cluster.",
 }
 
@@ -23,8 +24,10 @@ _API_HEAD = f"""{_NOTE}
 
 `apiVersion: {API_VERSION}`, category `{CATEGORY}`. Needs Kubernetes {LOWEST_KUBERNETES} or later.
 
-A field that is null counts as left out. The CRDs hold no defaults: what a left-out field means
-stands in its description.
+The CRDs hold no defaults: what a left-out field means stands in its description. A key with nothing
+behind it is refused (EG033), by the API server too, on create, update and server-side apply. A
+merge patch removes the field instead, before the API server checks the object: that is what
+client-side `kubectl apply` and `helm upgrade` (Helm 3) send for a null when the object exists.
 """
 
 _SMALLEST_POLICY = f"""

@@ -15,7 +15,8 @@ _INTRODUCTION = """\
 Made from the program's help by `make gen`. Do not edit.
 
 Installed as `egressctl` and as `kubectl-egress`, which kubectl runs as `kubectl egress`.
-Data goes to standard output; findings, notes and errors go to standard error, one line each.
+Data goes to standard output, also the findings of `lint`. Notes, errors and the findings of
+`render` go to standard error, one line each.
 Nothing is cut or coloured when the output is not a terminal. An unexpected error is one line too;
 `--debug` or `EGRESSCTL_DEBUG=1` shows where it happened.
 """

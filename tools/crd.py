@@ -14,7 +14,7 @@ from egress_operator.api.gateway import (
 )
 from egress_operator.api.model import Model
 from egress_operator.api.policy import GROUP, KIND, PLURAL, VERSION, EgressPolicy, EgressPolicySpec
-from egress_operator.api.state import EgressGatewayStatus, EgressPolicyStatus
+from egress_operator.api.state import NOT_OBSERVED, EgressGatewayStatus, EgressPolicyStatus
 from tools.schema import Schema, build_strict_schema, build_structural_schema
 
 LOWEST_KUBERNETES = "1.33"
@@ -65,6 +65,7 @@ POLICY = Resource(
         ("Age", "date", ".metadata.creationTimestamp", 0, "Since when the policy exists."),
         ("Message", "string", _build_condition_path("Ready", "message"), 1, "In a sentence."),
         ("Objects", "integer", ".status.objectCount", 1, "How many Istio objects stand for it."),
+        ("Expires", "string", ".spec.expiresAt", 1, "When its objects are removed; empty: never."),
     ),
     # `--field-selector spec.justification=` finds policies without one.
     selectable=(".spec.justification",),
@@ -165,6 +166,9 @@ def _build_root_schema(resource: Resource) -> Schema:
             "kind": {"description": f'The kind. Example: "{resource.kind}"', "type": "string"},
             "metadata": {"type": "object"},
             "spec": build_structural_schema(resource.spec),
-            "status": build_structural_schema(resource.status),
+            "status": {
+                **build_structural_schema(resource.status),
+                "default": {"observedGeneration": NOT_OBSERVED},
+            },
         },
     }

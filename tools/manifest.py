@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from egress_operator.runtime.permission import STRICT_POLICIES
+
 HEADER = "# Made from charts/egress-operator by `make gen`. Do not edit.\n"
 _NAMESPACE = """\
 apiVersion: v1
@@ -25,6 +27,8 @@ _FILES = {
     "Service": "service.yaml",
     "Deployment": "deployment.yaml",
 }
+_OWN = r".*\.egress-operator\.io"
+_LEVEL = "/metadata/annotations/egress-operator.io~1level"
 _HEAD = re.compile(r"\A(#.*\n|---\n)*")
 _ORDER = (
     "namespace.yaml",
@@ -34,6 +38,18 @@ _ORDER = (
     "service.yaml",
     "deployment.yaml",
 )
+
+
+class _BlockDumper(yaml.SafeDumper):
+    """Writes texts of several lines as such."""
+
+    def represent_str(self, text: str) -> yaml.ScalarNode:
+        """Choose the style."""
+        style = "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_BlockDumper.add_representer(str, _BlockDumper.represent_str)
 
 
 def build_deploy(objects: list[dict[str, Any]], crds: dict[str, str]) -> dict[str, str]:
@@ -59,16 +75,44 @@ def build_deploy(objects: list[dict[str, Any]], crds: dict[str, str]) -> dict[st
         f"base/{name}": HEADER + "---\n".join(texts) for name, texts in documents.items() if texts
     }
     files["base/kustomization.yaml"] = HEADER + _dump(kustomization)
+    files["compatible/kustomization.yaml"] = HEADER + yaml.dump(
+        _build_compatible(), Dumper=_BlockDumper, sort_keys=False
+    )
     every = [text for name in _ORDER for text in documents[name]]
     files["install.yaml"] = HEADER + "---\n".join(every)
     return files
 
 
-def _dump(document: dict[str, Any]) -> str:
-    if metadata := document.get("metadata"):
+def _build_compatible() -> dict[str, Any]:
+    """Return the kustomize component that turns the level of the admission policies down."""
+    kinds = [kind for kind, name in _FILES.items() if name == "admission.yaml"]
+    level = [{"op": "replace", "path": _LEVEL, "value": "Compatible"}]
+    leave_out = [
+        {
+            "$patch": "delete",
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+        }
+        for name in STRICT_POLICIES
+        for kind in kinds
+    ]
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "patches": [
+            *({"target": {"kind": kind, "name": _OWN}, "patch": _dump(level)} for kind in kinds),
+            *({"patch": _dump(patch)} for patch in leave_out),
+        ],
+    }
+
+
+def _dump(document: Any) -> str:  # noqa: ANN401 - whatever YAML can say
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if metadata and "labels" in metadata:
         labels = {
             key: value
-            for key, value in metadata.get("labels", {}).items()
+            for key, value in metadata["labels"].items()
             if not key.startswith("helm.sh/") and value != "Helm"
         }
         document = {**document, "metadata": {**metadata, "labels": labels}}

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from egress_operator.api.model import Model
-from egress_operator.api.rule import CEL_KEY, LIST_TYPE_KEY, PATTERN_KEY
+from egress_operator.api.rule import CEL_KEY, LIST_TYPE_KEY, NULLABLE_KEY, PATTERN_KEY
 
 Schema = dict[str, Any]
 
@@ -112,7 +112,7 @@ def _to_structural(node: Mapping[str, Any]) -> Schema:
 
 
 def _to_strict(node: Mapping[str, Any]) -> Schema:
-    left_out = ("$defs", "default", "title", CEL_KEY, PATTERN_KEY)
+    left_out = ("$defs", "default", "title", CEL_KEY, NULLABLE_KEY, PATTERN_KEY)
     schema = {
         key: value
         for key, value in node.items()

@@ -20,7 +20,7 @@ class Scope(StrEnum):
     EDIT = "Edit"
     """The CRD alone, when an object is edited: it takes the object as it was before."""
     SETTINGS = "Settings"
-    """Python alone: it needs the operator's settings. `Accepted=False`."""
+    """Python alone: it needs the operator's settings, or only warns. Errors: `Accepted=False`."""
     CLUSTER = "Cluster"
     """The controller: it needs other objects of the cluster."""
 
@@ -59,7 +59,7 @@ class Diagnostic:
     """What is wrong with this value and how to fix it, in one line."""
 
 
-RETIRED = frozenset({"EG052"})
+RETIRED = frozenset({"EG052", "EG201"})
 """Codes of rules that are gone. No other rule gets them: people's alerts and scripts hold codes."""
 
 

@@ -13,10 +13,13 @@ from egress_operator.api.check import (
     check_spec,
 )
 from egress_operator.api.destination import DEFAULT_ORIGINATE_PORTS, DEFAULT_PORTS
-from egress_operator.api.hint import find_meant
+from egress_operator.api.gateway import EgressGatewaySpec
+from egress_operator.api.hint import explain_unknown_field, find_meant, get_fields
+from egress_operator.api.model import Model
 from egress_operator.api.policy import API_VERSION, KIND, EgressPolicySpec
 from egress_operator.api.port import Port
-from egress_operator.api.scalar import PROXY_PORTS
+from egress_operator.api.scalar import PROXY_PORTS, Protocol
+from egress_operator.api.word import PROTOCOL_WORDS
 from egress_operator.diagnostic import Diagnostic
 
 HTTP = [{"number": 80, "protocol": "HTTP"}]
@@ -95,12 +98,58 @@ def test_a_bad_host_is_explained(host: str, words: list[str]) -> None:
     assert [word for word in words if word not in diagnostic.message] == []
 
 
-def test_a_wildcard_is_not_supported_yet() -> None:
-    diagnostic = find_one({"hosts": ["*.example.com"]})
-    assert diagnostic.code == "EG201"
-    assert diagnostic.message == (
-        "'*.example.com' is a wildcard, which is not supported yet; name each host"
+@pytest.mark.parametrize(
+    ("host", "command"),
+    [
+        ("mongodb+srv://a.example.net", " (dig +short SRV _mongodb._tcp.a.example.net)"),
+        (
+            "mongodb+srv://me:pw@a.example.net/db?x=y",
+            " (dig +short SRV _mongodb._tcp.a.example.net)",
+        ),
+        ("_mongodb._tcp.a.example.net", " (dig +short SRV _mongodb._tcp.a.example.net)"),
+        ("_ldap._tcp.dc._msdcs.example.net", ""),
+    ],
+)
+def test_a_record_that_lists_hosts_is_no_host(host: str, command: str) -> None:
+    diagnostic = find_one({"hosts": [host]})
+    assert diagnostic.code == "EG010"
+    assert diagnostic.message.endswith(
+        f"; look up the SRV record{command} and name the hosts that it lists"
     )
+
+
+def test_a_backend_of_copies_alone_has_the_weight_0() -> None:
+    backends = [{"name": name, "endpoints": [{"address": "192.0.2.7"}]} for name in ("a", "b")]
+    mirrored = HOST | {"ports": HTTP, "backends": backends, "http": {"mirror": {"backend": "b"}}}
+    first, second = find(mirrored)
+    assert first.code == second.code == "EG231"
+    assert first.message.endswith(
+        "; write a weight such as 100 for it, and weight: 0 for b, which gets copies alone"
+    )
+    assert second.message.endswith(
+        "; write weight: 0 for it (it gets copies alone), and a weight such as 100 for the other"
+    )
+    first, second = find(mirrored | {"http": {}})
+    assert "add failover: true" in first.message
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("*", ["every host", "such as *.example.com"]),
+        ("*.com", ["all that ends with .com", "two labels at least"]),
+        ("*example.com", ["partial wildcard"]),
+        ("s3-*.amazonaws.com", ["partial wildcard", "write *.amazonaws.com, or each host"]),
+        ("api.*.example.com", ["partial wildcard", "write *.example.com"]),
+        ("*.*.example.com", ["partial wildcard", "write *.example.com"]),
+        ("*.Example.com", ["no host name after the *.", "write *.example.com"]),
+        ("*.example.com:443", ["no host name after the *."]),
+    ],
+)
+def test_a_bad_wildcard_is_explained(host: str, words: list[str]) -> None:
+    diagnostic = find_one({"hosts": [host]})
+    assert diagnostic.code == "EG073"
+    assert [word for word in words if word not in diagnostic.message] == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +163,11 @@ def test_a_wildcard_is_not_supported_yet() -> None:
         ("010.0.0.1", "is not an IP address or a CIDR"),
         ("1.1.1.1:443", "has a port; write only the address 1.1.1.1, and the port as ports: [{num"),
         ("[2001:db8::1]:443", "has a port; write only the address 2001:db8::1, and"),
+        (
+            "203.0.113.20, 203.0.113.0/24",
+            "holds 2 addresses; write each as an entry of its own: 203.0.113.20, 203.0.113.0/24",
+        ),
+        ("203.0.113.1-203.0.113.20", "is a range; write it as one CIDR or several, such as"),
     ],
 )
 def test_a_bad_address_is_explained(text: str, words: str) -> None:
@@ -132,6 +186,27 @@ def test_a_wide_range_is_too_wide_before_it_is_special(text: str, widest: int) -
         f"'{text}' is a CIDR that is too wide; use /{widest} or narrower; "
         "several narrow ones are allowed"
     )
+
+
+_ANNOTATION = "traffic.sidecar.istio.io/excludeOutboundIPRanges: "
+
+
+@pytest.mark.parametrize(
+    ("destination", "code", "words"),
+    [
+        ({"hosts": ["metadata.google.internal"]}, "EG011", f"{_ANNOTATION}169.254.169.254/32"),
+        ({"hosts": ["metadata.tencentyun.com"]}, "EG011", f"{_ANNOTATION}169.254.0.23/32"),
+        ({"hosts": ["db.localhost"]}, "EG011", "is the machine itself; name a host outside"),
+        ({"addresses": ["169.254.169.254"]}, "EG013", f"{_ANNOTATION}169.254.169.254/32"),
+        ({"addresses": ["168.63.129.16/32"]}, "EG013", f"{_ANNOTATION}168.63.129.16/32"),
+        ({"addresses": ["fd00:ec2::254"]}, "EG013", f"{_ANNOTATION}fd00:ec2::254/128"),
+        ({"addresses": ["127.0.0.1"]}, "EG013", "is loopback; use the address of a host outside"),
+    ],
+)
+def test_the_way_to_a_metadata_service_is_told(destination: object, code: str, words: str) -> None:
+    diagnostic = find_one(destination)
+    assert diagnostic.code == code
+    assert words in diagnostic.message
 
 
 def test_a_name_that_two_standards_read_differently_gets_no_suggestion() -> None:
@@ -161,6 +236,17 @@ def test_http_on_tcp_does_not_speak_of_encryption() -> None:
         ({"hosts": ["a.b"], "Ports": HTTP}, "Ports", "did you mean ports?"),
         ({"hosts": ["a.b"], "timeout": "3s"}, "timeout", "did you mean http.timeout?"),
         ({"hosts": ["a.b"], "endpoints": []}, "endpoints", "did you mean backends.endpoints?"),
+        ({"hosts": ["a.b"], "headers": {}}, "headers", "did you mean http.headers?"),
+        (
+            HOST | {"ports": HTTP, "http": {"rewrite": {"percentage": 1, "host": "a.b"}}},
+            "http.rewrite.percentage",
+            "there is no field percentage; the fields here are host, pathPrefix",
+        ),
+        (
+            HOST | {"ports": HTTP, "traffic": {"timeout": "3s"}},
+            "traffic.timeout",
+            "outlierDetection; timeout is a field of destinations.http",
+        ),
         (
             {"hosts": ["a.b"], "ports": [HTTP[0] | {"location": "External"}]},
             "ports[0].location",
@@ -169,13 +255,13 @@ def test_http_on_tcp_does_not_speak_of_encryption() -> None:
         (
             {"hosts": ["a.b"], "exportTo": ["."]},
             "exportTo",
-            "the fields here are name, hosts,",
+            "remove it: a policy holds for its own namespace",
         ),
         (
             {"hosts": ["a.b"], "zzz": 1},
             "zzz",
             (
-                "the fields here are name, hosts, ports, addresses, location, backends, "
+                "the fields here are name, hosts, ports, addresses, location, backends, failover, "
                 "originateTLS, http"
             ),
         ),
@@ -185,6 +271,71 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     diagnostic = find_one(destination)
     assert (diagnostic.code, diagnostic.path) == ("EG001", f"spec.destinations[0].{path}")
     assert words in diagnostic.message
+
+
+@pytest.mark.parametrize(
+    ("place", "word", "fix"),
+    [
+        ("", "workloadSelector", "write from.workloads.matchLabels beside destinations"),
+        ("", "egress", "write destinations"),
+        ("", "outboundTrafficPolicy", "remove it: the platform team sets it for the whole mesh"),
+        ("", "gateways", "write gatewayRef beside destinations"),
+        ("destinations", "resolution", "remove it: names are resolved by DNS"),
+        ("destinations", "tls", "write originateTLS for TLS that the mesh opens;"),
+        ("destinations", "trafficPolicy", "write its settings into traffic"),
+        ("destinations", "subsets", "remove it: a host has no subsets here"),
+        ("destinations", "portLevelSettings", "remove it: all ports of a host have the same"),
+        ("destinations", "match", "write http.allow, with methods, paths and headers"),
+        ("destinations", "route", "remove it: a destination leads to its own hosts"),
+        ("destinations.originateTLS", "mode", "remove it: originateTLS: {} is simple TLS"),
+        ("destinations.originateTLS", "sni", "write originateTLS.serverName"),
+        ("destinations.originateTLS", "credentialName", "clientCertificateRef for a client"),
+        ("destinations.originateTLS", "caCertificates", "write ca into originateTLS.files; or"),
+        ("destinations.originateTLS", "clientCertificate", "write certificate and key into"),
+        ("destinations.originateTLS", "privateKey", "write certificate and key into"),
+        ("destinations.originateTLS", "insecureSkipVerify", "is always verified"),
+        ("destinations.http", "redirect", "remove it: redirects and answers"),
+        ("destinations.http", "mirrors", "write http.mirror"),
+        ("destinations.http.mirror", "host", "write backend, with the name of one of the backends"),
+        ("destinations.http.mirror", "subset", "write backend, with the name of one of the"),
+        ("destinations.http.headers.request.set", "valueFrom", "let the application send it"),
+        ("from", "labels", "write workloads.matchLabels"),
+        ("", "ttl", "write expiresAt beside destinations"),
+        ("destinations", "ttl", "write expiresAt beside destinations"),
+        ("", "validUntil", "write expiresAt beside destinations"),
+        (
+            "destinations",
+            "circuitBreaker",
+            "write traffic.outlierDetection for endpoints that fail",
+        ),
+        ("destinations.traffic", "localityLbSetting", "write failover: true"),
+        ("destinations.backends", "priority", "write failover: true"),
+        ("destinations", "subsets", "backends with weights share its requests"),
+        ("destinations.http.retries", "retryOn", "write conditions, such as [connect-failure]"),
+        ("destinations.ports", "name", "remove it: ports need no names"),
+        ("destinations.ports", "port", "write number"),
+        ("destinations.ports", "endPort", "there are no ranges of ports"),
+        ("destinations.backends.endpoints", "weight", "it belongs to destinations.backends.weight"),
+        ("destinations.backends.endpoints", "ports", "write targetPort for the port"),
+    ],
+)
+def test_a_word_of_another_api_is_told_what_to_write(place: str, word: str, fix: str) -> None:
+    loc: tuple[str, ...] = (*(place.split(".") if place else ()), word)
+    finding = explain_unknown_field(EgressPolicySpec, loc)
+    assert finding.what == f"there is no field {word} here"
+    assert fix in finding.fix
+    assert find_meant(EgressPolicySpec, loc) is None
+
+
+def list_names(model: type[Model]) -> set[str]:
+    held = get_fields(model)
+    return set(held).union(*(list_names(inner) for inner in held.values() if inner))
+
+
+@pytest.mark.parametrize("model", [EgressPolicySpec, EgressGatewaySpec])
+def test_words_of_other_apis_are_no_fields_of_ours(model: type[Model]) -> None:
+    assert model.words
+    assert not model.words.keys() & list_names(model)
 
 
 def test_a_field_beside_it_comes_before_the_same_name_elsewhere() -> None:
@@ -255,6 +406,22 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
             ),
         ),
         (
+            {"hosts": "https://a.b"},
+            "EG003",
+            (
+                "expected a list, got the text 'https://a.b'; write it such as "
+                'hosts: ["api.stripe.com", "files.stripe.com"]'
+            ),
+        ),
+        (
+            HOST | {"ports": HTTP, "http": {"headers": {"request": {"set": {"x-api-key": "abc"}}}}},
+            "EG003",
+            (
+                "expected a list, got an object; write it such as "
+                'set: [{"name": "x-team", "value": "shop"}]'
+            ),
+        ),
+        (
             HOST | {"originateTLS": True},
             "EG003",
             "expected an object, got the boolean true; write it such as originateTLS: {}",
@@ -262,7 +429,7 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
         (
             {"hosts": ["a.b"], "ports": [{"number": "80", "protocol": "HTTP"}]},
             "EG003",
-            ("expected a whole number, got the text '80'; write it such as number: 443"),
+            ("expected a whole number, got the text '80'; write it without quotes: number: 80"),
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": 80, "protocol": "http"}]},
@@ -307,8 +474,80 @@ def test_a_wrong_shape_is_explained(destination: object, code: str, message: str
     assert (diagnostic.code, diagnostic.message) == (code, message)
 
 
-@pytest.mark.parametrize("protocol", ["POSTGRES", "UDP", "SMTP", "GRPC-WEB", "HTTP3", "SSL"])
-def test_an_unknown_protocol_is_told_which_one_to_take(protocol: str) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "fix"),
+    [
+        ("POSTGRES", "write TCP, because POSTGRES begins in plain text"),
+        ("ssh", "write TCP, because SSH begins in plain text"),
+        ("SMTP", "write TCP, because SMTP begins in plain text"),
+        ("LDAP", "write TCP, because LDAP begins in plain text"),
+        ("MSSQL", "write TCP, because MSSQL begins in plain text"),
+        ("FTP", "write TCP, for port 21 and for each port of the data connections"),
+        ("Kafka", "write TLS if the client opens TLS itself, TCP if KAFKA is in plain text"),
+        ("AMQP", "write TLS if the client opens TLS itself, TCP if AMQP is in plain text"),
+        ("SMTPS", "write TLS, because the application opens TLS itself"),
+        ("LDAPS", "write TLS, because the application opens TLS itself"),
+        ("AMQPS", "write TLS, because the application opens TLS itself"),
+        ("SSL", "write TLS, because the application opens TLS itself"),
+        ("WSS", "write TLS, because the application opens TLS itself"),
+        ("WS", "write HTTP for http://..., or TLS for https://..."),
+        ("GRPC-WEB", "write HTTP for http://..., or TLS for https://..."),
+        (
+            "UDP",
+            (
+                "remove the port: Istio's proxies carry only TCP, so UDP needs no policy; a "
+                "NetworkPolicy allows or blocks it"
+            ),
+        ),
+        (
+            "HTTP3",
+            (
+                "remove the port: HTTP3 runs over UDP, and Istio's proxies carry only TCP, so it "
+                "needs no policy; a NetworkPolicy allows or blocks it"
+            ),
+        ),
+    ],
+)
+def test_a_known_protocol_is_told_which_one_to_take(protocol: str, fix: str) -> None:
+    diagnostic = find_one(HOST | {"ports": [{"number": 80, "protocol": protocol}]})
+    assert diagnostic.code == "EG005"
+    assert diagnostic.message == f"'{protocol}' is not allowed here; {fix}"
+
+
+def test_protocols_of_ours_have_no_other_word() -> None:
+    assert not set(Protocol) & PROTOCOL_WORDS.keys()
+    assert all(name == name.upper() for name in PROTOCOL_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        ("30000-30100", "ranges of ports are not supported; write each port as an entry of its"),
+        ("1024:", "ranges of ports are not supported; write each port as an entry of its own"),
+        ("*", "in another destination with the same hosts"),
+        ("any", "ranges of ports are not supported"),
+        (
+            "80,443",
+            (
+                "write each port as an entry of its own: ports: [{number: 80, protocol: ...}, "
+                "{number: 443, protocol: ...}]"
+            ),
+        ),
+        (
+            [80, 443, 8443],
+            "{number: 80, protocol: ...}, {number: 443, protocol: ...}, {number: 8443",
+        ),
+        ("https", "write it such as number: 443"),
+    ],
+)
+def test_several_ports_in_one_number_are_told_how_to_be_written(number: object, fix: str) -> None:
+    diagnostic = find_one(HOST | {"ports": [{"number": number, "protocol": "TCP"}]})
+    assert (diagnostic.code, diagnostic.path) == ("EG003", "spec.destinations[0].ports[0].number")
+    assert fix in diagnostic.message
+
+
+@pytest.mark.parametrize("protocol", ["PROXY", "IPSEC", "X"])
+def test_an_unknown_protocol_is_told_what_there_is(protocol: str) -> None:
     diagnostic = find_one(HOST | {"ports": [{"number": 80, "protocol": protocol}]})
     assert diagnostic.code == "EG005"
     for words in ("TCP for all else", "TLS when the application", "UDP needs a Network"):
@@ -327,8 +566,11 @@ def test_an_unknown_protocol_is_told_which_one_to_take(protocol: str) -> None:
             ],
         ),
         (
-            [{"number": 5432, "protocol": "TCP"}],
-            ["port 5432 is TCP", "HTTP, HTTP2 and GRPC only"],
+            [{"number": 3306, "protocol": "MYSQL"}],
+            [
+                "port 3306 is MYSQL, which begins in plain text and changes to TLS later",
+                "remove originateTLS, and switch TLS on in the client of the database",
+            ],
         ),
     ],
 )
@@ -336,6 +578,31 @@ def test_originate_tls_on_an_opaque_port_says_what_to_do(ports: Any, words: list
     diagnostic = find_one(HOST | {"ports": ports, "originateTLS": {}})
     assert (diagnostic.code, diagnostic.path) == ("EG217", "spec.destinations[0].originateTLS")
     assert [word for word in words if word not in diagnostic.message] == []
+
+
+def test_tls_by_the_mesh_and_by_the_application_go_into_two_destinations() -> None:
+    both = [*HTTP, {"number": 443, "protocol": "HTTPS"}]
+    found = find(HOST | {"ports": both, "originateTLS": {}, "http": {"timeout": "3s"}})
+    assert [(one.code, one.message.partition("; ")[2]) for one in found] == [
+        (
+            "EG208",
+            "move port 443 into a destination of its own with the same host, without http",
+        ),
+        (
+            "EG217",
+            "move port 443 into a destination of its own with the same host, without originateTLS",
+        ),
+        (
+            "EG226",
+            (
+                "add targetPort: 443; ports with TLS go into another destination with the same "
+                "host, without originateTLS"
+            ),
+        ),
+    ]
+    ports = [HTTP[0] | {"targetPort": 443}]
+    mended = {"ports": ports, "originateTLS": {}, "http": {"timeout": "3s"}}
+    assert find(HOST | mended, HOST | {"ports": both[1:]}) == ()
 
 
 def test_tls_to_port_80_says_what_was_meant() -> None:
@@ -350,7 +617,7 @@ def test_tls_to_port_80_says_what_was_meant() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("*.example.com", ["is a wildcard", "compared exactly", "api.example.com"]),
+        ("*.example.com", ["is a wildcard", "this is one name", "api.example.com"]),
         ("203.0.113.10", ["is an IP address", "the server's certificate"]),
         ("https://api.example.com", ["is a URL", "only the host api.example.com"]),
         ("API.example.com", ["upper-case", "write api.example.com"]),
@@ -482,6 +749,39 @@ def test_the_key_of_a_label_with_dots_is_quoted_in_the_path() -> None:
             "EG005",
             "authorization",
             "'dry-run' is not allowed here; did you mean DryRun? Allowed are Managed, DryRun, None",
+        ),
+        (
+            {"selector": {"matchLabels": {"istio": "egressgateway"}}},
+            "EG003",
+            "selector.matchLabels",
+            (
+                "expected text, got an object; write the labels directly into selector, such as "
+                'selector: {"istio": "egressgateway"}'
+            ),
+        ),
+        (
+            {"service": {"name": "gw", "namespace": "istio-egress", "port": 443}},
+            "EG001",
+            "service.namespace",
+            (
+                "there is no field namespace here; remove it: the Service is in the namespace of "
+                "the gateway's pods"
+            ),
+        ),
+        (
+            {"workloadSelector": {"labels": {}}},
+            "EG001",
+            "workloadSelector",
+            (
+                "there is no field workloadSelector here; write selector, with the labels of the "
+                "gateway's pods"
+            ),
+        ),
+        (
+            {"traffic": {"connectionPool": {"maxConnections": 1, "tcp": {}}}},
+            "EG001",
+            "traffic.connectionPool.tcp",
+            "there is no field tcp here; write its fields into connectionPool itself",
         ),
         (
             {"idleTimeout": "60s"},
@@ -617,7 +917,7 @@ def test_the_models_speak_camel_case_outside_and_are_frozen() -> None:
 
 def test_without_ports_tls_goes_to_port_443() -> None:
     destination = HOST | {"originateTLS": {"serverName": "edge.example.com"}}
-    spec, _ = check_spec({"from": None, "destinations": [HOST, destination]})
+    spec, _ = check_spec({"destinations": [HOST, destination]})
     assert spec is not None
     assert spec.from_ is None
     plain, originated = spec.destinations
@@ -632,7 +932,7 @@ def test_without_ports_tls_goes_to_port_443() -> None:
 @pytest.mark.parametrize("ports", [DEFAULT_PORTS, DEFAULT_ORIGINATE_PORTS])
 def test_the_default_ports_obey_the_rules_of_written_ones(ports: tuple[Port, ...]) -> None:
     for port in ports:
-        assert Port.model_validate(port.model_dump(by_alias=True)) == port
+        assert Port.model_validate(port.model_dump(by_alias=True, exclude_none=True)) == port
         assert port.target_port not in PROXY_PORTS
 
 
@@ -646,3 +946,26 @@ def test_the_first_unknown_fields_are_told_what_was_meant() -> None:
     assert set(hinted) == {f"spec.{name}" for name in list(fields)[:MOST_HINTS]}
     last = f"gatewayRef{MOST_HINTS + 1}"
     assert messages[f"spec.{last}"] == f"there is no field {last}; remove it"
+
+
+@pytest.mark.parametrize("field", ["names", "matchNames"])
+def test_namespaces_are_named_by_their_label(field: str) -> None:
+    _, (found,) = check_gateway_spec({**GATEWAY, "namespaces": {field: ["shop"]}})
+    assert (found.code, found.path) == ("EG001", f"spec.namespaces.{field}")
+    assert "matchLabels: {kubernetes.io/metadata.name: NAME}" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("shop.bank-client", "write bank-client: the policy's namespace is put before it"),
+        ("a.b.c", "use lower-case letters"),
+        ("shop.", "use lower-case letters"),
+        ("Bank", "use lower-case letters"),
+    ],
+)
+def test_secrets_are_named_without_the_namespace(name: str, words: str) -> None:
+    destination = {**HOST, "originateTLS": {"clientCertificateRef": {"name": name}}}
+    _, (found,) = check_spec({"gatewayRef": {"name": "shared"}, "destinations": [destination]})
+    assert found.code == "EG018"
+    assert words in found.message

@@ -25,11 +25,27 @@ def find_differences(scene: Scene, foreign: dict[Key, Object]) -> Iterator[str]:
     for plan in scene.plans.values():
         yield from _find_wrong_objects(scene, plan)
     yield from _find_wrong_permissions(scene)
+    yield from _find_remains(scene)
     for key, item in foreign.items():
         there = scene.objects.get(ObjectKey(Kind(key.kind), key.namespace, key.name))
         if there is None or there["spec"] != item["spec"]:
             yield f"{key} is a tenant's own and was changed"
     yield from find_wrong_statements(scene)
+
+
+def _find_remains(scene: Scene) -> Iterator[str]:
+    """List what is still to go with its namespace: Kubernetes begins five seconds later.
+
+    What a gateway counts changes with it.
+    """
+    terminating = {
+        item["metadata"]["name"]
+        for item in scene.namespaces
+        if "deletionTimestamp" in item["metadata"]
+    }
+    for key in scene.objects:
+        if key.namespace in terminating:
+            yield f"{key} is there, and its namespace is being deleted"
 
 
 def _find_wrong_objects(scene: Scene, plan: Plan) -> Iterator[str]:
@@ -123,7 +139,10 @@ def _find_wrong_permissions(scene: Scene) -> Iterator[str]:
     servers = [
         item
         for item in scene.observed.values()
-        if item.ours and item.key.kind is Kind.GATEWAY and item.key.namespace in scene.plans
+        if item.key.kind is Kind.GATEWAY
+        and item.key.namespace in scene.plans
+        # Without its annotations it is nobody's when it is not wanted, and serves all the same.
+        and (item.ours or item.is_damaged)
     ]
     for key, there in scene.observed.items():
         if not there.ours or key.kind is not Kind.AUTHORIZATION_POLICY or key in wanted:

@@ -6,6 +6,7 @@ A finding is one line that names the object; no finding means that the rule hold
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from egress_operator.api.state import NOT_OBSERVED
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Desired
 from status.lint import lint_status
@@ -107,7 +108,10 @@ def check_dangling(evidence: Evidence) -> Iterator[str]:
         if excused.get(route_key) != _read_spec_version(route):
             entry = state.get(Key(ENTRY, route_key.namespace, route_key.name))
             for host, port in _find_missing(route, entry):
-                yield f"at revision {change.revision} {route_key} leads to {host}:{port}"
+                yield (
+                    f"at revision {change.revision}, when {_tell(change, evidence)}, {route_key} "
+                    f"leads to {host}:{port}"
+                )
 
 
 def check_honesty(evidence: Evidence) -> Iterator[str]:
@@ -123,9 +127,9 @@ def check_honesty(evidence: Evidence) -> Iterator[str]:
         uid, generation = policy["metadata"]["uid"], policy["metadata"]["generation"]
         begun.setdefault((uid, generation), change)
         status = policy.get("status") or {}
-        observed = status.get("observedGeneration", 0)
+        observed = status.get("observedGeneration", NOT_OBSERVED)
         where = f"{change.key} at revision {change.revision}"
-        if observed < seen.get(uid, 0):
+        if observed < seen.get(uid, NOT_OBSERVED):
             yield f"{where}: observedGeneration went from {seen[uid]} to {observed}"
         seen[uid] = observed
         if status and observed == generation:
@@ -188,7 +192,7 @@ def check_deletion(evidence: Evidence) -> Iterator[str]:
             continue
         metadata, status = policy["metadata"], policy.get("status") or {}
         original = first.setdefault(change.key, metadata["uid"])
-        if change.before is None and status:
+        if change.before is None and status.get("conditions"):
             yield f"{change.key} has a status at its creation"
         where = f"{change.key} (made anew: {metadata['uid'] != original})"
         if status.get("observedGeneration", 0) > metadata["generation"]:
@@ -274,6 +278,22 @@ def _read_version(item: Object | None) -> tuple[str, str] | None:
     if item is None:
         return None
     return item["metadata"]["uid"], item["metadata"]["resourceVersion"]
+
+
+def _tell(change: Change, evidence: Evidence) -> str:
+    """Tell what happened, and to what; of a deletion also whether the operator asked for it."""
+    if change.after is not None:
+        return f"{change.key} was {'created' if change.before is None else 'changed'}"
+    asked = any(
+        record.verb == "delete"
+        and record.code < 300
+        and _RESOURCES.get(record.resource) == change.key.kind
+        and (record.namespace, record.name) == (change.key.namespace, change.key.name)
+        for record in evidence.records
+    )
+    owners = ", ".join(sorted(read_owners(change.before or {"metadata": {}})))
+    by = "the operator" if asked else "somebody else"
+    return f"{change.key} of {owners or 'nobody'} was deleted by {by}"
 
 
 def _read_spec_version(item: Object) -> tuple[str, int]:

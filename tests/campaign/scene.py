@@ -6,7 +6,7 @@ from functools import cached_property
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.kinds import KINDS
-from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import collect_allows, plan_gateways
@@ -17,7 +17,9 @@ from egress_operator.plan.source import (
     PolicySource,
     Settings,
     build_hand_written,
+    find_rule_ages,
 )
+from egress_operator.plan.standing import build_host_standings
 from permission.gateway import GATEWAY
 from permission.tenant import PAUSED, POLICY
 from testbed.client import Client, Object
@@ -98,18 +100,25 @@ class Scene:
         return there is not None and not there.ours and not there.is_damaged
 
     def _plan(self, namespace: str) -> Plan:
+        """Plan a namespace beside what stands: under a limit that comes first."""
+        there = [item for key, item in sorted(self.observed.items()) if key.namespace == namespace]
+        owners = {
+            Owner(item["metadata"]["name"], item["metadata"]["uid"])
+            for item in self.policies
+            if item["metadata"]["namespace"] == namespace
+        }
         return plan_namespace(
             NamespaceInput(
                 namespace=namespace,
                 policies=tuple(_build_policy_sources(self.policies, namespace)),
                 settings=_SETTINGS,
                 hand_written=tuple(
-                    build_hand_written(item)
-                    for key, item in sorted(self.observed.items())
-                    if key.namespace == namespace and not item.ours and item.facts.hosts
+                    build_hand_written(item) for item in there if not item.ours and item.facts.hosts
                 ),
+                rule_ages=find_rule_ages(there),
                 gateways=tuple(_build_gateway_sources(self.gateways)),
                 labels=self.labels[namespace],
+                standing=build_host_standings(there, owners),
             )
         )
 

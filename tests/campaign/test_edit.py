@@ -19,6 +19,7 @@ from .convergence import check_convergence
 from .evidence import API_VERSIONS, Evidence
 from .history import read_key
 
+RULE = ("networking.istio.io/v1", "DestinationRule")
 HOST = "api.example.com"
 WEB = {"number": 80, "protocol": "HTTP"}
 SQL = {"number": 5432, "protocol": "TCP"}
@@ -44,6 +45,31 @@ def serve(*endpoints: Object, name: str = "replicas", **fields: object) -> Objec
     return {**BY_ADDRESS, "backends": [{"name": name, "endpoints": [*endpoints]}], **fields}
 
 
+def share(*weights: int, **fields: object) -> Object:
+    backends = [
+        {"name": f"v{number}", "weight": weight, "endpoints": [{"address": f"93.184.216.{number}"}]}
+        for number, weight in enumerate(weights, 40)
+    ]
+    return {**PLAIN, "backends": backends, **fields}
+
+
+def order(*numbers: int) -> Object:
+    backends = [
+        {"name": f"v{number}", "endpoints": [{"address": f"93.184.216.{number}"}]}
+        for number in numbers
+    ]
+    return {**PLAIN, "backends": backends, "failover": True}
+
+
+def copy(percentage: int) -> Object:
+    mirror = {"backend": "v41", "percentage": percentage}
+    return share(1, 0, http={"timeout": "3s", "mirror": mirror})
+
+
+def limit(connections: int) -> Object:
+    return {**PLAIN, "traffic": {"connectionPool": {"maxConnections": connections}}}
+
+
 EDITS: list[tuple[str, Object, Object, list[str]]] = [
     ("name", {**PLAIN, "name": "one"}, {**PLAIN, "name": "two"}, []),
     ("host", PLAIN, {**PLAIN, "hosts": [HOST, "b.example.com"]}, ["create serviceentries"]),
@@ -57,10 +83,18 @@ EDITS: list[tuple[str, Object, Object, list[str]]] = [
     ("location", serve(ENDPOINT), serve(ENDPOINT, location="Internal"), [PATCH_ENTRY]),
     ("backends", BY_ADDRESS, serve(ENDPOINT), [PATCH_ENTRY]),
     ("backend-name", serve(ENDPOINT), serve(ENDPOINT, name="others"), []),
-    ("endpoint", serve(ENDPOINT), serve(ENDPOINT, {"address": "93.184.216.41"}), [PATCH_ENTRY]),
+    ("endpoint", serve(ENDPOINT), serve(ENDPOINT, {**ENDPOINT, "address": "93.184.216.41"}),
+     [PATCH_ENTRY]),
+    ("endpoint-elsewhere", serve(ENDPOINT), serve(ENDPOINT, {"address": "93.184.216.41"}),
+     ["create destinationrules", PATCH_ENTRY]),
     ("locality", serve(ENDPOINT), serve({**ENDPOINT, "locality": "eu/east"}), [PATCH_ENTRY]),
     ("serviceAccount", serve(ENDPOINT, location="Internal"),
      serve({**ENDPOINT, "serviceAccount": "db"}, location="Internal"), [PATCH_ENTRY]),
+    ("weight", share(3, 1), share(1, 3), [PATCH_ROUTE]),
+    ("backend-without-weight", share(3, 1), share(3, 0),
+     [PATCH_ROUTE, "delete serviceentries", "delete virtualservices"]),
+    ("failover", order(40, 41), order(41, 40), [PATCH_ENTRY]),
+    ("mirror", copy(10), copy(20), [PATCH_ROUTE]),
     ("http", PLAIN, TIMED, ["create virtualservices"]),
     ("http-removed", TIMED, PLAIN, ["delete virtualservices"]),
     ("timeout", TIMED, {**TIMED, "http": {**TIMED["http"], "timeout": "9s"}}, [PATCH_ROUTE]),
@@ -69,6 +103,11 @@ EDITS: list[tuple[str, Object, Object, list[str]]] = [
     ("perTryTimeout", TIMED, retry(perTryTimeout="2s"), [PATCH_ROUTE]),
     ("conditions", TIMED, retry(conditions=["reset"]), [PATCH_ROUTE]),
     ("codes", TIMED, retry(codes=[502, 503]), [PATCH_ROUTE]),
+    ("allow", TIMED, {**TIMED, "http": {**TIMED["http"], "allow": [{"methods": ["GET"]}]}},
+     [PATCH_ROUTE]),
+    ("traffic", PLAIN, limit(5), ["create destinationrules"]),
+    ("maxConnections", limit(5), limit(6), ["patch destinationrules"]),
+    ("traffic-removed", limit(5), PLAIN, ["delete destinationrules"]),
 ]  # fmt: skip
 
 
@@ -88,7 +127,7 @@ def find_differences(tenant: TenantNamespace) -> list[str]:
     client = tenant.client
     items = [
         {"apiVersion": version, "kind": kind, **item}
-        for kind, version in API_VERSIONS.items()
+        for kind, version in {**API_VERSIONS, RULE[1]: RULE[0]}.items()
         for item in client.list_objects(version, kind, tenant.namespace)
     ]
     evidence = Evidence(objects={read_key(item): item for item in items})
@@ -96,10 +135,9 @@ def find_differences(tenant: TenantNamespace) -> list[str]:
 
 
 def find_uids(tenant: TenantNamespace) -> dict[tuple[str, str], str]:
-    return {
-        (item["kind"], item["metadata"]["name"]): item["metadata"]["uid"]
-        for item in tenant.objects()
-    }
+    rules = tenant.client.list_objects(*RULE, tenant.namespace)
+    items = [*tenant.objects(), *({"kind": RULE[1], **item} for item in rules)]
+    return {(item["kind"], item["metadata"]["name"]): item["metadata"]["uid"] for item in items}
 
 
 @pytest.mark.parametrize(

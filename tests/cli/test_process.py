@@ -26,12 +26,31 @@ SHADOWED = (
     "metadata: {name: mine, namespace: shop}\nspec: {hosts: [api.stripe.com]}\n"
 )
 
+OVERRIDDEN = (
+    f"{POLICY}    originateTLS: {{}}\n---\napiVersion: networking.istio.io/v1\n"
+    "kind: DestinationRule\nmetadata: {name: mine, namespace: shop}\n"
+    "spec: {host: api.stripe.com, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}\n"
+)
+
+EXPIRED = POLICY.replace("spec:\n", 'spec:\n  expiresAt: "2026-01-31T00:00:00Z"\n')
+HIDDEN = (
+    f"{POLICY}---\napiVersion: networking.istio.io/v1\nkind: Sidecar\n"
+    "metadata: {name: default, namespace: shop}\nspec:\n"
+    "  egress: [{hosts: ['istio-system/*', './*.svc.cluster.local']}]\n"
+)
+NULLS = "creationTimestamp: null, labels: null, annotations: null, uid: null"
+PARTLY_HIDDEN = f"{HIDDEN}  workloadSelector: {{labels: {{app: batch}}}}\n"
+
 CODES = [
     ("fine", POLICY, 0),
     ("nothing", "", 1),
     ("comments", "# none\n---\n", 1),
     ("other kinds", "apiVersion: v1\nkind: ConfigMap\n", 1),
     ("warning", SHADOWED, 0),
+    ("expired", EXPIRED, 0),
+    ("overridden", OVERRIDDEN, 1),
+    ("hidden", HIDDEN, 1),
+    ("partly hidden", PARTLY_HIDDEN, 0),
     ("refused", REFUSED, 1),
     ("conflict", CONFLICT, 1),
     ("duplicate key", POLICY + "spec: {}\n", 1),
@@ -176,11 +195,82 @@ def test_unquoted_wildcard_says_the_fix() -> None:
     )
 
 
+def test_a_rule_that_counts_in_place_of_the_operator_s_is_an_error() -> None:
+    done = call("lint", "-f", "-", stdin=OVERRIDDEN.encode())
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith(
+        "<stdin>:1:1: error EG107 shop/payments: DestinationRule mine, written by hand, counts for "
+        "api.stripe.com in place of the operator's own if it is younger: originateTLS, "
+        "traffic and failover have no effect"
+    )
+
+
+def test_a_sidecar_that_hides_a_host_is_named_with_what_to_add() -> None:
+    done = call("lint", "-f", "-", stdin=HIDDEN.encode())
+    assert done.stdout.decode() == (
+        "<stdin>:1:1: error EG120 shop/payments: Sidecar default does not import api.stripe.com "
+        "(443), so sidecars block these calls, or let them out as if there were no policy; add "
+        '"./api.stripe.com" to the egress hosts\n'
+    )
+    done = call("lint", "-f", "-", stdin=PARTLY_HIDDEN.encode())
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith(
+        "<stdin>:1:1: warning EG121 shop/payments: Sidecar default, for pods with app=batch, does "
+    )
+
+
+def test_the_default_sidecar_of_the_mesh_counts_for_a_namespace_without_one() -> None:
+    text = HIDDEN.replace("namespace: shop}\nspec:\n  egress", "namespace: mesh}\nspec:\n  egress")
+    assert call("lint", "-f", "-", stdin=text.encode()).stdout == b""
+    done = call("lint", "-f", "-", "--istio-namespace", "mesh", stdin=text.encode())
+    assert b"Sidecar mesh/default, the mesh's default, does not import" in done.stdout
+
+
+@pytest.mark.parametrize("spec", ["text", "{egress: [{hosts: 7}]}", "{workloadSelector: 1}"])
+def test_a_sidecar_that_cannot_be_read_is_reported(spec: str) -> None:
+    text = HIDDEN.partition("spec:\n  egress")[0] + f"spec: {spec}\n"
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert b"EG906 the Istio object cannot be read" in done.stdout
+    assert TRACEBACK not in done.stderr
+
+
+@pytest.mark.parametrize("text", [HIDDEN, SHADOWED, OVERRIDDEN], ids=["Sidecar", "entry", "rule"])
+def test_null_in_metadata_of_an_istio_object_is_left_out(text: str) -> None:
+    policy, *rest = text.split("---\n")
+    with_null = "---\n".join(
+        (policy, *(part.replace("metadata: {", f"metadata: {{{NULLS}, ") for part in rest))
+    )
+    assert NULLS in with_null
+    expected = call("lint", "-f", "-", stdin=text.encode())
+    done = call("lint", "-f", "-", stdin=with_null.encode())
+    assert (done.returncode, done.stdout) == (expected.returncode, expected.stdout)
+
+
 def test_unknown_field_is_guessed() -> None:
     text = POLICY.replace("hosts:", "host:")
     done = call("lint", "-f", "-", stdin=text.encode())
     assert b"<stdin>:6:5: error EG001" in done.stdout
     assert b"did you mean hosts?" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["lint", "render"])
+@pytest.mark.parametrize("key", ["gatewayRef", "from"])
+def test_a_key_with_nothing_behind_it_opens_nothing(key: str, command: str) -> None:
+    text = POLICY.replace("spec:\n", f"spec:\n  {key}:\n")
+    done = call(command, "-f", "-", stdin=text.encode())
+    assert done.returncode == 1
+    words = (
+        f"<stdin>:5:3: error EG033 shop/payments spec.{key}: {key} has no value; give it one, or"
+    )
+    assert words in (done.stdout + done.stderr).decode()
+    assert b"kind: ServiceEntry" not in done.stdout
+
+
+def test_null_in_metadata_is_left_out() -> None:
+    text = POLICY.replace(
+        "namespace: shop", "namespace: shop, labels: null, creationTimestamp: null"
+    )
+    assert call("lint", "-f", "-", stdin=text.encode()).returncode == 0
 
 
 def test_conflict_among_files(tmp_path: Path) -> None:
@@ -219,6 +309,44 @@ def test_a_policy_for_a_gateway_without_the_gateways_file_is_not_judged() -> Non
     assert b": error EG908 shop/payments " in done.stderr
 
 
+GATEWAY = """---
+apiVersion: egress-operator.io/v1alpha1
+kind: EgressGateway
+metadata: {name: shared}
+spec:
+  namespace: shop
+  selector: {istio: egressgateway}
+  service: {name: istio-egressgateway, port: 443}
+  namespaces: {matchLabels: {egress: shared}}
+  authorization: Managed
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {egress: shared}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (GATEWAY, b"is selected by spec.namespaces too: whoever may write there"),
+        (
+            f"{POLICY}\n{GATEWAY.replace('egress: shared}}', 'a: b}}')}",
+            b"has policies too: whoever",
+        ),
+        (GATEWAY.replace("{name: shop, labels", "{name: web, labels"), b""),
+        (GATEWAY.replace("{matchLabels: {egress: shared}}", "{}"), b""),
+        (GATEWAY.replace("labels: {egress: shared}", "labels: {egress: other}"), b""),
+    ],
+)
+def test_gateway_in_the_namespace_of_a_tenant_is_warned_of(text: str, cause: bytes) -> None:
+    done = call("lint", "-f", "-", stdin=text.encode())
+    assert done.returncode == 0
+    assert done.stdout.count(b"\n") == bool(cause)
+    assert cause in done.stdout
+    assert (b": warning EG910 shared spec.namespace: " in done.stdout) is bool(cause)
+
+
 def test_render_keeps_streams_apart() -> None:
     bad = REFUSED.replace("payments", "other")
     done = call("render", "-f", "-", stdin=f"{POLICY}---\n{bad}".encode())
@@ -229,6 +357,18 @@ def test_render_keeps_streams_apart() -> None:
     assert "ownerReferences" not in obj["metadata"]
     (line,) = done.stderr.decode().splitlines()
     assert "EG010 shop/other" in line
+
+
+def test_an_expired_policy_is_warned_of_and_nothing_is_rendered() -> None:
+    done = call("render", "-f", "-", stdin=EXPIRED.encode())
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b": warning EG118 shop/payments spec.expiresAt: " in done.stderr
+    assert b"expired at 2026-01-31T00:00:00Z" in done.stderr
+    assert call("lint", "-f", "-", "--fail-on", "warning", stdin=EXPIRED.encode()).returncode == 1
+    later = EXPIRED.replace('"2026-01-31T00:00:00Z"', "2999-01-31T00:00:00Z")
+    done = call("render", "-f", "-", stdin=later.encode())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == call("render", "-f", "-", stdin=POLICY.encode()).stdout
 
 
 def test_render_refers_to_owners_that_exist() -> None:
@@ -669,3 +809,20 @@ def test_operator_that_cannot_find_a_cluster_ends_with_its_own_code(tmp_path: Pa
     assert (done.returncode, done.stdout) == (3, b"")
     assert TRACEBACK not in done.stderr
     assert b"missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ports", "code"),
+    [
+        ("{number: 5432, protocol: TLS}", "EG057"),
+        ("{number: 80, protocol: HTTP, targetPort: 443}", "EG058"),
+    ],
+)
+def test_a_protocol_that_does_not_fit_is_a_warning(ports: str, code: str) -> None:
+    text = f"{POLICY}    ports: [{ports}]\n".encode()
+    done = call("lint", "-f", "-", stdin=text)
+    assert done.returncode == 0
+    assert "<stdin>:7:" in done.stdout.decode()
+    assert f"warning {code} shop/payments spec.destinations[0].ports[0]." in done.stdout.decode()
+    assert b"errors: 0, warnings: 1" in done.stderr
+    assert b"kind: ServiceEntry" in call("render", "-f", "-", stdin=text).stdout

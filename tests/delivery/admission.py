@@ -1,8 +1,18 @@
 """The admission policies in force on a control plane, and the accounts that try them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from delivery.attack import GATEWAY_API, ISTIO, PLACES, TENANT, build_object, build_service_entry
+from delivery.attack import (
+    GATEWAY_SERVICE,
+    ISTIO,
+    PLACES,
+    TENANT,
+    build_object,
+    build_service_entry,
+)
 from testbed.chart import NAMESPACE, RELEASE, render_chart
 from testbed.client import ApiError, Client
 from testbed.controlplane import ControlPlane
@@ -17,20 +27,53 @@ CLIENT_TIMEOUT_S = 60.0
 """The largest objects take the API server a while."""
 RESERVED = "reserved-names.egress-operator.io"
 EXPORTS = "gateway-exports.egress-operator.io"
+MANAGED = "managed-objects.egress-operator.io"
+ACCOUNT = "operator-account.egress-operator.io"
+TENANT_EXPORTS = "tenant-exports.egress-operator.io"
+SELECTORS = "gateway-selectors.egress-operator.io"
+OUR_NAME = "api-example-com-hd0c43d3885064d9a"
+"""A name as the operator gives it."""
+STRICT, COMPATIBLE = "Strict", "Compatible"
+"""The levels; the policies of the second are among those of the first."""
 _EDIT = {
-    "apiGroups": ["networking.istio.io", "gateway.networking.k8s.io", ""],
+    "apiGroups": [
+        "networking.istio.io",
+        "security.istio.io",
+        "gateway.networking.k8s.io",
+        "gateway.networking.x-k8s.io",
+        "",
+    ],
     "resources": ["*"],
     "verbs": ["get", "list", "create", "update", "patch", "delete", "deletecollection"],
 }
 TENANT_USER = Identity("pay", "developer", cluster_rules=[_EDIT])
 OPERATOR = Identity(NAMESPACE, RELEASE, cluster_rules=[_EDIT])
 EXPORTED = build_object(ISTIO, "ServiceEntry", build_service_entry(exportTo=["istio-egress"]))
-"""Refused as soon as a managed gateway is known."""
+"""Refused as soon as a managed gateway is known; in Strict always."""
+_TAKING = build_object(
+    ISTIO, "ServiceEntry", build_service_entry(hosts=[GATEWAY_SERVICE], exportTo=["."])
+)
+"""Refused only while a managed gateway is known."""
 
 
-def build_policies() -> list[Object]:
-    """Make the policies and bindings as the chart does."""
-    return [item for item in render_chart() if "ValidatingAdmission" in item["kind"]]
+def build_policies(level: str = STRICT, **settings: object) -> list[Object]:
+    """Make the policies and bindings as the chart does with these settings."""
+    found = render_chart({"admission": {"level": level}, "settings": settings})
+    return [item for item in found if "ValidatingAdmission" in item["kind"]]
+
+
+def build_ours(kind: str, spec: Object, name: str = OUR_NAME) -> Object:
+    """Make an object as the operator does, in the tenant's namespace."""
+    group = "security" if kind == "AuthorizationPolicy" else "networking"
+    item = build_object(f"{group}.istio.io/v1", kind, spec, name)
+    item["metadata"] |= {
+        "labels": {"app.kubernetes.io/managed-by": "egress-operator"},
+        "annotations": {
+            "egress-operator.io/host": "api.example.com",
+            "egress-operator.io/policies": "payments",
+        },
+    }
+    return item
 
 
 def build_gateway(authorization: str) -> Object:
@@ -48,8 +91,8 @@ def build_gateway(authorization: str) -> Object:
     }
 
 
-def install(plane: ControlPlane) -> None:
-    """Install the accounts and the policies; returns when these are in force.
+def install(plane: ControlPlane, level: str) -> None:
+    """Install the accounts and the policies of a level; returns when these are in force.
 
     The kinds are there from the start, so that the garbage collector and admission know them.
     """
@@ -57,16 +100,19 @@ def install(plane: ControlPlane) -> None:
         plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for identity in (TENANT_USER, OPERATOR):
         apply_identity(plane.admin, identity)
-    for item in build_policies():
+    for item in build_policies(level):
         plane.admin.apply(item)
-    attempt = build_object(ISTIO, "DestinationRule", {"host": TENANT})
-    wait_until(lambda: find_refusal(plane.admin, attempt), TIMEOUT_S, "the policy is not in force")
+    attempts = [build_object(ISTIO, "DestinationRule", {"host": TENANT})]
+    if level == STRICT:
+        attempts.append(build_object(ISTIO, "DestinationRule", {"host": "public.example.com"}))
+    for attempt in attempts:
+        wait_until(partial(find_refusal, plane.admin, attempt), TIMEOUT_S, "they are in force")
 
 
 def build_definitions() -> list[Object]:
     """Make all kinds, and those of the Gateway API, which take everything: our policy judges."""
-    routes = [kind for version, kind in PLACES if version == GATEWAY_API]
-    return [*load_all_crds(), *map(_build_route_crd, routes)]
+    kinds = [place for place in PLACES if "k8s.io/" in place[0]]
+    return [*load_all_crds(), *(_build_open_definition(*kind) for kind in kinds)]
 
 
 def login(plane: ControlPlane, identity: Identity) -> Client:
@@ -84,22 +130,67 @@ def find_refusal(client: Client, item: Object) -> str:
     return ""
 
 
+_SELECTING = build_object(
+    ISTIO,
+    "Gateway",
+    {
+        "selector": {},
+        "servers": [
+            {
+                "port": {"number": 80, "name": "a", "protocol": "HTTP"},
+                "hosts": ["a.example.com"],
+            }
+        ],
+    },
+)
+"""Refused at the level Strict alone, while a managed gateway is known."""
+
+
+def is_strictly_known(client: Client) -> bool:
+    """Whether the API server knows a managed gateway, also for the policies of the level Strict."""
+    return is_known(client) and f"'{SELECTORS}'" in find_refusal(client, _SELECTING)
+
+
+def is_known(client: Client) -> bool:
+    """Whether the API server knows a managed gateway."""
+    return f"'{EXPORTS}'" in find_refusal(client, _TAKING)
+
+
+@contextmanager
+def manage(plane: ControlPlane, tenant: Client) -> Iterator[Object]:
+    """Make a managed gateway; returns when it is known."""
+    gateway = build_gateway("Managed")
+    plane.admin.create(gateway)
+    wait_until(lambda: is_known(tenant), TIMEOUT_S, "the gateway has no effect")
+    try:
+        yield gateway
+    finally:
+        plane.admin.delete(gateway["apiVersion"], gateway["kind"], gateway["metadata"]["name"])
+        wait_until(lambda: not is_known(tenant), TIMEOUT_S, "it still has an effect")
+
+
 def find_refusals(client: Client, items: list[Object]) -> list[str]:
     """Return the words of all refusals."""
     return [words for item in items if (words := find_refusal(client, item))]
 
 
-def find_passing(client: Client, items: list[Object]) -> list[str]:
-    """Tell which pass the policy on names, and what was said; any other refusal is passing too."""
+def find_passing(client: Client, items: list[Object], policy: str = RESERVED) -> list[str]:
+    """Tell which pass a policy, and what was said; any other refusal is passing too."""
     answers = [(item, find_refusal(client, item)) for item in items]
-    return [f"{words}: {item}" for item, words in answers if f"'{RESERVED}'" not in words]
+    return [f"{words}: {item}" for item, words in answers if f"'{policy}'" not in words]
 
 
-def _build_route_crd(kind: str) -> Object:
-    plural = f"{kind.lower()}s"
+def _build_open_definition(api_version: str, kind: str) -> Object:
+    singular = kind.lower()
+    plural = f"{singular.removesuffix('y')}ies" if singular.endswith("policy") else f"{singular}s"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    group = GATEWAY_API.partition("/")[0]
+    group, _, name = api_version.partition("/")
+    version = {
+        "name": name,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -109,7 +200,7 @@ def _build_route_crd(kind: str) -> Object:
         },
         "spec": {
             "group": group,
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "names": {"kind": kind, "plural": plural, "singular": singular},
             "scope": "Namespaced",
             "versions": [version],
         },

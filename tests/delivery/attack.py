@@ -13,6 +13,7 @@ TENANT = "shared-h5d0e771a0b1c2d3e.shop.egress.internal"
 BEHIND = "api-example-com-h1f3a9c2d4b5e6f70-443-09bc41e2f3a4b5c6"
 ISTIO = "networking.istio.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
+EXPERIMENTAL_API = "gateway.networking.x-k8s.io/v1alpha1"
 
 EXACT = (
     "egress.internal",
@@ -245,5 +246,17 @@ PLACES: dict[tuple[str, str], dict[str, Place]] = {
         "backend": _hostname_backend,
     },
     (GATEWAY_API, "TCPRoute"): {"backend": _hostname_backend},
+    (GATEWAY_API, "UDPRoute"): {"backend": _hostname_backend},
+    (GATEWAY_API, "BackendTLSPolicy"): {
+        "hostname": lambda n: {"validation": {"hostname": n}},
+        "subjectAltNames": lambda n: {
+            "validation": {"hostname": "a.com", "subjectAltNames": [{"hostname": n}]}
+        },
+    },
+    (EXPERIMENTAL_API, "XListenerSet"): {"listeners": lambda n: {"listeners": [{"hostname": n}]}},
+    (EXPERIMENTAL_API, "XBackend"): {
+        "hostname": lambda n: {"externalHostname": {"hostname": n}},
+        "server's name": lambda n: {"tls": {"validation": {"hostname": n}}},
+    },
 }
 """Where any spelling may stand; Sidecar and Service have rules of their own."""

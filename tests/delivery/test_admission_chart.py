@@ -5,11 +5,20 @@ from typing import Any
 
 import pytest
 
+from egress_operator.runtime.permission import ADMISSION_POLICIES, STRICT_POLICIES
 from testbed.chart import NAMESPACE, RELEASE, render_chart
 
 Object = dict[str, Any]
 
-NAMES = ("gateway-exports.egress-operator.io", "reserved-names.egress-operator.io")
+ALWAYS = (
+    "gateway-exports.egress-operator.io",
+    "managed-objects.egress-operator.io",
+    "operator-account.egress-operator.io",
+    "reserved-names.egress-operator.io",
+)
+STRICT = ("gateway-selectors.egress-operator.io", "tenant-exports.egress-operator.io")
+PER_GATEWAY = {"gateway-exports.egress-operator.io", "gateway-selectors.egress-operator.io"}
+RESERVED = "reserved-names.egress-operator.io"
 
 
 def _render(
@@ -25,17 +34,29 @@ def _render(
 
 def _expressions(item: Object, name: str) -> str:
     spec = item["spec"]
-    found = [*spec["variables"], *spec["matchConditions"]]
+    found = [*spec.get("variables", ()), *spec["matchConditions"]]
     (text,) = [entry["expression"] for entry in found if entry["name"] == name]
     return str(text)
 
 
-def test_names_and_actions_are_those_that_the_operator_looks_for() -> None:
+@pytest.mark.parametrize(
+    ("level", "names"), [("Strict", (*ALWAYS, *STRICT)), ("Compatible", ALWAYS)]
+)
+def test_names_and_actions_are_those_that_the_operator_looks_for(
+    level: str, names: tuple[str, ...]
+) -> None:
+    assert set(names) <= {*ADMISSION_POLICIES}
+    assert ({*names} >= {*STRICT_POLICIES}) == (level == "Strict")
     for release, namespace in ((RELEASE, NAMESPACE), ("other", "elsewhere")):
-        found = _render({}, release, namespace)
-        assert sorted(found) == [(kind, name) for kind in ("", "Binding") for name in NAMES]
+        found = _render({"admission": {"level": level}}, release, namespace)
+        assert sorted(found) == [(kind, name) for kind in ("", "Binding") for name in sorted(names)]
         for (kind, name), item in found.items():
-            assert item["metadata"]["annotations"] == {"egress-operator.io/version-of-rules": "1"}
+            annotations = dict(item["metadata"]["annotations"])
+            assert re.fullmatch("[0-9a-f]{64}", annotations.pop("egress-operator.io/digest"))
+            assert annotations == {
+                "egress-operator.io/version-of-rules": "2",
+                "egress-operator.io/level": level,
+            }
             if kind == "Binding":
                 assert item["spec"]["policyName"] == name
                 assert item["spec"]["validationActions"] == ["Deny"]
@@ -44,12 +65,30 @@ def test_names_and_actions_are_those_that_the_operator_looks_for() -> None:
                 assert item["spec"]["failurePolicy"] == "Fail"
 
 
+def test_strict_is_the_default() -> None:
+    assert _render() == _render({"admission": {"level": "Strict"}})
+
+
 def test_they_may_be_left_out() -> None:
     assert _render({"admission": {"enabled": False}}) == {}
 
 
-def test_one_is_left_out_where_its_kind_may_be_missing() -> None:
-    assert {name for _, name in _render({"crds": {"install": False}})} == {NAMES[1]}
+def test_those_of_gateways_are_left_out_where_their_kind_may_be_missing() -> None:
+    found = {name for _, name in _render({"crds": {"install": False}})}
+    assert found == {*ALWAYS, *STRICT} - PER_GATEWAY
+
+
+def test_shared_gateways_and_platform_namespaces_are_those_of_the_values() -> None:
+    values = {
+        "admission": {"sharedGateways": ["istio-ingress/public"]},
+        "settings": {"platformNamespaces": ["edge"], "istioNamespace": "mesh"},
+    }
+    found = _render(values)
+    exports = found["", "tenant-exports.egress-operator.io"]
+    assert 'g in ["istio-ingress/public"]' in _expressions(exports, "foreignGateways")
+    for name in STRICT:
+        expression = _expressions(found["", name], "not-of-the-platform")
+        assert '["mesh","edge"]' in expression
 
 
 @pytest.mark.parametrize(
@@ -65,18 +104,61 @@ def test_one_is_left_out_where_its_kind_may_be_missing() -> None:
     ],
 )
 def test_operator_s_own_account_is_exempt(values: Object, users: list[str]) -> None:
-    for (kind, _), item in _render(values, "two", "other").items():
-        if not kind:
+    for (kind, name), item in _render(values, "two", "other").items():
+        if not kind and name == "operator-account.egress-operator.io":
+            expression = _expressions(item, "the-operator")
+            assert f"'system:serviceaccount:{users[0]}'" in expression
+        elif not kind:
             expression = _expressions(item, "not-the-operator")
             assert re.findall(r'"system:serviceaccount:([^"]+)"', expression) == users
 
 
 def test_domains_of_the_settings_are_reserved_beside_the_operator_s() -> None:
     values = {"settings": {"syntheticDomains": ["a.corp", "egress.internal"]}}
-    reserved = _expressions(_render(values)["", NAMES[1]], "reserved")
+    reserved = _expressions(_render(values)["", RESERVED], "reserved")
     assert r"(egress\.internal|direct\.internal|a\.corp)" in reserved
     assert reserved.count("variables.lower.contains(") == 3
 
 
 def test_null_leaves_the_operator_s_domains() -> None:
     assert _render({"settings": {"syntheticDomains": None}}) == _render()
+
+
+def test_null_is_the_default_everywhere() -> None:
+    names = ("level", "validationActions", "strictActions", "sharedGateways", "exemptUsers")
+    assert _render({"admission": dict.fromkeys(names)}) == _render()
+    assert _render({"settings": {"platformNamespaces": None, "clusterDomain": None}}) == _render()
+
+
+def test_bindings_may_only_warn_at_first() -> None:
+    found = _render({"admission": {"validationActions": ["Warn", "Audit"]}})
+    actions = [
+        item["spec"]["validationActions"] for (kind, _), item in found.items() if kind == "Binding"
+    ]
+    assert actions == [["Warn", "Audit"]] * 6
+
+
+@pytest.mark.parametrize(
+    ("admission", "always", "strictly", "level"),
+    [
+        ({}, ["Deny"], ["Deny"], "Strict"),
+        ({"strictActions": ["Warn", "Audit"]}, ["Deny"], ["Warn", "Audit"], "Compatible"),
+        ({"strictActions": ["Deny", "Audit"]}, ["Deny"], ["Deny", "Audit"], "Strict"),
+        ({"validationActions": ["Warn"]}, ["Warn"], ["Warn"], "Compatible"),
+        (
+            {"validationActions": ["Warn"], "strictActions": ["Deny"]},
+            ["Warn"],
+            ["Warn"],
+            "Compatible",
+        ),
+    ],
+)
+def test_policies_of_strict_may_only_warn_while_the_others_deny(
+    admission: Object, always: list[str], strictly: list[str], level: str
+) -> None:
+    """What the operator reads is the level in force."""
+    for (kind, name), item in _render({"admission": admission}).items():
+        if kind == "Binding":
+            wanted = strictly if name in STRICT_POLICIES else always
+            assert item["spec"]["validationActions"] == wanted
+        assert item["metadata"]["annotations"]["egress-operator.io/level"] == level

@@ -131,8 +131,12 @@ def test_nobody_takes_the_gateway_s_port_for_plain_text(tenant: Client, protocol
         return find_refusal(tenant, build_object(ISTIO, "Gateway", spec))
 
     for selector in ({"istio": "egressgateway"}, {"app": "egress"}, {}):
-        assert "port 443 of the EgressGateway shared" in ask(selector)
-        assert ask(selector, number=80) == ""
+        for number in (443, 8443, 15443):
+            words = ask(selector, number)
+            assert f"'{EXPORTS}'" in words
+            assert f"port {number} may be that of the EgressGateway shared" in words
+            assert "use port 80 or 8080, or select other pods" in words
+        assert ask(selector, number=80) == ask(selector, number=8080) == ""
         assert ask(selector, protocol="https") == ""
         assert ask(selector, protocol="TLS") == ""
     assert ask({"istio": "ingressgateway"}) == ""
@@ -143,7 +147,7 @@ def build_server(number: int = 443, mode: str = "ISTIO_MUTUAL", *hosts: str) -> 
     """Make a tenant's Gateway on the pods of the managed one."""
     server = {
         "port": {"number": number, "name": "a", "protocol": "HTTPS"},
-        "tls": {"mode": mode, "credentialName": "a"},
+        "tls": {"mode": mode},
         "hosts": hosts or ["a.example.com"],
     }
     spec = {"selector": {"istio": "egressgateway"}, "servers": [server]}
@@ -153,10 +157,12 @@ def build_server(number: int = 443, mode: str = "ISTIO_MUTUAL", *hosts: str) -> 
 @pytest.mark.usefixtures("managed")
 @pytest.mark.parametrize("mode", ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "AUTO_PASSTHROUGH"])
 def test_nobody_lets_the_gateway_s_port_wait_for_a_certificate(tenant: Client, mode: str) -> None:
-    words = find_refusal(tenant, build_server(443, mode))
-    assert f"'{EXPORTS}'" in words
-    assert "mode ISTIO_MUTUAL or PASSTHROUGH" in words
-    assert find_refusal(tenant, build_server(8443, mode)) == ""
+    for number in (443, 8443):
+        words = find_refusal(tenant, build_server(number, mode))
+        assert f"'{EXPORTS}'" in words
+        assert f"port {number} may be that of the EgressGateway shared" in words
+        assert "a mode other than ISTIO_MUTUAL and PASSTHROUGH" in words
+    assert find_refusal(tenant, build_server(8080, mode)) == ""
     for harmless in ("ISTIO_MUTUAL", "PASSTHROUGH"):
         assert find_refusal(tenant, build_server(443, harmless)) == ""
 
@@ -166,12 +172,20 @@ def test_nobody_lets_the_gateway_s_port_wait_for_a_certificate(tenant: Client, m
     "host", ["pay/a.example.com", "./a.example.com", "shop/*", "A.example.com", "*/A.example.com"]
 )
 def test_nobody_spells_a_server_s_name_in_another_way(tenant: Client, host: str) -> None:
-    words = find_refusal(tenant, build_server(443, "ISTIO_MUTUAL", "b.example.com", host))
-    assert f"'{EXPORTS}'" in words
-    assert f"{host} on port 443 of the EgressGateway shared" in words
-    assert find_refusal(tenant, build_server(8443, "ISTIO_MUTUAL", host)) == ""
+    for number in (443, 8443):
+        words = find_refusal(tenant, build_server(number, "ISTIO_MUTUAL", "b.example.com", host))
+        assert f"'{EXPORTS}'" in words
+        assert f"{host} on a port of the EgressGateway shared" in words
+    assert find_refusal(tenant, build_server(8080, "ISTIO_MUTUAL", host)) == ""
     for harmless in ("a.example.com", "*/a.example.com", "*", "*.example.com"):
         assert find_refusal(tenant, build_server(443, "ISTIO_MUTUAL", harmless)) == ""
+
+
+def test_behind_port_80_may_be_8080(guarded: ControlPlane, tenant: Client, managed: Object) -> None:
+    item = build_server(8080, "SIMPLE")
+    guarded.admin.merge_patch(managed, {"spec": {"service": {"port": 80}}})
+    wait_until(lambda: find_refusal(tenant, item), TIMEOUT_S, "the other port has no effect")
+    assert "port 8080 may be that of the EgressGateway shared" in find_refusal(tenant, item)
 
 
 @pytest.mark.parametrize("authorization", ["DryRun", "None"])

@@ -92,8 +92,9 @@ def test_words_name_the_culprit_and_the_fix(tenant: Client) -> None:
     hosts = ["api.example.com", f"A.{TENANT}.", TENANT]
     attempt = build_object(ISTIO, "ServiceEntry", build_service_entry(hosts=hosts))
     assert find_refusal(tenant, attempt).partition(" denied request: ")[2] == (
-        f"A.{TENANT}. is reserved: names under egress.internal and direct.internal, and wildcards"
-        " over them, are egress-operator's own; write an EgressPolicy instead"
+        f"ServiceEntry pay/attempt: A.{TENANT}. is reserved: names under egress.internal and"
+        " direct.internal, and wildcards over them, are egress-operator's own;"
+        " write an EgressPolicy instead"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from egress_operator.plan.option import check_cidr
 from egress_operator.runtime.permission import PERMISSIONS, Reach
 from egress_operator.runtime.settings import OPTIONS, build_settings
 from testbed.chart import (
@@ -98,6 +99,8 @@ def test_every_object_has_a_place_and_labels(values: Object) -> None:
         ({"settings": {"allowedCidrs": ["10.0.0.1"]}}, "/settings/allowedCidrs/0"),
         ({"admission": {"exempt": []}}, "exempt"),
         ({"admission": {"exemptUsers": ["a'] || ['b"]}}, "/admission/exemptUsers/0"),
+        ({"admission": {"level": "strict"}}, "/admission/level"),
+        ({"admission": {"sharedGateways": ["public"]}}, "/admission/sharedGateways/0"),
         ({"rbac": {"aggregateToEdit": "true"}}, "/rbac/aggregateToEdit"),
         ({"image": {"digest": "sha256:12"}}, "/image/digest"),
         ({"serviceMonitor": {"enable": True}}, "enable"),
@@ -436,6 +439,81 @@ def test_notes_warn_of_what_was_chosen() -> None:
     assert "Warning" not in render_notes(CASES["digest-values.yaml"])
     assert "every EgressPolicy" in render_notes(CASES["open-edit-values.yaml"])
     assert "crds.install is false" in render_notes(CASES["bring-your-own-values.yaml"])
+
+
+def test_notes_claim_only_what_is_in_force() -> None:
+    refused = "admission policies refuse what crosses the border"
+    assert refused in render_notes()
+    cases: dict[str, tuple[Object, str]] = {
+        "--set 'admission.validationActions={Deny}'\n": (
+            {"validationActions": ["Warn", "Audit"], "strictActions": ["Deny"]},
+            "Warning: admission.validationActions is [Warn, Audit]: the admission policies refuse",
+        ),
+        "--set 'admission.strictActions={Deny}'\n": (
+            {"strictActions": ["Warn"]},
+            "Warning: admission.strictActions is [Warn]: the level in force is Compatible",
+        ),
+    }
+    for command, (admission, warning) in cases.items():
+        notes = render_notes({"admission": admission})
+        assert warning in notes
+        assert f"--reset-then-reuse-values {command}" in notes
+        assert refused not in notes
+
+
+CIDRS = {
+    "10.96.0.0/12": "",
+    "0.0.0.0/0": "",
+    "255.255.255.255/32": "",
+    "fd00:20::/64": "",
+    "::/0": "",
+    "::1/128": "",
+    "2001:db8:1:2:3:4:5:6/128": "",
+    "FD00::/8": "",
+    "10.96.0.1/12": "has host bits; write 10.96.0.0/12",
+    "192.168.77.129/25": "has host bits; write 192.168.77.128/25",
+    "200.1.2.3/0": "has host bits; write 0.0.0.0/0",
+    "fd00:20::1/64": "has host bits; write fd00:20::/64",
+    "fd00:1:2:3:4:5:6:7/61": "has host bits; write fd00:1:2::/61",
+    "fd00:0:0:8::/50": "has host bits; write fd00::/50",
+    "::1/64": "has host bits; write ::/64",
+    "10.20.0.0/33": "has more than 32 bits; for this address alone, write 10.20.0.0/32",
+    "fd00::/129": "has more than 128 bits; for this address alone, write fd00::/128",
+    "10.20.0/16": "is not a CIDR; write it as",
+    "10.20.0.256/16": "is not a CIDR; write it as",
+    "010.20.0.0/16": "is not a CIDR; write it as",
+    "fd00:::/16": "is not a CIDR; write it as",
+    "fd00::1::/16": "is not a CIDR; write it as",
+    "fd00:1/16": "is not a CIDR; write it as",
+    "1:2:3:4:5:6:7:8::/128": "is not a CIDR; write it as",
+    "fd00:12345::/64": "is not a CIDR; write it as",
+}
+"""Ranges, and what is wrong with them."""
+
+
+@pytest.mark.parametrize("name", ["clusterCidrs", "allowedCidrs"])
+def test_ranges_that_the_operator_refuses_are_refused_in_its_words(name: str) -> None:
+    right = [text for text, problem in CIDRS.items() if not problem]
+    render_chart({"settings": {name: right}})
+    assert [check_cidr(text) for text in right] == [None] * len(right)
+    for text, problem in CIDRS.items():
+        if problem:
+            with pytest.raises(ChartError) as caught:
+                render_chart({"settings": {name: ["10.0.0.0/8", text]}})
+            assert f"settings.{name}: {text} {problem}" in str(caught.value)
+            assert (check_cidr(text) or "").startswith(problem)
+
+
+@pytest.mark.parametrize("name", ["validationActions", "strictActions"])
+def test_actions_that_the_api_server_refuses_are_refused(name: str) -> None:
+    for actions in (["Deny", "Warn"], ["Warn", "Audit", "Deny"]):
+        with pytest.raises(ChartError, match=r"takes Deny or Warn, not both.*; write \[.*Deny\]"):
+            render_chart({"admission": {name: actions}})
+    for wrong in (["Deny", "Deny"], [], ["Refuse"]):
+        with pytest.raises(ChartError, match=name):
+            render_chart({"admission": {name: wrong}})
+    for actions in (["Deny"], ["Deny", "Audit"], ["Warn", "Audit"], ["Audit"]):
+        render_chart({"admission": {name: actions}})
 
 
 def test_version_is_the_project_s() -> None:

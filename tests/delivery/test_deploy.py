@@ -1,5 +1,6 @@
 """deploy/ and everything else that is made from the chart."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -114,6 +115,32 @@ def test_kustomize_makes_the_same() -> None:
     )
     made = {_identity(item): item for item in load_documents(done.stdout)}
     assert made == {_identity(item): item for item in _load(DEPLOY / "install.yaml")}
+
+
+def test_the_component_makes_what_the_chart_makes_of_the_level(tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl on PATH")
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = {"resources": ["deploy/base"], "components": ["deploy/compatible"]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    made = subprocess.run(
+        [kubectl, "kustomize", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = {_identity(item): item for item in load_documents(made.stdout)}
+    wanted = {
+        _identity(item): item for item in render_chart({"admission": {"level": "Compatible"}})
+    }
+    assert found.keys() - wanted.keys() == {("Namespace", "", "egress-system")}
+    assert wanted.keys() <= found.keys()
+    for identity, item in wanted.items():
+        if "Admission" in identity[0]:
+            assert found[identity]["spec"] == item["spec"]
+            assert found[identity]["metadata"]["annotations"] == item["metadata"]["annotations"]
 
 
 def test_every_made_file_is_inside_the_repository() -> None:

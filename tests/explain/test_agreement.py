@@ -14,10 +14,10 @@ from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.result import ClaimState
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from mesh.gateway.tenant import SHARED, TENANTS
-from mesh.oracle.draw import CLOSED, DOWN, Site, draw_policies
+from mesh.oracle.draw import CLOSED, DOWN, NOW, Site, draw_policies
 from testbed.client import Object
 
-SITES = tuple(Site(f"h{number}.example", f"203.0.113.{number}") for number in range(2))
+SITES = tuple(Site(f"h{number}.set.example", f"203.0.113.{number}") for number in range(2))
 CREATED = "2026-01-01T00:00:00Z"
 GATEWAYS = {
     name: {
@@ -48,7 +48,9 @@ def make_plan(
     )
     settings = Settings(max_hosts_per_namespace=most_hosts)
     return plan_namespace(
-        NamespaceInput(namespace, sources, settings, gateways=there, labels={"egress": SHARED})
+        NamespaceInput(
+            namespace, sources, settings, gateways=there, labels={"egress": SHARED}, now=NOW
+        )
     )
 
 
@@ -73,7 +75,7 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
 
 def find_defeats(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
     """Ask `explain` the same."""
-    world = read_world([*policies, *list_gateways(GATEWAYS)])
+    world = read_world([*policies, *list_gateways(GATEWAYS)], now=NOW)
     there = world.policies.get(namespace, ())
     holds = find_holds(world, namespace)
     _, lost = decide(policy for policy in there if policy.name not in holds)
@@ -99,9 +101,9 @@ def test_both_refuse_the_same(hosts: int, servers: int, most_hosts: int) -> None
     limits = {"hosts": hosts, "servers": servers}
     gateways = {name: {**spec, "limits": limits} for name, spec in GATEWAYS.items()}
     refused = 0
-    for number in range(SETS):
+    for number in range(3 * SETS):
         policies = draw_policies(f"limit-{number}", "set", SITES)
-        world = read_world([*policies, *list_gateways(gateways)])
+        world = read_world([*policies, *list_gateways(gateways)], now=NOW)
         for namespace in TENANTS:
             plan = make_plan(namespace, policies, gateways, most_hosts)
             found = {

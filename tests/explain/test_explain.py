@@ -1,5 +1,6 @@
 """`explain` by examples: one policy or two, one call, what becomes of it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -93,6 +94,28 @@ def test_the_smallest_policy() -> None:
         assert other.fate is Fate.UNDECLARED
 
 
+def test_a_request_that_is_not_allowed() -> None:
+    allow = [
+        {"methods": ["GET"], "paths": ["/v1/*", "/health"]},
+        {"methods": ["POST"], "headers": [{"name": "x-team", "value": "shop"}]},
+    ]
+    http = {"allow": allow, "rewrite": {"host": OTHER}}
+    world = build_world(build_policy("a", {"hosts": [HOST], "originateTLS": {}, "http": http}))
+
+    def find_fate(method: str, path: str, **headers: str) -> Fate:
+        call = Call(CHECKOUT, Payload.HTTP, HOST, 80, method=method, path=path, headers=headers)
+        return explain(world, call).fate
+
+    for method, path in (("GET", "/v1/a"), ("GET", "/v1/?x=/"), ("GET", "/health?x")):
+        assert find_fate(method, path) is Fate.DIRECT
+    for method, path in (("GET", "/v1"), ("GET", "/health/a"), ("PUT", "/v1/a"), ("POST", "/v1/a")):
+        assert find_fate(method, path) is Fate.NOT_ALLOWED
+    assert find_fate("POST", "/any", **{"x-team": "shop"}) is Fate.DIRECT
+    told = explain(world, Call(CHECKOUT, Payload.HTTP, HOST, 80, path="/health"))
+    assert told.tls is not None
+    assert (told.host, told.tls.server_name) == (OTHER, OTHER)
+
+
 def test_what_nobody_declared_goes_out_where_the_mesh_says_so() -> None:
     told = ask(build_world(SMALLEST, open_by_default=True), host=OTHER)
     assert (told.fate, told.servers) == (Fate.DIRECT, (OTHER,))
@@ -144,6 +167,18 @@ def test_a_policy_on_hold_takes_no_part(
     assert (told.fate, told.policies) == (Fate.DIRECT, ("b",))
 
 
+def test_a_policy_that_has_expired_takes_no_part() -> None:
+    policy = build_policy("a", {"hosts": [HOST]})
+    policy["spec"]["expiresAt"] = "2026-06-01T01:00:00+01:00"
+    end = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+    assert ask(read_world([policy, SHOP], now=end - 1)).policies == ("a",)
+    told = ask(read_world([policy, SHOP], now=end))
+    assert told.fate is Fate.UNDECLARED
+    assert told.reason.endswith("policy a expired at 2026-06-01T01:00:00+01:00")
+    younger = build_policy("b", {"hosts": [HOST]}, created="2026-02-01T00:00:00Z")
+    assert ask(read_world([policy, younger, SHOP], now=end)).policies == ("b",)
+
+
 def test_a_gateway_that_checks_no_accounts_is_open_to_policies_without() -> None:
     policy = build_policy("a", {"hosts": [HOST]}, gateway="dry")
     gateway = build_gateway("dry", "egress", authorization="DryRun")
@@ -163,6 +198,42 @@ def test_an_endpoint_with_an_account_must_prove_it(tls: dict[str, Any] | None) -
         destination["originateTLS"] = tls
     told = ask(build_world(build_policy("a", destination)), port=80, payload=Payload.HTTP)
     assert told.account == ("warehouse" if tls is None else "")
+
+
+def build_backends(*weights: int | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"v{number}",
+            "endpoints": [{"address": f"203.0.113.{number}"}],
+            **({} if weight is None else {"weight": weight}),
+        }
+        for number, weight in enumerate(weights, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "numbers"), [((75, 25), (1, 2)), ((0, 1), (2,)), ((1, 0, 5), (1, 3))]
+)
+def test_backends_with_a_share_may_answer(
+    weights: tuple[int, ...], numbers: tuple[int, ...]
+) -> None:
+    policy = build_policy("a", {"hosts": [HOST], "backends": build_backends(*weights)})
+    assert ask(build_world(policy)).servers == tuple(f"203.0.113.{number}" for number in numbers)
+
+
+def test_the_first_backend_of_a_failover_answers() -> None:
+    destination = {"hosts": [HOST], "failover": True, "backends": build_backends(None, None)}
+    assert ask(build_world(build_policy("a", destination))).servers == ("203.0.113.1",)
+
+
+def test_equal_shares_agree_in_any_order_and_a_failover_does_not() -> None:
+    shares, ordered = build_backends(1, 2), build_backends(None, None)
+    for backends, more, lost in ((shares, {}, 0), (ordered, {"failover": True}, 1)):
+        world = build_world(
+            build_policy("a", {"hosts": [HOST], "backends": backends, **more}),
+            build_policy("b", {"hosts": [HOST], "backends": backends[::-1], **more}),
+        )
+        assert len(decide(world.policies["shop"])[1]) == lost
 
 
 def test_the_older_policy_has_it() -> None:
@@ -236,4 +307,33 @@ def test_in_an_open_mesh_only_names_that_the_proxy_has_are_closed() -> None:
 
 
 def test_a_policy_that_is_not_valid_says_nothing() -> None:
-    assert ask(build_world(build_policy("a", {"hosts": ["*.example.com"]}))).fate is Fate.UNDECLARED
+    assert ask(build_world(build_policy("a", {"hosts": ["*.com"]}))).fate is Fate.UNDECLARED
+
+
+WILD = {"hosts": ["*.example.com"], "ports": [HTTP, {"number": 443, "protocol": "TLS"}]}
+
+
+def test_a_wildcard_is_for_all_names_below_it() -> None:
+    world = build_world(build_policy("a", WILD))
+    for host, fate in (
+        ("api.example.com", Fate.DIRECT),
+        ("a.b.example.com", Fate.DIRECT),
+        ("example.com", Fate.UNDECLARED),
+        ("badexample.com", Fate.UNDECLARED),
+    ):
+        told = ask(world, host=host)
+        assert told.fate is fate
+        assert told.servers == ((host,) if fate is Fate.DIRECT else ())
+
+
+def test_a_name_goes_its_own_way_on_its_own_ports() -> None:
+    own = {"hosts": ["api.example.com"], "originateTLS": {}}
+    world = build_world(build_policy("a", WILD), build_policy("b", own))
+    assert ask(world, payload=Payload.HTTP, port=80).policies == ("b",)
+    assert ask(world).policies == ("a",)
+
+
+def test_tls_of_a_name_below_a_wildcard_has_no_way_of_its_own() -> None:
+    younger = build_policy("b", {"hosts": [HOST]}, source=WORKLOADS)
+    world = build_world(build_policy("a", WILD), younger)
+    assert ask(world).policies == ("a",)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import SetKey, find_scope
+from egress_operator.istio.sidecar import Sidecar, read_sidecar
 from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.plan import Plan, PlanCache, PolicyResult, plan_namespace
 from egress_operator.plan.result import build_findings
+from egress_operator.plan.sidecar import choose_sidecars
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
     PolicySource,
     Settings,
     build_hand_written,
+    find_rule_ages,
+    is_paused,
+    read_request,
 )
 from egress_operator.plan.standing import build_host_standings
-from egress_operator.status.gateway import GatewayFacts, compute_gateway_status
+from egress_operator.status.gateway import Admission, GatewayFacts, compute_gateway_status
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from egress_operator.status.report import compute_status
 from rollout.fake_cluster import FakeCluster
@@ -32,7 +38,7 @@ from testbed.document import load_documents
 
 ROOT = Path(__file__).parent
 NOW = "2026-11-21T12:00:00Z"
-PAUSED = "egress-operator.io/paused"
+MOMENT = datetime.fromisoformat(NOW).timestamp()
 OUTPUTS = ("objects.yaml", "status.yaml", "diagnostics.txt")
 
 Object = dict[str, Any]
@@ -48,6 +54,7 @@ class Case:
     namespaces: Mapping[str, Mapping[str, str]]
     """Labels by name."""
     istio: tuple[Object, ...]
+    sidecars: tuple[Sidecar, ...]
     settings: Settings
     progress: Mapping[str, SetProgress]
     """By group key: instead of applied."""
@@ -86,6 +93,7 @@ def read_case(directory: Path) -> Case:
     gateways: list[Object] = []
     namespaces: dict[str, Mapping[str, str]] = {}
     istio: list[Object] = []
+    sidecars: list[Sidecar] = []
     options: Object = {}
     text = (directory / "input.yaml").read_text()
     for document in load_documents(text):
@@ -99,6 +107,8 @@ def read_case(directory: Path) -> Case:
                 gateways.append(document)
             case "Settings":
                 options = document
+            case "Sidecar":
+                sidecars.append(read_sidecar(document))
             case kind if kind in set(Kind):
                 istio.append(document)
             case kind:
@@ -115,6 +125,7 @@ def read_case(directory: Path) -> Case:
         tuple(gateways),
         namespaces,
         tuple(istio),
+        tuple(sidecars),
         settings,
         progress,
         unready,
@@ -131,7 +142,8 @@ def build_source(policy: Object) -> PolicySource:
         generation=metadata.get("generation", 1),
         created=metadata.get("creationTimestamp", "2026-01-01T00:00:00Z"),
         spec=policy["spec"],
-        paused=(metadata.get("annotations") or {}).get(PAUSED) == "true",
+        paused=is_paused(metadata),
+        requested=read_request(metadata),
     )
 
 
@@ -164,6 +176,9 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
                 for observed in map(read_observed, case.istio)
                 if observed.key.namespace == space and not observed.ours
             ),
+            rule_ages=find_rule_ages(
+                [item for item in map(read_observed, case.istio) if item.key.namespace == space]
+            ),
             gateways=tuple(map(build_gateway_source, case.gateways)),
             labels=case.namespaces.get(space, {}),
             standing=build_host_standings(
@@ -175,6 +190,8 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
                 },
             ),
             unready=case.unready,
+            now=MOMENT,
+            sidecars=choose_sidecars(case.sidecars, space, case.settings.root_namespace),
         )
         for space in spaces
     ]
@@ -209,7 +226,6 @@ def run_case(case: Case) -> Result:
                 progress | _read_kept(verdict, cluster),
                 _find_previous(case, source),
                 NOW,
-                outbound=case.settings.outbound_mode,
             )
             findings += [f"{label} {line}" for line in _build_lines(verdict)]
     for name, gateway in gateways.items():
@@ -222,9 +238,10 @@ def run_case(case: Case) -> Result:
         facts = GatewayFacts(
             SetProgress(SetState.APPLIED),
             case.unready.get(name, ""),
-            "",
+            Admission(""),
             namespaces=len({find_scope(host) for host in served}),
             hosts=len(served),
+            serves_itself=gateway.source.place in {find_scope(host) for host in served},
         )
         statuses[name] = compute_gateway_status(gateway, facts, None, NOW)
         findings += [

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from egress_operator.api.address import parse_address
-from egress_operator.diagnostic import Scope, read_rules
+from egress_operator.diagnostic import Level, Scope, read_rules
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.manifest import build_manifest
@@ -210,15 +210,19 @@ def test_ports_of_objects_are_right(directory: Path) -> None:
 
 @each_case
 def test_tls_is_checked(directory: Path) -> None:
-    """A server name without names to check would let any public certificate pass."""
+    """A server name without names to check would let any public certificate pass.
+
+    Without either, as for a wildcard, the name of the request is sent and checked.
+    """
     for obj in _run(directory).objects:
         if obj["kind"] != "DestinationRule":
             continue
         for policy in _list_traffic_policies(obj["spec"]):
             tls = policy.get("tls", {})
             if tls and tls["mode"] != "ISTIO_MUTUAL":
-                assert tls["sni"]
-                assert tls["subjectAltNames"]
+                is_named = not obj["spec"]["host"].startswith("*")
+                assert bool(tls.get("sni")) is is_named
+                assert bool(tls.get("subjectAltNames")) is is_named
 
 
 def _list_rules(obj: dict[str, Any]) -> list[dict[str, Any]]:
@@ -277,7 +281,11 @@ def test_every_reason_and_state_is_shown() -> None:
     rows = [row for status in _statuses() for row in status["destinations"]]
     assert {condition["type"] for condition in conditions} == set(Type)
     assert {row["state"] for row in rows} == set(RowState)
-    settings = {rule.reason for rule in read_rules().values() if rule.scope is Scope.SETTINGS}
+    settings = {
+        rule.reason
+        for rule in read_rules().values()
+        if rule.scope is Scope.SETTINGS and rule.level is Level.ERROR
+    }
     shown = {condition["reason"] for condition in conditions}
     of_gateways = [item for status in _gateway_statuses() for item in status["conditions"]]
     assert {condition["type"] for condition in of_gateways} == set(GatewayType)

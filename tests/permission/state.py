@@ -49,8 +49,13 @@ SIGNS = {
     State.INSIDE_NAME: ("Accepted", "False"),
     State.INSIDE_ADDRESS: ("Accepted", "False"),
     State.NO_SUCH_GATEWAY: ("ResolvedRefs", "False"),
+    State.RECREATED: ("Ready", "True"),
 }
-"""By which condition the operator shows that it knows the state; it need not for the others."""
+"""By which condition the operator shows that it knows the state.
+
+A policy that is made again has its permission only then: the deletion may have taken it. The
+others change nothing that a tenant has, whether the operator has seen them or not.
+"""
 
 
 def begin(tenant: Tenant, gateway: Gateway) -> None:

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(300)
 
 ACCOUNT = "behind-proxy"
 SETTLE = {"EGRESS_SETTLE": "0.3"}
-WATCHES = 12
-"""One of each of eight kinds, and kopf's two of policies and gateways; one of the Services and one
+WATCHES = 13
+"""One of each of nine kinds, and kopf's two of policies and gateways; one of the Services and one
 of the EndpointSlices around the gateway."""
 LOST = 'egress_operator_watch_restarts_total{reason="lost",resource="egressgateways"}'
 TOLD_S = 5.0

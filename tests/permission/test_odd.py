@@ -24,7 +24,7 @@ from .standing import (
     find_ours,
     find_permissions,
 )
-from .state import begin, wait_begun
+from .state import PERMISSIONS, POLICIES, begin, wait_begun
 from .tenant import POLICY, Tenant
 from .violation import require, require_soon
 
@@ -158,7 +158,7 @@ def test_others_are_served(site: Site) -> None:
     assert site.gateway.condition("Ready")["status"] == "True"
 
 
-def test_a_permission_is_withdrawn(site: Site) -> None:
+def test_a_permission_is_withdrawn_and_given_again(site: Site) -> None:
     client, place = site.tenant.client, site.gateway.namespace
     apply_namespace(client, site.tenant.namespace)
     require_soon(
@@ -166,6 +166,15 @@ def test_a_permission_is_withdrawn(site: Site) -> None:
         LIMIT_S,
         "permissions are still there",
     )
+    for name in POLICIES:
+        site.tenant.wait_condition(name, "Ready", "False")
+    apply_namespace(client, site.tenant.namespace, egress=site.gateway.name)
+    require_soon(
+        lambda: len(find_permissions(client, place, site.tenant.namespace)) == PERMISSIONS,
+        LIMIT_S,
+        "permissions are not there again",
+    )
+    wait_begun(site.tenant, site.gateway)
 
 
 def test_a_policy_and_a_gateway_that_are_put_right_work(site: Site) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from egress_operator.istio.object import Owner
 from egress_operator.istio.traffic import HostIntent, PortIntent
-from egress_operator.plan.address_range import RangeIndex, link, parse_range
+from egress_operator.plan.address_range import RangeIndex, list_overlaps, parse_range
 from egress_operator.plan.claim import ADDRESS_CONFLICT, Claim, judge
+from egress_operator.plan.coupling import couple
 from egress_operator.plan.network import overlaps
 from egress_operator.plan.piece import finish
 
@@ -51,7 +52,7 @@ def claim_lists(draw: st.DrawFn) -> list[Claim]:
                 path="",
                 key=key,
                 host=key,
-                settings=HostIntent(addresses, (), "External"),
+                settings=HostIntent(addresses, failover=False, backends=(), location="External"),
                 port=PortIntent(draw(st.sampled_from([1, 2])), "TCP", 1, None),
                 as_dialled=False,
                 ranges=tuple(map(parse_range, addresses)),
@@ -138,7 +139,7 @@ def test_keys_are_linked_if_their_ranges_are(places: list[tuple[str, str]]) -> N
                 merged = groups[key] | groups[another]
                 for member in merged:
                     groups[member] = merged
-    links = link((parse_range(text), key) for text, key in places)
+    links = couple(list_overlaps((parse_range(text), key) for text, key in places))
     assert links.keys() == groups.keys()
     for key, group in groups.items():
         assert group == {other for other in links if links[other] == links[key]}

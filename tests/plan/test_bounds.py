@@ -11,18 +11,24 @@ import pytest
 
 from bench.bounds import (
     build_addresses,
+    build_below,
     build_names,
     build_ranges,
     build_shared,
+    build_sidecars,
     build_wildcards,
 )
+from egress_operator.istio.sidecar import EgressListener
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
+from egress_operator.plan.sidecar import MOST_READ
 from egress_operator.plan.source import NamespaceInput
 
 SLACK = 1.3
 """For log n, and for what is there once whatever the size."""
 
 END = object()
+
+LISTENER = EgressListener(0, {}, {})
 
 Build = Callable[[int], NamespaceInput]
 
@@ -70,8 +76,9 @@ def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         (build_addresses, (1, 2, 4)),
         (build_names, (20, 40, 80)),
         (build_wildcards, (20, 40, 80)),
+        (build_below, (10, 20, 40)),
     ],
-    ids=["ranges", "addresses", "names", "wildcards"],
+    ids=["ranges", "addresses", "names", "wildcards", "below"],
 )
 def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
     (small, _), (middle, _), (large, _) = measure(build, sizes)
@@ -92,9 +99,43 @@ def test_an_edit_costs_what_it_says(build: Build, size: int) -> None:
     assert edit_large - edit_small < (large - small) / 10
 
 
+def test_sidecars_beyond_the_limit_cost_nothing() -> None:
+    (at_limit, _), (beyond, _) = measure(build_sidecars, (MOST_READ, 20 * MOST_READ))
+    assert beyond < at_limit * 1.01
+
+
+def test_listeners_of_other_ports_cost_nothing() -> None:
+    inputs = build_sidecars(MOST_READ)
+    first = count_lines(partial(plan_namespace, inputs, PlanCache()))
+    others = tuple(replace(LISTENER, port=20000 + number) for number in range(500))
+    many = tuple(
+        replace(item, listeners=(*others, *(item.listeners or ()))) for item in inputs.sidecars
+    )
+    crowded = replace(inputs, sidecars=many)
+    assert count_lines(partial(plan_namespace, crowded, PlanCache())) < first * 1.01
+
+
+def test_an_unchanged_policy_is_not_compared_with_sidecars_again() -> None:
+    inputs, memo = build_sidecars(MOST_READ), PlanCache()
+    bare = replace(inputs, sidecars=())
+    plan_namespace(bare, memo)
+    without = count_lines(partial(plan_namespace, bare, memo))
+    first = count_lines(partial(plan_namespace, inputs, memo))
+    again = replace(inputs, sidecars=(*inputs.sidecars,))
+    assert count_lines(partial(plan_namespace, again, memo)) < without + first / 100
+    # Nor is it when another policy changes; only that one is.
+    assert count_lines(partial(plan_namespace, edit(inputs), memo)) < first / 2
+
+
 @pytest.mark.parametrize(
     ("build", "size"),
-    [(build_ranges, 24), (build_addresses, 16), (build_names, 200), (build_shared, 30)],
+    [
+        (build_ranges, 24),
+        (build_addresses, 16),
+        (build_names, 200),
+        (build_shared, 30),
+        (build_sidecars, 200),
+    ],
 )
 def test_a_plan_is_made_in_pieces(build: Build, size: int) -> None:
     inputs = build(size)

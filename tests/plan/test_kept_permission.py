@@ -91,7 +91,7 @@ def observe(spec: Mapping[str, Any]) -> Observed:
 
 def build_standing(*policies: Observed) -> Standing:
     """Make what stands at the gateway: a server for the host, and these policies."""
-    return Standing(policies, frozenset({("shop", LABEL)}), frozenset({("shop", NAME)}))
+    return Standing(policies, frozenset({("shop", LABEL)}), servers=frozenset({("shop", NAME)}))
 
 
 @pytest.mark.parametrize("edit", [*EDITED, "selector"])

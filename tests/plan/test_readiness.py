@@ -123,3 +123,25 @@ def test_the_oldest_rival_is_named() -> None:
 )
 def test_other_servers_are_no_rivals(server: Observed) -> None:
     assert find_unready(read_gateway(), replace(READY, servers=(server,))) == ""
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "shown"),
+    [
+        ((), (), True),
+        (("*",), (), True),
+        ((".",), (), False),
+        ((".", "shop"), (), True),
+        (("istio-egress",), (), False),
+        ((".",), ("*",), True),
+        ((), (".",), False),
+        ((), ("~",), False),
+    ],
+)
+def test_the_service_must_be_shown_to_other_namespaces(
+    default: tuple[str, ...], own: tuple[str, ...], *, shown: bool
+) -> None:
+    services = {PLACE: replace(SERVICE, export_to=own)}
+    reason = find_unready(read_gateway(), replace(READY, services=services, export_to=default))
+    assert ("is shown to its own namespace alone" in reason) is not shown
+    assert shown or 'networking.istio.io/exportTo: "*"' in reason

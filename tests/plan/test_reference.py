@@ -64,8 +64,9 @@ def build_input(
             {"labels": {"egress": "no"}},
             "EG114",
             (
-                "EgressGateway shared is not open to this namespace, so nothing gets out; ask the "
-                "platform team to select the namespace in the EgressGateway's spec.namespaces"
+                "EgressGateway shared is not open to this namespace, so nothing gets out: "
+                "egress=yes is wanted, and there is egress=no; ask the platform team to select "
+                "the namespace in the EgressGateway's spec.namespaces"
             ),
         ),
         (

@@ -1,42 +1,34 @@
-"""Label selectors say what Kubernetes' own say."""
-
-from collections.abc import Mapping
+"""Selectors in words."""
 
 import pytest
 
 from egress_operator.plan.selector import Requirement, Selector
 
+LABELS = {"egress": "web", "team": "pay"}
+
 
 @pytest.mark.parametrize(
-    ("operator", "values", "labels", "selected"),
+    ("requirements", "words"),
     [
-        ("In", ("a", "b"), {"key": "b"}, True),
-        ("In", ("a", "b"), {"key": "c"}, False),
-        ("In", ("",), {}, False),
-        ("NotIn", ("a",), {"key": "b"}, True),
-        ("NotIn", ("a",), {"key": "a"}, False),
-        ("NotIn", ("a",), {}, True),
-        ("Exists", (), {"key": ""}, True),
-        ("Exists", (), {"other": "a"}, False),
-        ("DoesNotExist", (), {}, True),
-        ("DoesNotExist", (), {"key": ""}, False),
+        ((), ""),
+        ((Requirement("team", "Exists"),), ""),
+        (
+            (Requirement("egress", "In", ("shared",)), Requirement("team", "In", ("pay",))),
+            "egress=shared is wanted, and there is egress=web",
+        ),
+        (
+            (Requirement("env", "In", ("test", "prod")), Requirement("env", "Exists")),
+            "env in (test, prod), env is wanted, and there is no label env",
+        ),
+        (
+            (Requirement("team", "NotIn", ("pay", "bank")), Requirement("egress", "DoesNotExist")),
+            "team notin (pay, bank), !egress is wanted, and there is team=pay, egress=web",
+        ),
     ],
 )
-def test_a_requirement_looks_at_one_label(
-    operator: str,
-    values: tuple[str, ...],
-    labels: Mapping[str, str],
-    selected: bool,  # noqa: FBT001 - a column of the table
+def test_what_keeps_labels_from_a_selector(
+    requirements: tuple[Requirement, ...], words: str
 ) -> None:
-    assert Requirement("key", operator, values).matches(labels) is selected
-
-
-def test_a_selector_without_requirements_selects_everything() -> None:
-    assert Selector().matches({})
-
-
-def test_all_requirements_must_hold() -> None:
-    selector = Selector((Requirement("a", "In", ("1",)), Requirement("b", "Exists")))
-    assert selector.matches({"a": "1", "b": ""})
-    assert not selector.matches({"a": "1"})
-    assert not selector.matches({"b": ""})
+    selector = Selector(requirements)
+    assert selector.explain_mismatch(LABELS) == words
+    assert selector.matches(LABELS) is (not words)

@@ -1,26 +1,36 @@
 """Objects by hand beside ours: the index finds what comparing each name with each host finds."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egress_operator.istio.observed import read_observed
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.plan import plan_namespace
-from egress_operator.plan.shadow import find_shadows
-from egress_operator.plan.source import HandWritten, NamespaceInput
+from egress_operator.plan.result import PolicyResult
+from egress_operator.plan.shadow import NO_SHADOWS, find_shadows
+from egress_operator.plan.source import HandWritten, NamespaceInput, build_hand_written
+from plan.rival import POOL, RIVALS, SUBSETS, Rival, build_rule
 from rollout.fake_cluster import build_policy, find_host
 
 UNTIMED = settings(deadline=None, max_examples=300)
 NOTHING = CompiledHost(None)
+TRAFFIC = ("trafficPolicy",)
+RULE = "DestinationRule"
 
 labels = st.text("ab-", min_size=1, max_size=2)
 hosts = st.lists(labels, min_size=1, max_size=4).map(".".join)
 stars = st.one_of(hosts.map("*.{}".format), hosts.map("*{}".format), st.just("*"))
 items = st.builds(
     HandWritten,
-    kind=st.sampled_from(["VirtualService", "ServiceEntry", "DestinationRule"]),
+    kind=st.sampled_from(["VirtualService", "ServiceEntry", RULE]),
     name=st.sampled_from(["x", "y"]),
     created=st.just(""),
     hosts=st.lists(st.one_of(hosts, stars), max_size=4).map(tuple),
+    parts=st.sampled_from([(), TRAFFIC]),
 )
 
 
@@ -28,7 +38,30 @@ def matches(item: HandWritten, name: str, host: str) -> bool:
     """Tell by the plain rule whether a name of an object is also that of a host."""
     if not name.startswith("*"):
         return name == host
-    return item.kind == "VirtualService" and host.endswith(name[1:])
+    return item.kind != "ServiceEntry" and host.endswith(name[1:])
+
+
+def is_taken(item: HandWritten, name: str, host: str, ours: set[str]) -> bool:
+    """Tell by the plain rule whether an object takes a name from a wildcard of ours."""
+    over = [other for other in ours if other.startswith("*.") and name.endswith(other[1:])]
+    is_narrowest = bool(over) and host == max(over, key=len)
+    return item.kind != RULE and name not in ours and is_narrowest
+
+
+def is_told(item: HandWritten, name: str, host: str, among: list[HandWritten]) -> bool:
+    """Tell by the plain rule whether an object is named; of wildcards of rules the longest."""
+    if not matches(item, name, host):
+        return False
+    if item.kind != RULE or name == host:
+        return True
+    names = {
+        other
+        for rule in among
+        if rule.kind == RULE
+        for other in rule.hosts
+        if matches(rule, other, host)
+    }
+    return bool(item.parts) and host not in names and name == max(names, key=len)
 
 
 @UNTIMED
@@ -36,24 +69,39 @@ def matches(item: HandWritten, name: str, host: str) -> bool:
 def test_the_index_finds_what_the_plain_rule_finds(
     hand_written: list[HandWritten], ours: set[str]
 ) -> None:
-    found = find_shadows(hand_written, dict.fromkeys(ours, NOTHING))
+    found = find_shadows("shop", hand_written, dict.fromkeys(ours, NOTHING), {})
     expected = {
         host: {
             (item.kind, item.name, name)
             for item in hand_written
             for name in item.hosts
-            if matches(item, name, host)
+            if is_told(item, name, host, hand_written)
         }
         for host in ours
     }
-    assert found.keys() == {host for host, named in expected.items() if named}
-    for host, sentences in found.items():
+    taken = {
+        host: {
+            (item.kind, item.name, name)
+            for item in hand_written
+            for name in item.hosts
+            if is_taken(item, name, host, ours)
+        }
+        for host in ours
+    }
+    assert not found.overriding
+    assert not found.rivals
+    assert found.beside.keys() == {host for host in ours if expected[host] or taken[host]}
+    for host, sentences in found.beside.items():
         assert list(sentences) == sorted(set(sentences))
-        assert len(sentences) == len(expected[host])
         for kind, name, by in expected[host]:
             told = host if by == host else f"{host} (by {by})"
             start = f"{kind} {name}, written by hand, also names {told}: "
             assert any(sentence.startswith(start) for sentence in sentences)
+        for kind, name, below in taken[host]:
+            start = f"{kind} {name}, written by hand, names {below}, which is below {host}: "
+            assert any(sentence.startswith(start) for sentence in sentences)
+        starts = {sentence.partition(": ")[0] for sentence in sentences}
+        assert len(starts) == len(expected[host]) + len(taken[host])
 
 
 def test_an_object_with_the_name_of_one_of_ours_is_no_shadow() -> None:
@@ -62,4 +110,89 @@ def test_an_object_with_the_name_of_one_of_ours_is_no_shadow() -> None:
     group = find_host(plan, "a.example.com")
     entry = group.objects[0].key
     squatter = HandWritten(entry.kind, entry.name, "", ("a.example.com",))
-    assert find_shadows([squatter], {"a.example.com": CompiledHost(group)}) == {}
+    hosts = {"a.example.com": CompiledHost(group)}
+    assert find_shadows("shop", [squatter], hosts, {}) == NO_SHADOWS
+
+
+def read(name: str, host: str, spec: dict[str, Any], created: str) -> HandWritten:
+    rule = build_rule(name, host, spec)
+    metadata = rule["metadata"] | {"creationTimestamp": created}
+    return build_hand_written(read_observed({**rule, "metadata": metadata}))
+
+
+def judge(host: str, *rules: HandWritten, **destination: object) -> PolicyResult:
+    """Plan a policy for the host whose DestinationRule, if it has one, came at noon."""
+    policy = build_policy("p", {"hosts": [host], **destination})
+    inputs = NamespaceInput("shop", (replace(policy, namespace="shop"),))
+    name = find_host(plan_namespace(inputs), host).name
+    ages = {name: "2026-01-01T12:00:00Z"}
+    return plan_namespace(replace(inputs, hand_written=rules, rule_ages=ages)).results["p"]
+
+
+MORNING, EVENING = "2026-01-01T06:00:00Z", "2026-01-01T18:00:00Z"
+
+
+@pytest.mark.parametrize("rival", RIVALS, ids=[rival.name for rival in RIVALS])
+def test_a_rule_that_counts_in_place_of_ours_is_an_error(rival: Rival) -> None:
+    created = MORNING if rival.is_older else EVENING
+    rule = read(rival.name, rival.host, rival.spec, created)
+    seen = rival.spec.get("exportTo") != ["pay"]
+    policy = build_policy("p", {"hosts": [rival.host], "originateTLS": {}})
+    inputs = NamespaceInput("shop", (replace(policy, namespace="shop"),), hand_written=(rule,))
+    name = find_host(plan_namespace(inputs), rival.host).name
+    plan = plan_namespace(replace(inputs, rule_ages={name: "2026-01-01T12:00:00Z"}))
+    result = plan.results["p"]
+    assert bool(plan.rivals) is seen
+    assert bool(result.overridden) is rival.counts
+    if rival.counts:
+        (sentence,) = result.overridden
+        start = f"DestinationRule {rival.name}, written by hand, counts for {rival.host} in place"
+        assert sentence.startswith(start)
+        age = "older" if rival.is_older else "younger"
+        why = "it has a workloadSelector" if "workloadSelector" in rival.spec else f"it is {age}"
+        assert (
+            f"the operator's own because {why}: originateTLS, traffic and failover have no effect"
+            in sentence
+        )
+    assert bool(result.shadowed) is (seen and not rival.counts)
+    assert all("it has no effect beside the operator's own" in line for line in result.shadowed)
+
+
+def test_a_rule_in_a_file_may_be_older_or_younger() -> None:
+    for spec, age in (({"exportTo": ["."], **POOL}, "older"), (POOL, "younger")):
+        rule = read("x", "a.example.com", spec, "")
+        (sentence,) = judge("a.example.com", rule, originateTLS={}).overridden
+        assert f"the operator's own if it is {age}: " in sentence
+    wider = read("x", "a.example.com", {"exportTo": [".", "pay"], **POOL}, "")
+    result = judge("a.example.com", wider, originateTLS={})
+    assert (result.overridden, len(result.shadowed)) == ((), 1)
+
+
+def test_of_three_rules_the_last_that_stands_alone_counts() -> None:
+    rules = [
+        read("a", "a.example.com", {"exportTo": ["."], **POOL}, MORNING),
+        read("b", "a.example.com", {"exportTo": ["*"], **POOL}, MORNING),
+    ]
+    # Ours is merged into the first one, and stands beside the second one all the same.
+    assert judge("a.example.com", *rules, originateTLS={}).overridden == ()
+    last = read("c", "a.example.com", SUBSETS, EVENING)
+    (sentence,) = judge("a.example.com", *rules, last, originateTLS={}).overridden
+    assert sentence.startswith("DestinationRule c, ")
+
+
+def test_a_rule_for_a_host_without_one_of_ours_is_followed() -> None:
+    rule = read("x", "a.example.com", POOL, MORNING)
+    (sentence,) = judge("a.example.com", rule).shadowed
+    assert sentence == (
+        "DestinationRule x, written by hand, also names a.example.com: Istio applies its "
+        "trafficPolicy to calls of this host, so remove one"
+    )
+    (sentence,) = judge("a.example.com", read("x", "a.example.com", SUBSETS, MORNING)).shadowed
+    assert sentence.endswith("it has no effect beside this policy, so remove it")
+
+
+def test_a_rule_by_wildcard_matters_only_for_hosts_without_one_of_ours() -> None:
+    rule = read("wild", "*.example.com", POOL, MORNING)
+    (sentence,) = judge("a.example.com", rule).shadowed
+    assert "also names a.example.com (by *.example.com): Istio applies its" in sentence
+    assert judge("a.example.com", rule, originateTLS={}).shadowed == ()

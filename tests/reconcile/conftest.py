@@ -1,7 +1,8 @@
 """One operator for each module: tests of a module share it, and no two operators meet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -23,6 +24,20 @@ def operator(control_plane: ControlPlane) -> Iterator[Operator]:
         yield running
         code = running.stop()
         assert code == 0, f"ended with {code}; the end of its log:\n{running.process.tail(20)}"
+
+
+@pytest.fixture
+def start(control_plane: ControlPlane) -> Iterator[Callable[..., Operator]]:
+    """Start operators one after the other, with fields of OperatorOption; all are stopped."""
+    running: list[Operator] = []
+
+    def start_one(**option: Any) -> Operator:  # noqa: ANN401 - fields of OperatorOption
+        running.append(start_operator(control_plane, OperatorOption(**option)))
+        return running[-1]
+
+    yield start_one
+    for operator in running:
+        operator.stop()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What others do to our objects, or put in their place."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -190,6 +191,45 @@ def test_a_hand_written_entry_for_the_host_is_named(payments: TenantNamespace) -
     assert payments.client.get(*ENTRY, "by-hand", payments.namespace) == stored
     payments.client.delete(*ENTRY, "by-hand", payments.namespace)
     wait_until(lambda: not payments.condition("payments", "Shadowed"), 15, "it is over")
+
+
+def test_a_rule_by_hand_that_counts_in_place_of_ours_makes_the_policy_unready(
+    tenant: TenantNamespace,
+) -> None:
+    client, namespace = tenant.client, tenant.namespace
+    tenant.apply("payments", hosts(HOST, originateTLS={}))
+    tenant.wait_ready("payments")
+    name = build_host_name(HOST)
+    # Ages count in seconds.
+    time.sleep(1.1)
+    younger = {
+        "apiVersion": ISTIO,
+        "kind": "DestinationRule",
+        "metadata": {"name": "by-hand", "namespace": namespace},
+        "spec": {
+            "host": HOST,
+            "exportTo": ["."],
+            "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 7}}},
+        },
+    }
+    stored = client.create(younger)
+    wait_until(lambda: tenant.condition("payments", "Shadowed"), 15, "the rule is named")
+    assert (
+        "it has no effect beside the operator's own"
+        in (tenant.condition("payments", "Shadowed")["message"])
+    )
+    tenant.wait_ready("payments")
+
+    # Made anew, ours is the younger one.
+    time.sleep(1.1)
+    client.delete(ISTIO, "DestinationRule", name, namespace)
+    tenant.wait_ready("payments", ("False", "Overridden"))
+    assert "because it is older" in tenant.condition("payments", "Ready")["message"]
+    assert tenant.condition("payments", "Stalled")["reason"] == "Overridden"
+    assert client.get(ISTIO, "DestinationRule", "by-hand", namespace) == stored
+
+    client.delete(ISTIO, "DestinationRule", "by-hand", namespace)
+    tenant.wait_ready("payments")
 
 
 def build_squatter(kind: str, namespace: str, name: str) -> Object:

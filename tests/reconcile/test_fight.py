@@ -10,6 +10,7 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import Kind
 from egress_operator.reconcile.resource import POLICIES, RESOURCES
+from egress_operator.status.gateway import Admission
 
 from .test_hang import Hanging, start
 from .test_refused_write import ACCESS, THROUGH, Site
@@ -70,7 +71,7 @@ def list_isolated(log: Hanging, since: float) -> Iterator[str]:
 @pytest.mark.parametrize("pause", [None, *EDITS_S])
 async def test_a_fight_is_reported_and_bounded_and_holds_up_nobody(pause: float | None) -> None:
     site, log = await start()
-    site.controller.cluster.admission = ""
+    site.controller.cluster.admission = Admission("")
     begun = site.clock()
     name = find_permission(site, "shop")
     tasks = [asyncio.create_task(fight(site, log, name))]

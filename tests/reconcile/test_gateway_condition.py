@@ -8,6 +8,7 @@ import pytest
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.reconcile.resource import GATEWAYS
+from egress_operator.status.gateway import Admission
 
 from .test_refused_write import ACCESS, SETTLED_S, Obstacle, Site
 from .test_urgent import build_gateway
@@ -55,7 +56,7 @@ async def start() -> Site:
     site = Site(StatusLog())
     site.sinks[GATEWAYS].upsert(build_gateway())
     site.let_in("shop", "api.example.com")
-    site.controller.observe_admission("")
+    site.controller.observe_admission(Admission(""))
     site.controller.start()
     await asyncio.sleep(SETTLED_S)
     return site

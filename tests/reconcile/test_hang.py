@@ -13,6 +13,7 @@ from egress_operator.engine.resource import Resource
 from egress_operator.istio.kind import Kind
 from egress_operator.reconcile.refusal import TOLD_S
 from egress_operator.reconcile.resource import GATEWAYS, POLICIES, RESOURCES
+from egress_operator.status.gateway import Admission
 from wiring import Ignorant
 
 from .test_refused_write import ACCESS, Site
@@ -88,6 +89,12 @@ class Hanging(Ignorant):
     async def delete(self, resource: Resource, _: str, name: str, **__: object) -> None:
         """Answer that it is gone."""
         await self._answer("delete", resource, self._objects[resource.plural, name])
+
+    async def list_page(self, resource: Resource, *, name: str = "", **_: object) -> dict[str, Any]:
+        """Answer with one object as it is now; nobody lists more here."""
+        found = self._objects.get((resource.plural, name))
+        version = str(next(self._versions))
+        return {"items": [found] if found else [], "metadata": {"resourceVersion": version}}
 
     async def _answer(self, verb: str, resource: Resource, body: dict[str, Any]) -> None:
         metadata = body["metadata"]
@@ -351,7 +358,7 @@ async def test_a_creation_whose_answer_is_lost_settles_before_what_needs_it() ->
 
 async def test_many_tenants_whose_deletions_hang_hold_up_no_withdrawal_and_no_status() -> None:
     site, log = await start()
-    site.controller.cluster.admission = ""
+    site.controller.cluster.admission = Admission("")
     tenants = [f"t{number:02}" for number in range(18)]
     for tenant in tenants:
         site.let_in(tenant, f"{tenant}.example.com")

@@ -9,7 +9,7 @@ import pytest
 from testbed.controlplane import ControlPlane, ControlPlaneOption, start_control_plane
 from testbed.crd import load_istio_crds, load_our_crds
 from testbed.deadline import wait_until
-from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, OperatorOption, start_operator
+from testbed.operator import ACCOUNT, NAMESPACE, Command, Operator, start_operator
 from testbed.seed import SEED, build_rng
 from testbed.workload import temporary_namespace
 
@@ -17,20 +17,6 @@ from .tenant import COLLECTED_S, ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, ho
 
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 FOUR = ("a.example.com", "b.example.com", "c.example.com", "d.example.com")
-
-
-@pytest.fixture
-def start(control_plane: ControlPlane) -> Iterator[Callable[..., Operator]]:
-    """Start operators one after the other; what still runs is stopped."""
-    running: list[Operator] = []
-
-    def start_one(**option: object) -> Operator:
-        running.append(start_operator(control_plane, OperatorOption(**option)))  # type: ignore[arg-type]
-        return running[-1]
-
-    yield start_one
-    for operator in running:
-        operator.stop()
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ class FakeCluster:
             RolloutContext(
                 plan.held,
                 plan.live,
+                expired=plan.expired,
                 outside=[item for item in observed if item.ours and item.key in after],
                 referenced=find_references(observed, key)
                 if isinstance(key, TenantSet) and not group.objects

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
-from egress_operator.istio.set_key import Scope, SetKey, find_scope
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan
-from egress_operator.rollout.write import Delete, Write
+from egress_operator.rollout.write import Delete, Replace, Write
 from rollout.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
 from rollout.policy_set import PolicySet
 from rollout.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
@@ -29,8 +29,9 @@ class InvariantChecker:
     unruled: set[tuple[ObjectKey, int]] = field(default_factory=set)
     locked_out: set[tuple[str, str]] = field(default_factory=set)
     changed_at: dict[ObjectKey, float] = field(default_factory=dict)
-    needed: set[ObjectKey] = field(default_factory=set)
-    needed_at: dict[ObjectKey, float] = field(default_factory=dict)
+    needed: set[tuple[ObjectKey, SetKey]] = field(default_factory=set)
+    """What routes of a set need."""
+    needed_at: dict[tuple[ObjectKey, SetKey], float] = field(default_factory=dict)
     writes: list[Write] = field(default_factory=list)
 
     def begin(self, policy_set: PolicySet) -> None:
@@ -55,13 +56,20 @@ class InvariantChecker:
         broken = find_broken(needs) | snapshot.find_dead()
         self.before = set(needs)
         self.needed = {
-            key for need, key in needs.items() if key is not None and need.route not in broken
+            (key, need.group)
+            for need, key in needs.items()
+            if key is not None and need.route not in broken
         }
         self.pass_time(0.0)
 
     def is_closing(self, key: SetKey) -> bool:
         """Whether permission is withdrawn."""
         return any(key in plan.sets and plan.sets[key].is_closing for plan in self.plans)
+
+    def _has_expired(self, key: SetKey) -> bool:
+        """Whether the policies of a host have expired: its requests may be lost."""
+        sets = [plan.sets[key] for plan in self.plans if key in plan.sets]
+        return any(group.is_closing and not group.objects for group in sets)
 
     def find_wanted_ports(self, key: ObjectKey) -> set[int]:
         """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
@@ -93,7 +101,12 @@ class InvariantChecker:
             return
         if item.set_key is None or self._may_miss(item.set_key):
             return
-        since = self.cluster.now - self.needed_at.get(write.key, NEVER)
+        needed_at = (
+            at
+            for (key, group), at in self.needed_at.items()
+            if key == write.key and not self._has_expired(group)
+        )
+        since = self.cluster.now - max(needed_at, default=NEVER)
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
 
     def _look(self, write: Write) -> None:
@@ -170,18 +183,23 @@ class InvariantChecker:
         )
 
     def _is_withdrawn(self, scope: Scope) -> bool:
-        """Whether a gateway is not open to the namespace any more."""
+        """Whether a gateway is not open to the namespace any more; not that a host has expired."""
         return any(
-            group.is_closing
+            group.is_closing and not (isinstance(key, HostSet) and self._has_expired(key))
             for plan in self.plans
             if plan.scope == scope
-            for group in plan.sets.values()
+            for key, group in plan.sets.items()
         )
 
     def _check_fresh(self, write: Write, needs: Mapping[Need, ObjectKey | None]) -> None:
-        """Check that what a route newly leads to has been there for the settle time."""
+        """Check that what a route newly leads to has been there for the settle time.
+
+        Also one on a gateway that is changed while clients are led to it.
+        """
         for need, key in needs.items():
-            if need in self.before or key is None or need.route != write.key:
+            if need in self.before or key is None or need.via != write.key:
+                continue
+            if need.via != need.route and not isinstance(write, Replace):
                 continue
             if self.is_closing(need.group):
                 continue

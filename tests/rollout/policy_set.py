@@ -15,9 +15,12 @@ from egress_operator.plan.source import (
     PolicySource,
     Settings,
 )
+from egress_operator.plan.standing import HostStanding, build_host_standings
 from rollout.fake_cluster import FakeCluster, build_policy
 
 HOST = "api.example.com"
+PAST, NOW = "2026-01-31T00:00:00Z", 1_780_000_000.0
+"""A moment, and the time of day long after it (Unix time)."""
 SHARED, OTHER = "shared", "other"
 PLACES = {SHARED: "istio-egress", OTHER: "egress-two"}
 NAMESPACES = ("shop", "pay")
@@ -42,19 +45,28 @@ def build_route(
     gateway: str = "",
     source: Mapping[str, Any] | None = None,
     hosts: Iterable[str] = (HOST,),
+    place: Mapping[str, Any] | None = None,
     **more: Any,  # noqa: ANN401 - arguments of build_policy
 ) -> PolicySource:
-    """Make a policy for one host; in each port `originateTLS` and `http` are the destination's."""
+    """Make a policy for one host; in each port `originateTLS` and `http` are the destination's.
+
+    `place`: what all destinations have, such as their backends.
+    """
     destinations = []
     for port in ports:
         entry = {key: port[key] for key in ("originateTLS", "http") if key in port}
         rest = {key: value for key, value in port.items() if key not in entry}
-        destinations.append({"hosts": list(hosts), "ports": [rest], **entry})
+        destinations.append({"hosts": list(hosts), "ports": [rest], **entry, **(place or {})})
     policy = build_policy(name, *destinations, **more)
     extra: dict[str, Any] = {"gatewayRef": {"name": gateway}} if gateway else {}
     if source:
         extra["from"] = source
     return replace(policy, spec={**policy.spec, **extra})
+
+
+def expire(policy: PolicySource) -> PolicySource:
+    """Make a policy of which the time is over."""
+    return replace(policy, spec={**policy.spec, "expiresAt": PAST})
 
 
 @dataclass(frozen=True)
@@ -83,12 +95,18 @@ class PolicySet:
                     self.settings,
                     gateways=self.gateways,
                     labels=self._find_labels(namespace),
+                    now=NOW,
+                    standing=self._find_standing(namespace, cluster),
                 )
             )
             for namespace in NAMESPACES
         ]
         verdicts = judge_gateways(self.gateways, self.settings)
         return [*plans, plan_permission(plans, verdicts, cluster, self._find_labels)]
+
+    def _find_standing(self, namespace: str, cluster: FakeCluster) -> tuple[HostStanding, ...]:
+        there = (item for item in cluster.observe() if item.key.namespace == namespace)
+        return build_host_standings(there, self.list_owners())
 
     def _find_labels(self, namespace: str) -> Mapping[str, str]:
         return {"egress": "yes"} if namespace in self.selected else {}

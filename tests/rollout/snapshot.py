@@ -1,6 +1,6 @@
 """What is there at one moment, and what of it the clients' routes need."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,24 @@ def list_rules(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from spec.get(name) or ()
 
 
+def leads_to(rule: Mapping[str, Any], hosts: Collection[str]) -> bool:
+    """Whether a rule of a VirtualService leads to one of these hosts."""
+    return any(way["destination"]["host"] in hosts for way in list_ways(rule))
+
+
+def list_ways(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """List where a rule of a VirtualService leads, copies of requests included."""
+    yield from rule.get("route") or ()
+    yield from rule.get("mirrors") or ()
+
+
 @dataclass(frozen=True)
 class Need:
     """A VirtualService on the mesh leads to something of a kind."""
 
     route: ObjectKey
+    via: ObjectKey
+    """The VirtualService that says so: the route itself, or the one on the gateway after it."""
     group: SetKey
     kind: Kind
     name: str
@@ -87,35 +100,41 @@ class Snapshot:
         needs: dict[Need, ObjectKey | None] = {}
         for route in self.find_clients():
             assert route.set_key is not None
-            for kind, name, key in self._follow(route):
-                needs[Need(route.key, route.set_key, kind, name)] = key
+            for via, kind, name, key in self._follow(route):
+                needs[Need(route.key, via, route.set_key, kind, name)] = key
         return needs
 
-    def _follow(self, route: Observed) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
+    def _follow(self, route: Observed) -> Iterator[tuple[ObjectKey, Kind, str, ObjectKey | None]]:
         for rule in list_rules(self.spec(route)):
-            for way in rule.get("route") or ():
+            for way in list_ways(rule):
                 destination = way["destination"]
                 if destination["host"] in route.facts.hosts:
                     continue
                 if "subset" not in destination:
-                    yield SE, destination["host"], self._find_host(destination["host"])
+                    name = destination["host"]
+                    yield route.key, SE, name, self._find_host(name)
                     continue
                 ref = f"{destination['host']}#{destination['subset']}"
                 rule_key = self._find_offer(DR, ref, route.key.namespace)
-                yield DR, ref, rule_key
+                yield route.key, DR, ref, rule_key
                 host = (rule.get("rewrite") or {}).get("authority", "")
                 if not host and rule_key is not None:
                     host = self._find_sni(rule_key)
                 if host:
-                    yield from self._follow_gateway(host)
+                    yield from self._follow_gateway(route.key, host)
 
-    def _follow_gateway(self, host: str) -> Iterator[tuple[Kind, str, ObjectKey | None]]:
-        yield SE, host, self._find_host(host)
+    def _follow_gateway(
+        self, route: ObjectKey, host: str
+    ) -> Iterator[tuple[ObjectKey, Kind, str, ObjectKey | None]]:
         found = [item for item in self.select(VS) if host in item.facts.hosts]
-        yield VS, host, found[0].key if found else None
+        yield route, VS, host, found[0].key if found else None
         for item in found:
+            for rule in list_rules(self.spec(item)):
+                for way in list_ways(rule):
+                    name = way["destination"]["host"]
+                    yield item.key, SE, name, self._find_host(name)
             for ref in self.spec(item)["gateways"]:
-                yield GW, ref, self._find_offer(GW, ref)
+                yield route, GW, ref, self._find_offer(GW, ref)
 
     def _find_sni(self, key: ObjectKey) -> str:
         (subset,) = self.cluster.objects[key]["spec"]["subsets"]
@@ -135,15 +154,21 @@ class Snapshot:
         )
 
     def find_unruled(self) -> set[tuple[ObjectKey, int]]:
-        """Name the ports of ServiceEntries that are closed and for which there is no rule."""
+        """Name the ports of ServiceEntries that are closed and for which there is no rule.
+
+        A rule for requests that leads to the host itself is none: it leads to what is closed. One
+        for connections is how these are refused.
+        """
         unruled = set()
         for entry in self.select(SE):
             if not entry.facts.is_closed:
                 continue
             route = self.observed.get(entry.key._replace(kind=VS))
+            spec = self.spec(route) if route else {}
             ruled = {
                 match["port"]
-                for rule in (list_rules(self.spec(route)) if route else ())
+                for rule in list_rules(spec)
+                if rule not in spec.get("http", ()) or not leads_to(rule, entry.facts.hosts)
                 for match in rule["match"]
             }
             unruled |= {

@@ -26,6 +26,7 @@ TIMED_8080 = {
 OTHER = {"hosts": ["other.example.com"]}
 
 TCP = {"hosts": [HOST], "ports": [{"number": 5432, "protocol": "TCP"}]}
+FIXED = {**TCP, "addresses": ["203.0.113.7"]}
 
 
 def build_plan(*policies: PolicySource) -> Plan:
@@ -335,6 +336,32 @@ def test_an_address_is_never_taken_back() -> None:
     again = build_plan(build_policy("a", TLS, TCP, generation=3))
     assert name_writes(cluster.converge(again)) == [f"Replace {SE}"]
     assert [(len(item.facts.ports), item.allocate) for item in cluster.observe()] == [(2, True)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ([FIXED], [TCP], ["Delete", "Create"]),
+        ([TCP], [TCP], ["Delete", "Create"]),
+        ([FIXED], [FIXED], []),
+        ([FIXED], [TLS], ["Replace", "Replace"]),
+        ([TLS], [TLS], []),
+    ],
+    ids=["needed-again", "taken-away", "fixed", "not-needed", "never-needed"],
+)
+def test_a_host_that_has_lost_its_address_is_made_anew_if_it_needs_one(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], expected: list[str]
+) -> None:
+    """Until it has one, every connection on its TCP port would go to it."""
+    cluster = build_cluster(build_plan(build_policy("a", *before)))
+    cluster.restart()
+    (entry,) = cluster.objects.values()
+    entry["status"] = {"addresses": []}
+    plan = build_plan(build_policy("a", *after, generation=2))
+    found = [name.partition(" ")[0] for name in name_writes(cluster.converge(plan))]
+    assert found == expected
+    (entry,) = cluster.objects.values()
+    assert ("status" not in entry) is (expected == ["Delete", "Create"])
 
 
 def test_a_new_object_under_the_name_begins_without_an_address() -> None:

@@ -85,6 +85,19 @@ def test_a_host_that_turns_to_direct_is_opened_first() -> None:
     assert name_writes(writes)[:2] == [f"Replace {SE}", f"Delete {VS}"]
 
 
+@pytest.mark.parametrize("way", [{"gateway": SHARED}, {"source": WORKLOADS}])
+def test_a_host_that_keeps_a_route_when_it_turns_to_direct_is_open_before_that_is_changed(
+    way: dict[str, Any],
+) -> None:
+    """A route that leads to the host itself has nothing to lead to while the host is closed."""
+    timed = {**HTTP, "http": {"timeout": "1s"}}
+    checker = build_checker(build_policy_set(build_route("a", timed, **way)))
+    start = checker.cluster.now
+    writes = converge(checker, build_policy_set(build_route("a", timed)))
+    assert name_writes(writes)[:2] == [f"Replace {SE}", f"Replace {VS}"]
+    assert checker.changed_at[writes[1].key] >= start + SETTLE
+
+
 def test_a_host_moves_to_another_gateway_in_one_write_of_its_route() -> None:
     _, writes = apply_edit(
         build_policy_set(SHOP), build_policy_set(build_route("a", HTTP, gateway=OTHER))
@@ -224,6 +237,15 @@ def test_no_tenant_is_lost_while_enforcement_changes(old: str, new: str) -> None
     before = build_policy_set(SHOP, PAY, authorization=old)
     _, writes = apply_edit(before, build_policy_set(SHOP, PAY, authorization=new))
     assert {write.key.kind for write in writes} == {AP}
+
+
+def test_a_tenant_left_at_a_former_place_is_not_denied_when_enforcement_ends() -> None:
+    """The gateway took another port of the same pods; the tenant's policy is refused since then."""
+    other_port: dict[str, Any] = {"service": {"name": "second", "port": 443}}
+    refused = build_route("a", HTTP, hosts=["x.y.svc"], generation=2)
+    checker = build_checker(build_policy_set(SHOP), build_policy_set(refused, **other_port))
+    writes = converge(checker, build_policy_set(refused, authorization="None", **other_port))
+    assert find_first(writes, f"Delete {AP}") > find_first(writes, f"Replace {AP}")
 
 
 @pytest.mark.parametrize("old", ["DryRun", "None"])

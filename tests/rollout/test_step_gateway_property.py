@@ -3,6 +3,7 @@
 What must hold between any two writes is checked by `InvariantChecker`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,15 @@ from egress_operator.plan.source import (
 from rollout.convergence import converge, list_steps
 from rollout.fake_cluster import SETTLE, FakeCluster
 from rollout.invariant import InvariantChecker
-from rollout.policy_set import NAMESPACES, OTHER, SHARED, PolicySet, build_gateway, build_route
+from rollout.policy_set import (
+    NAMESPACES,
+    OTHER,
+    SHARED,
+    PolicySet,
+    build_gateway,
+    build_route,
+    expire,
+)
 
 if TYPE_CHECKING:
     from egress_operator.istio.object import Owner
@@ -38,6 +47,7 @@ FEW = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 MANY = settings(FEW, max_examples=300)
+Spec = Mapping[str, Any]
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},
     "timed": {"number": 80, "protocol": "HTTP", "http": {"timeout": "1s"}},
@@ -48,6 +58,24 @@ PORTS: dict[str, dict[str, Any]] = {
     "opaque": {"number": 443, "protocol": "TLS"},
     "raw": {"number": 5432, "protocol": "TCP"},
 }
+V1, V2 = ({"address": f"203.0.113.{number}"} for number in (1, 2))
+SPLIT = [
+    {"name": "v1", "weight": 75, "endpoints": [V1]},
+    {"name": "v2", "weight": 25, "endpoints": [V2]},
+]
+PLACES: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {},
+    {"backends": [{"name": "v1", "endpoints": [V1]}]},
+    {"backends": SPLIT},
+    {"backends": [{**SPLIT[0], "weight": 0}, {**SPLIT[1], "name": "v3"}]},
+    {
+        "backends": [{"name": "v1", "endpoints": [V1]}, {"name": "v2", "endpoints": [V2]}],
+        "failover": True,
+    },
+)
+"""Where the host is."""
 SOURCES: tuple[dict[str, Any] | None, ...] = (
     None,
     None,
@@ -76,7 +104,7 @@ def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]
         ("b", "shop", "2026-02-01T00:00:00Z"),
         ("c", "pay", "2026-01-01T00:00:00Z"),
     ):
-        state = draw(st.sampled_from(["live"] * 5 + ["paused", "refused", "absent"]))
+        state = draw(st.sampled_from(["live"] * 5 + ["paused", "refused", "absent", "expired"]))
         if state == "absent":
             continue
         keys = draw(
@@ -87,20 +115,30 @@ def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]
                 unique_by=lambda key: PORTS[key]["number"],
             )
         )
+        place = draw(st.sampled_from(PLACES))
+        ports = [PORTS[key] for key in keys]
+        if "backends" in place and draw(st.booleans()) and len(place["backends"]) > 1:
+            mirror = {"backend": "v1", "percentage": 10}
+            ports = [
+                {**port, "http": {**port.get("http", {}), "mirror": mirror}}
+                if port["protocol"] == "HTTP"
+                else port
+                for port in ports
+            ]
         hosts = ["x.y.svc"] if state == "refused" else ["api.example.com"]
-        found.append(
-            build_route(
-                name,
-                *(PORTS[key] for key in keys),
-                gateway=draw(st.sampled_from(["", SHARED, SHARED, OTHER])),
-                source=draw(st.sampled_from(SOURCES)),
-                hosts=hosts,
-                namespace=namespace,
-                created=created,
-                paused=state == "paused",
-                generation=generation,
-            )
+        policy = build_route(
+            name,
+            *ports,
+            place=place,
+            gateway=draw(st.sampled_from(["", SHARED, SHARED, OTHER])),
+            source=draw(st.sampled_from(SOURCES)),
+            hosts=hosts,
+            namespace=namespace,
+            created=created,
+            paused=state == "paused",
+            generation=generation,
         )
+        found.append(expire(policy) if state == "expired" else policy)
     return tuple(found)
 
 
@@ -171,12 +209,12 @@ def test_any_of_many_histories_converges_and_breaks_nothing(data: st.DataObject)
     check_history(data)
 
 
-def separate_edits(before: PolicySet, after: PolicySet, *, settled: bool) -> PolicySet:
+def separate_edits(old: Mapping[str, Spec], after: PolicySet, *, settled: bool) -> PolicySet:
     """Change the authorization of a gateway only where it stays, and after all else has settled.
 
-    The API server refuses both in one edit; the docs ask to wait in between.
+    The API server refuses both in one edit; the docs ask to wait in between. `old`: what was last
+    said of each gateway, also of one that is deleted: policies on hold may stay at its place.
     """
-    old = {source.name: source.spec for source in before.gateways}
 
     def keep(source: GatewaySource) -> GatewaySource:
         spec = old.get(source.name)
@@ -197,10 +235,13 @@ def check_history(data: st.DataObject) -> None:
     checker = InvariantChecker(FakeCluster())
     scoped = data.draw(st.booleans())
     known: set[Owner] = set()
+    said: dict[str, Spec] = {}
     policy_set, settled = PolicySet(), True
     for generation in range(1, data.draw(st.integers(2, 4)) + 1):
-        before, policy_set = policy_set, data.draw(build_policy_sets(scoped, generation))
-        policy_set = separate_edits(before, policy_set, settled=settled)
+        policy_set = separate_edits(
+            said, data.draw(build_policy_sets(scoped, generation)), settled=settled
+        )
+        said |= {source.name: source.spec for source in policy_set.gateways}
         if data.draw(st.booleans()):
             checker.cluster.remove_owners(known - policy_set.list_owners())
             known = set()

@@ -18,6 +18,7 @@ NAMES = {
     "policies": {"condition", "status"},
     "gateways": {"condition", "status"},
     "hosts": set(),
+    "next_expiry_timestamp_seconds": set(),
     "objects": {"kind"},
     "reconcile": {"result"},
     "reconcile_duration_seconds": {"le"},

@@ -28,6 +28,8 @@ from testbed.port import LOOPBACK, find_free_port
 from testbed.process import start_process
 
 Start = Callable[[OperatorOption], Operator]
+UNSEEN = {"observedGeneration": -1}
+"""The status of a policy at which no operator has looked."""
 POLICY = ("egress-operator.io/v1alpha1", "EgressPolicy")
 ENTRY = ("networking.istio.io/v1", "ServiceEntry")
 STOP_LIMIT_S = 5.0
@@ -47,8 +49,8 @@ def apply_policy(plane: ControlPlane, namespace: str, name: str, *hosts: str) ->
 def wait_ready(plane: ControlPlane, namespace: str, name: str) -> None:
     def look() -> bool:
         policy = plane.admin.get(*POLICY, name, namespace)
-        status = policy.get("status")
-        if not status:
+        status = policy["status"]
+        if status == UNSEEN:
             return False
         assert lint_status(status, policy["metadata"]["generation"]) == []
         return any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
@@ -274,7 +276,7 @@ def test_without_the_handlers_nothing_is_reconciled(
                 "it lists",
             )
         assert control_plane.admin.list_objects(*ENTRY, namespace) == []
-        assert "status" not in control_plane.admin.get(*POLICY, "payments", namespace)
+        assert control_plane.admin.get(*POLICY, "payments", namespace)["status"] == UNSEEN
         writes = control_plane.audit.records(since=mark, user=identity.user, writes=True)
         assert [record.resource for record in writes if record.resource != "events"] == []
 
@@ -288,7 +290,7 @@ def test_it_serves_only_the_namespaces_it_is_told_to(
     try:
         apply_policy(control_plane, namespace, "payments", "a.example.com")
         wait_ready(control_plane, namespace, "payments")
-        assert "status" not in control_plane.admin.get(*POLICY, "elsewhere", "default")
+        assert control_plane.admin.get(*POLICY, "elsewhere", "default")["status"] == UNSEEN
         refused = [
             record
             for record in control_plane.audit.records(since=mark, user=operator.user)

@@ -1,6 +1,8 @@
 """Starts and stops the controller beside a simulated API server."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from egress_operator.plan.source import Settings
@@ -13,9 +15,16 @@ ORPHANS_S = 20.0
 """How often the operator looks for what the garbage collector has left."""
 
 
-def start_controller(server: Server, **settings: Any) -> Controller:  # noqa: ANN401 - their values
+def start_controller(
+    server: Server,
+    *,
+    now: Callable[[], datetime] | None = None,
+    told: Any = None,  # noqa: ANN401 - stands for metrics and events
+    **settings: Any,  # noqa: ANN401 - their values
+) -> Controller:
     """Start an operator that knows nothing but what stands."""
-    wired = wire(server, told=Ignorant(), settings=Settings(settle=1.0, **settings))
+    told = Ignorant() if told is None else told
+    wired = wire(server, told=told, now=now, settings=Settings(settle=1.0, **settings))
     server.watch(wired.sinks)
     wired.controller.start()
     return wired.controller

@@ -9,7 +9,7 @@ watches never end, and namespaces are never deleted: that is tested on the real 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -103,6 +103,13 @@ class Server:
                 self._disown(other, body["metadata"]["uid"], collect=False)
         self._delete(key)
 
+    def take_unseen(self, keys: Iterable[Key]) -> None:
+        """Take objects away while no watch tells; then each lists, as when etcd was restored."""
+        for key in keys:
+            del self.objects[key]
+        self.version += 1
+        self.watch({resource: watch.sink for resource, watch in self._watches})
+
     def select(self, resource: Resource, namespace: str | None = None) -> Iterator[Object]:
         """Give the objects of a resource."""
         for (kind, place, _), body in list(self.objects.items()):
@@ -178,10 +185,16 @@ class Server:
 
         return await self._answer("delete", key, act)
 
-    async def list_page(self, resource: Resource, *, namespace: str = "", **_: object) -> Object:
+    async def list_page(
+        self, resource: Resource, *, namespace: str = "", name: str = "", **_: object
+    ) -> Object:
         """List in one page."""
         await self._pause()
-        items = [deepcopy(body) for body in self.select(resource, namespace or None)]
+        items = [
+            deepcopy(body)
+            for body in self.select(resource, namespace or None)
+            if name in {"", body["metadata"]["name"]}
+        ]
         version = str(self.version)
         await self._pause()
         return {"metadata": {"resourceVersion": version}, "items": items}

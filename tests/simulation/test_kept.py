@@ -18,7 +18,7 @@ from .server import Key, Object, Server, read_key
 pytestmark = pytest.mark.looptime
 
 QUIET_S = 60.0
-MOST = {"max_hosts_per_namespace": 3}
+MOST: dict[str, Any] = {"max_hosts_per_namespace": 3}
 ENTRY = RESOURCES[Kind.SERVICE_ENTRY]
 OLD = ("a.example.com", "b.example.com")
 OTHER = {"destinations": [{"hosts": ["d.example.com"]}]}

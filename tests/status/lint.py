@@ -7,6 +7,7 @@ from typing import Any
 from egress_operator.api.state import MOST_ROWS, Truth
 from egress_operator.diagnostic import read_rules
 from egress_operator.plan.reference import HOLDING, NOT_ALLOWED, NOT_READY
+from egress_operator.plan.result import HIDDEN, OVERRIDDEN
 from egress_operator.status.condition import (
     ALWAYS,
     MESSAGE_BYTES,
@@ -16,6 +17,7 @@ from egress_operator.status.condition import (
     read_conditions,
 )
 from egress_operator.status.destination import RowState
+from status.kstatus import Kstatus, compute_kstatus
 
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -23,6 +25,7 @@ _HOSTS = re.compile(r"(\d+)/(\d+)")
 _FIELDS = frozenset(
     {
         "observedGeneration",
+        "lastHandledReconcileAt",
         "conditions",
         "hosts",
         "objectCount",
@@ -115,7 +118,7 @@ def _check_generation(
     kept = {Type.PROGRAMMED} if conditions[Type.ACCEPTED]["status"] == Truth.FALSE else set()
     for type_, condition in conditions.items():
         seen = condition.get("observedGeneration")
-        if type_ == Type.PAUSED:
+        if type_ == Type.PAUSED or (paused and type_ in {Type.EXPIRING, Type.RECONCILING}):
             right = seen == generation
         elif type_ in kept:
             right = isinstance(seen, int) and seen <= top
@@ -151,7 +154,7 @@ def _check_reasons(_: Mapping[str, Any], conditions: Conditions, __: int) -> Ite
 def _find_reasons(first: str | None) -> frozenset[str]:
     """Return the reasons of Ready when this is the first condition that is False."""
     if first is None:
-        return frozenset({read_rules()[NOT_READY].reason})
+        return frozenset(read_rules()[code].reason for code in (NOT_READY, OVERRIDDEN, HIDDEN))
     if first == Type.PROGRAMMED:
         return frozenset({Reason.PENDING, Reason.CONFLICTED})
     if first == Type.RESOLVED_REFS:
@@ -168,14 +171,30 @@ def _check_also(_: Mapping[str, Any], conditions: Conditions, __: int) -> Iterat
     if ready["status"] == Truth.TRUE and (reconciling or stalled):
         yield "Ready is True beside Reconciling or Stalled"
     if Type.PAUSED in conditions:
-        if reconciling:
-            yield "Reconciling stands beside Paused"
+        if reconciling == (stalled or ready["status"] == Truth.TRUE):
+            yield "Reconciling does not tell whether a paused policy is applied"
         return
     pending = ready["reason"] == Reason.PENDING
     if ready["status"] == Truth.FALSE and (reconciling != pending or stalled == pending):
         yield "Ready is False, and neither Reconciling nor Stalled fits its reason"
     if stalled and conditions[Type.STALLED]["reason"] != ready["reason"]:
         yield "Stalled has not the reason of Ready"
+
+
+def _check_kstatus(
+    status: Mapping[str, Any], conditions: Conditions, generation: int
+) -> Iterator[str]:
+    """Take the part of a waiting tool: done is what is applied as it is now, and nothing else."""
+    found = compute_kstatus({"metadata": {"generation": generation}, "status": status})
+    is_seen = status["observedGeneration"] == generation
+    if not is_seen:
+        right = Kstatus.IN_PROGRESS
+    elif conditions[Type.READY]["status"] == Truth.TRUE:
+        right = Kstatus.CURRENT
+    else:
+        right = Kstatus.FAILED if Type.STALLED in conditions else Kstatus.IN_PROGRESS
+    if found is not right:
+        yield f"{found}, not {right}"
 
 
 def _check_destinations(status: Mapping[str, Any], conditions: Conditions, _: int) -> Iterator[str]:
@@ -219,6 +238,7 @@ _RULES: Mapping[str, Rule] = {
     "situation": _check_situation,
     "reasons": _check_reasons,
     "also": _check_also,
+    "kstatus": _check_kstatus,
     "destinations": _check_destinations,
     "counts": _check_counts,
 }

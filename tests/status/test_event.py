@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from egress_operator.diagnostic import Diagnostic
+from egress_operator.plan.life import EXPIRED, EXPIRES_SOON
+from egress_operator.plan.sidecar import Sight
 from egress_operator.status.event import diff_policy_events
 from egress_operator.status.progress import SetState
 from egress_operator.status.report import Status, compute_status
@@ -57,6 +60,21 @@ def test_shadowed_and_paused_begin_once() -> None:
     assert name(paused, report(paused)) == []
 
 
+def test_an_end_is_told_before_and_when_it_comes() -> None:
+    def tell(previous: Status, code: str) -> Status:
+        verdict = replace(judge(), expiry=Diagnostic(code, "spec.expiresAt", "it ends"))
+        return compute_status(verdict, build_progress(verdict), previous, LATER)
+
+    applied = report()
+    soon = tell(applied, EXPIRES_SOON)
+    assert name(applied, soon) == [("Warning", "ExpiresSoon")]
+    assert name(soon, tell(soon, EXPIRES_SOON)) == []
+    over = tell(soon, EXPIRED)
+    assert name(soon, over) == [("Warning", "Expired")]
+    assert name(over, tell(over, EXPIRED)) == []
+    assert name(over, report(over)) == [("Normal", "Applied")]
+
+
 def test_the_message_is_that_of_the_condition() -> None:
     refused = report(inside=True)
     ((_, _, message),) = diff_policy_events(None, refused)
@@ -79,3 +97,14 @@ def test_each_change_of_a_lifted_restriction_is_an_event() -> None:
     assert diff_policy_events(both, restored) == [
         ("Normal", "RestrictionLifted", "no longer: policy a opens it. policy b opens it")
     ]
+
+
+def test_a_host_that_gets_hidden_is_an_event() -> None:
+    applied = report()
+    verdict = replace(judge(), sight=Sight(partly_hidden=("Sidecar x",)))
+    partly = compute_status(verdict, build_progress(verdict), applied, LATER)
+    assert name(applied, partly) == [("Warning", "PartlyHidden")]
+    assert name(partly, partly) == []
+    verdict = replace(judge(), sight=Sight(hidden=("Sidecar x",)))
+    hidden = compute_status(verdict, build_progress(verdict), applied, LATER)
+    assert name(applied, hidden) == [("Warning", "Hidden")]

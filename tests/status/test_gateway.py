@@ -10,14 +10,19 @@ from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.source import Settings
 from egress_operator.status.condition import MESSAGE_BYTES, read_conditions
 from egress_operator.status.event import diff_gateway_events, is_gateway_alarm
-from egress_operator.status.gateway import GatewayFacts, StuckPermission, compute_gateway_status
+from egress_operator.status.gateway import (
+    Admission,
+    GatewayFacts,
+    StuckPermission,
+    compute_gateway_status,
+)
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 from rollout.policy_set import build_gateway
 
 from .build import LATER, NOW
 
 APPLIED = SetProgress(SetState.APPLIED)
-FACTS = GatewayFacts(APPLIED, unready="", admission="", namespaces=2, hosts=3)
+FACTS = GatewayFacts(APPLIED, unready="", admission=Admission(""), namespaces=2, hosts=3)
 DENIAL = ObjectKey(Kind.AUTHORIZATION_POLICY, "istio-egress", "shared-h1234567")
 
 
@@ -67,8 +72,10 @@ def test_a_gateway_whose_namespaces_cannot_be_read_says_that_permissions_stay() 
     assert told["Isolated"][2].endswith("; permissions stay, as spec.namespaces cannot be read")
 
 
-def test_a_gateway_in_the_root_namespace_has_the_reason_of_the_rule() -> None:
-    status, _, message = tell(judge(namespace="istio-system"))["Accepted"]
+@pytest.mark.parametrize("authorization", ["Managed", "DryRun", "None"])
+def test_a_gateway_in_the_root_namespace_has_the_reason_of_the_rule(authorization: str) -> None:
+    told = tell(judge(namespace="istio-system", authorization=authorization))
+    status, _, message = told["Accepted"]
     assert status == "False"
     assert message.startswith("spec.namespace: the gateway runs in the mesh's root namespace")
     assert message.endswith("(EG060)")
@@ -159,15 +166,50 @@ def build_stuck(count: int, *, deletes: bool = True) -> tuple[StuckPermission, .
 def test_a_permission_that_is_stuck_is_named_with_its_cause(
     stuck: tuple[StuckPermission, ...], message: str
 ) -> None:
-    told = tell(judge(), replace(FACTS, stuck=stuck, admission="it is missing"))
+    told = tell(judge(), replace(FACTS, stuck=stuck, admission=Admission("it is missing")))
     assert told["Ready"][:2] == ("True", "Serving")
     assert told["Isolated"] == ("False", "PermissionStuck", message)
 
 
 def test_isolation_needs_the_admission_policies() -> None:
-    told = tell(judge(), replace(FACTS, admission="it is missing"))
+    told = tell(judge(), replace(FACTS, admission=Admission("it is missing")))
     assert told["Ready"][:2] == ("True", "Serving")
     assert told["Isolated"] == ("False", "AdmissionPolicyMissing", "it is missing")
+
+
+def test_a_gateway_beside_compatible_policies_is_isolated_and_says_what_remains() -> None:
+    told = tell(judge(), replace(FACTS, admission=Admission("", is_strict=False)))
+    truth, reason, message = told["Isolated"]
+    assert (truth, reason) == ("True", "CompatibleAdmission")
+    assert "can still change the calls of other namespaces before they come to the" in message
+    assert "admission.level: Strict" in message
+
+
+def test_objects_of_others_are_named_up_to_five_and_counted() -> None:
+    foreign = tuple(f"Gateway pay/g{number} has bind" for number in range(7))
+    told = tell(judge(), replace(FACTS, foreign=foreign))
+    truth, reason, message = told["Isolated"]
+    assert (truth, reason) == ("False", "ForeignObjects")
+    assert message.startswith(
+        "7 objects of others may take the calls of tenants: Gateway pay/g0 has bind; "
+    )
+    assert message.endswith("Gateway pay/g4 has bind; and 2 more")
+    told = tell(judge(), replace(FACTS, foreign=foreign[:5]))
+    assert told["Isolated"][2].endswith("Gateway pay/g4 has bind")
+    told = tell(judge(), replace(FACTS, foreign=foreign[:1]))
+    assert told["Isolated"][2] == (
+        "1 object of others may take the calls of tenants: Gateway pay/g0 has bind"
+    )
+
+
+def test_each_change_of_the_objects_of_others_is_an_event() -> None:
+    status, _ = list_events(FACTS, None)
+    status, events = list_events(replace(FACTS, foreign=("Gateway pay/a has bind",)), status)
+    assert events == [("Warning", "ForeignObjects")]
+    status, events = list_events(replace(FACTS, foreign=("Gateway pay/b has bind",)), status)
+    assert events == [("Warning", "ForeignObjects")]
+    assert list_events(replace(FACTS, foreign=("Gateway pay/b has bind",)), status)[1] == []
+    assert list_events(FACTS, status)[1] == [("Normal", "Isolated")]
 
 
 def test_an_unchanged_status_is_equal_and_keeps_its_times() -> None:
@@ -202,7 +244,7 @@ def test_each_new_status_or_reason_of_a_condition_is_an_event() -> None:
     assert events == [("Warning", "PermissionStuck")]
     status, events = list_events(replace(FACTS, stuck=build_stuck(2)), status)
     assert events == []
-    status, events = list_events(replace(FACTS, admission="it is missing"), status)
+    status, events = list_events(replace(FACTS, admission=Admission("it is missing")), status)
     assert events == [("Warning", "AdmissionPolicyMissing")]
     status, events = list_events(replace(FACTS, unready="there is no Service"), status)
     assert events == [("Warning", "NotServing"), ("Normal", "Isolated")]

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from egress_operator.api.state import EgressPolicyStatus
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import HostSet, SetKey, TenantSet
+from egress_operator.plan.piece import finish
 from egress_operator.plan.plan import PolicyResult
+from egress_operator.plan.sidecar import Opening, Screen, Sight, find_sight
 from egress_operator.plan.source import OutboundMode
-from egress_operator.status.condition import MESSAGE_BYTES, trim_message
+from egress_operator.status.condition import ALWAYS, MESSAGE_BYTES, trim_message
 from egress_operator.status.patch import build_status_patch
 from egress_operator.status.progress import SetProgress, SetState
 from egress_operator.status.report import PAUSED_ENDING, Status, compute_status
@@ -89,7 +91,8 @@ def test_a_refused_edit_keeps_programmed_and_hosts_and_counts_what_is_left() -> 
 def test_paused_keeps_all_and_ends() -> None:
     first = report(judge(), {})
     paused = report(judge(generation=2, paused=True), {}, first, LATER)
-    assert types(paused) == ["Accepted", "ResolvedRefs", "Programmed", "Ready", "Paused"]
+    assert types(paused) == [*ALWAYS, "Reconciling", "Paused"]
+    assert find(paused, "Reconciling")["reason"] == "Paused"
     assert paused["observedGeneration"] == 1
     assert report(judge(generation=2, paused=True), {}, paused, LATER) == paused
     ready, was = find(paused, "Ready"), find(first, "Ready")
@@ -135,11 +138,16 @@ def test_a_group_without_news_is_not_begun() -> None:
 
 
 def test_a_mesh_that_lets_everything_through_is_named() -> None:
-    verdict = judge()
     for mode in OutboundMode:
-        status = compute_status(verdict, build_progress(verdict), None, NOW, outbound=mode)
+        look = find_sight(Screen(), Opening("shop", (), {}), mode)
+        status = report(replace(judge(), sight=finish(look)))
         said = "not blocked" in find(status, "Ready")["message"]
         assert said == (mode is OutboundMode.ALLOW_ANY)
+
+
+def test_sidecars_that_are_not_looked_at_are_named() -> None:
+    status = report(replace(judge(), sight=Sight(unread="only some Sidecars are looked at")))
+    assert find(status, "Ready")["message"].endswith("; only some Sidecars are looked at")
 
 
 def test_what_others_write_for_a_host_is_named_once_in_the_message_of_ready() -> None:

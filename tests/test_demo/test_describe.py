@@ -71,6 +71,19 @@ def test_a_direct_policy_is_a_line_per_object() -> None:
     ]
 
 
+def test_shares_are_told() -> None:
+    own, _ = compile_parts("weights.yaml")
+    line = describe_items(own, [], verbose=False)[3]
+    assert line.startswith("VirtualService: search.example.com, 5 of 100 to an internal name, 95")
+
+
+def test_settings_of_connections_are_told() -> None:
+    own, _ = compile_parts("circuit-breaker.yaml")
+    assert describe_items(own, [], verbose=False)[-1] == (
+        "DestinationRule: to quotes.example.com, limits connections, leaves out servers that fail"
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "first"),
     [

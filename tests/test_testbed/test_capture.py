@@ -63,6 +63,7 @@ def test_zones_are_set_before_connections_are_tracked() -> None:
         (Rule(Verdict.ACCEPT, link="lo"), ["meta", "cmp", "immediate"]),
         (Rule(Verdict.REJECT, destination="10.0.0.1"), ["payload", "cmp", "reject"]),
         (Rule(Verdict.REJECT, destination="10.0.0.0/8"), ["payload", "bitwise", "cmp", "reject"]),
+        (Rule(Verdict.RESET, protocol="tcp"), ["meta", "cmp", "reject"]),
         (Rule(Verdict.ACCEPT, established=True), ["ct", "bitwise", "cmp", "immediate"]),
         (Rule(Redirect(80), protocol="tcp"), ["meta", "cmp", "immediate", "redir"]),
         (Rule(DestinationNat("10.0.0.1", 80)), ["immediate", "immediate", "nat"]),

@@ -29,6 +29,7 @@ def change(definitions: list[Object]) -> list[Object]:
     return changed
 
 
+@pytest.mark.timeout(600)
 def test_definitions_are_removed_right_after_a_change(
     fresh_control_plane: Callable[[ControlPlaneOption], ControlPlane],
 ) -> None:

@@ -11,6 +11,10 @@
 - apiGroups: [networking.istio.io]
   resources: [destinationrules, serviceentries, virtualservices]
   verbs: [list, watch, create, patch, delete]
+# Whether a Sidecar hides a policy's hosts from its workloads.
+- apiGroups: [networking.istio.io]
+  resources: [sidecars]
+  verbs: [list, watch]
 # Changes of the state of a policy or gateway.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -42,7 +46,7 @@
 # Whether tenants are kept from each other's names.
 - apiGroups: [admissionregistration.k8s.io]
   resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
-  resourceNames: [reserved-names.egress-operator.io, gateway-exports.egress-operator.io]
+  resourceNames: [reserved-names.egress-operator.io, gateway-exports.egress-operator.io, managed-objects.egress-operator.io, operator-account.egress-operator.io, tenant-exports.egress-operator.io, gateway-selectors.egress-operator.io]
   verbs: [get]
 {{- end -}}
 

@@ -16,7 +16,7 @@ from ipaddress import (
     ip_network,
 )
 
-from egress_operator.api.host import HOST_CEL, is_host
+from egress_operator.api.host import HOST_CEL, explain_metadata_service, is_host
 from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
 ADDRESS_LENGTH = 43
@@ -49,6 +49,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _PORT = re.compile(r"(?:\[(?P<six>[0-9a-f:]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})")
+_RANGE = re.compile("[0-9.]+ ?- ?[0-9.]+")
 _REFUSED_NETWORKS = {ip_network(cidr): why for cidr, why in REFUSED.items()}
 
 
@@ -100,6 +101,9 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
     if _to_network(text) is not None:
         return
     shown = quote(text)
+    if several := _explain_several(text):
+        yield several
+        return
     if is_host(text):
         yield Finding(f"{shown} is a name", fix="move it to hosts; addresses holds IPs and CIDRs")
         return
@@ -124,9 +128,28 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
     yield Finding(f"{shown} is not in its usual spelling", fix=f"write {spelled}")
 
 
+def _explain_several(text: str) -> Finding | None:
+    """Say it for several addresses in one text, or for a range by its ends."""
+    parts = [part for part in re.split(r"[,;\s]+", text) if part]
+    if len(parts) > 1 and all(_to_network(part) is not None for part in parts):
+        return Finding(
+            f"{quote(text)} holds {len(parts)} addresses",
+            fix=f"write each as an entry of its own: {', '.join(parts)}",
+        )
+    if _RANGE.fullmatch(text):
+        return Finding(
+            f"{quote(text)} is a range",
+            fix="write it as one CIDR or several, such as 203.0.113.0/24",
+        )
+    return None
+
+
 def _find_dangerous(text: str) -> Iterator[Finding]:
     if why := find_refused(text):
-        yield Finding(f"{quote(text)} is {why}")
+        network = ip_network(text)
+        single = network.num_addresses == 1
+        fix = explain_metadata_service(str(network)) if single and "metadata" in why else ""
+        yield Finding(f"{quote(text)} is {why}", fix=fix)
 
 
 def _find_wide(text: str) -> Iterator[Finding]:
@@ -147,7 +170,8 @@ def _find_bad_endpoint(text: str) -> Iterator[Finding]:
 
 
 _LIST = build_cel_list(tuple(REFUSED))
-_IP_REFUSED = f"{_LIST}.exists(c, cidr(c).containsIP(ip(self)))"
+_IP_REFUSED = f"[ip(self)].exists(a, {_LIST}.exists(c, cidr(c).containsIP(a)))"
+"""The text is read once: the API server counts what each rule may cost for all endpoints."""
 _CIDR_REFUSED = (
     f"{_LIST}.exists(c, cidr(c).containsIP(cidr(self).ip()) || cidr(self).containsIP(cidr(c).ip()))"
 )

@@ -1,5 +1,6 @@
 """Every finding on the text of a policy or a gateway, each with its rule and its field. Pure."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from egress_operator.api.gateway import EgressGateway, EgressGatewaySpec
 from egress_operator.api.hint import (
     Loc,
     explain_missing,
+    explain_null,
     explain_type,
     explain_unknown_field,
     explain_unknown_value,
@@ -19,7 +21,7 @@ from egress_operator.api.hint import (
 )
 from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
-from egress_operator.api.rule import FLOOR, Finding, quote, say
+from egress_operator.api.rule import FLOOR, NULL, Finding, quote, say
 from egress_operator.api.selector import LabelSelector
 from egress_operator.diagnostic import Diagnostic, read_rules
 
@@ -122,7 +124,7 @@ def build_path(loc: Loc) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif path and _PLAIN.fullmatch(part) is None:
-            path += f'["{part}"]'
+            path += f"[{json.dumps(part, ensure_ascii=False)}]"
         else:
             path += f".{part}" if path else part
     return path
@@ -133,6 +135,8 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     kind, loc, value = detail["type"], detail["loc"], detail["input"]
     if kind in read_rules():
         return kind, detail["msg"]
+    if value is None and isinstance(loc[-1] if loc else None, str):
+        return NULL, say(NULL, explain_null(loc))
     code, finding = "EG003", explain_type(model, loc, kind, value)
     if kind == "extra_forbidden":
         code, finding = "EG001", explain_unknown_field(model, loc)

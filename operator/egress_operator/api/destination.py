@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from egress_operator.api.address import parse_cidr
-from egress_operator.api.backend import Backend
+from egress_operator.api.backend import MOST_BACKENDS, Backend
 from egress_operator.api.http import Http
 from egress_operator.api.model import Model
 from egress_operator.api.port import (
     HTTP_LIKE,
     HTTP_LIKE_CEL,
     HTTP_PORT,
+    TLS_FIRST,
+    TLS_FIRST_CEL,
     TLS_LIKE,
     TLS_LIKE_CEL,
     TLS_PORT,
@@ -20,7 +22,11 @@ from egress_operator.api.port import (
 )
 from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
+from egress_operator.api.split import BACKEND_CHECKS
 from egress_operator.api.tls import OriginateTLS
+from egress_operator.api.traffic import Traffic
+from egress_operator.api.wildcard import DESTINATION_CHECKS
+from egress_operator.api.word import END, Words
 
 MOST_OF_EACH = 16
 """Bound of hosts, ports and addresses: it keeps the CEL rules within the API server's budget."""
@@ -33,6 +39,8 @@ DEFAULT_ORIGINATE_PORTS = (
 )
 """The same with originateTLS."""
 
+_ANOTHER = "a destination of its own with the same host"
+_OTHERS = "another destination with the same host"
 _DIALLED = frozenset({*TLS_LIKE, Protocol.TCP})
 _NO_HOST = "(!has(self.hosts) || self.hosts.size() == 0)"
 
@@ -98,13 +106,18 @@ def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
     port = opaque[0]
     default = "" if destination.ports else " (the default)"
     if port.protocol in TLS_LIKE:
+        fix = (
+            "to keep TLS to the server, leave ports out, add originateTLS: {} and call http://...; "
+            "for a plain-HTTP server use port 80 with protocol HTTP and call http://...; or remove "
+            f"http; ports that stay {port.protocol} go into {_OTHERS}"
+        )
+        if len(opaque) < len(destination.ports):
+            fix = f"move port {port.number} into {_ANOTHER}, without http"
         yield Finding(
             f"port {port.number} is {port.protocol}{default}, so Istio sees only encrypted bytes "
             "and http has no effect",
             ("http",),
-            "to keep TLS to the server, leave ports out, add originateTLS: {} and call http://...; "
-            "for a plain-HTTP server use port 80 with protocol HTTP and call http://...; or remove "
-            f"http; ports that stay {port.protocol} go into a destination of their own",
+            fix,
         )
     else:
         yield Finding(
@@ -112,32 +125,36 @@ def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
             "effect",
             ("http",),
             "write protocol HTTP, HTTP2 or GRPC where the application speaks it, or remove http; "
-            "other ports go into a destination of their own",
+            f"other ports go into {_OTHERS}",
         )
 
 
-def _find_originate_on_opaque(destination: "Destination") -> Iterator[Finding]:
+def _find_originate_after_first_byte(destination: "Destination") -> Iterator[Finding]:
     if destination.originate_tls is None:
         return
-    opaque = [port for port in destination.ports if port.protocol not in HTTP_LIKE]
-    if not opaque:
+    port = next((port for port in destination.ports if port.protocol not in TLS_FIRST), None)
+    if port is None:
         return
-    port = opaque[0]
     if port.protocol in TLS_LIKE:
+        fix = (
+            "remove originateTLS when the application calls https://...; or leave ports out (port "
+            "80, HTTP; the mesh opens TLS to port 443) and call http://..."
+        )
+        if any(other.protocol in TLS_FIRST for other in destination.ports):
+            fix = f"move port {port.number} into {_ANOTHER}, without originateTLS"
         yield Finding(
             f"port {port.number} is {port.protocol}, so the application opens TLS itself and "
             "originateTLS would put TLS into TLS",
             ("originateTLS",),
-            "remove originateTLS when the application calls https://...; or leave ports out (port "
-            "80, HTTP; the mesh opens TLS to port 443) and call http://...",
+            fix,
         )
     else:
         yield Finding(
-            f"port {port.number} is {port.protocol}, and originateTLS works for HTTP, HTTP2 and "
-            "GRPC only",
+            f"port {port.number} is {port.protocol}, which begins in plain text and changes to TLS "
+            "later, so only the application can open TLS",
             ("originateTLS",),
-            "write protocol HTTP, HTTP2 or GRPC where the application speaks it, or remove "
-            "originateTLS; other ports go into a destination of their own",
+            "remove originateTLS, and switch TLS on in the client of the database; ports with "
+            f"originateTLS go into {_OTHERS}",
         )
 
 
@@ -152,18 +169,21 @@ def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
         return
     for index, port in enumerate(destination.ports):
         if port.number == HTTP_PORT and port.target_port is None:
-            yield Finding(loc=("ports", index))
+            fix = "add targetPort: 443, or leave ports out, which means the same"
+            if len(destination.ports) > 1:
+                fix = f"add targetPort: 443; ports with TLS go into {_OTHERS}, without originateTLS"
+            yield Finding(loc=("ports", index), fix=fix)
 
 
 def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
-    # The listener 0.0.0.0:80 is HTTP's; with addresses TLS gets a listener of its own.
+    # As with EG209. Whoever names addresses knows what listens there.
     if destination.addresses:
         return
     for index, port in enumerate(destination.ports):
         if port.number == HTTP_PORT and port.protocol in TLS_LIKE:
             yield Finding(
-                f"protocol {port.protocol} on port 80 would take the port from all HTTP hosts of "
-                "the namespace",
+                f"protocol {port.protocol} on port 80 would refuse applications that call "
+                "http://...",
                 ("ports", index, "protocol"),
             )
 
@@ -182,9 +202,59 @@ def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
                 yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
 
 
+def _list_http_traffic(traffic: Traffic) -> Iterator[tuple[str, ...]]:
+    """List the settings that act on requests, by their way from the destination."""
+    pool, balancer = traffic.connection_pool, traffic.load_balancer
+    if pool is not None and pool.max_pending_requests is not None:
+        yield "traffic", "connectionPool", "maxPendingRequests"
+    if pool is not None and pool.max_requests_per_connection is not None:
+        yield "traffic", "connectionPool", "maxRequestsPerConnection"
+    consistent = None if balancer is None else balancer.consistent_hash
+    if consistent is not None and consistent.header is not None:
+        yield "traffic", "loadBalancer", "consistentHash", "header"
+    if consistent is not None and consistent.cookie is not None:
+        yield "traffic", "loadBalancer", "consistentHash", "cookie"
+
+
+def _find_http_traffic_on_opaque(destination: "Destination") -> Iterator[Finding]:
+    ports = destination.resolve_ports()
+    opaque = next((port for port in ports if port.protocol not in HTTP_LIKE), None)
+    if destination.traffic is None or opaque is None:
+        return
+    default = "" if destination.ports else " (the default)"
+    for loc in _list_http_traffic(destination.traffic):
+        yield Finding(
+            f"port {opaque.number} is {opaque.protocol}{default}, so Istio sees no requests and "
+            f"{loc[-1]} has no effect",
+            loc,
+        )
+
+
+def _find_traffic_without_host(destination: "Destination") -> Iterator[Finding]:
+    # Without a host the resolution is NONE: an ORIGINAL_DST cluster has no endpoints to choose.
+    traffic = destination.traffic
+    if traffic is None or destination.hosts:
+        return
+    if traffic.load_balancer is not None:
+        yield Finding("loadBalancer needs a host", ("traffic", "loadBalancer"))
+    if traffic.outlier_detection is not None:
+        yield Finding("outlierDetection needs a host", ("traffic", "outlierDetection"))
+
+
+_HTTP_POOL_CEL = (
+    "(has(self.traffic.connectionPool) && (has(self.traffic.connectionPool.maxPendingRequests)"
+    " || has(self.traffic.connectionPool.maxRequestsPerConnection)))"
+)
+_HTTP_HASH_CEL = (
+    "(has(self.traffic.loadBalancer) && has(self.traffic.loadBalancer.consistentHash)"
+    " && !has(self.traffic.loadBalancer.consistentHash.sourceIP))"
+)
+
+
 class Destination(Model):
     """Hosts that share ports and settings."""
 
+    absent_fields: ClassVar[Words] = {"ttl": END}
     name: Annotated[Omittable[Label], Field(examples=["stripe"])] = None
     """A name for status and messages, a DNS label, unique in the policy."""
     hosts: Annotated[
@@ -193,7 +263,8 @@ class Destination(Model):
         ListType("set"),
     ] = ()
     """The outside hosts by their full names in lower case, at most 16; international names as
-    A-labels."""
+    A-labels. A name may begin with *. and then stands for all names below the rest of it, which is
+    two labels at least; a host that is named in full goes its own way."""
     ports: Annotated[
         tuple[Port, ...],
         Field(
@@ -217,23 +288,34 @@ class Destination(Model):
         tuple[Backend, ...],
         Field(
             min_length=1,
-            max_length=1,
+            max_length=MOST_BACKENDS,
             examples=[[{"name": "v1", "endpoints": [{"address": "203.0.113.10"}]}]],
         ),
         ListType("map", "name"),
     ] = ()
-    """Where the hosts really are, exactly one backend; left out: at their own DNS names, or at the
-    single IPs of addresses."""
+    """Where the hosts really are, 1 to 8 backends, each with a weight, or in the order of failover;
+    left out: at their own DNS names, or at the single IPs of addresses."""
+    failover: Annotated[Omittable[StrictBool], Field(examples=[True])] = None
+    """true: everything goes to the first backend, and to the next one while the endpoints before it
+    fail; in place of weights. Failures are counted as traffic.outlierDetection says; left out: five
+    connections in a row that fail, or responses 502, 503 and 504, for 30s."""
     originate_tls: Annotated[
         Omittable[OriginateTLS],
         Field(alias="originateTLS", examples=[{}]),
     ] = None
-    """The application calls http://... and the mesh opens TLS; {} is enough. Every port must be
-    HTTP, HTTP2 or GRPC; ports left out: port 80 with HTTP, to the destination's port 443."""
+    """The application speaks in plain text, such as http://..., and the mesh opens TLS; {} is
+    enough. Every port must be HTTP, HTTP2, GRPC, TCP, MONGO or REDIS; ports left out: port 80 with
+    HTTP, to the destination's port 443."""
     http: Annotated[Omittable[Http], Field(examples=[{"timeout": "3s"}])] = None
     """Settings of HTTP requests; every port must be HTTP, HTTP2 or GRPC."""
+    traffic: Annotated[
+        Omittable[Traffic], Field(examples=[{"connectionPool": {"maxConnections": 100}}])
+    ] = None
+    """Load balancing, limits of connections and what happens to endpoints that fail, on the last
+    hop, to the outside: in the caller's sidecar, or in the gateway. Each proxy counts for itself,
+    for each host and port."""
 
-    height: ClassVar[int] = 3
+    height: ClassVar[int] = 5
     checks: ClassVar[tuple[Check, ...]] = (
         Check("EG202", f"!{_NO_HOST} || has(self.addresses)", _find_nothing),
         Check(
@@ -297,8 +379,8 @@ class Destination(Model):
         Check(
             "EG217",
             "!has(self.originateTLS) || !has(self.ports)"
-            f" || self.ports.all(p, p.protocol in {HTTP_LIKE_CEL})",
-            _find_originate_on_opaque,
+            f" || self.ports.all(p, p.protocol in {TLS_FIRST_CEL})",
+            _find_originate_after_first_byte,
             "originateTLS",
         ),
         Check(
@@ -314,6 +396,22 @@ class Destination(Model):
             _find_originate_to_80,
             "ports",
         ),
+        Check(
+            "EG227",
+            f"!has(self.traffic) || !({_HTTP_POOL_CEL} || {_HTTP_HASH_CEL}) || (has(self.ports)"
+            f" ? self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}) : has(self.originateTLS))",
+            _find_http_traffic_on_opaque,
+            "traffic",
+        ),
+        Check(
+            "EG228",
+            f"!{_NO_HOST} || !has(self.traffic)"
+            " || !(has(self.traffic.loadBalancer) || has(self.traffic.outlierDetection))",
+            _find_traffic_without_host,
+            "traffic",
+        ),
+        *BACKEND_CHECKS,
+        *DESTINATION_CHECKS,
     )
 
     def resolve_ports(self) -> tuple[Port, ...]:

@@ -12,6 +12,7 @@ from egress_operator.api.rule import Check, Finding, Omittable, build_not_empty_
 from egress_operator.api.scalar import Label, ObjectName, PortNumber
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.traffic import ConnectionPool, OutlierDetection
+from egress_operator.api.word import GATEWAY_WORDS, Words
 
 GATEWAY_KIND = "EgressGateway"
 GATEWAY_PLURAL = "egressgateways"
@@ -34,6 +35,9 @@ class Authorization(StrEnum):
 class GatewayService(Model):
     """The Service in front of the gateway's pods."""
 
+    absent_fields: ClassVar[Words] = {
+        "namespace": "remove it: the Service is in the namespace of the gateway's pods"
+    }
     name: Annotated[Label, Field(examples=["istio-egressgateway"])]
     """The name of the Service, in the namespace of the pods."""
     port: Annotated[PortNumber, Field(examples=[443])]
@@ -94,6 +98,7 @@ class GatewayLimits(Model):
 class EgressGatewaySpec(Model):
     """Where the gateway is and who may use it."""
 
+    words: ClassVar[Words] = GATEWAY_WORDS
     namespace: Annotated[Label, Field(examples=["istio-egress"])]
     """The namespace where the gateway's pods run."""
     selector: Annotated[Labels, Field(examples=[{"istio": "egressgateway"}])]

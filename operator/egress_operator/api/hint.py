@@ -3,11 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import get_args
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from egress_operator.api.character import describe_characters, find_strange
 from egress_operator.api.model import Model
 from egress_operator.api.rule import QUOTE_LIMIT, Finding, quote
+from egress_operator.api.word import PROTOCOL_WORDS
 
 Loc = tuple[int | str, ...]
 
@@ -24,6 +28,17 @@ _EXPECTED = {
     "model_type": "an object",
     "dict_type": "an object",
 }
+_SELECTOR_FIELDS = ("matchLabels", "matchExpressions")
+"""What selectors elsewhere have; as keys in labels they have no text behind them."""
+_SHOWN = 3
+"""Ports that a message writes out."""
+_DIGITS = re.compile("[0-9]{1,5}")
+_RANGE = re.compile(r"[0-9]+\s*[-:]\s*[0-9]*")
+_ALL_PORTS = ("*", "all", "any")
+_NO_RANGES = (
+    "ranges of ports are not supported; write each port as an entry of its own, 16 at most, and "
+    "more in another destination with the same hosts"
+)
 _MEANINGS = {
     "protocol": "TLS when the application opens TLS itself, as for https://; HTTP, HTTP2 or GRPC "
     "in plain text; TCP for all else that begins in plain text, such as PostgreSQL and SMTP; UDP "
@@ -40,40 +55,63 @@ def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
     if strange := find_strange(name):
         what = f"the name of the field {quote(name)} holds {describe_characters(strange)}"
         return Finding(what, fix="remove it, and indent with spaces")
-    if name in holder.absent_fields:
-        return Finding(f"there is no field {name} here", fix=holder.absent_fields[name])
+    if word := _find_word(model, loc):
+        return Finding(f"there is no field {_show(name)} here", fix=word)
     if close := _find_sibling(model, holder, name):
-        return Finding(f"there is no field {name}", fix=f"did you mean {close}?")
+        return Finding(f"there is no field {_show(name)}", fix=f"did you mean {close}?")
     if path := _find_path(holder, name):
-        return Finding(f"there is no field {name} here", fix=f"did you mean {path}?")
-    if path := _find_path(model, name):
-        return Finding(f"there is no field {name} here", fix=f"it belongs to {path}")
-    return Finding(f"there is no field {name}", fix=f"the fields here are {', '.join(own)}")
+        return Finding(f"there is no field {_show(name)} here", fix=f"did you mean {path}?")
+    return _explain_field_elsewhere(model, loc, own)
+
+
+def _explain_field_elsewhere(model: type[Model], loc: Loc, own: list[str]) -> Finding:
+    """Name the fields here, or the place around this one where alone the field is."""
+    name, fix = str(loc[-1]), f"the fields here are {', '.join(own)}"
+    paths = [path for path in _list_paths(model, "") if path.split(".")[-1] == name]
+    if len(paths) != 1:
+        return Finding(f"there is no field {_show(name)}", fix=fix)
+    if _is_around(paths[0], loc):
+        return Finding(f"there is no field {_show(name)} here", fix=f"it belongs to {paths[0]}")
+    fix = f"{fix}; {_show(name)} is a field of {paths[0].rpartition('.')[0]}"
+    return Finding(f"there is no field {_show(name)} here", fix=fix)
 
 
 def find_meant(model: type[Model], loc: Loc) -> Loc | None:
     """Return where the field beside it is that an unknown one was meant as, None without one."""
     name, holder = str(loc[-1]), _find_model(model, loc[:-1])
-    close = "" if name in holder.absent_fields else _find_sibling(model, holder, name)
+    close = "" if _find_word(model, loc) else _find_sibling(model, holder, name)
     return (*loc[:-1], close) if close else None
 
 
 def refuse_unknown_field(loc: Loc) -> Finding:
     """Name an unknown field alone, without a look for the one that was meant."""
-    return Finding(f"there is no field {loc[-1]}", fix="remove it")
+    return Finding(f"there is no field {_show(loc[-1])}", fix="remove it")
 
 
 def explain_missing(model: type[Model], loc: Loc) -> Finding:
     """Show the missing field with its example."""
     name = str(loc[-1])
     example = _get_example(model, loc)
-    return Finding(f"{name} is missing", fix=f"add it, such as {example}" if example else "")
+    return Finding(f"{_show(name)} is missing", fix=f"add it, such as {example}" if example else "")
+
+
+def explain_null(loc: Loc) -> Finding:
+    """Name a key with nothing behind it."""
+    return Finding(f"{_show(loc[-1])} has no value")
+
+
+def _show(key: str | int) -> str:
+    """Show a key as it is, or in quotes where it would break the line."""
+    text = str(key)
+    return text if text.isprintable() else quote(text)
 
 
 def explain_unknown_value(field: object, value: object, expected: str) -> Finding:
     """Show what is allowed; `expected` is pydantic's list of an enum: `'HTTP', 'TLS' or 'TCP'`."""
     allowed = expected.replace(" or ", ", ").replace("'", "").split(", ")
     text = value if isinstance(value, str) else ""
+    if field == "protocol" and (word := PROTOCOL_WORDS.get(text.upper())):
+        return Finding(f"{quote(value)} is not allowed here", fix=word.format(text.upper()))
     close = _find_close(text, allowed)
     fix = f"did you mean {close}? Allowed are" if close else "write one of"
     fix = f"{fix} {', '.join(allowed)}"
@@ -89,9 +127,30 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     example = _get_example(model, loc, value if kind == "tuple_type" else None)
     if value is None:
         return Finding(what, fix="remove the entry, or give it a value")
+    if expected == "a whole number" and (fix := _fix_number(str(loc[-1]), value)):
+        return Finding(what, fix=fix)
+    if expected == "text" and loc[-1] in _SELECTOR_FIELDS:
+        fix = f"write the labels directly into {loc[-2]}, such as {_get_example(model, loc[:-1])}"
+        return Finding(what, fix=fix)
     if not example and expected == "text" and isinstance(value, bool | int | float):
         return Finding(what, fix=f'write it in quotes: "{json.dumps(value)}"')
     return Finding(what, fix=f"write it such as {example}" if example else "")
+
+
+def _fix_number(name: str, value: object) -> str:
+    """Tell how to write what is in the place of a number: itself in quotes, or several ports."""
+    text = value.strip() if isinstance(value, str) else ""
+    if _DIGITS.fullmatch(text):
+        return f"write it without quotes: {name}: {int(text)}"
+    if name != "number":
+        return ""
+    if _RANGE.fullmatch(text) or text.lower() in _ALL_PORTS:
+        return _NO_RANGES
+    numbers = value if isinstance(value, list) else re.split(r"[,;\s]+", text)
+    if len(numbers) > 1 and all(_DIGITS.fullmatch(str(number)) for number in numbers):
+        entries = ", ".join(f"{{number: {number}, protocol: ...}}" for number in numbers[:_SHOWN])
+        return f"write each port as an entry of its own: ports: [{entries}]"
+    return ""
 
 
 def get_fields(model: type[Model]) -> dict[str, type[Model] | None]:
@@ -109,10 +168,23 @@ def _find_held(annotation: object) -> type[Model] | None:
 
 
 def _find_model(model: type[Model], loc: Loc) -> type[Model]:
+    return _list_models(model, loc)[-1]
+
+
+def _list_models(model: type[Model], loc: Loc) -> list[type[Model]]:
+    """List the models on the way to a place, the outermost first."""
+    models = [model]
     for part in loc:
         if isinstance(part, str):
-            model = get_fields(model).get(part) or model
-    return model
+            models.append(get_fields(models[-1]).get(part) or models[-1])
+    return models
+
+
+def _find_word(model: type[Model], loc: Loc) -> str:
+    """Find what to write in place of a field that other APIs have, empty without it."""
+    name, models = str(loc[-1]), _list_models(model, loc[:-1])
+    tables = [models[-1].absent_fields, *(outer.words for outer in models)]
+    return next((table[name] for table in tables if name in table), "")
 
 
 def _list_paths(model: type[Model], prefix: str) -> Iterator[str]:
@@ -131,14 +203,21 @@ def _find_sibling(model: type[Model], holder: type[Model], name: str) -> str:
 
 
 def _find_path(model: type[Model], name: str) -> str:
-    """Find the first field of this name anywhere inside the model, empty without one."""
-    return next((path for path in _list_paths(model, "") if path.split(".")[-1] == name), "")
+    """Find the outermost field of this name anywhere inside the model, empty without one."""
+    paths = (path for path in _list_paths(model, "") if path.split(".")[-1] == name)
+    return min(paths, key=lambda path: path.count("."), default="")
+
+
+def _is_around(path: str, loc: Loc) -> bool:
+    """Whether the object with this field holds the place: another one may mean something else."""
+    holder = path.split(".")[:-1]
+    return holder == [part for part in loc if isinstance(part, str)][: len(holder)]
 
 
 def _get_example(model: type[Model], loc: Loc, item: object = None) -> str:
     """`name: value` in YAML's flow style; for an item of a list, the list's example.
 
-    `item`: what the user wrote where a list belongs; it is put into one if it can be an item.
+    `item`: what the user wrote where a list belongs; it is put into one if that is then right.
     """
     names = [part for part in loc if isinstance(part, str)]
     if not names:
@@ -150,9 +229,24 @@ def _get_example(model: type[Model], loc: Loc, item: object = None) -> str:
             if isinstance(example, list) and type(item) is type(example[0]):
                 items = re.split(r"[,\s]+", item.strip(" ,")) if isinstance(item, str) else [item]
                 own = json.dumps(items, ensure_ascii=False)
-                example = items if len(own) <= QUOTE_LIMIT and own.isprintable() else example
+                short = len(own) <= QUOTE_LIMIT and own.isprintable()
+                example = items if short and _is_right(holder, name, items) else example
             return f"{names[-1]}: {json.dumps(example, ensure_ascii=False)}"
     return ""
+
+
+def _is_right(holder: type[Model], name: str, value: object) -> bool:
+    """Whether a field of the holder may have this value, by the rules of its own type."""
+    try:
+        _build_reader(holder, name).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _build_reader(holder: type[Model], name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(holder.model_fields[name].rebuild_annotation())
 
 
 def _find_close(name: str, candidates: list[str], cutoff: float = _SIMILAR) -> str:

@@ -15,27 +15,40 @@ from egress_operator.api.character import (
 from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-HOST_PATTERN = f"^({_LABEL}\\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?$"
+_NAME = f"({_LABEL}\\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?"
+HOST_PATTERN = f"^{_NAME}$"
 """Lower-case DNS labels, two at least, the last one starts with a letter, nothing else. The last
 label keeps every spelling of an IPv4 address out (`127.1`, `0x7f.0.0.1`, `0177.0.0.1`)."""
+WILDCARD_PATTERN = f"^[*][.]{_NAME}$"
+"""A wildcard over such a name."""
+_EITHER_PATTERN = f"^([*][.])?{_NAME}$"
 
 HOST_LENGTH = 253
 LABEL_LENGTH = 63
 
 RESERVED_SUFFIXES = (".localhost", ".localdomain")
-RESERVED_NAMES = (
-    "instance-data.ec2.internal",
-    "metadata.azure.internal",
-    "metadata.goog",
-    "metadata.google.internal",
-    "metadata.tencentyun.com",
-)
-"""Names of the machine itself and of the clouds' metadata services."""
+RESERVED_NAMES = {
+    "instance-data.ec2.internal": "169.254.169.254",
+    "metadata.azure.internal": "169.254.169.254",
+    "metadata.goog": "169.254.169.254",
+    "metadata.google.internal": "169.254.169.254",
+    "metadata.tencentyun.com": "169.254.0.23",
+}
+"""Names of the clouds' metadata services, with their addresses."""
 
 _DEVIATIONS = frozenset("ßẞς\u200c\u200d")
 """IDNA 2003, which Python has, maps them to others or to nothing; IDNA 2008 keeps them."""
+_RESERVED_WILDCARDS = {
+    f"*.{domain}": name
+    for name in RESERVED_NAMES
+    for domain in (name.split(".", count)[count] for count in range(1, name.count(".")))
+}
+"""The wildcards over them, each with one of them."""
 _HOST = re.compile(HOST_PATTERN)
+_WILDCARD = re.compile(WILDCARD_PATTERN)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SRV_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)\+srv://(?:[^/@]*@)?([^/:?#]*)")
+_SRV_NAME = re.compile(r"_[A-Za-z0-9-]+\._(?:tcp|tls|udp)\.([^/:?#]+)", re.IGNORECASE)
 _PORT = re.compile(r"(.+):([0-9]{1,5})")
 
 
@@ -50,9 +63,39 @@ def is_reserved(text: str) -> bool:
 
 
 def _find_bad_shape(host: str) -> Iterator[Finding]:
-    if host.startswith("*") or is_host(host):
+    if "*" in host or is_host(host):
         return
-    yield _explain_foreign(host) or _explain_spelling(host)
+    yield _explain(host)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a host stands for all names below another one."""
+    return host.startswith("*")
+
+
+def _find_bad_wildcard(host: str) -> Iterator[Finding]:
+    if "*" not in host or _WILDCARD.fullmatch(host) is not None:
+        return
+    shown, domain = quote(host), host.rpartition("*")[2].partition(".")[2]
+    if host.startswith("*.") and host.count("*") == 1:
+        what = _explain_domain(shown, domain)
+    elif not host.strip("*."):
+        what = f"{shown} stands for every host, and a policy names those that are called"
+    else:
+        what = (
+            f"{shown} is a partial wildcard, and neither certificates nor proxies know such: "
+            "* stands for whole labels, at the beginning"
+        )
+    suggested = is_host(domain.lower())
+    yield Finding(
+        what, fix=f"write *.{domain.lower()}, or each host by its name" if suggested else ""
+    )
+
+
+def _explain_domain(shown: str, domain: str) -> str:
+    if is_host(f"x.{domain}"):
+        return f"{shown} stands for all that ends with .{domain}: two labels at least are needed"
+    return f"{shown} has no host name after the *."
 
 
 def _find_bad_name(name: str) -> Iterator[Finding]:
@@ -60,7 +103,7 @@ def _find_bad_name(name: str) -> Iterator[Finding]:
         return
     if name.startswith("*"):
         yield Finding(
-            f"{quote(name)} is a wildcard, and names are compared exactly",
+            f"{quote(name)} is a wildcard, and this is one name",
             fix="write a name that it covers: a certificate for *.example.com holds for "
             "api.example.com",
         )
@@ -69,7 +112,11 @@ def _find_bad_name(name: str) -> Iterator[Finding]:
             f"{quote(name)} is an IP address", fix="write the name in the server's certificate"
         )
     else:
-        yield _explain_foreign(name) or _explain_spelling(name)
+        yield _explain(name)
+
+
+def _explain(host: str) -> Finding:
+    return _explain_service_record(host) or _explain_foreign(host) or _explain_spelling(host)
 
 
 def _explain_foreign(host: str) -> Finding | None:
@@ -105,6 +152,24 @@ def _explain_foreign(host: str) -> Finding | None:
             fix=f"write only the host{_suggest(rest)}; a CIDR goes into addresses",
         )
     return None
+
+
+def _explain_service_record(host: str) -> Finding | None:
+    """Say it for the name of a DNS record that lists hosts, written as a URL or as it is."""
+    record = ""
+    if url := _SRV_SCHEME.match(host):
+        kind = "the URL of an SRV record"
+        record = f"_{url[1]}._tcp.{url[2]}" if is_host(url[2].lower()) else ""
+    elif name := _SRV_NAME.match(host):
+        kind = "the name of an SRV record"
+        record = name[0] if is_host(name[1].lower()) else ""
+    else:
+        return None
+    command = f" (dig +short SRV {record.lower()})" if record else ""
+    return Finding(
+        f"{quote(host)} is {kind}, which lists hosts",
+        fix=f"look up the SRV record{command} and name the hosts that it lists",
+    )
 
 
 def _explain_spelling(host: str) -> Finding:
@@ -180,25 +245,43 @@ def _to_a_labels(host: str) -> str:
         return ""
 
 
+def explain_metadata_service(cidr: str) -> str:
+    """Tell how a pod reaches a metadata service, for which there is no policy. Pure.
+
+    The annotation is Istio's: the addresses are not sent through the sidecar.
+    """
+    return (
+        "no policy can allow it; pods that need it reach it without the sidecar, by the annotation "
+        f"traffic.sidecar.istio.io/excludeOutboundIPRanges: {cidr}"
+    )
+
+
 def _find_reserved(host: str) -> Iterator[Finding]:
-    if is_reserved(host):
-        yield Finding(subject=quote(host))
-
-
-def _find_wildcard(host: str) -> Iterator[Finding]:
-    if host.startswith("*"):
-        yield Finding(subject=quote(host))
+    if address := RESERVED_NAMES.get(host):
+        fix = explain_metadata_service(f"{address}/32")
+        yield Finding(f"{quote(host)} is the cloud's metadata service", fix=fix)
+    elif name := _RESERVED_WILDCARDS.get(host):
+        yield Finding(
+            f"{quote(host)} covers {name}, the cloud's metadata service",
+            fix="name each host",
+        )
+    elif is_reserved(host):
+        yield Finding(f"{quote(host)} is the machine itself", fix="name a host outside")
 
 
 HOST_CEL = f"self.matches(r'{HOST_PATTERN}')"
 _RESERVED_CEL = " || ".join(f"self.endsWith('{suffix}')" for suffix in RESERVED_SUFFIXES)
 
-WILDCARD = Check("EG201", "!self.startsWith('*')", _find_wildcard)
+WILDCARD = Check(
+    "EG073", f"!self.contains('*') || self.matches(r'{WILDCARD_PATTERN}')", _find_bad_wildcard
+)
 HOST_SHAPE = Check(
-    "EG010", f"self.startsWith('*') || {HOST_CEL}", _find_bad_shape, pattern=HOST_PATTERN
+    "EG010", f"self.contains('*') || {HOST_CEL}", _find_bad_shape, pattern=_EITHER_PATTERN
 )
 NAME_SHAPE = Check("EG010", HOST_CEL, _find_bad_name, pattern=HOST_PATTERN)
-"""As `HOST_SHAPE`, for names in TLS: Istio compares them exactly, so there are no wildcards."""
+"""As `HOST_SHAPE`, for one name: one in TLS, which Istio compares exactly, or one to rewrite to."""
 RESERVED = Check(
-    "EG011", f"!({_RESERVED_CEL} || self in {build_cel_list(RESERVED_NAMES)})", _find_reserved
+    "EG011",
+    f"!({_RESERVED_CEL} || self in {build_cel_list((*RESERVED_NAMES, *_RESERVED_WILDCARDS))})",
+    _find_reserved,
 )

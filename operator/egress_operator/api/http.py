@@ -1,4 +1,4 @@
-"""What Istio does with HTTP requests on their way: time limits and retries."""
+"""What Istio does with HTTP requests on their way."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
@@ -7,6 +7,7 @@ from pydantic import Field, StrictInt
 
 from egress_operator.api.duration import build_duration_cel, parse_duration
 from egress_operator.api.model import Model
+from egress_operator.api.request import MOST_RULES, AllowedRequest, Fault, Headers, Mirror, Rewrite
 from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import Duration, RetryCondition
 
@@ -46,13 +47,14 @@ class Retries(Model):
         ListType("set"),
     ] = ()
     """Which failures are tried again; left out with codes too, Istio's own choice holds:
-    connect-failure, refused-stream, unavailable and cancelled."""
+    connect-failure, refused-stream, unavailable and cancelled. With codes alone, none of these."""
     codes: Annotated[
         tuple[Annotated[StrictInt, Field(ge=400, le=599)], ...],
         Field(min_length=1, max_length=MOST_CODES, examples=[[503]]),
         ListType("set"),
     ] = ()
-    """Which HTTP status codes are tried again, 400 to 599."""
+    """Which HTTP status codes of the server are tried again, 400 to 599. Without conditions a
+    connection that fails is then not tried again, although the application sees it as 503."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(
@@ -87,8 +89,35 @@ class Http(Model):
         Omittable[Retries], Field(examples=[{"attempts": 2, "conditions": ["connect-failure"]}])
     ] = None
     """When and how often a request is tried again."""
+    allow: Annotated[
+        tuple[AllowedRequest, ...],
+        Field(
+            min_length=1,
+            max_length=MOST_RULES,
+            examples=[[{"methods": ["GET"], "paths": ["/v1/*"]}]],
+        ),
+        ListType("atomic"),
+    ] = ()
+    """The only requests that are allowed, 1 to 8 entries of which one must hold; all others are
+    answered with 403. Enforced by the gateway; without gatewayRef by the caller's own sidecar."""
+    headers: Annotated[
+        Omittable[Headers], Field(examples=[{"request": {"remove": ["x-internal"]}}])
+    ] = None
+    """Headers of requests and responses that are set, added or removed."""
+    rewrite: Annotated[Omittable[Rewrite], Field(examples=[{"pathPrefix": "/v2"}])] = None
+    """Another host or path than the application asks for."""
+    mirror: Annotated[
+        Omittable[Mirror], Field(examples=[{"backend": "canary", "percentage": 10}])
+    ] = None
+    """Copies of requests for a second backend: the last hop sends them, the gateway or, without
+    gatewayRef, the caller's own sidecar, and throws their answers away."""
+    fault: Annotated[
+        Omittable[Fault], Field(examples=[{"abort": {"status": 503, "percentage": 1}}])
+    ] = None
+    """Faults to test the application with. Without gatewayRef the caller's own sidecar makes them,
+    and they are neither retried nor cut by timeout."""
 
-    height: ClassVar[int] = 2
+    height: ClassVar[int] = 4
     checks: ClassVar[tuple[Check, ...]] = (
         Check(
             "EG214",

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StrictStr
+from pydantic import Field, StrictStr
 
-from egress_operator.api.rule import Check, Finding, quote
+from egress_operator.api.rule import NULL, NULLABLE_KEY, Check, Finding, quote
 
 MOST_LABELS = 16
 PREFIX_LENGTH = 253
@@ -45,11 +45,9 @@ def _build_key_cel(key: str) -> str:
     return f"{key}.matches(r'{KEY_PATTERN}') && {key}.indexOf('/') <= {PREFIX_LENGTH}"
 
 
-def _drop_null(value: object) -> object:
-    """Leave out entries that are null, as the API server does."""
-    if not isinstance(value, Mapping):
-        return value
-    return {key: item for key, item in value.items() if item is not None}
+def _find_null(_: object) -> tuple[Finding, ...]:
+    """Find nothing: the type of the values has refused null already."""
+    return ()
 
 
 LabelKey = Annotated[
@@ -63,9 +61,9 @@ LabelValue = Annotated[
     Check("EG027", f"self.matches(r'{VALUE_PATTERN}')", _find_bad_value, pattern=VALUE_PATTERN),
 ]
 Labels = Annotated[
-    dict[StrictStr, LabelValue],
+    dict[StrictStr, Annotated[LabelValue, Field(json_schema_extra={NULLABLE_KEY: True})]],
     Field(min_length=1, max_length=MOST_LABELS),
     Check("EG026", f"self.all(k, {_build_key_cel('k')})", _find_bad_keys),
-    BeforeValidator(_drop_null),
+    Check(NULL, "self.all(k, type(self[k]) != null_type)", _find_null),
 ]
 """1 to 16 labels."""

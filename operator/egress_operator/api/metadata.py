@@ -1,6 +1,6 @@
 """Metadata: what a file may hold; what only Kubernetes writes is not looked at."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from egress_operator.api.scalar import Label, ObjectName
 class ObjectMeta(Model):
     """Metadata of an object in a namespace."""
 
+    null_is_left_out: ClassVar[bool] = True
     name: Annotated[ObjectName, Field(examples=["payments"])]
     """The name, unique in its namespace."""
     namespace: Annotated[Label | None, Field(examples=["shop"])] = None

@@ -7,7 +7,16 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from egress_operator.api.rule import CEL_KEY, Check, build_errors, get_floor, refuse
+from egress_operator.api.rule import (
+    CEL_KEY,
+    NULLABLE_KEY,
+    Check,
+    build_errors,
+    build_null_validation,
+    get_floor,
+    refuse,
+)
+from egress_operator.api.word import Words
 
 REFERENCE_FIELDS = ("apiVersion", "group", "kind", "namespace")
 """What references of other APIs have besides the name."""
@@ -25,19 +34,28 @@ class Model(BaseModel):
     )
 
     checks: ClassVar[tuple[Check, ...]] = ()
-    absent_fields: ClassVar[Mapping[str, str]] = {}
-    """Fields that it does not have but references elsewhere do, and how to go on without them."""
+    absent_fields: ClassVar[Words] = {}
+    """Fields that it does not have but its like elsewhere does, and how to go on without them."""
+    words: ClassVar[Words] = {}
+    """Fields that other APIs have and nothing inside this has, and what to write instead."""
+    null_is_left_out: ClassVar[bool] = False
+    """Whether null means left out in optional fields too: in what Kubernetes or the operator itself
+    writes. In a spec it is an error (EG033): an empty value must not open anything."""
     height: ClassVar[int] = 1
     """One more than the highest model inside, if this one has checks."""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_null(cls, value: object) -> object:
-        """Leave out fields that are null, as the API server does; unknown ones stay unknown."""
+        """Leave out required fields that are null, as the API server does: they are missing."""
         if not isinstance(value, Mapping):
             return value
-        known = {info.alias for info in cls.model_fields.values()}
-        return {key: item for key, item in value.items() if item is not None or key not in known}
+        dropped = {
+            info.alias
+            for info in cls.model_fields.values()
+            if info.is_required() or cls.null_is_left_out
+        }
+        return {key: item for key, item in value.items() if item is not None or key not in dropped}
 
     @model_validator(mode="after")
     def _run_checks(self, info: ValidationInfo) -> "Model":
@@ -56,9 +74,16 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Write the checks into the schema."""
+        """Write the checks into the schema, and the one that no optional field is null."""
         json_schema = handler(schema)
-        if cls.checks:
-            resolved = handler.resolve_ref_schema(json_schema)
-            resolved[CEL_KEY] = [check.build_validation() for check in cls.checks]
+        resolved = handler.resolve_ref_schema(json_schema)
+        validations = [check.build_validation() for check in cls.checks]
+        properties = resolved.get("properties", {})
+        optional = properties.keys() - set(resolved.get("required", ()))
+        if optional and not cls.null_is_left_out:
+            for name in optional:
+                properties[name] = properties[name] | {NULLABLE_KEY: True}
+            validations.append(build_null_validation(properties))
+        if validations:
+            resolved[CEL_KEY] = validations
         return json_schema

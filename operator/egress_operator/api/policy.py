@@ -1,6 +1,6 @@
 """EgressPolicy: what an app team writes."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,8 +11,10 @@ from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.port import HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
-from egress_operator.api.scalar import GatewayName, Location
+from egress_operator.api.scalar import GatewayName, Location, Moment
 from egress_operator.api.source import From
+from egress_operator.api.wildcard import POLICY_CHECKS
+from egress_operator.api.word import END, POLICY_WORDS, Words
 
 GROUP = "egress-operator.io"
 VERSION = "v1alpha1"
@@ -23,8 +25,8 @@ PLURAL = "egresspolicies"
 MOST_DESTINATIONS = 16
 MOST_HOSTS = 64
 MOST_PAIRS = 128
-"""Each pair of a host, or an address without one, and a port is a row of the status, and up to five
-objects."""
+"""Each pair of a host, or an address without one, and a port is a row of the status, and with each
+backend up to five objects."""
 
 Pairs = Iterator[tuple[tuple[int, Destination], tuple[int, Destination]]]
 
@@ -45,12 +47,15 @@ def _find_too_many_hosts(spec: "EgressPolicySpec") -> Iterator[Finding]:
 
 def _find_too_many_pairs(spec: "EgressPolicySpec") -> Iterator[Finding]:
     count = sum(
-        len(destination.hosts or destination.addresses) * len(destination.resolve_ports())
+        len(destination.hosts or destination.addresses)
+        * len(destination.resolve_ports())
+        * (1 if destination.failover else max(1, len(destination.backends)))
         for destination in spec.destinations
     )
     if count > MOST_PAIRS:
         yield Finding(
-            f"the policy names {count} pairs of host and port, at most {MOST_PAIRS} are allowed"
+            f"the policy names {count} pairs of host and port, each backend counted, at most "
+            f"{MOST_PAIRS} are allowed"
         )
 
 
@@ -90,9 +95,11 @@ def _compare_per_host(destination: Destination) -> dict[str, Hashable]:
     return {
         "addresses": frozenset(destination.addresses),
         "backends": frozenset(
-            (backend.name, frozenset(backend.endpoints)) for backend in destination.backends
+            (backend.name, backend.weight, frozenset(backend.endpoints))
+            for backend in destination.backends
         ),
         "location": destination.location or Location.EXTERNAL,
+        "traffic": destination.traffic,
     }
 
 
@@ -192,7 +199,7 @@ _LOCATION_CEL = (
 class GatewayRef(Model):
     """An EgressGateway."""
 
-    absent_fields: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    absent_fields: ClassVar[Words] = dict.fromkeys(
         REFERENCE_FIELDS, "remove it: EgressGateways are cluster-scoped, the name is enough"
     )
     name: Annotated[GatewayName, Field(examples=["shared"])]
@@ -202,6 +209,8 @@ class GatewayRef(Model):
 class EgressPolicySpec(Model):
     """What is allowed."""
 
+    absent_fields: ClassVar[Words] = {"ttl": END}
+    words: ClassVar[Words] = POLICY_WORDS
     gateway_ref: Annotated[Omittable[GatewayRef], Field(examples=[{"name": "shared"}])] = None
     """The EgressGateway that all destinations go through; left out: directly."""
     from_: Annotated[
@@ -209,6 +218,9 @@ class EgressPolicySpec(Model):
         Field(alias="from", examples=[{"workloads": {"matchLabels": {"app": "checkout"}}}]),
     ] = None
     """Who in the namespace may call; left out: every workload."""
+    expires_at: Annotated[Omittable[Moment], Field(examples=["2027-01-31T00:00:00Z"])] = None
+    """The time (RFC 3339) after which the policy's Istio objects are removed, everywhere: at the
+    sidecars and at the gateway; left out: the policy does not expire."""
     destinations: Annotated[
         tuple[Destination, ...],
         Field(
@@ -224,7 +236,7 @@ class EgressPolicySpec(Model):
     ] = None
     """Why these hosts are needed, for those who review it."""
 
-    height: ClassVar[int] = 4
+    height: ClassVar[int] = 6
     checks: ClassVar[tuple[Check, ...]] = (
         Check(
             "EG021",
@@ -236,7 +248,9 @@ class EgressPolicySpec(Model):
             "EG032",
             "self.destinations.map(d, (has(d.hosts) && d.hosts.size() > 0 ? d.hosts.size()"
             " : has(d.addresses) ? d.addresses.size() : 0)"
-            f" * (has(d.ports) ? d.ports.size() : 1)).sum() <= {MOST_PAIRS}",
+            " * (has(d.ports) ? d.ports.size() : 1)"
+            " * (has(d.backends) && !(has(d.failover) && d.failover) ? d.backends.size() : 1)"
+            f").sum() <= {MOST_PAIRS}",
             _find_too_many_pairs,
             "destinations",
         ),
@@ -253,7 +267,8 @@ class EgressPolicySpec(Model):
             "EG215",
             "self.destinations.all(d, !has(d.hosts) || self.destinations.all(e, !has(e.hosts)"
             " || !sets.intersects(d.hosts, e.hosts)"
-            f" || ({_same_cel('addresses')} && {_same_cel('backends')} && {_LOCATION_CEL})))",
+            f" || ({_same_cel('addresses')} && {_same_cel('backends')}"
+            f" && {_same_cel('traffic')} && {_LOCATION_CEL})))",
             _find_unequal_settings,
             "destinations",
         ),
@@ -292,6 +307,7 @@ class EgressPolicySpec(Model):
             _find_internal_through_gateway,
             "destinations",
         ),
+        *POLICY_CHECKS,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from egress_operator.api.model import Model
 from egress_operator.api.rule import Check, Finding, Omittable, build_cel_list
 from egress_operator.api.scalar import PortNumber, Protocol
+from egress_operator.api.word import Words
 
 HTTP_PORT = 80
 TLS_PORT = 443
@@ -17,17 +18,22 @@ HTTP_LIKE = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC})
 TLS_LIKE = frozenset({Protocol.TLS, Protocol.HTTPS})
 """The application opens TLS; Istio sees the server name."""
 
+TLS_FIRST = HTTP_LIKE | {Protocol.TCP, Protocol.MONGO, Protocol.REDIS}
+"""Protocols to which TLS can be added from the first byte. MySQL changes to TLS later, in its own
+words."""
+
+TLS_FIRST_CEL = build_cel_list(tuple(sorted(TLS_FIRST)))
 HTTP_LIKE_CEL = build_cel_list(tuple(sorted(HTTP_LIKE)))
 TLS_LIKE_CEL = build_cel_list(tuple(sorted(TLS_LIKE)))
 
 
 def _find_plain_on_443(port: "Port") -> Iterator[Finding]:
-    # Sidecars have one listener 0.0.0.0:443 for all hosts without addresses, and HTTP always takes
-    # the wildcard address: whichever protocol comes second is dropped (istiod, listener.go).
+    # Sidecars tell HTTP and TLS on one port apart (istiod, mergeTCPFilterChains in listener.go), so
+    # no other host is hurt. But it is nearly always a mistake, and looks like a dead server.
     if port.number == TLS_PORT and port.protocol in HTTP_LIKE:
         yield Finding(
-            f"protocol {port.protocol} is plain text, and on port 443 it would take the port from "
-            "all TLS hosts of the namespace",
+            f"protocol {port.protocol} is plain text, and on port 443 it would refuse applications "
+            "that call https://...",
             ("protocol",),
         )
 
@@ -35,6 +41,10 @@ def _find_plain_on_443(port: "Port") -> Iterator[Finding]:
 class Port(Model):
     """A port of the hosts."""
 
+    absent_fields: ClassVar[Words] = {
+        "name": "remove it: ports need no names",
+        "port": "write number",
+    }
     number: Annotated[PortNumber, Field(examples=[443])]
     """The port that the application dials."""
     protocol: Annotated[Protocol, Field(examples=["TLS"])]

@@ -27,6 +27,10 @@ objects around them are heard too. Values and lists have height 0, each model sa
 QUOTE_LIMIT = 80
 CEL_KEY = "x-kubernetes-validations"
 LIST_TYPE_KEY = "x-kubernetes-list-type"
+NULLABLE_KEY = "nullable"
+NULL = "EG033"
+_RESERVED_WORDS = {"namespace": "__namespace__"}
+"""Names of fields that CEL spells in another way."""
 PATTERN_KEY = "x-pattern"
 """Carries a check's pattern to the editors' schema; no CRD holds it: CEL has better words."""
 
@@ -136,6 +140,34 @@ def build_not_empty_check(*fields: str) -> Check:
     return Check("EG030", " || ".join(f"has(self.{field})" for field in fields), find)
 
 
+def build_null_validation(fields: Iterable[str]) -> dict[str, str]:
+    """Build the entry of `x-kubernetes-validations` by which no field of an object is null.
+
+    The API server drops a null without a word, unless its schema is `nullable`. To CEL a field that
+    is null is then absent, but the size of the object counts it (kubernetes,
+    apiserver/pkg/cel/common/values.go: `Find` and `Size` of `unstructuredMap`).
+    """
+    given = ", ".join(f"has(self.{_RESERVED_WORDS.get(field, field)})" for field in fields)
+    return {
+        "rule": f"dyn(self).size() == [{given}].filter(given, given).size()",
+        "message": f"{NULL}: {build_message(NULL)}",
+    }
+
+
+def build_one_of_check(*fields: str) -> Check:
+    """Build the rule that exactly one of an object's fields, all optional, is given."""
+
+    def find(value: BaseModel) -> Iterator[Finding]:
+        known = type(value).model_fields
+        given = sorted(str(known[name].alias) for name in value.model_fields_set)
+        if len(given) != 1:
+            what = f"{' and '.join(given)} are given together" if given else "nothing is given"
+            yield Finding(what, fix=f"give exactly one of {', '.join(fields)}")
+
+    listed = ", ".join(f"has(self.{field})" for field in fields)
+    return Check("EG034", f"[{listed}].filter(given, given).size() == 1", find)
+
+
 class ListType(NamedTuple):
     """`x-kubernetes-list-type`: the API server merges by it and refuses duplicates (EG006)."""
 
@@ -179,7 +211,7 @@ class ListType(NamedTuple):
 
 
 class NotNull:
-    """Keeps null out of the schema of an optional field; `Model` leaves null fields out."""
+    """Keeps null out of the type of an optional field."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -193,4 +225,4 @@ class NotNull:
 
 
 Omittable = Annotated[T | None, NotNull()]
-"""The type of a field that may be left out; null counts as left out."""
+"""The type of a field that may be left out, and must not be null."""

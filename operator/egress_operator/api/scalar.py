@@ -24,13 +24,42 @@ from egress_operator.api.host import (
     RESERVED,
     WILDCARD,
 )
-from egress_operator.api.rule import Check, Finding, quote
+from egress_operator.api.moment import MOMENT_LENGTH, MOMENT_PATTERN
+from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
 PROXY_PORTS = range(15000, 15100)
 """Ports of the sidecar and the gateway themselves, the admin interface among them."""
 
 LABEL_PATTERN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+HEADER_PATTERN = "^[a-z0-9][a-z0-9_-]*$"
+"""Of the names of headers that RFC 9110 allows, those that every proxy and server takes, in the
+letters of HTTP/2: equal names must not differ."""
+WORD_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""The same for names of cookies (RFC 6265), in which letters count."""
+VALUE_LENGTH = 512
+VALUE_PATTERN = "^[!-~]([ -~]*[!-~])?$"
+SEGMENT = "[A-Za-z0-9._~!$&'()+,=:@-]"
+PATTERN_OF_PATHS = f"^(/{SEGMENT}+)*/([*]|{SEGMENT}+)?$"
+PREFIX_PATTERN = f"^(/{SEGMENT}+)+$"
+URL_PATH_LENGTH = 128
+PROXY_HEADERS = ("x-envoy-", "x-forwarded-", "proxy-")
+"""How names of headers begin that proxies tell each other."""
+FIXED_HEADERS = (
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
+"""Of one connection, of the way that a request goes, or written by the last proxy in any case."""
+WORD_LENGTH = 128
 PATH_PATTERN = "^(/[-._A-Za-z0-9]+)+$"
 """Without `~`, with which Istio joins the paths of a certificate and its key."""
 PATH_LENGTH = 255
@@ -60,6 +89,27 @@ class Location(StrEnum):
     EXTERNAL = "External"
     INTERNAL = "Internal"
     """A machine inside the mesh."""
+
+
+class Balancing(StrEnum):
+    """How one of several endpoints is chosen."""
+
+    ROUND_ROBIN = "RoundRobin"
+    LEAST_REQUEST = "LeastRequest"
+    RANDOM = "Random"
+
+
+class Method(StrEnum):
+    """A method of HTTP. CONNECT has no path, and no route of Istio's matches it."""
+
+    GET = "GET"
+    HEAD = "HEAD"
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+    DELETE = "DELETE"
+    OPTIONS = "OPTIONS"
+    TRACE = "TRACE"
 
 
 class RetryCondition(StrEnum):
@@ -92,11 +142,23 @@ def _build_pattern_check(code: str, pattern: str) -> Check:
     return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
 
 
-def _find_bad_path(path: str) -> Iterator[Finding]:
-    if re.fullmatch(PATH_PATTERN, path) is None:
-        yield Finding(subject=quote(path))
-    elif {".", ".."} & set(path.split("/")):
-        yield Finding(f"{quote(path)} holds . or ..")
+def _build_path_check(code: str, pattern: str) -> Check:
+    """Build the rule of a path by its pattern: no segment of it is `.` or `..`."""
+    compiled = re.compile(pattern)
+
+    def find(path: str) -> Iterator[Finding]:
+        if compiled.fullmatch(path) is None:
+            yield Finding(subject=quote(path))
+        elif {".", ".."} & set(path.split("/")):
+            yield Finding(f"{quote(path)} holds . or ..")
+
+    cel = f"self.matches(r\"{pattern}\") && !(self + '/').matches('/[.][.]?/')"
+    return Check(code, cel, find, pattern=pattern)
+
+
+def _find_fixed_header(name: str) -> Iterator[Finding]:
+    if name in FIXED_HEADERS or name.startswith(PROXY_HEADERS):
+        yield Finding(subject=quote(name))
 
 
 def _find_proxy_port(number: int) -> Iterator[Finding]:
@@ -121,6 +183,11 @@ EndpointAddress = Annotated[
     StrictStr, Field(max_length=HOST_LENGTH), ENDPOINT_SHAPE, ENDPOINT_DANGER, RESERVED
 ]
 Duration = Annotated[StrictStr, Field(max_length=DURATION_LENGTH), DURATION]
+Moment = Annotated[
+    StrictStr,
+    Field(max_length=MOMENT_LENGTH),
+    _build_pattern_check("EG062", MOMENT_PATTERN),
+]
 Label = Annotated[
     StrictStr,
     Field(max_length=LABEL_LENGTH),
@@ -136,6 +203,40 @@ Locality = Annotated[
     Field(max_length=190),
     _build_pattern_check("EG020", LOCALITY_PATTERN),
 ]
+HeaderName = Annotated[
+    StrictStr,
+    Field(max_length=WORD_LENGTH),
+    _build_pattern_check("EG035", HEADER_PATTERN),
+]
+EndToEndHeader = Annotated[
+    HeaderName,
+    Check(
+        "EG037",
+        f"!({build_cel_list(FIXED_HEADERS)}.exists(n, self == n)"
+        f" || {build_cel_list(PROXY_HEADERS)}.exists(n, self.startsWith(n)))",
+        _find_fixed_header,
+    ),
+]
+HeaderValue = Annotated[
+    StrictStr,
+    Field(max_length=VALUE_LENGTH),
+    _build_pattern_check("EG038", VALUE_PATTERN),
+]
+PathPattern = Annotated[
+    StrictStr,
+    Field(max_length=URL_PATH_LENGTH),
+    _build_path_check("EG039", PATTERN_OF_PATHS),
+]
+PathPrefix = Annotated[
+    StrictStr,
+    Field(max_length=URL_PATH_LENGTH),
+    _build_path_check("EG040", PREFIX_PATTERN),
+]
+CookieName = Annotated[
+    StrictStr,
+    Field(max_length=WORD_LENGTH),
+    _build_pattern_check("EG036", WORD_PATTERN),
+]
 GatewayName = Annotated[
     StrictStr,
     Field(max_length=253),
@@ -145,12 +246,7 @@ ServerName = Annotated[StrictStr, Field(max_length=HOST_LENGTH), NAME_SHAPE, RES
 FilePath = Annotated[
     StrictStr,
     Field(max_length=PATH_LENGTH),
-    Check(
-        "EG031",
-        f"self.matches(r'{PATH_PATTERN}') && !['/./', '/../'].exists(d, (self + '/').contains(d))",
-        _find_bad_path,
-        pattern=PATH_PATTERN,
-    ),
+    _build_path_check("EG031", PATH_PATTERN),
 ]
 ObjectName = Annotated[
     StrictStr,

@@ -1,6 +1,6 @@
 """Selectors of objects by their labels, as Kubernetes has them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -61,6 +61,13 @@ class LabelExpression(Model):
 
 class LabelSelector(Model):
     """Which objects are meant, by their labels; without conditions all of them."""
+
+    absent_fields: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("names", "matchNames", "name"),
+        "a namespace has its name as a label: write matchLabels: {kubernetes.io/metadata.name: "
+        "NAME}, or for several matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, "
+        "values: [NAME, NAME]}]",
+    )
 
     match_labels: Annotated[Labels, Field(default_factory=dict, examples=[{"egress": "shared"}])]
     """Labels that must be there with these values, 1 to 16."""

@@ -8,6 +8,7 @@ from egress_operator.api.label import Labels
 from egress_operator.api.model import Model
 from egress_operator.api.rule import Check, ListType, Omittable, build_not_empty_check
 from egress_operator.api.scalar import ServiceAccountName
+from egress_operator.api.word import Words
 
 MOST_ACCOUNTS = 16
 
@@ -22,6 +23,10 @@ class Workloads(Model):
 class From(Model):
     """Who may call. Both given: both must hold."""
 
+    absent_fields: ClassVar[Words] = dict.fromkeys(
+        ("labels", "podLabels", "selector", "matchLabels", "podSelector", "workloadSelector"),
+        "write workloads.matchLabels, with the labels of the pods that may call",
+    )
     workloads: Annotated[
         Omittable[Workloads], Field(examples=[{"matchLabels": {"app": "checkout"}}])
     ] = None

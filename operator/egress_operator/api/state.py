@@ -1,7 +1,7 @@
 """The status of our kinds: their schemas alone. The operator writes it as plain data."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,12 @@ Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
 Generation = Annotated[
     Omittable[int], Field(ge=0, json_schema_extra={"format": "int64"}, examples=[3])
 ]
+NOT_OBSERVED = -1
+"""The `observedGeneration` of an object at which nobody has looked yet: without one, tools that
+wait would take it for done."""
+LatestGeneration = Annotated[
+    Omittable[int], Field(ge=NOT_OBSERVED, json_schema_extra={"format": "int64"}, examples=[3])
+]
 
 
 class Truth(StrEnum):
@@ -25,13 +31,19 @@ class Truth(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(Model):
+class StateModel(Model):
+    """A part of a status."""
+
+    null_is_left_out: ClassVar[bool] = True
+
+
+class Condition(StateModel):
     """One aspect of the state, as Kubernetes' own conditions are."""
 
     type: Annotated[str, Field(max_length=316, examples=["Ready"])]
     """Which aspect: of a policy Accepted, ResolvedRefs, Programmed, Ready; Reconciling, Stalled,
-    Paused, Shadowed and RestrictionLifted stand here only while they are true; of a gateway
-    Accepted, Ready, Isolated."""
+    Paused, Shadowed, RestrictionLifted, PartlyHidden and Expiring stand here only while they are
+    true; of a gateway Accepted, Ready, Isolated."""
     status: Annotated[Truth, Field(examples=["True"])]
     """Whether it holds: True, False or Unknown."""
     observed_generation: Generation = None
@@ -48,7 +60,7 @@ class Condition(Model):
     """The reason in a sentence, for people."""
 
 
-class DestinationState(Model):
+class DestinationState(StateModel):
     """What became of one host and port."""
 
     name: Annotated[Omittable[str], Field(max_length=63, examples=["stripe"])] = None
@@ -75,7 +87,7 @@ class DestinationState(Model):
     """Why it is not as asked for, in a sentence."""
 
 
-class ObjectCount(Model):
+class ObjectCount(StateModel):
     """How many objects of a kind belong to the policy."""
 
     kind: Annotated[str, Field(max_length=63, examples=["ServiceEntry"])]
@@ -84,17 +96,22 @@ class ObjectCount(Model):
     """How many."""
 
 
-class EgressPolicyStatus(Model):
+class EgressPolicyStatus(StateModel):
     """What the operator made of the policy."""
 
-    observed_generation: Generation = None
-    """The generation of the object that this judges."""
+    observed_generation: LatestGeneration = None
+    """The generation of the object that this judges; -1: it has not been looked at yet."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(max_length=16, examples=[[{"type": "Ready", "status": "True", "reason": "Applied"}]]),
         ListType("map", "type"),
     ] = ()
     """The state aspect by aspect, in a fixed order; Ready sums them up."""
+    last_handled_reconcile_at: Annotated[
+        Omittable[str], Field(max_length=128, examples=["2026-01-31T12:00:00Z"])
+    ] = None
+    """The last value of the annotation egress-operator.io/reconcile-requested-at for which the
+    policy was looked at again."""
     hosts: Annotated[Omittable[str], Field(max_length=63, examples=["2/2"])] = None
     """How many of the policy's hosts are applied, of how many."""
     object_count: Annotated[Omittable[Count], Field(examples=[3])] = None
@@ -118,11 +135,11 @@ class EgressPolicyStatus(Model):
     """How many hosts and ports there are in addition to those in destinations."""
 
 
-class EgressGatewayStatus(Model):
+class EgressGatewayStatus(StateModel):
     """What the operator made of the gateway."""
 
-    observed_generation: Generation = None
-    """The generation of the object that this judges."""
+    observed_generation: LatestGeneration = None
+    """The generation of the object that this judges; -1: it has not been looked at yet."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(max_length=16, examples=[[{"type": "Ready", "status": "True", "reason": "Serving"}]]),

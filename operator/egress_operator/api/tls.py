@@ -1,10 +1,12 @@
 """TLS that the mesh opens for an application that speaks plain HTTP."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StrictStr
 
+from egress_operator.api.host import LABEL_LENGTH
 from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.rule import (
     Check,
@@ -14,12 +16,28 @@ from egress_operator.api.rule import (
     build_not_empty_check,
     quote,
 )
-from egress_operator.api.scalar import FilePath, Label, ServerName
+from egress_operator.api.scalar import LABEL_PATTERN, FilePath, ServerName
+from egress_operator.api.word import Words
 
 MOST_NAMES = 16
 CA_SUFFIX = "-cacert"
 """istiod looks for the CA beside a client certificate under this name, and serves a Secret whose
 name ends so as a CA alone (pilot/pkg/xds/sds.go, pilot/pkg/credentials/kube/secrets.go)."""
+
+
+_LABEL = re.compile(LABEL_PATTERN)
+
+
+def _find_bad_name(name: str) -> Iterator[Finding]:
+    if _LABEL.fullmatch(name) is not None:
+        return
+    namespace, _, own = name.partition(".")
+    if _LABEL.fullmatch(namespace) and _LABEL.fullmatch(own):
+        yield Finding(
+            f"{quote(name)} has a dot", fix=f"write {own}: the policy's namespace is put before it"
+        )
+    else:
+        yield Finding(subject=quote(name))
 
 
 def _find_half_pair(files: "CertificateFiles") -> Iterator[Finding]:
@@ -51,10 +69,16 @@ def _find_unrelated_ca(tls: "OriginateTLS") -> Iterator[Finding]:
 class SecretRef(Model):
     """A Secret in the gateway's namespace."""
 
-    absent_fields: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        REFERENCE_FIELDS, "remove it: the Secret is in the namespace of the gateway"
+    absent_fields: ClassVar[Words] = dict.fromkeys(
+        REFERENCE_FIELDS,
+        "remove it: the Secret is in the namespace of the gateway, and its full name is the "
+        "policy's namespace, a dot and this name, such as shop.stripe-client",
     )
-    name: Annotated[Label, Field(examples=["stripe-client"])]
+    name: Annotated[
+        StrictStr,
+        Field(max_length=LABEL_LENGTH, examples=["stripe-client"]),
+        Check("EG018", f"self.matches(r'{LABEL_PATTERN}')", _find_bad_name, pattern=LABEL_PATTERN),
+    ]
     """The name without the namespace of the policy: stripe-client, in a policy of the namespace
     shop, is the Secret shop.stripe-client in the gateway's namespace."""
 
@@ -79,6 +103,10 @@ class CertificateFiles(Model):
 class OriginateTLS(Model):
     """How the mesh opens TLS. Empty is enough: each host is its own server name."""
 
+    absent_fields: ClassVar[Words] = {
+        "mode": "remove it: originateTLS: {} is simple TLS, and a client certificate makes it "
+        "mutual TLS"
+    }
     server_name: Annotated[Omittable[ServerName], Field(examples=["api.stripe.com"])] = None
     """The name that is sent to the server (SNI), the same for all hosts of the destination, and
     demanded of its certificate unless subjectAltNames is given; left out: each host's own name."""

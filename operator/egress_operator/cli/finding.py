@@ -35,6 +35,8 @@ class FileRule(StrEnum):
     """A policy names a gateway, and the input holds none: nobody can judge the name."""
     NOTHING = "EG909"
     """Nothing to judge in what was named, as when kubectl is given no objects to apply."""
+    TENANT_S_OWN = "EG910"
+    """The pods of an EgressGateway are in the namespace of a tenant."""
 
 
 FILE_RULES: dict[FileRule, tuple[str, str]] = {
@@ -73,6 +75,10 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
     FileRule.NOTHING: (
         "The input holds no EgressPolicy and no EgressGateway, or a file that was named is empty",
         "Name the files or directories that hold policies.",
+    ),
+    FileRule.TENANT_S_OWN: (
+        "The namespace of an EgressGateway's pods is that of a tenant too (a warning)",
+        "Run the gateway in a namespace in which only the platform team may write.",
     ),
 }
 """What is wrong, and how to fix it, by rule."""

@@ -1,6 +1,7 @@
 """From the arguments of `render` and `lint` to the outcome."""
 
 import io
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     plan_settings = build_settings(
         settings, dns_capture=capture, root_namespace=settings.istio_namespace
     )
-    outcome = build_outcome(inventory, plan_settings)
+    outcome = build_outcome(inventory, plan_settings, time.time())
     _write_notes(inventory)
     return outcome
 

@@ -25,6 +25,7 @@ COMPILE_OPTIONS = frozenset(
         "cluster-domain",
         "synthetic-domains",
         "allowed-cidrs",
+        "allowed-shared-domains",
         "cluster-cidrs",
         "dns-capture",
         "istio-namespace",

@@ -16,6 +16,7 @@ from egress_operator.plan.permission import Selection, collect_allows, plan_gate
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.reference import NOT_FOUND
 from egress_operator.plan.result import build_findings
+from egress_operator.plan.sidecar import choose_sidecars
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -44,11 +45,12 @@ class Outcome(NamedTuple):
     """Whether some checks were left out, because the text or the fields have errors."""
 
 
-def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
+def build_outcome(inventory: Inventory, settings: Settings, now: float) -> Outcome:
     """Judge and compile everything in the inventory. Pure.
 
-    Policies with errors make no objects and take no part in conflicts, as in the operator.
-    ownerReferences are left out for policies that have no metadata.uid yet.
+    Policies with errors, and those that have expired at `now` (Unix time), make no objects and take
+    no part in conflicts, as in the operator. ownerReferences are left out for policies that have no
+    metadata.uid yet.
     """
     findings = list(inventory.findings)
     gateways = _read_gateways(inventory, findings)
@@ -58,6 +60,7 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
     for gateway in inventory.gateways.values():
         if result := results.get(gateway.name):
             findings += [_build_finding(gateway, found) for found in result.diagnostics]
+            findings += _find_tenant_s_own(gateway, result, inventory)
     accepted: dict[str, list[Source]] = {}
     for policy in inventory.policies.values():
         metadata = {**policy.item.metadata, "namespace": policy.namespace}
@@ -77,6 +80,8 @@ def build_outcome(inventory: Inventory, settings: Settings) -> Outcome:
                 hand_written=tuple(sorted(inventory.hand_written.get(namespace, ()))),
                 gateways=gateways,
                 labels=inventory.labels.get(namespace),
+                now=now,
+                sidecars=choose_sidecars(inventory.sidecars, namespace, settings.root_namespace),
             )
         )
         plans.append(plan)
@@ -173,6 +178,37 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         fix=find_rule(diagnostic.code).fix,
         object=source.label,
         path=diagnostic.path,
+    )
+
+
+def _find_tenant_s_own(
+    source: Source, result: GatewayResult, inventory: Inventory
+) -> Iterator[Finding]:
+    """Warn where the pods of a gateway are in a tenant's namespace, not of one open to all."""
+    gateway = result.gateway
+    if gateway is None:
+        return
+    namespace, tenants = gateway.namespace, gateway.intent.tenants
+    labels = inventory.labels.get(namespace)
+    if any(policy.namespace == namespace for policy in inventory.policies.values()):
+        cause = "has policies too"
+    elif tenants and tenants.requirements and labels is not None and tenants.matches(labels):
+        cause = "is selected by spec.namespaces too"
+    else:
+        return
+    place = find_place(source.item.place, "spec.namespace")
+    yield Finding(
+        file=source.item.file,
+        line=place.line,
+        column=place.column,
+        rule=FileRule.TENANT_S_OWN.value,
+        message=f"the namespace {namespace}, where the gateway's pods run, {cause}: whoever may "
+        "write there can do everything at the gateway; run it in a namespace in which only the "
+        "platform team may write",
+        level=Level.WARNING,
+        fix=FILE_RULES[FileRule.TENANT_S_OWN][1],
+        object=source.label,
+        path="spec.namespace",
     )
 
 

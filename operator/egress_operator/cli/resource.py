@@ -18,6 +18,7 @@ from egress_operator.istio.kind import Kind
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.object import GATEWAY_KIND, POLICY_API_VERSION, POLICY_KIND
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.sidecar import SIDECAR, Sidecar, read_sidecar
 from egress_operator.plan.source import HandWritten, build_hand_written
 
 _GROUP = POLICY_API_VERSION.partition("/")[0]
@@ -25,6 +26,7 @@ _OUR_KINDS = (POLICY_KIND, GATEWAY_KIND)
 _ISTIO_GROUPS = frozenset(row.group for row in KINDS.values())
 _MISSPELT = 0.7
 """From here on a group is taken for a misspelling of ours, and not for another product's."""
+_UNREADABLE = "the Istio object cannot be read: check its fields"
 _MARKS = (b"egress", b"Egress")
 """A file of a directory without these words is none of ours, even when it cannot be read."""
 
@@ -41,9 +43,11 @@ class Item(NamedTuple):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """`metadata`, empty if it is not a mapping."""
+        """`metadata`, empty if it is not a mapping; null in it is left out, as by an API server."""
         metadata = self.value.get("metadata")
-        return metadata if isinstance(metadata, dict) else {}
+        if not isinstance(metadata, dict):
+            return {}
+        return {key: value for key, value in metadata.items() if value is not None}
 
 
 class Source(NamedTuple):
@@ -74,6 +78,7 @@ class Inventory:
     """Of the namespaces that the input has as objects."""
     hand_written: dict[str, list[HandWritten]] = field(default_factory=dict)
     """By namespace."""
+    sidecars: list[Sidecar] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     ignored: int = 0
     """Documents of other kinds."""
@@ -146,8 +151,8 @@ def _add(inventory: Inventory, item: Item | Document) -> bool:
         name, labels = item.metadata.get("name"), item.metadata.get("labels")
         if isinstance(name, str):
             inventory.labels[name] = labels if isinstance(labels, dict) else {}
-    elif group in _ISTIO_GROUPS and kind in tuple(Kind):
-        _add_hand_written(inventory, item)
+    elif group in _ISTIO_GROUPS and kind in (SIDECAR, *Kind):
+        (_add_sidecar if kind == SIDECAR else _add_hand_written)(inventory, item)
     elif item.named and not (isinstance(version, str) and isinstance(kind, str)):
         if not item.is_faulty:
             message = (
@@ -246,9 +251,22 @@ def _add_hand_written(inventory: Inventory, item: Item) -> None:
     except (AttributeError, KeyError, TypeError, ValueError):
         readable = False
     if not readable:
-        inventory.findings.append(_fault(item, "the Istio object cannot be read: check its fields"))
+        inventory.findings.append(_fault(item, _UNREADABLE))
     elif not observed.ours:
         inventory.hand_written.setdefault(namespace, []).append(found)
+
+
+def _add_sidecar(inventory: Inventory, item: Item) -> None:
+    metadata = {"namespace": inventory.default_namespace, **item.metadata}
+    try:
+        found = read_sidecar({**item.value, "metadata": metadata})
+        readable = isinstance(found.created, str)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        readable = False
+    if readable:
+        inventory.sidecars.append(found)
+    else:
+        inventory.findings.append(_fault(item, _UNREADABLE))
 
 
 def _fault(item: Item | Document, message: str) -> Finding:

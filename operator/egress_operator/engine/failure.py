@@ -55,6 +55,15 @@ class ApiError(Exception):
         return self.status == HTTPStatus.NOT_FOUND and is_named and not self.is_of_webhook
 
     @property
+    def may_be_done(self) -> bool:
+        """Whether a write may have been made all the same: nobody says that it was not.
+
+        A 504 and some 500 are those of an API server that has had no answer from etcd in time.
+        """
+        is_unknown = not self.status or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return is_unknown and not self.is_of_webhook
+
+    @property
     def is_of_webhook(self) -> bool:
         """Whether an admission webhook refused the request, with whatever code."""
         return self.message.startswith("admission webhook ")

@@ -170,10 +170,21 @@ class Transport:
         return None if answer.get("kind") == "Status" else answer
 
     async def list_page(
-        self, resource: Resource, *, namespace: str = "", limit: int = 500, token: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        name: str = "",
+        limit: int = 500,
+        token: str = "",
     ) -> JsonObject:
-        """One page of a consistent LIST, `items` always a list; `metadata.continue`: next token."""
+        """One page of a consistent LIST, `items` always a list; `metadata.continue`: next token.
+
+        `name`: of the only object to list; empty: of all.
+        """
         query = {"limit": str(limit)}
+        if name:
+            query["fieldSelector"] = f"metadata.name={_check_name(name)}"
         if token:
             query["continue"] = token
         path = resource.build_path(namespace) + self._build_query(**query)

@@ -1,7 +1,7 @@
 """`explain`: what becomes of a call, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
 from itertools import chain
@@ -9,6 +9,7 @@ from itertools import chain
 from egress_operator.api.gateway import Authorization
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
 from egress_operator.explain.limit import find_excesses
+from egress_operator.explain.sidecar import Sidecar, find_sidecar
 from egress_operator.explain.want import Retry, Source, Tls, Want, decide, list_wants
 from egress_operator.explain.world import Call, Caller, Payload, Policy, World
 
@@ -21,10 +22,14 @@ class Fate(StrEnum):
     GATEWAY = "through the gateway"
     UNDECLARED = "undeclared"
     """No policy of the namespace that takes part names the host with this port: refused."""
+    HIDDEN = "hidden"
+    """A policy does, but a Sidecar keeps the host from the caller's proxy: refused."""
     NOT_CHOSEN = "not chosen"
     """A policy does, but not for this caller: refused."""
     WITHDRAWN = "withdrawn"
     """A policy does, through a gateway that is not open to the namespace: refused."""
+    NOT_ALLOWED = "not allowed"
+    """A policy does, but not this request: answered with 403."""
     RESERVED = "reserved"
     """The name is the operator's own: refused."""
 
@@ -36,7 +41,19 @@ CODES_OF_CONDITION: Mapping[str, Iterable[int]] = {
 }
 """Of the conditions that speak of codes."""
 
-REFUSED = frozenset({Fate.UNDECLARED, Fate.NOT_CHOSEN, Fate.WITHDRAWN, Fate.RESERVED})
+UNNAMED = "address"
+"""Stands for the first label of the name that an address without a host has in Istio."""
+
+REFUSED = frozenset(
+    {
+        Fate.UNDECLARED,
+        Fate.HIDDEN,
+        Fate.NOT_CHOSEN,
+        Fate.WITHDRAWN,
+        Fate.NOT_ALLOWED,
+        Fate.RESERVED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,12 @@ class Explanation:
     account: str = ""
     """The ServiceAccount of the namespace that the server must prove to be, in mutual TLS between
     proxies of the mesh; empty: none."""
+    host: str = ""
+    """What the server gets as Host."""
+    path: str = ""
+    """What it gets as path, with the query."""
+    abort: int | None = None
+    """The status with which the mesh answers instead of a server; None: a server answers."""
 
 
 def find_holds(world: World, namespace: str) -> dict[str, str]:
@@ -93,16 +116,20 @@ def _find_reference_problem(world: World, policy: Policy) -> str:
 def explain(world: World, call: Call) -> Explanation:
     """Tell what becomes of a call. Pure. The gateways are taken to be up."""
     namespace = call.caller.namespace
+    sidecar = _find_sidecar(world, call.caller)
+    if sidecar is not None and sidecar.is_open is not None:
+        world = replace(world, open_by_default=sidecar.is_open)
     policies = world.policies.get(namespace, ())
     holds = find_holds(world, namespace)
     kept, _ = decide(policy for policy in policies if policy.name not in holds)
-    found = _find_wants(kept, call)
+    shown = [want for want in kept if sidecar is None or _is_shown(sidecar, want, namespace)]
+    found = _find_wants(shown, call)
     if not found:
-        return _explain_unnamed(world, call)
+        hidden = _find_wants(kept, call)
+        return _explain_hidden(world, call, hidden) if hidden else _explain_unnamed(world, call)
     first = found[0]
     gateway = first.way.gateway
-    names = tuple(dict.fromkeys(want.policy.name for want in found))
-    named = f"{'policy' if len(names) == 1 else 'policies'} {', '.join(names)}"
+    names, named = _name_policies(found)
     if gateway and not _is_open(world, gateway, namespace):
         reason = f"{named}: gateway {gateway} is not open to namespace {namespace}"
         return Explanation(Fate.WITHDRAWN, reason, names, gateway)
@@ -110,6 +137,9 @@ def explain(world: World, call: Call) -> Explanation:
         return Explanation(
             Fate.NOT_CHOSEN, f"{named}: `from` does not choose this workload", names, gateway
         )
+    if call.payload is Payload.HTTP and not _is_allowed(first, call):
+        reason = f"{named}: `allow` does not hold for {call.method} {call.path}"
+        return Explanation(Fate.NOT_ALLOWED, reason, names, gateway)
     retry = first.way.retry
     return Explanation(
         fate=Fate.GATEWAY if gateway else Fate.DIRECT,
@@ -118,12 +148,56 @@ def explain(world: World, call: Call) -> Explanation:
         gateway=gateway,
         servers=_find_servers(first, call),
         port=first.way.target,
-        tls=first.way.tls,
+        tls=_find_tls(first, call),
         timeout_ms=first.way.timeout_ms,
         retry_codes=frozenset() if retry is None else _find_retried(retry),
         attempts=None if retry is None else retry.attempts,
         account=_find_account(first),
+        host=first.way.host or call.host,
+        path=first.way.path_prefix + call.path,
+        abort=first.way.abort,
     )
+
+
+def _name_policies(found: Iterable[Want]) -> tuple[tuple[str, ...], str]:
+    names = tuple(dict.fromkeys(want.policy.name for want in found))
+    return names, f"{'policy' if len(names) == 1 else 'policies'} {', '.join(names)}"
+
+
+def _find_sidecar(world: World, caller: Caller) -> Sidecar | None:
+    return find_sidecar(world.sidecars, caller.namespace, caller.labels, world.root_namespace)
+
+
+def _is_shown(sidecar: Sidecar, want: Want, namespace: str) -> bool:
+    """Whether a Sidecar shows what a policy opens; an address has a name of the operator's."""
+    host = want.host or f"{UNNAMED}.{namespace}.direct.internal"
+    is_http = want.way.payload is Payload.HTTP
+    return sidecar.shows(host, want.port, namespace, is_http=is_http)
+
+
+def _explain_hidden(world: World, call: Call, hidden: list[Want]) -> Explanation:
+    names, named = _name_policies(hidden)
+    sidecar = _find_sidecar(world, call.caller)
+    reason = f"{named}: Sidecar {sidecar.name if sidecar else ''} does not import the host"
+    if not world.open_by_default:
+        return Explanation(Fate.HIDDEN, reason, names)
+    return _let_out(call, f"{reason}, and lets everything through (ALLOW_ANY)")
+
+
+def _let_out(call: Call, reason: str) -> Explanation:
+    server = call.address or call.host
+    return Explanation(
+        Fate.DIRECT,
+        reason,
+        servers=(server,),
+        port=call.port,
+        host=call.host,
+        path=call.path,
+    )
+
+
+def _is_allowed(want: Want, call: Call) -> bool:
+    return not want.way.allow or any(entry.holds_for(call) for entry in want.way.allow)
 
 
 def _find_retried(retry: Retry) -> frozenset[int]:
@@ -139,17 +213,18 @@ def _explain_unnamed(world: World, call: Call) -> Explanation:
     what = "; ".join([what, *_list_holds(world, call)])
     if not world.open_by_default:
         return Explanation(Fate.UNDECLARED, what)
-    reason = f"{what}, and the mesh lets everything through (ALLOW_ANY)"
-    server = call.address or call.host
-    return Explanation(Fate.DIRECT, reason, servers=(server,), port=call.port)
+    return _let_out(call, f"{what}, and the mesh lets everything through (ALLOW_ANY)")
 
 
 def _list_holds(world: World, call: Call) -> Iterator[str]:
-    """List the policies that would name the call, were they not on hold."""
+    """List the policies that would name the call, were they not on hold, or over."""
     holds = find_holds(world, call.caller.namespace)
     for policy in world.policies.get(call.caller.namespace, ()):
         if (why := holds.get(policy.name)) and _find_wants([*list_wants(policy)], call):
             yield f"policy {policy.name} is on hold: {why}"
+    for policy in world.expired.get(call.caller.namespace, ()):
+        if _find_wants([*list_wants(policy)], call):
+            yield f"policy {policy.name} expired at {policy.spec.expires_at}"
 
 
 def _is_reserved(world: World, call: Call) -> bool:
@@ -166,7 +241,9 @@ def _find_wants(kept: list[Want], call: Call) -> list[Want]:
     """Find what holds for a call. An address has a listener of its own, which comes first."""
     dialled = [want for want in kept if _is_dialled(want, call)]
     named = [want for want in kept if _is_named(want, call)]
-    return dialled or named
+    wide = [want for want in kept if want.covers(call.host) and _fits(want, call)]
+    narrowest = max((want.host for want in wide), key=len, default="")
+    return dialled or named or [want for want in wide if want.host == narrowest]
 
 
 def _is_dialled(want: Want, call: Call) -> bool:
@@ -184,6 +261,11 @@ def _is_named(want: Want, call: Call) -> bool:
     if want.port != call.port or not _is_same(want, call):
         return False
     return want.way.payload is Payload.HTTP or not want.place.addresses
+
+
+def _fits(want: Want, call: Call) -> bool:
+    """Whether the port and what the client speaks are those of a wildcard."""
+    return (want.port, want.way.payload) == (call.port, call.payload)
 
 
 def _is_same(want: Want, call: Call) -> bool:
@@ -221,15 +303,23 @@ def _is_chosen(source: Source, caller: Caller) -> bool:
 
 def _find_account(want: Want) -> str:
     """Find whom the server must prove to be; TLS that the policy asks for itself comes first."""
-    accounts = (account for _, _, account in want.place.endpoints)
+    accounts = (account for share in want.place.used for _, _, account in share.endpoints)
     return "" if want.way.tls is not None else next(accounts, "")
 
 
 def _find_servers(want: Want, call: Call) -> tuple[str, ...]:
-    if want.place.endpoints:
-        return tuple(address for address, _, _ in want.place.endpoints)
+    if want.place.backends:
+        return tuple(address for share in want.place.used for address, _, _ in share.endpoints)
     if not want.host:
         return (call.address,)
     if want.place.addresses:
         return tuple(sorted(str(network.network_address) for network in want.place.addresses))
-    return (want.host,)
+    return (call.host if want.is_any else want.host,)
+
+
+def _find_tls(want: Want, call: Call) -> Tls | None:
+    """Find the TLS of the mesh; of a wildcard the called host is the server name."""
+    tls = want.way.tls
+    if tls is None or not want.is_any:
+        return tls
+    return replace(tls, server_name=call.host, names=frozenset([call.host]))

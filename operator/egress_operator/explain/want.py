@@ -1,19 +1,25 @@
 """What policies ask for, one (host, port) at a time, and which of it they get."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
 from egress_operator.api.http import Http, Retries
-from egress_operator.api.port import HTTP_LIKE, TLS_LIKE, Port
+from egress_operator.api.model import Model
+from egress_operator.api.port import HTTP_LIKE, TLS_LIKE, TLS_PORT, Port
+from egress_operator.api.request import AllowedRequest, Fault
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
-from egress_operator.explain.world import Payload, Policy
+from egress_operator.explain.world import Call, Payload, Policy
 
 Network = IPv4Network | IPv6Network
 TLS = "TLS"
+Frozen = Hashable
+"""Settings that only have to be told apart."""
+_LEFT_OUT = {"percentage": 100, "max_ejection_percent": 100}
+"""What it means to leave a field out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,37 @@ class Tls:
     """TLS that the mesh opens to the server."""
 
     server_name: str
-    """Sent as SNI."""
+    """Sent as SNI. Of a wildcard empty, and then the called host."""
     names: frozenset[str]
     """The server's certificate must carry one of them."""
     ca: str = ""
     """The Secret (through a gateway) or file with the authorities; empty: those of the system."""
     certificate: str = ""
     """The same, of the client's certificate; empty: none."""
+    key: str = ""
+    """The file with the client's key; empty: none, or in the Secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Requests that a policy allows; what is empty always holds."""
+
+    methods: frozenset[str]
+    paths: frozenset[str]
+    headers: frozenset[tuple[str, str]]
+
+    def holds_for(self, call: Call) -> bool:
+        """Whether a request is one of them."""
+        return (
+            (not self.methods or call.method in self.methods)
+            and (not self.paths or any(_is_below(call.path, path) for path in self.paths))
+            and self.headers <= {*call.headers.items()}
+        )
+
+
+def _is_below(path: str, pattern: str) -> bool:
+    path = path.partition("?")[0]
+    return path.startswith(pattern[:-1]) if pattern.endswith("/*") else path == pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +81,18 @@ class Way:
     tls: Tls | None
     timeout_ms: int | None
     retry: Retry | None
+    allow: frozenset[Allowed] = frozenset()
+    """One of them must hold; none: every request is allowed."""
+    host: str = ""
+    """What the server gets as Host; empty: what the client asked for."""
+    path_prefix: str = ""
+    """What the server gets before the path that the client asked for."""
+    abort: int | None = None
+    """The status with which the mesh answers every request; None: the server answers some."""
+    is_copied: bool = False
+    """Whether a second backend gets copies."""
+    changes: Frozen = None
+    """Headers, faults and copies."""
 
     @property
     def payload(self) -> Payload:
@@ -61,14 +103,35 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A backend. The only one has weight 1 and no name."""
+
+    name: str
+    weight: int
+    endpoints: tuple[tuple[str, str, str], ...]
+    """Address, locality and service account of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a host is. Policies that name the same host must agree on it."""
 
     addresses: frozenset[Network]
     """What clients dial."""
-    endpoints: tuple[tuple[str, str, str], ...]
-    """Address, locality and service account of each; none: the host's own name, or `addresses`."""
+    backends: tuple[Share, ...]
+    """In the order of failover, else by name; none: the host's own name, or `addresses`."""
     location: str
+    traffic: Frozen = None
+    """How connections are used; it lets nobody in and keeps nobody out."""
+    failover: bool = False
+    """Whether the first backend gets everything as long as it answers."""
+
+    @property
+    def used(self) -> tuple[Share, ...]:
+        """The backends that get requests while all of them answer."""
+        if self.failover:
+            return self.backends[:1]
+        return tuple(share for share in self.backends if share.weight > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +157,15 @@ class Want:
     source: Source
 
     @property
+    def is_any(self) -> bool:
+        """Whether it is for all names below a domain."""
+        return self.host.startswith("*.")
+
+    def covers(self, host: str) -> bool:
+        """Whether a host, or all that a wildcard stands for, is below its domain."""
+        return self.is_any and host != self.host and host.endswith(self.host[1:])
+
+    @property
     def subject(self) -> str:
         """What policies may disagree on: the host, or the addresses without one."""
         return self.host or ", ".join(str(network) for network in self.place.addresses)
@@ -117,13 +189,14 @@ def list_wants(policy: Policy) -> Iterator[Want]:
         networks = [ip_network(text) for text in destination.addresses]
         subjects = [(host, networks) for host in destination.hosts]
         subjects = subjects or [("", [network]) for network in networks]
-        endpoints = tuple(
-            (endpoint.address, endpoint.locality or "", endpoint.service_account or "")
-            for backend in destination.backends
-            for endpoint in backend.endpoints
-        )
         for host, dialled in subjects:
-            place = Place(frozenset(dialled), endpoints, destination.location or "External")
+            place = Place(
+                frozenset(dialled),
+                _read_shares(destination),
+                destination.location or "External",
+                _freeze(destination.traffic, has_times=True),
+                bool(destination.failover),
+            )
             for port in destination.resolve_ports():
                 way = _read_way(gateway, destination, host, port)
                 yield Want(policy, host, port.number, way, place, source)
@@ -158,6 +231,31 @@ def _find_defeats(want: Want, kept: list[Want]) -> Iterator[Defeat]:
     for other in kept:
         if other.port == want.port and other.subject != want.subject and _overlap(other, want):
             yield Defeat(want, other, "addresses")
+    for other in kept:
+        over, host, beside = other, want.host, [*kept, want]
+        if want.is_any and want.covers(other.host):
+            over, host, beside = want, other.host, kept
+        if over.covers(host) and _is_inseparable(over, host, beside):
+            yield Defeat(want, other, "wildcard")
+
+
+def _is_inseparable(over: Want, host: str, wants: list[Want]) -> bool:
+    """Whether TLS of a host cannot be told apart from that of a wildcard over it.
+
+    Istio takes a route for the server name of the host to be one of the wildcard too. There is such
+    a route for all of its TLS ports as soon as one port of it is not for everyone, directly.
+    """
+    own = [want for want in wants if want.host == host and not want.is_any]
+    is_routed = any(
+        want.way.gateway
+        or want.source != EVERYONE
+        or want.way.is_copied
+        or (len(want.place.backends) > 1 and not want.place.failover)
+        for want in own
+    )
+    return over.way.protocol == TLS and any(
+        is_routed and want.way.protocol == TLS and want.port == over.port for want in own
+    )
 
 
 def _name_difference(one: Place | Way, other: Place | Way) -> str:
@@ -183,6 +281,22 @@ def _overlap(one: Want, other: Want) -> bool:
     )
 
 
+def _read_shares(destination: Destination) -> tuple[Share, ...]:
+    several = len(destination.backends) > 1
+    shares = [
+        Share(
+            backend.name if several else "",
+            (backend.weight or 0) if several else 1,
+            tuple(
+                (endpoint.address, endpoint.locality or "", endpoint.service_account or "")
+                for endpoint in backend.endpoints
+            ),
+        )
+        for backend in destination.backends
+    ]
+    return tuple(shares if destination.failover else sorted(shares, key=lambda share: share.name))
+
+
 def _read_source(source: From) -> Source:
     labels = {} if source.workloads is None else source.workloads.match_labels
     return Source(frozenset(labels.items()), frozenset(source.service_accounts))
@@ -191,24 +305,76 @@ def _read_source(source: From) -> Source:
 def _read_way(gateway: str, destination: Destination, host: str, port: Port) -> Way:
     http = destination.http or Http()
     tls = destination.originate_tls
+    rewritten = (http.rewrite and http.rewrite.host) or ""
     return Way(
         gateway=gateway,
         protocol=TLS if port.protocol in TLS_LIKE else str(port.protocol),
-        target=port.target_port or port.number,
-        tls=None if tls is None else _read_tls(tls, host),
+        target=port.target_port or _find_target(destination, host, port),
+        tls=None if tls is None else _read_tls(tls, rewritten, host),
         timeout_ms=None if http.timeout is None else parse_duration(http.timeout),
         retry=None if http.retries is None else _read_retry(http.retries),
+        allow=frozenset(map(_read_allowed, http.allow)),
+        host=rewritten,
+        path_prefix=(http.rewrite and http.rewrite.path_prefix) or "",
+        abort=None if http.fault is None else _find_abort(http.fault),
+        is_copied=http.mirror is not None,
+        changes=(
+            _freeze(http.headers),
+            _freeze(http.fault, has_times=True),
+            _freeze(http.mirror),
+        ),
     )
 
 
-def _read_tls(tls: OriginateTLS, host: str) -> Tls:
-    name = tls.server_name or host
+def _find_target(destination: Destination, host: str, port: Port) -> int:
+    """Find the server's port where none is written: of a wildcard the scheme's own."""
+    if host.startswith("*.") and destination.originate_tls is not None:
+        return TLS_PORT
+    return port.number
+
+
+def _read_allowed(entry: AllowedRequest) -> Allowed:
+    return Allowed(
+        frozenset(map(str, entry.methods)),
+        frozenset(entry.paths),
+        frozenset((header.name, header.value) for header in entry.headers),
+    )
+
+
+def _freeze(value: object, *, has_times: bool = False) -> Frozen:
+    """Return settings in a form in which equal ones are equal, however they are written.
+
+    `has_times`: every text that can be a duration is one.
+    """
+    if isinstance(value, Model):
+        given = {name: item for name, item in value if item not in (None, ())}
+        left_out = {
+            name: most for name, most in _LEFT_OUT.items() if name in type(value).model_fields
+        }
+        return frozenset(
+            (name, _freeze(item, has_times=has_times)) for name, item in (left_out | given).items()
+        )
+    if isinstance(value, tuple):
+        return frozenset(_freeze(item, has_times=has_times) for item in value)
+    if has_times and isinstance(value, str) and (length := parse_duration(value)) is not None:
+        return length
+    return str(value) if isinstance(value, str) else value
+
+
+def _find_abort(fault: Fault) -> int | None:
+    abort = fault.abort
+    return abort.status if abort is not None and abort.percentage in {None, 100} else None
+
+
+def _read_tls(tls: OriginateTLS, rewritten: str, host: str) -> Tls:
+    name = "" if host.startswith("*.") else tls.server_name or rewritten or host
     files, ca, client = tls.files, tls.ca_certificate_ref, tls.client_certificate_ref
     return Tls(
         server_name=name,
         names=frozenset(tls.subject_alt_names or [name]),
         ca=ca.name if ca else (files and files.ca) or "",
         certificate=client.name if client else (files and files.certificate) or "",
+        key=(files and files.key) or "",
     )
 
 

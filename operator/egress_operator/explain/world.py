@@ -7,7 +7,9 @@ from typing import Any
 
 from egress_operator.api.check import check_gateway_spec, check_spec
 from egress_operator.api.gateway import EgressGatewaySpec
+from egress_operator.api.moment import parse_moment
 from egress_operator.api.policy import EgressPolicySpec
+from egress_operator.explain.sidecar import Sidecar, read_sidecar
 
 Object = Mapping[str, Any]
 
@@ -41,6 +43,11 @@ class Call:
     host: str
     port: int
     address: str = ""
+    method: str = "GET"
+    """Of HTTP, as what follows."""
+    path: str = "/"
+    """With the query. One that is read in one way alone."""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,11 @@ class Policy:
     created: str
     """RFC 3339, sorts as text."""
     spec: EgressPolicySpec = field(compare=False)
+
+    def has_expired(self, now: float) -> bool:
+        """Whether its time is over; `now` in Unix time."""
+        moment = parse_moment(self.spec.expires_at or "")
+        return moment is not None and moment <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +83,56 @@ class World:
     """The same, for hosts behind gateways."""
     max_hosts: int = 500
     """How many hosts a namespace may have (setting max-hosts-per-namespace)."""
+    expired: Mapping[str, tuple[Policy, ...]] = field(default_factory=dict)
+    """The policies whose time is over, by namespace: they do nothing any more."""
+    sidecars: tuple[Sidecar, ...] = ()
+    root_namespace: str = "istio-system"
+    """Of the mesh: a Sidecar there is the default of all namespaces without one."""
 
 
-def read_world(objects: Iterable[Object], *, open_by_default: bool = False) -> World:
-    """Sort manifests of EgressPolicies, EgressGateways and Namespaces; others are not looked at.
+def read_world(
+    objects: Iterable[Object], *, open_by_default: bool = False, now: float = 0.0
+) -> World:
+    """Sort manifests of policies, gateways, Namespaces and Sidecars; others are not looked at.
 
     Pure. Gateways that share pods must not be among them: the younger one would not be accepted.
+    `now`: Unix time, by which policies expire.
     """
     policies: dict[str, list[Policy]] = {}
+    expired: dict[str, list[Policy]] = {}
     gateways: dict[str, EgressGatewaySpec] = {}
     labels: dict[str, Mapping[str, str]] = {}
+    sidecars: list[Sidecar] = []
     for item in objects:
         metadata = item["metadata"]
         match item["kind"]:
             case "EgressPolicy":
                 if (policy := _read_policy(item)) is not None:
-                    policies.setdefault(policy.namespace, []).append(policy)
+                    found = expired if policy.has_expired(now) else policies
+                    found.setdefault(policy.namespace, []).append(policy)
             case "EgressGateway":
                 gateway, _ = check_gateway_spec(item["spec"])
                 if gateway is not None:
                     gateways[metadata["name"]] = gateway
             case "Namespace":
                 labels[metadata["name"]] = metadata.get("labels") or {}
+            case "Sidecar":
+                sidecars.append(read_sidecar(item))
     return World(
-        {
-            namespace: tuple(sorted(found, key=lambda policy: (policy.created, policy.name)))
-            for namespace, found in policies.items()
-        },
+        _sort(policies),
         gateways,
         labels,
-        open_by_default,
+        open_by_default=open_by_default,
+        expired=_sort(expired),
+        sidecars=tuple(sidecars),
     )
+
+
+def _sort(policies: Mapping[str, list[Policy]]) -> dict[str, tuple[Policy, ...]]:
+    return {
+        namespace: tuple(sorted(found, key=lambda policy: (policy.created, policy.name)))
+        for namespace, found in policies.items()
+    }
 
 
 def _read_policy(item: Object) -> Policy | None:

@@ -49,10 +49,22 @@ class Facts:
     the labels of the gateways that it serves; of an AuthorizationPolicy the namespaces that it lets
     in under names of their own, and `*` for any other rule."""
     export_to: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Of a DestinationRule: which it has of `trafficPolicy` and `workloadSelector`."""
     selector: tuple[tuple[str, str], ...] = ()
     """Of a Gateway or an AuthorizationPolicy, sorted."""
     is_closed: bool = False
     """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
+    is_dynamic: bool = False
+    """A ServiceEntry of a wildcard that has requests: only its route keeps them to one port."""
+    hazards: frozenset[str] = NOTHING
+    """Fields by which it may take calls that are not for it: of a ServiceEntry `addresses`, and
+    `endpoints` that are sockets; of a DestinationRule `files`; of a Gateway `bind`."""
+
+    @property
+    def needs_route(self) -> bool:
+        """Whether a ServiceEntry is not to be there before the route of its host's clients."""
+        return self.is_closed or self.is_dynamic
 
 
 def build_gateway_ref(key: ObjectKey) -> str:
@@ -71,9 +83,9 @@ def read_hosts(names: Iterable[object]) -> tuple[str, ...]:
 
 
 def read_export(spec: Spec) -> tuple[str, ...]:
-    """Return `exportTo` as it is written."""
+    """Return `exportTo` as it is written; a file may have anything there."""
     listed = spec.get("exportTo") or ()
-    return OWN_NAMESPACE if listed == ["."] else tuple(listed)
+    return OWN_NAMESPACE if listed == ["."] else tuple(map(str, listed))
 
 
 def read_ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:

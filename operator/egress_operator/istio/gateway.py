@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from egress_operator.istio.facts import Facts, Spec, build_gateway_ref, read_ports
+from egress_operator.istio.facts import NOTHING, Facts, Spec, build_gateway_ref, read_ports
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.traffic import Labels
 
 API_VERSION = NETWORKING
 PLURAL = "gateways"
+
+_BOUND = frozenset({"bind"})
 
 Place = tuple[Labels, int]
 """The labels of a gateway's pods, and the port of its Service."""
@@ -30,11 +32,12 @@ def build_host_server_spec(
 
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     """Return where a Gateway listens, and itself as what it offers to routes. Pure."""
-    selector = spec.get("selector") or {}
+    selector, servers = spec.get("selector") or {}, spec.get("servers") or ()
     return Facts(
-        ports=read_ports(server.get("port") or {} for server in spec.get("servers") or ()),
+        ports=read_ports(server.get("port") or {} for server in servers),
         refs=frozenset({build_gateway_ref(key)}),
         selector=tuple(sorted((str(label), str(value)) for label, value in selector.items())),
+        hazards=_BOUND if any(server.get("bind") for server in servers) else NOTHING,
     )
 
 

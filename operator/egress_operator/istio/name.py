@@ -26,7 +26,7 @@ _HASH_LENGTH = 16
 _HASH = rf"[0-9a-f]{{{_HASH_LENGTH}}}"
 _LABEL = re.compile(rf"[a-z0-9]([a-z0-9-]*[a-z0-9])?-h{_HASH}")
 _BEHIND = re.compile(rf"-[0-9]{{1,5}}-({_HASH})")
-_RESTRICTED = re.compile(rf".+-h{_HASH}-[0-9]{{1,5}}-({_HASH})")
+_BEHIND_FULL = re.compile(rf".+-h{_HASH}-[0-9]{{1,5}}-({_HASH})")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _NAMES = 1024
 """Names that are remembered: work on a host asks for its name a dozen times in a row."""
@@ -85,7 +85,7 @@ def find_behind_port(name: str) -> int:
 
 def is_restricted_name(name: str, namespace: str, label: str) -> bool:
     """Whether `build_behind_name` gives this name to a port that service accounts reach there."""
-    found = _RESTRICTED.fullmatch(name)
+    found = _BEHIND_FULL.fullmatch(name)
     if found is None:
         return False
     modes = (mode for mode in MODES if mode.startswith("restricted-"))
@@ -104,7 +104,12 @@ def build_restricted_domain(label: str, namespace: str) -> str:
 
 def build_private_host(behind: str, namespace: str) -> str:
     """Return the name under which a host is reached directly by some workloads of a namespace."""
-    return f"{behind}.{namespace}.{DIRECT_DOMAIN}"
+    return f"{behind}.{build_private_domain(namespace)}"
+
+
+def build_private_domain(namespace: str) -> str:
+    """Return the domain of the hosts that a namespace reaches directly under private names."""
+    return f"{namespace}.{DIRECT_DOMAIN}"
 
 
 def build_synthetic_host(address: str, namespace: str) -> str:
@@ -131,9 +136,9 @@ def find_gateway_label(host: str) -> str:
     return labels[0] if len(labels) == len(("label", "namespace")) else labels[1]
 
 
-def is_restricted_form(name: str) -> bool:
-    """Whether a name has the form of the AuthorizationPolicy of one host."""
-    return _RESTRICTED.fullmatch(name) is not None
+def is_behind_form(name: str) -> bool:
+    """Whether a name has the form of `build_behind_name`."""
+    return _BEHIND_FULL.fullmatch(name) is not None
 
 
 def is_label(name: str) -> bool:

@@ -131,6 +131,10 @@ class Observed:
     """As of `Desired`, when it is ours."""
     label: str = ""
     """Of a Gateway: the label of the gateway whose names it serves."""
+    has_lost_address: bool = False
+    """Of a ServiceEntry: istiod has taken its allocated address back. It can give it no other one:
+    its patch of the status expects `null` where it has left an empty list
+    (pilot/pkg/controllers/ipallocate/ipallocate.go, statusPatchForAddresses)."""
     is_damaged: bool = False
     """Ours, but not as we write it: it has our label, or owners of our kinds (beside other owners,
     only the latter), or it was ours, or it is an AuthorizationPolicy under one of our names. Under
@@ -146,6 +150,11 @@ class Observed:
     def ours(self) -> bool:
         """Whether it is of a set of ours."""
         return self.set_key is not None
+
+    @property
+    def role(self) -> tuple[SetKey | None, str]:
+        """What makes it count: its set, and the label of the gateway whose names it serves."""
+        return self.set_key, self.label
 
     def disown(self) -> "Observed":
         """Return the same object as somebody else's."""

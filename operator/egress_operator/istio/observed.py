@@ -83,6 +83,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
         place=membership.place,
         tenant=membership.tenant if isinstance(membership.set_key, GatewaySet) else "",
         label=_read_label(spec) if key.kind is Kind.GATEWAY else "",
+        has_lost_address=key.kind is Kind.SERVICE_ENTRY and _has_lost_address(obj),
         is_damaged=not (marked and membership.by_annotations)
         if membership.set_key
         else marked or bool(owners),
@@ -162,6 +163,10 @@ def _read_owners(metadata: Mapping[str, Any]) -> tuple[frozenset[Owner], bool]:
         else:
             alien = True
     return frozenset(owners), alien
+
+
+def _has_lost_address(obj: Mapping[str, Any]) -> bool:
+    return (obj.get("status") or {}).get("addresses") == []
 
 
 def _read_label(spec: Mapping[str, Any]) -> str:

@@ -1,8 +1,11 @@
 """The way of each port of a host: the values that routes, and what they lead to, are built of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from egress_operator.istio.traffic import FromIntent, PortIntent
+from egress_operator.istio.traffic_policy import PoolIntent
+from egress_operator.istio.upstream import Upstream
 
 PRIVATE_PORT = 443
 """Where a raw port is served under its private name, as TLS: under its own number every proxy of
@@ -21,6 +24,8 @@ class GatewayHop:
     """Of its Service."""
     export: str
     """The entry of `exportTo` that shows an object of the namespace to the gateway alone."""
+    connection_pool: PoolIntent | None = None
+    """Limits of the connections to the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,20 @@ class Route:
     sources: tuple[FromIntent, ...]
     """Who may use it; none: everyone in the namespace."""
     name: str
-    """Of the objects behind it, unique in the mesh: the first label of `host`."""
+    """Of what leads there, unique in the mesh: the first label of `host`."""
     host: str
     """The synthetic name."""
+    policy: str
+    """The oldest one that asks for it."""
+    upstreams: tuple[Upstream, ...]
+    """Where it leads, each with its share; a single one has the name of the route."""
+    mirror: Upstream | None = None
+    """What gets copies of the requests; it may be one of `upstreams`."""
+
+    @property
+    def behind(self) -> tuple[Upstream, ...]:
+        """All that gets requests."""
+        return tuple(dict.fromkeys((*self.upstreams, *((self.mirror,) if self.mirror else ()))))
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -80,4 +96,9 @@ class HostRoutes:
     routes: tuple[Route, ...]
     """By number; a port without one goes as `is_open` says: openly, or not at all."""
     is_open: bool
-    """Every port goes directly and for everyone."""
+    """Every port goes directly and for everyone; of a wildcard: every one without a route, and
+    there are some."""
+    policies: Mapping[int, str]
+    """The oldest one that asks for a port, by number."""
+    is_covered: bool = False
+    """Whether a wildcard over the host has a route, which would count for it too."""

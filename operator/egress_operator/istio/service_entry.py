@@ -5,7 +5,7 @@ program of their pod does: a name with less than five dots is first looked for u
 the cluster (`api.example.com.shop.svc.cluster.local`), unless it ends with a dot.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -26,14 +26,20 @@ from egress_operator.istio.traffic import (
     EXTERNAL,
     HTTP_LIKE,
     OPAQUE_TLS,
+    BackendIntent,
     EndpointIntent,
     HostIntent,
     PortIntent,
 )
+from egress_operator.istio.upstream import Upstream
+from egress_operator.istio.wildcard import is_wildcard
 
 API_VERSION = NETWORKING
 PLURAL = "serviceentries"
 AS_DIALLED_PROTOCOL = "TCP"
+DYNAMIC = "DYNAMIC_DNS"
+SOCKET = "unix:"
+"""Begins the address of an endpoint that is a socket of the pod that dials."""
 
 
 def build_ports(ports: Iterable[PortIntent], *, as_dialled: bool) -> tuple[Port, ...]:
@@ -75,7 +81,7 @@ def build_service_entry_spec(
     if as_dialled:
         spec["resolution"] = "NONE"
         return spec
-    return spec | _build_resolution(host, settings)
+    return spec | _build_resolution(host, settings, Upstream("", host, settings.backends))
 
 
 def close_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +94,9 @@ def close_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "resolution": "STATIC"}
 
 
-def build_behind_spec(host: str, settings: HostIntent, route: Route) -> dict[str, Any]:
+def build_behind_spec(
+    host: str, settings: HostIntent, route: Route, upstream: Upstream
+) -> dict[str, Any]:
     """Return the spec of the ServiceEntry of a synthetic name: where the host really is.
 
     It is shown to those alone who dial: the gateway's namespace, or, when the sidecar dials, the
@@ -98,10 +106,10 @@ def build_behind_spec(host: str, settings: HostIntent, route: Route) -> dict[str
     port = build_port(route.number, route.protocol, target)
     return {
         "exportTo": [route.export],
-        "hosts": [route.host],
+        "hosts": [upstream.host],
         "location": build_location(settings),
         "ports": build_port_list((port,)),
-    } | _build_resolution(host, settings)
+    } | _build_resolution(host, settings, upstream)
 
 
 def build_location(settings: HostIntent) -> str:
@@ -109,17 +117,19 @@ def build_location(settings: HostIntent) -> str:
     return "MESH_EXTERNAL" if settings.location == EXTERNAL else "MESH_INTERNAL"
 
 
-def _find_endpoints(host: str, settings: HostIntent) -> tuple[EndpointIntent, ...]:
-    fixed = tuple(EndpointIntent(address) for address in settings.addresses)
-    return settings.endpoints or fixed or (EndpointIntent(host),)
-
-
-def _build_resolution(host: str, settings: HostIntent) -> dict[str, Any]:
-    endpoints = _find_endpoints(host, settings)
-    fixed = all(_is_ip(endpoint.address) for endpoint in endpoints)
+def _build_resolution(host: str, settings: HostIntent, upstream: Upstream) -> dict[str, Any]:
+    if is_wildcard(host):
+        return {"resolution": DYNAMIC}
+    own = tuple(EndpointIntent(address) for address in settings.addresses or (host,))
+    backends = upstream.backends or (BackendIntent("", own),)
+    fixed = all(_is_ip(endpoint.address) for backend in backends for endpoint in backend.endpoints)
     return {
         "resolution": "STATIC" if fixed else "DNS",
-        "endpoints": [_build_endpoint(endpoint) for endpoint in endpoints],
+        "endpoints": [
+            _build_endpoint(endpoint, upstream.find_labels(place))
+            for place, backend in enumerate(backends)
+            for endpoint in backend.endpoints
+        ],
     }
 
 
@@ -149,17 +159,32 @@ def is_closed(spec: Spec) -> bool:
     )
 
 
+def _is_dynamic(spec: Spec, ports: Iterable[Port]) -> bool:
+    """Whether it leads requests to any host and port that a client names, below a wildcard."""
+    return spec.get("resolution") == DYNAMIC and any(port.protocol in HTTP_LIKE for port in ports)
+
+
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     """Return what a ServiceEntry offers. Pure."""
     del key
-    hosts = spec.get("hosts") or ()
+    hosts, ports = spec.get("hosts") or (), read_ports(spec.get("ports") or ())
     return Facts(
         hosts=read_hosts(hosts),
-        ports=read_ports(spec.get("ports") or ()),
+        ports=ports,
         refs=frozenset(filter(None, map(find_gateway_label, hosts))) or NOTHING,
         export_to=read_export(spec),
         is_closed=is_closed(spec),
+        is_dynamic=_is_dynamic(spec, ports),
+        hazards=frozenset(_list_hazards(spec)) or NOTHING,
     )
+
+
+def _list_hazards(spec: Spec) -> Iterator[str]:
+    if spec.get("addresses"):
+        yield "addresses"
+    for endpoint in spec.get("endpoints") or ():
+        if str(endpoint.get("address", "")).strip().lower().startswith(SOCKET):
+            yield "endpoints"
 
 
 def _build_port_entry(port: Port) -> dict[str, Any]:
@@ -169,9 +194,11 @@ def _build_port_entry(port: Port) -> dict[str, Any]:
     return entry
 
 
-def _build_endpoint(endpoint: EndpointIntent) -> dict[str, Any]:
+def _build_endpoint(endpoint: EndpointIntent, labels: Mapping[str, str]) -> dict[str, Any]:
     address = endpoint.address
-    entry = {"address": address if _is_ip(address) else _build_absolute(address)}
+    entry: dict[str, Any] = {"address": address if _is_ip(address) else _build_absolute(address)}
+    if labels:
+        entry["labels"] = dict(labels)
     if endpoint.locality:
         entry["locality"] = endpoint.locality
     if endpoint.service_account:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.difference import API
 from egress_operator.istio.http import HttpIntent
+from egress_operator.istio.traffic_policy import NO_TRAFFIC, TrafficIntent
 
 EXTERNAL = "External"
 HTTP_LIKE = frozenset({"HTTP", "HTTP2", "GRPC"})
@@ -12,17 +13,22 @@ OPAQUE_TLS = "TLS"
 
 @dataclass(frozen=True, slots=True)
 class TlsIntent:
-    """TLS that the mesh opens. Empty texts: the system's roots, no client certificate."""
+    """TLS that the mesh opens. Empty texts: the system's roots, no client certificate.
+
+    Of a wildcard without server name and names: those of each request.
+    """
 
     server_name: str
     """Sent as SNI."""
     names: tuple[str, ...] = field(metadata={API: "subjectAltNames"})
     """The server's certificate must hold one of them. Sorted."""
-    ca: str = field(default="", metadata={API: ""})
+    ca: str = field(default="", metadata={API: "caCertificateRef or originateTLS.files.ca"})
     """Name of the tenant's Secret, through a gateway; else a path in the proxy's container."""
-    certificate: str = field(default="", metadata={API: ""})
+    certificate: str = field(
+        default="", metadata={API: "clientCertificateRef or originateTLS.files.certificate"}
+    )
     """The same, of the client certificate."""
-    key: str = field(default="", metadata={API: ""})
+    key: str = field(default="", metadata={API: "files.key"})
     """A path; empty through a gateway, where the Secret has it."""
 
 
@@ -71,12 +77,36 @@ class EndpointIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendIntent:
+    """Endpoints that belong together. The only one of a host has no name and no weight."""
+
+    name: str
+    endpoints: tuple[EndpointIntent, ...]
+    weight: int = 0
+    """Its share of the requests, out of the sum of all."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostIntent:
     """What a policy asks for a host as a whole, for all of its ports."""
 
     addresses: tuple[str, ...]
     """What clients dial, sorted."""
-    endpoints: tuple[EndpointIntent, ...] = field(metadata={API: "backends"})
-    """Of the backends, in their order; empty: the host's own DNS name or its addresses."""
+    failover: bool
+    """Whether the first healthy backend gets everything, and not each one its share."""
+    backends: tuple[BackendIntent, ...]
+    """In the order of failover, else by name; empty: the host's own DNS name or its addresses."""
     location: str
     """`External` or `Internal`."""
+    traffic: TrafficIntent = NO_TRAFFIC
+    """How connections to the host are used, on the last hop."""
+
+    @property
+    def is_split(self) -> bool:
+        """Whether several backends share the requests."""
+        return len(self.backends) > 1 and not self.failover
+
+    @property
+    def endpoints(self) -> tuple[EndpointIntent, ...]:
+        """Those of all backends."""
+        return tuple(endpoint for backend in self.backends for endpoint in backend.endpoints)

@@ -4,7 +4,7 @@ So a range meets only those that it lies in, which are as few as there are lengt
 those that lie in it, of which the first is kept for each length that was asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import Generic, NamedTuple, TypeVar
 
@@ -89,27 +89,13 @@ class RangeIndex(Generic[V]):
         return inside
 
 
-def link(places: Iterable[tuple[AddressRange, str]]) -> dict[str, str]:
-    """Group keys whose ranges overlap, directly or through others: each key and its set's name.
+def list_overlaps(places: Iterable[tuple[AddressRange, str]]) -> Iterator[tuple[str, str]]:
+    """List the keys, each with another one, or itself, whose range its own lies in. Pure.
 
-    Pure; n log n in the places.
+    n log n in the places.
     """
-    leaders: dict[str, str] = {}
     outer: tuple[AddressRange, str] | None = None
     for place, key in sorted(places):
-        leaders.setdefault(key, key)
-        if outer is not None and outer[0].contains(place):
-            leaders[_lead(leaders, key)] = _lead(leaders, outer[1])
-        else:
+        if outer is None or not outer[0].contains(place):
             outer = place, key
-    return {key: _lead(leaders, key) for key in leaders}
-
-
-def _lead(leaders: dict[str, str], key: str) -> str:
-    """Follow the leaders to the last one, and shorten the way there."""
-    last = key
-    while leaders[last] != last:
-        last = leaders[last]
-    while leaders[key] != last:
-        leaders[key], key = last, leaders[key]
-    return last
+        yield key, outer[1]

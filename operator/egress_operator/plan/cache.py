@@ -1,17 +1,24 @@
 """What `plan_namespace` remembers between two calls: it saves work and never changes a result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from egress_operator.diagnostic import Diagnostic
+from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner
-from egress_operator.plan.address_range import AddressRange, link
+from egress_operator.istio.wildcard import is_wildcard
+from egress_operator.plan.address_range import AddressRange
+from egress_operator.plan.address_range import list_overlaps as list_address_overlaps
 from egress_operator.plan.check import ClusterFacts, build_cluster_facts, check_intent
 from egress_operator.plan.claim import Arbitration, Claim, build_claims, judge
+from egress_operator.plan.coupling import couple
+from egress_operator.plan.cover import Cover
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.host import CompiledHost
-from egress_operator.plan.intent import Intent, parse_intent
+from egress_operator.plan.intent import Intent, parse_expiry, parse_intent
+from egress_operator.plan.life import Expiry
 from egress_operator.plan.limit import (
+    NO_DEMAND,
     UNLIMITED,
     Applicant,
     Item,
@@ -19,6 +26,7 @@ from egress_operator.plan.limit import (
     find_limited,
     withhold,
 )
+from egress_operator.plan.overlap import find_routed, find_unsettled, list_overlaps
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.reference import (
     HOLDING,
@@ -31,10 +39,12 @@ from egress_operator.plan.result import (
     ClaimState,
     PolicyResult,
     build_claim_row,
+    build_expired_rows,
     build_idle_rows,
     has_error,
 )
 from egress_operator.plan.route import Tenants
+from egress_operator.plan.sidecar import NO_SCREEN, NO_SIDECARS, Screen, Sight
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -56,8 +66,12 @@ class CachedPolicy:
         "demand",
         "diagnostics",
         "excess",
+        "expired_keys",
+        "expiry",
+        "finding",
         "gateway",
         "intent",
+        "is_expired",
         "is_live",
         "live_claims",
         "live_keys",
@@ -66,7 +80,10 @@ class CachedPolicy:
         "reference",
         "result",
         "result_made_from",
+        "sight",
+        "sight_made_from",
         "source",
+        "wildcards",
     )
 
     def __init__(self, source: PolicySource) -> None:
@@ -85,8 +102,14 @@ class CachedPolicy:
         self._checked: tuple[Diagnostic, ...] = ()
         self._is_on_hold = False
         self.excess: Diagnostic | None = None
+        self.expiry: Expiry | None = parse_expiry(source)
+        self.finding: Diagnostic | None = None
+        """That it has expired, or does so soon."""
+        self.is_expired = False
         self.result: PolicyResult | None = None
         self.result_made_from: object = None
+        self.sight: Sight = NO_SIDECARS
+        self.sight_made_from: object = None
 
     def check(self, facts: ClusterFacts, around: GatewayView) -> None:
         """Judge the policy by what surrounds it, if that is not what it was the last time."""
@@ -101,8 +124,19 @@ class CachedPolicy:
         self._is_on_hold = self.source.paused or is_unresolved or has_error(self._checked)
         self._decide()
 
+    def note_time(self, now: float) -> None:
+        """Know what time it is, after `check`: a policy that has expired asks for nothing."""
+        if self.expiry is None:
+            return
+        finding = self.expiry.judge(now)
+        if finding != self.finding:
+            self.finding, self.is_expired = finding, self.expiry.is_over(now)
+            self._decide()
+
     def apply(self) -> Applicant:
-        """Ask for what it needs, after `check`."""
+        """Ask for what it needs, after `note_time`."""
+        if self.is_expired:
+            return Applicant(self.owner, NO_DEMAND)
         return Applicant(self.owner, self.demand, self._is_on_hold)
 
     def limit(self, excess: Diagnostic | None) -> None:
@@ -114,15 +148,21 @@ class CachedPolicy:
     def _decide(self) -> None:
         excess = () if self.excess is None else (self.excess,)
         self.diagnostics = (*self._checked, *excess)
-        self.is_live = not self._is_on_hold and self.excess is None
-        self.live_claims = self.claims if self.is_live else ()
+        # Time ends a hold: what it keeps would be open for as long as somebody likes.
+        self.is_live = self.is_expired or (not self._is_on_hold and self.excess is None)
+        self.live_claims = self.claims if self.is_live and not self.is_expired else ()
         self.live_keys = tuple(sorted({claim.key for claim in self.live_claims}))
+        expired = self.claims if self.is_expired else ()
+        self.expired_keys = tuple(sorted({claim.key for claim in expired}))
+        self.wildcards = tuple(filter(is_wildcard, self.live_keys))
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
         self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
         self.result = None
 
     def build_rows(self, hosts: "Mapping[str, CachedHost]") -> tuple[ClaimResult, ...]:
         """Return the fate of each claim; `hosts` has those of `live_keys`."""
+        if self.is_expired:
+            return build_expired_rows(self.source.namespace, self.claims, hosts)
         if not self.is_live:
             return build_idle_rows(self.source, self.claims)
         return tuple(hosts[claim.key].build_row(claim) for claim in self.live_claims)
@@ -135,6 +175,10 @@ class CachedHost:
     results: Arbitration
     tenants: Tenants
     compiled: CompiledHost
+    is_covered: bool = False
+    """Whether a wildcard over it has a route."""
+    below: frozenset[ObjectKey] = frozenset()
+    """Of a wildcard: the routes of the hosts below it."""
 
     def build_row(self, claim: Claim) -> ClaimResult:
         """Return the fate of one of the claims."""
@@ -164,19 +208,26 @@ class CachedNamespace:
     policies: dict[str, CachedPolicy] = field(default_factory=dict)
     hosts: dict[str, CachedHost] = field(default_factory=dict)
     """By set key."""
+    screen: Screen = NO_SCREEN
     _judged: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
     """Claims that were judged together, oldest first, by the name of what they meet on."""
     _results: dict[str, Arbitration] = field(default_factory=dict)
     """By set key."""
     _places: list[list[tuple[AddressRange, str]]] = field(default_factory=list)
+    _keys: list[str] = field(default_factory=list)
+    """Of all hosts, when there is a wildcard among them."""
     _links: dict[str, str] = field(default_factory=dict)
     _waiting: dict[str, Mapping[Item, str]] = field(default_factory=dict)
     """What waits for room, by the name of the policy."""
+    _routed: frozenset[str] = frozenset()
+    """Wildcards whose route is there, whether or not it is wanted."""
+    _is_left: bool = False
+    """Whether one of these is not wanted any more."""
 
-    def judge(self, policies: Iterable[CachedPolicy]) -> Pieces[dict[str, Arbitration]]:
+    def judge(self, policies: Collection[CachedPolicy]) -> Pieces[dict[str, Arbitration]]:
         """Judge all claims, by set key; only claims that meet one that changed are judged again.
 
-        Claims meet on one host, and on hosts whose addresses overlap.
+        Claims meet on one host, on hosts whose addresses overlap, and below a wildcard.
         """
         judged: dict[str, tuple[Claim, ...]] = {}
         results: dict[str, Arbitration] = {}
@@ -190,7 +241,7 @@ class CachedNamespace:
         self._judged, self._results = judged, results
         return results
 
-    def _group(self, policies: Iterable[CachedPolicy]) -> dict[str, list[Claim]]:
+    def _group(self, policies: Collection[CachedPolicy]) -> dict[str, list[Claim]]:
         """Return the claims that are judged together, by the name of what they meet on."""
         links = self._link(policies)
         claims: dict[str, list[Claim]] = {}
@@ -204,19 +255,24 @@ class CachedNamespace:
                     found.append(claim)
         return claims
 
-    def _link(self, policies: Iterable[CachedPolicy]) -> dict[str, str]:
-        """Return the name of what is judged together, for each host with addresses."""
+    def _link(self, policies: Collection[CachedPolicy]) -> dict[str, str]:
+        """Return the name of what is judged together, for hosts with addresses or a wildcard."""
         places = [policy.places for policy in policies if policy.places]
-        if places != self._places:
-            self._places = places
-            self._links = link({place for part in places for place in part})
+        keys: list[str] = []
+        if any(policy.wildcards for policy in policies):
+            keys = [key for policy in policies for key in policy.live_keys]
+        if (places, keys) != (self._places, self._keys):
+            self._places, self._keys = places, keys
+            found = {place for part in places for place in part}
+            self._links = couple((*list_address_overlaps(found), *list_overlaps(keys)))
         return self._links
 
-    def _read(self, source: PolicySource) -> CachedPolicy:
+    def _read(self, source: PolicySource, now: float) -> CachedPolicy:
         policy = self.policies.get(source.name)
         if policy is None or (policy.source is not source and policy.source != source):
             policy = CachedPolicy(source)
         policy.check(self.facts, self.around)
+        policy.note_time(now)
         return policy
 
     def read_policies(self, inputs: NamespaceInput) -> Pieces[list[CachedPolicy]]:
@@ -226,15 +282,24 @@ class CachedNamespace:
         """
         fresh: dict[str, CachedPolicy] = {}
         for source in sorted(inputs.policies, key=_age):
-            fresh[source.name] = self._read(source)
+            fresh[source.name] = self._read(source, inputs.now)
             yield
         self.policies = fresh
         return list(fresh.values())
 
     @property
     def is_limited(self) -> bool:
-        """Whether a policy exceeds a limit, or waits for room."""
-        return bool(self._waiting) or any(policy.excess for policy in self.policies.values())
+        """Whether a policy exceeds a limit or waits, or a wildcard that is left still counts."""
+        return (
+            self._is_left
+            or bool(self._waiting)
+            or any(policy.excess for policy in self.policies.values())
+        )
+
+    def list_expiries(self) -> tuple[Expiry, ...]:
+        """Return when the policies that were read expire, those that do; sorted."""
+        found = [policy.expiry for policy in self.policies.values()]
+        return tuple(sorted(filter(None, found)))
 
     def limit_policies(self, inputs: NamespaceInput) -> None:
         """Find out which of the policies that were read exceed a limit, or wait for room."""
@@ -247,6 +312,25 @@ class CachedNamespace:
         for name, policy in self.policies.items():
             policy.limit(limited.get(name, UNLIMITED).excess)
         self._waiting = {name: item.waiting for name, item in limited.items() if item.waiting}
+        self._routed = find_routed(inputs.standing)
+        if not (inputs.standing and any(policy.wildcards for policy in self.policies.values())):
+            return
+        keys = {key for policy in self.policies.values() for key in policy.live_keys}
+        unsettled = find_unsettled(keys, inputs.standing)
+        for name, policy in self.policies.items():
+            if found := dict(unsettled[key] for key in policy.live_keys if key in unsettled):
+                self._waiting[name] = {**self._waiting.get(name, {}), **found}
+
+    def build_cover(self, judged: Mapping[str, Arbitration]) -> Cover:
+        """Return the wildcards that have a route, or had one that is still there."""
+        wildcards = {key for policy in self.policies.values() for key in policy.wildcards}
+        with_requests = {
+            key
+            for key in wildcards
+            if any(claim.port.is_http for claim in self.withhold(judged[key]).won)
+        }
+        self._is_left = not self._routed <= with_requests
+        return Cover(with_requests | self._routed)
 
     def withhold(self, results: Arbitration) -> Arbitration:
         """Take out the claims on a host that wait for room, after `limit_policies`."""

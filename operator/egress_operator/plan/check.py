@@ -1,4 +1,4 @@
-"""What only the operator's settings can tell about a policy.
+"""What only the operator's settings can tell about a policy, and what it is warned of.
 
 A policy passes through every check of the list; each is pure and reports all that it finds.
 """
@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.name import DIRECT_DOMAIN
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
+from egress_operator.istio.wildcard import is_wildcard, list_covering
 from egress_operator.plan.intent import DestinationIntent, Intent
 from egress_operator.plan.network import (
     Network,
@@ -18,13 +19,18 @@ from egress_operator.plan.network import (
     overlaps,
     parse_networks,
 )
+from egress_operator.plan.plain import check_plain_first, check_plain_to_tls, check_tls_later
 from egress_operator.plan.source import Settings
+from egress_operator.plan.suffix import find_public_suffix, find_shared_domain
 
 CLUSTER_NAME = "EG050"
 SYNTHETIC_NAME = "EG051"
 PRIVATE_ADDRESS = "EG053"
 CLUSTER_ADDRESS = "EG054"
 ADDRESS_NEEDED = "EG055"
+PUBLIC_SUFFIX = "EG074"
+SHARED_DOMAIN = "EG075"
+PATHS_AS_SENT = "EG059"
 
 _SERVICE_SUFFIX = "svc"
 _CLUSTERSET = "clusterset.local"
@@ -39,7 +45,9 @@ class ClusterFacts:
     synthetic_domains: tuple[str, ...]
     allowed: tuple[Network, ...]
     cluster: tuple[Network, ...]
+    shared: tuple[str, ...]
     dns_capture: bool
+    normalizes_paths: bool
 
 
 def build_cluster_facts(settings: Settings) -> ClusterFacts:
@@ -49,12 +57,14 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
         synthetic_domains=tuple(sorted({*settings.synthetic_domains, DIRECT_DOMAIN})),
         allowed=parse_networks(settings.allowed_cidrs),
         cluster=parse_networks(settings.cluster_cidrs),
+        shared=settings.allowed_shared_domains,
         dns_capture=settings.dns_capture,
+        normalizes_paths=settings.normalizes_paths,
     )
 
 
 def check_intent(intent: Intent, facts: ClusterFacts) -> tuple[Diagnostic, ...]:
-    """Everything that the facts forbid in a policy, sorted. Pure."""
+    """Everything that the facts forbid in a policy, and warnings, sorted. Pure."""
     return tuple(
         sorted(
             diagnostic
@@ -71,11 +81,45 @@ Check = Callable[[DestinationIntent, ClusterFacts], Iterator[Diagnostic]]
 def _check_names(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
     for path, name in _list_names(destination):
         inside = (facts.cluster_domain, _CLUSTERSET, _SERVICE_SUFFIX)
+        covered = next((domain for domain in inside if _is_over(name, domain)), "")
         if any(_is_under(name, domain) for domain in inside):
             yield build_diagnostic(CLUSTER_NAME, path, subject=name)
+        elif covered:
+            what = f"{name} covers {covered}, the domain of the cluster"
+            yield build_diagnostic(CLUSTER_NAME, path, what, "name each host outside")
         elif own := next((own for own in facts.synthetic_domains if _is_under(name, own)), ""):
             what = f"{name} is under {own}, which the operator uses itself"
             yield build_diagnostic(SYNTHETIC_NAME, path, what)
+        elif own := next((own for own in facts.synthetic_domains if _is_over(name, own)), ""):
+            what = f"{name} covers {own}, which the operator uses itself"
+            yield build_diagnostic(SYNTHETIC_NAME, path, what)
+        elif is_wildcard(name):
+            yield from _check_wildcard(path, name, facts)
+
+
+def _check_wildcard(path: str, name: str, facts: ClusterFacts) -> Iterator[Diagnostic]:
+    """Find a wildcard over names that everybody, or everybody with an account, can have."""
+    domain = name.removeprefix("*.")
+    if suffix := find_public_suffix(domain):
+        what = (
+            f"{name} covers {_name_suffix(domain, suffix)}, below which everybody registers names"
+        )
+        yield build_diagnostic(PUBLIC_SUFFIX, path, what)
+        return
+    is_allowed = any(domain == own or _is_under(domain, own) for own in facts.shared)
+    if not is_allowed and (suffix := find_shared_domain(domain)):
+        what = f"{name} covers {_name_suffix(domain, suffix)}, below which others have names too"
+        yield build_diagnostic(
+            SHARED_DOMAIN,
+            path,
+            what,
+            f"name each host; or ask the platform team to add {domain} to allowed-shared-domains "
+            "(where it is, call egressctl with --allowed-shared-domains)",
+        )
+
+
+def _name_suffix(domain: str, suffix: str) -> str:
+    return domain if suffix == domain else f"names such as {suffix}"
 
 
 def _check_addresses(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
@@ -104,7 +148,28 @@ def _check_listener(destination: DestinationIntent, facts: ClusterFacts) -> Iter
             )
 
 
-_CHECKS: tuple[Check, ...] = (_check_names, _check_addresses, _check_listener)
+def _check_plain(destination: DestinationIntent, _: ClusterFacts) -> Iterator[Diagnostic]:
+    yield from check_plain_first(destination)
+    yield from check_plain_to_tls(destination)
+    yield from check_tls_later(destination)
+
+
+def _check_paths(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
+    """Find what is allowed by path where proxies take paths as they are sent."""
+    if facts.normalizes_paths:
+        return
+    allow = (entry for port in destination.ports if port.http for entry in port.http.allow)
+    if any(entry.paths for entry in allow):
+        yield build_diagnostic(PATHS_AS_SENT, f"spec.destinations[{destination.index}].http.allow")
+
+
+_CHECKS: tuple[Check, ...] = (
+    _check_names,
+    _check_addresses,
+    _check_listener,
+    _check_paths,
+    _check_plain,
+)
 
 
 def _list_names(destination: DestinationIntent) -> Iterator[tuple[str, str]]:
@@ -119,6 +184,9 @@ def _list_names(destination: DestinationIntent) -> Iterator[tuple[str, str]]:
             yield f"{path}.originateTLS.serverName", destination.tls.server_name
         for name in destination.tls.names:
             yield f"{path}.originateTLS.subjectAltNames", name
+    for name in sorted({port.http.host for port in destination.ports if port.http is not None}):
+        if name:
+            yield f"{path}.http.rewrite.host", name
 
 
 def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, Network]]:
@@ -129,6 +197,10 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
         network = _parse_ip(endpoint.address)
         if network is not None:
             yield f"{path}.{endpoint.path}.address", endpoint.address, network
+
+
+def _is_over(name: str, domain: str) -> bool:
+    return name in list_covering(domain)
 
 
 def _is_under(name: str, domain: str) -> bool:

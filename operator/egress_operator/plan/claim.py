@@ -19,15 +19,20 @@ from egress_operator.istio.traffic import (
     PortIntent,
     TlsIntent,
 )
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_range
 from egress_operator.plan.intent import Intent
+from egress_operator.plan.overlap import TlsIndex
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import SENIOR
 
 HOST_CONFLICT = "EG101"
 PORT_CONFLICT = "EG102"
 ADDRESS_CONFLICT = "EG103"
+OVERLAP_CONFLICT = "EG130"
 
+MOST_NAMED = 3
+"""Policies that a sentence names; the rest is counted."""
 PIECE = 128
 """Claims that are judged in one piece: those of the largest policy."""
 
@@ -52,6 +57,16 @@ class Claim:
     source: FromIntent = EVERYONE
     ranges: tuple[AddressRange, ...] = ()
     """Of `settings.addresses`, in that order."""
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the port has a route, whoever may call it: to a gateway, or to several backends.
+
+        One that is not for everyone has one, too.
+        """
+        http = self.port.http
+        is_copied = http is not None and http.mirror is not None
+        return bool(self.gateway) or is_copied or self.settings.is_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,7 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
         for index, host in enumerate(hosts):
             settings = destination.settings
             if not named:
-                settings = HostIntent((host,), (), settings.location)
+                settings = replace(settings, addresses=(host,))
             ranges = tuple(map(parse_range, settings.addresses))
             claims += [
                 Claim(
@@ -104,7 +119,7 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
                     key=host if named else build_synthetic_host(host, namespace),
                     host=host,
                     settings=settings,
-                    port=_resolve_tls(port, destination.tls, host),
+                    port=_resolve_port(port, destination.tls, host),
                     as_dialled=not named,
                     gateway=intent.gateway,
                     source=intent.source,
@@ -115,11 +130,17 @@ def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
-def _resolve_tls(port: PortIntent, tls: TlsIntent | None, host: str) -> PortIntent:
-    """Name the server: one that was given, else the host; and what its certificate must hold."""
+def _resolve_port(port: PortIntent, tls: TlsIntent | None, host: str) -> PortIntent:
+    """Name the server: one that was given, else the host; and what its certificate must hold.
+
+    Of a wildcard neither is named, nor another port than that which the scheme has.
+    """
+    if is_wildcard(host):
+        return replace(port, target=port.number, tls=tls)
     if tls is None:
         return port
-    name = tls.server_name or host
+    rewritten = "" if port.http is None else port.http.host
+    name = tls.server_name or rewritten or host
     return replace(port, tls=replace(tls, server_name=name, names=tls.names or (name,)))
 
 
@@ -127,7 +148,8 @@ def judge(claims: Iterable[Claim]) -> Pieces[dict[str, Arbitration]]:
     """Decide which claims hold, by host, in pieces. Pure; linear in the claims and their addresses.
 
     `claims` come oldest policy first, and hold every claim on each host that they name, and those
-    on every host whose addresses overlap (`address_range.link`): they are claimed across hosts.
+    on every host whose addresses overlap, or that a wildcard among them covers
+    (`coupling.couple`): they are claimed across hosts.
     """
     judge_one = _Judge()
     won: dict[str, list[Claim]] = {}
@@ -161,13 +183,14 @@ class _Place:
 
 
 class _Judge:
-    """First come, first served, over (host), (host, port) and (address, port)."""
+    """First come, first served, over (host), (host, port), (address, port), and below wildcards."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, Claim] = {}
         self._ports: dict[tuple[str, int], Claim] = {}
         self._places: dict[tuple[int, int], RangeIndex[_Place]] = {}
         """By port and version of IP."""
+        self._tls = TlsIndex()
 
     def admit(self, claim: Claim) -> Conflict | None:
         """Take the claim, or say why it is lost."""
@@ -176,17 +199,18 @@ class _Judge:
         if host is not None and (field := find_difference(host.settings, claim.settings)):
             return _build_difference_conflict(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
-        if port is not None:
-            # The host has its addresses on this port already: they are the same ones.
-            if field := _find_claim_difference(port, claim):
-                return _build_difference_conflict(
-                    claim, port, PORT_CONFLICT, f"{claim.host}:{number}", field
-                )
-            return None
-        if claim.ranges and (loss := self._admit_addresses(claim)):
-            return loss
-        self._hosts.setdefault(claim.key, claim)
-        self._ports[claim.key, number] = claim
+        if port is not None and (field := _find_claim_difference(port, claim)):
+            what = f"{claim.host}:{number}"
+            return _build_difference_conflict(claim, port, PORT_CONFLICT, what, field)
+        if (other := self._tls.find(claim)) is not None:
+            return _build_overlap_conflict(claim, other)
+        if port is None:
+            # Else the host has its addresses on this port already: they are the same ones.
+            if claim.ranges and (loss := self._admit_addresses(claim)):
+                return loss
+            self._hosts.setdefault(claim.key, claim)
+            self._ports[claim.key, number] = claim
+        self._tls.add(claim)
         return None
 
     def _admit_addresses(self, claim: Claim) -> Conflict | None:
@@ -221,6 +245,16 @@ def _build_address_conflict(place: _Place, other: _Place) -> Conflict:
         f"{other.text}{whom}"
     )
     return Conflict(claim, ADDRESS_CONFLICT, build_message(ADDRESS_CONFLICT, wrong))
+
+
+def _build_overlap_conflict(claim: Claim, winner: Claim) -> Conflict:
+    name = winner if is_wildcard(claim.key) else claim
+    wrong = (
+        f"{claim.host} cannot stand beside {winner.host}, which {_name_winner(claim, winner)}: "
+        f"both have the same TLS port, and {name.host} goes through a gateway, has a from or "
+        "weights, which Istio cannot tell apart from the wildcard"
+    )
+    return Conflict(claim, OVERLAP_CONFLICT, build_message(OVERLAP_CONFLICT, wrong))
 
 
 def _name_winner(claim: Claim, winner: Claim) -> str:
@@ -259,7 +293,7 @@ def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[str, ...]]:
     """Find restrictions to some workloads that another policy lifts. Pure.
 
     `claims`: those that hold on one host. By policy name, for both policies: sentences that name
-    the other one, sorted.
+    the other one, sorted. Linear.
     """
     ports: dict[int, list[Claim]] = {}
     for claim in claims:
@@ -267,22 +301,31 @@ def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     for own in ports.values():
         opened = [claim for claim in own if claim.source == EVERYONE]
-        for limited in own if opened else ():
-            if limited.source == EVERYONE:
-                continue
-            what, name = f"{limited.host}:{limited.port.number}", limited.owner.name
-            other = opened[0].owner.name
-            found.setdefault(name, set()).add(
-                f"policy {other} opens {what} to every workload of the namespace, because it has "
-                "no from; give it a from, or remove the host from it"
+        limited = [claim for claim in own if claim.source != EVERYONE]
+        if not opened or not limited:
+            continue
+        what = f"{own[0].host}:{own[0].port.number}"
+        for claim in limited:
+            found.setdefault(claim.owner.name, set()).add(
+                f"policy {opened[0].owner.name} opens {what} to every workload of the namespace, "
+                "because it has no from; give it a from, or remove the host from it"
             )
-            for claim in opened:
-                found.setdefault(claim.owner.name, set()).add(
-                    f"this policy has no from, so it opens {what} to every workload of the "
-                    f"namespace, although policy {name} restricts it; give this policy a from, or "
-                    "remove the host from it"
-                )
+        named = _name_some(limited)
+        for claim in opened:
+            found.setdefault(claim.owner.name, set()).add(
+                f"this policy has no from, so it opens {what} to every workload of the namespace, "
+                f"although {named} it; give this policy a from, or remove the host from it"
+            )
     return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_LIFTED
+
+
+def _name_some(limited: Iterable[Claim]) -> str:
+    """Name the policies that restrict a port, in a text that does not grow with them."""
+    names = sorted({claim.owner.name for claim in limited})
+    if len(names) == 1:
+        return f"policy {names[0]} restricts"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"policies {', '.join(names[:MOST_NAMED])}{more} restrict"
 
 
 def _unite(one: FromIntent, other: FromIntent) -> bool:

@@ -16,6 +16,7 @@ from egress_operator.plan.source import SENIOR, GatewaySource, Settings
 
 ROOT_NAMESPACE = "EG060"
 SAME_PODS = "EG110"
+NO_SHARED_KEY = "EG117"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def judge_gateways(
         intent, diagnostics = parse_gateway(source)
         if intent is not None:
             diagnostics = (*diagnostics, *_check(intent, settings, accepted))
+            diagnostics = (*diagnostics, *_warn(intent, accepted))
         gateway = None
         if intent is not None and not has_error(diagnostics):
             gateway = _build_gateway(source, intent, settings)
@@ -123,6 +125,8 @@ def judge_gateways(
 def _check(
     intent: GatewayIntent, settings: Settings, older: Iterable[Gateway]
 ) -> Iterable[Diagnostic]:
+    # With authorization None too: the admission policy `operator-account` lets the operator neither
+    # write into Istio's own namespace nor export to it.
     if intent.namespace == settings.root_namespace:
         yield build_diagnostic(ROOT_NAMESPACE, "spec.namespace")
     for other in older:
@@ -133,6 +137,25 @@ def _check(
                 f"EgressGateway {other.name} {SENIOR} may select the same pods of "
                 f"{intent.namespace}",
             )
+
+
+def _warn(intent: GatewayIntent, older: Iterable[Gateway]) -> Iterable[Diagnostic]:
+    """Tell of an older gateway that no label of a Gateway can contradict together with this one.
+
+    The admission policy gateway-selectors refuses a Gateway that does not contradict each of them.
+    """
+    keys = dict(intent.selector).keys()
+    for other in older:
+        both = {intent.authorization, other.authorization}
+        if both == {Authorization.MANAGED} and keys.isdisjoint(dict(other.intent.selector)):
+            yield build_diagnostic(
+                NO_SHARED_KEY,
+                "spec.selector",
+                f"EgressGateway {other.name} {SENIOR} has none of the keys "
+                f"{', '.join(sorted(keys))} in its selector: the admission policies refuse a "
+                "tenant's Gateway that has not a key of each, with another value",
+            )
+            return
 
 
 def _may_share_pods(one: GatewayIntent, other: GatewayIntent) -> bool:

@@ -34,19 +34,29 @@ class CompiledHost:
     """`find_lifted` of its claims."""
 
 
-def compile_host(namespace: str, key: str, results: Arbitration, tenants: Tenants) -> CompiledHost:
+def compile_host(
+    namespace: str,
+    key: str,
+    results: Arbitration,
+    tenants: Tenants,
+    *,
+    is_covered: bool = False,
+    below: frozenset[ObjectKey] = frozenset(),
+) -> CompiledHost:
     """Make the objects of one host from the judged claims on it. Pure.
 
     Every policy that claims the host owns its objects, also one that lost: when the winner goes,
     the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
-    a claim names.
+    a claim names. `is_covered`: whether a wildcard over the host has a route. `below`: the routes
+    of the hosts below this one, a wildcard: without them its own would count for those too.
     """
     if not results.won:
         return CompiledHost(None)
     owners = {claim.owner for claim in (*results.won, *results.lost, *results.waiting)}
-    routes = resolve_routes(namespace, build_host_name(key), results.won, tenants)
+    routes = resolve_routes(namespace, key, results.won, tenants, is_covered=is_covered)
     used = _select_tenants(results.won, tenants)
-    builder = _Builder(HostSet(namespace, key), tuple(sorted(owners)), results.won[0], routes, used)
+    set_key, first = HostSet(namespace, key), results.won[0]
+    builder = _Builder(set_key, tuple(sorted(owners)), first, routes, used, below)
     return CompiledHost(builder.build(), tuple(used.values()), find_lifted(results.won))
 
 
@@ -66,6 +76,7 @@ class _Builder:
     routes: HostRoutes
     tenants: Mapping[str, Tenant]
     """By the label of the gateway."""
+    below: frozenset[ObjectKey]
 
     @property
     def namespace(self) -> str:
@@ -88,6 +99,7 @@ class _Builder:
         objects = [self._build_entry(), *self._build_rule(), *self._build_route()]
         for route in self.routes.routes:
             objects += self._build_behind(route)
+            objects += self._build_way(route)
         ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
         closed = not self.routes.is_open
         missing = closed and len(self.routes.routes) < len(self.routes.ports)
@@ -122,7 +134,9 @@ class _Builder:
 
     def _build_rule(self) -> Iterator[Desired]:
         if self.routes.is_open:
-            spec = destination_rule.build_open_spec(self.key, self.routes.ports)
+            routed = {route.port.number for route in self.routes.routes}
+            ports = [port for port in self.routes.ports if port.number not in routed]
+            spec = destination_rule.build_open_spec(self.key, self.settings, ports)
             if spec is not None:
                 yield self._build(Kind.DESTINATION_RULE, self.name, spec)
 
@@ -134,21 +148,27 @@ class _Builder:
                 self.set_key,
                 self.owners,
                 spec,
-                after=frozenset(
+                after=self.below.union(
                     key for route in self.routes.routes for key in self._list_prerequisites(route)
                 ),
             )
 
     def _build_behind(self, route: Route) -> Iterator[Desired]:
-        """Build what one synthetic name needs."""
-        entry = service_entry.build_behind_spec(self.key, self.settings, route)
-        yield self._build(Kind.SERVICE_ENTRY, route.name, entry, allocate=False)
-        rule = destination_rule.build_behind_spec(route)
-        if rule is not None:
-            yield self._build(Kind.DESTINATION_RULE, route.name, rule)
+        """Build what a route leads to in the end."""
+        for upstream in route.behind:
+            name = upstream.name
+            entry = service_entry.build_behind_spec(self.key, self.settings, route, upstream)
+            yield self._build(Kind.SERVICE_ENTRY, name, entry, allocate=False)
+            rule = destination_rule.build_behind_spec(self.settings, route, upstream)
+            if rule is not None:
+                yield self._build(Kind.DESTINATION_RULE, name, rule)
+            if route.hop is None:
+                spec = virtual_service.build_closing_spec(self.key, route, upstream)
+                yield self._build(Kind.VIRTUAL_SERVICE, name, spec)
+
+    def _build_way(self, route: Route) -> Iterator[Desired]:
+        """Build the way of a route through a gateway."""
         if route.hop is None:
-            spec = virtual_service.build_closing_spec(self.key, route)
-            yield self._build(Kind.VIRTUAL_SERVICE, route.name, spec)
             return
         tenant = self.tenants[route.hop.label]
         server = tenant.server_key

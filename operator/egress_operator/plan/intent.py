@@ -15,16 +15,34 @@ from egress_operator.api.check import check_gateway_spec, check_spec, read_selec
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
 from egress_operator.api.http import Http, Retries
+from egress_operator.api.moment import parse_moment
+from egress_operator.api.request import AllowedRequest, Fault, HeaderChange, Mirror
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
+from egress_operator.api.traffic import (
+    ConnectionPool,
+    LoadBalancer,
+    OutlierDetection,
+    TcpKeepalive,
+    Traffic,
+)
 from egress_operator.diagnostic import Diagnostic
-from egress_operator.istio.http import HttpIntent, RetryIntent
+from egress_operator.istio.http import (
+    NO_HEADERS,
+    AllowIntent,
+    FaultIntent,
+    HeaderIntent,
+    HttpIntent,
+    MirrorIntent,
+    RetryIntent,
+)
 from egress_operator.istio.object import Owner
 from egress_operator.istio.traffic import (
     EVERYONE,
     EXTERNAL,
     OPAQUE_TLS,
+    BackendIntent,
     EndpointIntent,
     FromIntent,
     HostIntent,
@@ -32,12 +50,25 @@ from egress_operator.istio.traffic import (
     PortIntent,
     TlsIntent,
 )
+from egress_operator.istio.traffic_policy import (
+    EVERY_ENDPOINT,
+    NO_TRAFFIC,
+    HashIntent,
+    KeepaliveIntent,
+    LoadBalancerIntent,
+    OutlierIntent,
+    PoolIntent,
+    TrafficIntent,
+)
+from egress_operator.plan.life import Expiry
 from egress_operator.plan.selector import Requirement, Selector
 from egress_operator.plan.source import GatewaySource, PolicySource
 
 Authorization = api.Authorization
 
 _SECOND = 1000
+EVERY_REQUEST = 100
+"""Percent."""
 _SHARED = 1024
 """Values that are remembered: most destinations ask for the same ports and nothing else."""
 
@@ -90,8 +121,8 @@ class GatewayIntent:
     authorization: Authorization
     tenants: Selector | None
     """The namespaces that may use it; None: no one."""
-    traffic: Mapping[str, Any]
-    """`connectionPool` and `outlierDetection` on the way to the gateway, as Istio spells them."""
+    traffic: TrafficIntent
+    """Settings of the connections to the gateway."""
     limits: Limits = Limits()
     """How much each namespace may have."""
 
@@ -117,6 +148,16 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
         ),
         diagnostics,
     )
+
+
+def parse_expiry(source: PolicySource) -> Expiry | None:
+    """Tell when a policy expires, whatever is wrong with the rest of it; None: never. Pure."""
+    if not source.names_expiry:
+        return None
+    spec = source.read_spec()
+    text = spec.get("expiresAt") if isinstance(spec, Mapping) else None
+    moment = parse_moment(text) if isinstance(text, str) else None
+    return None if moment is None else Expiry(moment, str(text))
 
 
 def _share(value: T) -> T:
@@ -145,8 +186,14 @@ def _build_destination(index: int, destination: Destination) -> DestinationInten
         settings=_share(
             HostIntent(
                 addresses=tuple(sorted(destination.addresses)),
-                endpoints=_build_endpoints(destination.backends),
+                backends=_build_backends(destination),
                 location=str(destination.location or EXTERNAL),
+                traffic=(
+                    NO_TRAFFIC
+                    if destination.traffic is None
+                    else _build_traffic(destination.traffic)
+                ),
+                failover=bool(destination.failover),
             )
         ),
         ports=_share(
@@ -176,7 +223,21 @@ def _build_tls(tls: OriginateTLS) -> TlsIntent:
     )
 
 
-def _build_endpoints(backends: tuple[Backend, ...]) -> tuple[EndpointIntent, ...]:
+def _build_backends(destination: Destination) -> tuple[BackendIntent, ...]:
+    """Build the backends. A single one shares nothing: its name and weight do not count."""
+    one = len(destination.backends) == 1
+    backends = tuple(
+        BackendIntent(
+            "" if one else backend.name,
+            _build_endpoints(index, backend),
+            0 if one else backend.weight or 0,
+        )
+        for index, backend in enumerate(destination.backends)
+    )
+    return backends if destination.failover else tuple(sorted(backends, key=lambda it: it.name))
+
+
+def _build_endpoints(index: int, backend: Backend) -> tuple[EndpointIntent, ...]:
     return tuple(
         EndpointIntent(
             endpoint.address,
@@ -184,7 +245,6 @@ def _build_endpoints(backends: tuple[Backend, ...]) -> tuple[EndpointIntent, ...
             endpoint.service_account or "",
             f"backends[{index}].endpoints[{number}]",
         )
-        for index, backend in enumerate(backends)
         for number, endpoint in enumerate(backend.endpoints)
     )
 
@@ -192,8 +252,49 @@ def _build_endpoints(backends: tuple[Backend, ...]) -> tuple[EndpointIntent, ...
 def _build_http(http: Http) -> HttpIntent | None:
     """None when nothing is asked for: then Istio's own route is as good."""
     retries = None if http.retries is None else _build_retries(http.retries)
-    intent = HttpIntent(_normalise_duration(http.timeout), retries)
+    headers, rewrite = http.headers, http.rewrite
+    intent = HttpIntent(
+        timeout=_normalise_duration(http.timeout),
+        retries=retries,
+        allow=tuple(sorted(map(_build_allow, http.allow))),
+        request=_build_headers(headers.request if headers else None),
+        response=_build_headers(headers.response if headers else None),
+        host=(rewrite and rewrite.host) or "",
+        path_prefix=(rewrite and rewrite.path_prefix) or "",
+        fault=None if http.fault is None else _build_fault(http.fault),
+        mirror=None if http.mirror is None else _build_mirror(http.mirror),
+    )
     return None if intent == HttpIntent() else intent
+
+
+def _build_allow(entry: AllowedRequest) -> AllowIntent:
+    headers = tuple(sorted((header.name, header.value) for header in entry.headers))
+    methods = tuple(sorted(str(method) for method in entry.methods))
+    return AllowIntent(methods, tuple(sorted(entry.paths)), headers)
+
+
+def _build_headers(change: HeaderChange | None) -> HeaderIntent:
+    if change is None:
+        return NO_HEADERS
+    return HeaderIntent(
+        set=tuple(sorted((entry.name, entry.value) for entry in change.set_)),
+        add=tuple(sorted((entry.name, entry.value) for entry in change.add)),
+        remove=tuple(sorted(change.remove)),
+    )
+
+
+def _build_mirror(mirror: Mirror) -> MirrorIntent:
+    return MirrorIntent(mirror.backend, mirror.percentage or EVERY_REQUEST)
+
+
+def _build_fault(fault: Fault) -> FaultIntent:
+    delay, abort = fault.delay, fault.abort
+    return FaultIntent(
+        delay=_normalise_duration(delay.duration) if delay else "",
+        delayed=(delay.percentage or EVERY_REQUEST) if delay else 0,
+        abort=abort.status if abort else 0,
+        aborted=(abort.percentage or EVERY_REQUEST) if abort else 0,
+    )
 
 
 def _build_retries(retries: Retries) -> RetryIntent:
@@ -230,7 +331,7 @@ def parse_gateway(source: GatewaySource) -> tuple[GatewayIntent | None, tuple[Di
         port=spec.service.port,
         authorization=spec.authorization,
         tenants=None if spec.namespaces is None else _build_selector(spec.namespaces),
-        traffic={} if spec.traffic is None else _build_traffic(spec.traffic),
+        traffic=NO_TRAFFIC if spec.traffic is None else _build_traffic(spec.traffic),
         limits=Limits() if spec.limits is None else _build_limits(spec.limits),
     )
     return intent, diagnostics
@@ -264,40 +365,57 @@ def _build_selector(selector: LabelSelector) -> Selector:
     return Selector(tuple(wanted))
 
 
-def _build_traffic(traffic: api.GatewayTraffic) -> dict[str, Any]:
-    """Sort the settings as Istio has them; `maxPendingRequests` limits HTTP/1 and HTTP/2 alike."""
+def _build_traffic(traffic: Traffic | api.GatewayTraffic) -> TrafficIntent:
+    """Build the settings of a destination, or of the way to a gateway."""
     pool, outliers = traffic.connection_pool, traffic.outlier_detection
-    built: dict[str, Any] = {}
-    if pool is not None:
-        keepalive = pool.tcp_keepalive
-        tcp = _drop_absent(
-            maxConnections=pool.max_connections,
-            connectTimeout=_normalise_duration(pool.connect_timeout),
-            idleTimeout=_normalise_duration(pool.idle_timeout),
-            maxConnectionDuration=_normalise_duration(pool.max_connection_duration),
-            tcpKeepalive=keepalive
-            and _drop_absent(
-                time=_normalise_duration(keepalive.time),
-                interval=_normalise_duration(keepalive.interval),
-                probes=keepalive.probes,
-            ),
-        )
-        http = _drop_absent(
-            http1MaxPendingRequests=pool.max_pending_requests,
-            maxRequestsPerConnection=pool.max_requests_per_connection,
-            idleTimeout=_normalise_duration(pool.idle_timeout),
-        )
-        built["connectionPool"] = _drop_absent(tcp=tcp, http=http)
-    if outliers is not None:
-        built["outlierDetection"] = _drop_absent(
-            consecutive5xxErrors=outliers.consecutive_5xx_errors,
-            interval=_normalise_duration(outliers.interval),
-            baseEjectionTime=_normalise_duration(outliers.base_ejection_time),
-            maxEjectionPercent=outliers.max_ejection_percent,
-        )
-    return built
+    balancer = traffic.load_balancer if isinstance(traffic, Traffic) else None
+    return TrafficIntent(
+        load_balancer=None if balancer is None else _build_balancer(balancer),
+        connection_pool=None if pool is None else _build_pool(pool),
+        outlier_detection=None if outliers is None else _build_outliers(outliers),
+    )
 
 
-def _drop_absent(**values: object) -> dict[str, Any]:
-    """Leave out what is not asked for; 0 is asked for."""
-    return {name: value for name, value in values.items() if value not in (None, "", {})}
+def _build_balancer(balancer: LoadBalancer) -> LoadBalancerIntent:
+    consistent = balancer.consistent_hash
+    if consistent is None:
+        return LoadBalancerIntent(policy=str(balancer.policy))
+    cookie = consistent.cookie
+    return LoadBalancerIntent(
+        consistent_hash=HashIntent(
+            header=consistent.header or "",
+            cookie=cookie.name if cookie else "",
+            cookie_ttl=_normalise_duration(cookie.ttl) if cookie else "",
+            is_by_source=consistent.source_ip is not None,
+        )
+    )
+
+
+def _build_pool(pool: ConnectionPool) -> PoolIntent:
+    keepalive = pool.tcp_keepalive
+    return PoolIntent(
+        max_connections=pool.max_connections,
+        connect_timeout=_normalise_duration(pool.connect_timeout),
+        idle_timeout=_normalise_duration(pool.idle_timeout),
+        max_connection_duration=_normalise_duration(pool.max_connection_duration),
+        max_pending_requests=pool.max_pending_requests,
+        max_requests_per_connection=pool.max_requests_per_connection,
+        tcp_keepalive=None if keepalive is None else _build_keepalive(keepalive),
+    )
+
+
+def _build_keepalive(keepalive: TcpKeepalive) -> KeepaliveIntent:
+    return KeepaliveIntent(
+        time=_normalise_duration(keepalive.time),
+        interval=_normalise_duration(keepalive.interval),
+        probes=keepalive.probes,
+    )
+
+
+def _build_outliers(outliers: OutlierDetection) -> OutlierIntent:
+    return OutlierIntent(
+        consecutive_5xx_errors=outliers.consecutive_5xx_errors,
+        interval=_normalise_duration(outliers.interval),
+        base_ejection_time=_normalise_duration(outliers.base_ejection_time),
+        max_ejection_percent=outliers.max_ejection_percent or EVERY_ENDPOINT,
+    )

@@ -64,6 +64,9 @@ def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
     return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS)
 
 
+NO_DEMAND = Demand(frozenset(), "", NO_SERVERS)
+
+
 @dataclass(frozen=True, slots=True)
 class Applicant:
     """A policy, and what it asks for."""
@@ -110,8 +113,9 @@ def find_limited(
 
     What stands counts until the policy that has it asks for something else and may have that. A
     policy that adds something is refused as a whole if it is too much then, and keeps what it has.
-    Those that do not make it more are looked at first, so what is in force stays accepted. None is
-    refused if there is room for what all of them ask for, in place of what they have.
+    Those that make it less are looked at first, then those that make it no more, so what is in
+    force stays accepted. None is refused if there is room for what all of them ask for, in place
+    of what they have.
 
     What is asked for and stands already stays. Of what is new, the oldest policy's first, so much
     may be added that no more than twice the limit stands, whoever owns it; the rest waits until
@@ -127,7 +131,7 @@ def find_limited(
         applicant.is_on_hold and rooms.find_excess(applicant) for applicant in applicants
     ):
         rooms = _Rooms(most_hosts, gateways, standing)
-        found = _admit(rooms, sorted(applicants, key=rooms.grows))
+        found = _admit(rooms, sorted(applicants, key=rooms.find_growth))
     for applicant in applicants:
         if applicant.is_on_hold or applicant.owner.name in found:
             continue
@@ -136,14 +140,21 @@ def find_limited(
     return found
 
 
-def _admit(rooms: "_Rooms", applicants: Iterable[Applicant]) -> dict[str, Limited]:
-    """Let in one policy after another; return those that are refused, by name."""
+def _admit(rooms: "_Rooms", applicants: Collection[Applicant]) -> dict[str, Limited]:
+    """Let in one policy after another; return those that are refused, by name.
+
+    One on hold is looked at again in the end: it has not given up what it has, which others may
+    have come to share.
+    """
     found: dict[str, Limited] = {}
     for applicant in applicants:
         excess = rooms.find_excess(applicant)
         if excess is None:
             rooms.let_in(applicant)
         else:
+            found[applicant.owner.name] = Limited(excess)
+    for applicant in applicants:
+        if applicant.is_on_hold and (excess := rooms.find_excess(applicant)) is not None:
             found[applicant.owner.name] = Limited(excess)
     return found
 
@@ -306,12 +317,15 @@ class _Rooms:
         """Whether there will be more than any limit."""
         return any(room.is_exceeded for room in self._all)
 
-    def grows(self, applicant: Applicant) -> bool:
-        """Whether there would be more with a policy than there is."""
-        return any(
-            room.count_with(applicant.owner, items) > len(room.counts)
-            for room, items in self._select(applicant.demand)
-        )
+    def find_growth(self, applicant: Applicant) -> int:
+        """Tell whether there would be more with a policy (1), as much (0), or less (-1)."""
+        growth = [
+            room.count_with(applicant.owner, items) - len(room.counts)
+            for room, items in self._list_changes(applicant)
+        ]
+        if max(growth) > 0:
+            return 1
+        return -1 if min(growth) < 0 else 0
 
     def find_excess(self, applicant: Applicant) -> Diagnostic | None:
         """Tell which limit a policy exceeds."""
@@ -324,7 +338,7 @@ class _Rooms:
 
     def let_in(self, applicant: Applicant) -> None:
         """Count what a policy asks for in place of what it has anywhere."""
-        for room, items in (self._taken | dict(self._select(applicant.demand))).items():
+        for room, items in self._list_changes(applicant):
             room.exchange(applicant, items)
 
     def add(self, demand: Demand) -> dict[Item, str]:
@@ -348,6 +362,10 @@ class _Rooms:
             for room in rooms:
                 room.add(item)
         return waiting
+
+    def _list_changes(self, applicant: Applicant) -> Iterable[tuple[_Room, frozenset[Item]]]:
+        """List where a policy has something or asks for it, with what it asks for there."""
+        return (self._taken | dict(self._select(applicant.demand))).items()
 
     def _select(self, demand: Demand) -> list[tuple[_Room, frozenset[Item]]]:
         found: list[tuple[_Room, frozenset[Item]]] = [(self._namespace, demand.hosts)]

@@ -60,9 +60,27 @@ def check_cidr(text: str) -> str | None:
     """Say why `text` is no address range."""
     try:
         ipaddress.ip_network(text)
-    except ValueError as error:
-        return f"is not a CIDR: {error}; write it as 10.0.0.0/8 or fd00::/8"
+    except ValueError:
+        return _explain_cidr(text)
     return None
+
+
+def _explain_cidr(text: str) -> str:
+    address, _, bits = text.partition("/")
+    try:
+        return f"has host bits; write {ipaddress.ip_network(text, strict=False)}"
+    except ValueError:
+        pass
+    for parse in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        try:
+            longest = parse(address).max_prefixlen
+        except ValueError:
+            continue
+        if bits.isdecimal():
+            return (
+                f"has more than {longest} bits; for this address alone, write {address}/{longest}"
+            )
+    return "is not a CIDR; write it as 10.0.0.0/8 or fd00::/8"
 
 
 class GatewayObjects(StrEnum):
@@ -95,10 +113,22 @@ class PlanOptions:
         "Domains of the operator's own internal names; policies may not use them.",
         check=check_domain,
     )
+    platform_namespaces: tuple[str, ...] = option(
+        ("istio-egress", "istio-ingress"),
+        "Namespaces in which only the platform team writes: what stands there is trusted, as in "
+        "Istio's own.",
+        check=check_label,
+    )
     allowed_cidrs: tuple[str, ...] = option(
         (),
         "Literal addresses that policies may use in addition to public ones, such as 10.20.0.0/16.",
         check=check_cidr,
+    )
+    allowed_shared_domains: tuple[str, ...] = option(
+        (),
+        "Domains of shared hosting, such as s3.amazonaws.com, that wildcards may cover, "
+        "though others have names there too (private part of the public suffix list).",
+        check=check_domain,
     )
     cluster_cidrs: tuple[str, ...] = option(
         (),

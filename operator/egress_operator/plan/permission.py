@@ -13,6 +13,7 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import Access, ObjectSet
 from egress_operator.istio.set_key import GatewaySet, SetKey, find_scope
+from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization
 from egress_operator.plan.plan import Plan
@@ -27,6 +28,8 @@ class Standing:
     """Its AuthorizationPolicies."""
     tenants: frozenset[tuple[str, str]] = frozenset()
     """(namespace, label of the place) of each tenant with a server there."""
+    pods: frozenset[tuple[str, str, Labels]] = frozenset()
+    """The same, with the labels of the pods that serve it."""
     servers: frozenset[tuple[str, str]] = frozenset()
     """(namespace, name) of each server there; that of a single host is called as its permission."""
 
@@ -48,12 +51,13 @@ def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) ->
     whoever wrote them: what is denied has to be denied to all.
     """
     found = tuple(sorted(policies, key=lambda item: item.key))
-    tenants, names = set(), set()
+    tenants, pods, names = set(), set(), set()
     for server in servers:
         namespace = find_server_namespace(server)
         tenants.add((namespace, server.label))
+        pods.add((namespace, server.label, server.facts.selector))
         names.add((namespace, server.key.name))
-    return Standing(found, frozenset(tenants), frozenset(names))
+    return Standing(found, frozenset(tenants), frozenset(pods), frozenset(names))
 
 
 def find_server_namespace(server: Observed) -> str:
@@ -157,10 +161,12 @@ def _plan_access(
     allowed = {(item.tenant, item.place) for item in allows.values()} | {
         (item.tenant, item.place) for item in standing.policies if item.key in kept
     }
+    # Also who is left at a former place of the same pods.
     denied = {
         namespace
-        for namespace, label in standing.tenants
-        if label == gateway.label and (namespace, label) not in allowed
+        for namespace, label, selector in standing.pods
+        if gateway.label == label or gateway.intent.selector == selector
+        if (namespace, label) not in allowed
     }
     return Access(
         baseline=baseline,
@@ -170,7 +176,10 @@ def _plan_access(
         kept=kept,
         denials=kept & _find_served_baselines(standing),
         withdrawn=withdrawn,
-        in_use=bool(tenants),
+        # Who is left at a former place may be served by the same pods.
+        in_use=bool(tenants)
+        if enforces
+        else any(selects(tenant) for tenant, _ in standing.tenants),
         denied=tuple(sorted(denied)) if enforces else (),
         generation=generation,
     )

@@ -3,16 +3,27 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
-from egress_operator.istio.set_key import Scope, SetKey, TenantSet
+from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
+from egress_operator.plan.cover import NONE_BELOW, Cover
 from egress_operator.plan.host import compile_host
+from egress_operator.plan.life import ALWAYS, Expiry, Span, find_span
 from egress_operator.plan.piece import Pieces, finish
 from egress_operator.plan.reference import GatewayView
-from egress_operator.plan.result import ClaimResult, ClaimState, PolicyResult, build_policy_result
-from egress_operator.plan.shadow import find_shadows
+from egress_operator.plan.result import (
+    ClaimResult,
+    ClaimState,
+    Notes,
+    PolicyResult,
+    build_policy_result,
+)
+from egress_operator.plan.shadow import NO_SHADOWS, Shadows, find_shadows
+from egress_operator.plan.sidecar import Sight
+from egress_operator.plan.sight import find_policy_sight, look_around
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.plan.standing import find_kept
 from egress_operator.plan.tenant import Tenant, build_tenant_set
@@ -45,12 +56,20 @@ class Plan:
     """Policies that exist but may not change anything (not accepted, or paused): what they own is
     neither changed nor pruned, unless another policy claims it; they stay co-owners."""
     live: frozenset[Owner]
-    """Policies that may change things: what they alone own and no longer claim is pruned. And
-    EgressGateways that are accepted."""
+    """Policies that may change things: what they alone own and no longer claim is pruned. Those
+    that have expired are among them, and claim nothing. And EgressGateways that are accepted."""
     allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
     """The AuthorizationPolicies that the sets need, by the label of the gateway."""
     is_limited: bool = False
     """Whether a policy exceeds a limit or waits for room: it may fit when something goes."""
+    rivals: frozenset[ObjectKey] = frozenset()
+    """Our DestinationRules beside which there is another one: their age matters."""
+    expired: frozenset[Owner] = frozenset()
+    """Policies whose time is over: nothing is held where they have a part."""
+    expiries: tuple[Expiry, ...] = ()
+    """When its policies expire, those that do; sorted."""
+    span: Span = ALWAYS
+    """When it holds: after it, and before, other policies have expired."""
 
 
 def plan_namespace(inputs: NamespaceInput, memo: PlanCache | None = None) -> Plan:
@@ -79,20 +98,30 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
     tenants = {
         tenant.gateway.label: tenant for host in compiled.values() for tenant in host.tenants
     }
-    shadows = find_shadows(inputs.hand_written, compiled) if inputs.hand_written else {}
+    shadows = NO_SHADOWS
+    if inputs.hand_written:
+        shadows = find_shadows(inputs.namespace, inputs.hand_written, compiled, inputs.rule_ages)
     sets: dict[SetKey, ObjectSet] = {
         host.object_set.key: host.object_set
         for host in compiled.values()
         if host.object_set is not None
     }
     sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
+    sets |= _build_expired_sets(inputs.namespace, policies, hosts)
     held = frozenset(policy.owner for policy in policies if not policy.is_live)
     kept = find_kept(inputs.namespace, inputs.standing, held)
+    expiries = part.list_expiries()
     results: dict[str, PolicyResult] = {}
+    screen = look_around(inputs, part)
     for policy in policies:
         yield
+        sight = yield from find_policy_sight(policy, screen, inputs, part)
         results[policy.source.name] = _find_result(
-            policy, hosts, shadows, kept.get(policy.owner, NOTHING_KEPT)
+            policy,
+            hosts,
+            shadows,
+            kept.get(policy.owner, NOTHING_KEPT),
+            sight,
         )
     return Plan(
         scope=inputs.namespace,
@@ -103,6 +132,10 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
         | _find_gateway_owners(part.around),
         allows=collect_set_allows(sets.values()),
         is_limited=part.is_limited,
+        rivals=shadows.rivals,
+        expired=frozenset(policy.owner for policy in policies if policy.is_expired),
+        expiries=expiries,
+        span=find_span(expiries, inputs.now),
     )
 
 
@@ -128,7 +161,7 @@ def _build_tenant_sets(
     """Return the sets of gateways: those that hosts need, and those that are withdrawn."""
     made = map(build_tenant_set, tenants.values())
     sets: dict[SetKey, ObjectSet] = {object_set.key: object_set for object_set in made}
-    for name in {policy.gateway for policy in policies if policy.is_live and policy.gateway}:
+    for name in {policy.gateway for policy in policies if policy.live_claims and policy.gateway}:
         gateway = around.results[name].gateway
         if gateway is not None and around.tenants[name] is None:
             key = TenantSet(namespace, gateway.label)
@@ -136,44 +169,80 @@ def _build_tenant_sets(
     return sets
 
 
+def _build_expired_sets(
+    namespace: str, policies: Iterable[CachedPolicy], hosts: Mapping[str, CachedHost]
+) -> dict[SetKey, ObjectSet]:
+    """Return the sets of hosts that policies claimed until they expired, and nobody does now.
+
+    As where permission is withdrawn, they go in their order, and nothing has to settle.
+    """
+    expired = {key for policy in policies for key in policy.expired_keys}
+    keys = [HostSet(namespace, host) for host in sorted(expired - hosts.keys())]
+    return {key: ObjectSet(key, is_closing=True) for key in keys}
+
+
 def _compile_hosts(
     namespace: str, policies: list[CachedPolicy], part: CachedNamespace
 ) -> Pieces[dict[str, CachedHost]]:
     """Judge and compile every host; what comes out as in the last call is not made again."""
     judged = yield from part.judge(policies)
+    cover = part.build_cover(judged)
     hosts: dict[str, CachedHost] = {}
-    for key, results in judged.items():
-        hosts[key] = _compile_host(namespace, key, results, part)
+    for key in cover.sort(judged):
+        hosts[key] = _compile_host(namespace, key, judged[key], part, cover)
         yield
-    part.hosts = hosts
-    return hosts
+    part.hosts = hosts if cover.is_empty else {key: hosts[key] for key in judged}
+    return part.hosts
 
 
 def _compile_host(
-    namespace: str, key: str, results: Arbitration, part: CachedNamespace
+    namespace: str, key: str, results: Arbitration, part: CachedNamespace, cover: Cover
 ) -> CachedHost:
     results = part.withhold(results)
+    if cover.is_empty:
+        return _compile(namespace, key, results, part)
+    host = _compile(
+        namespace, key, results, part, is_covered=cover.is_over(key), below=cover.list_below(key)
+    )
+    cover.add(key, host.compiled.object_set)
+    return host
+
+
+def _compile(
+    namespace: str,
+    key: str,
+    results: Arbitration,
+    part: CachedNamespace,
+    *,
+    is_covered: bool = False,
+    below: frozenset[ObjectKey] = NONE_BELOW,
+) -> CachedHost:
     tenants = part.find_tenants(results.gateways)
     entry = part.hosts.get(key)
-    if entry is not None and entry.results == results and entry.tenants == tenants:
+    if (
+        entry is not None
+        and entry.results == results
+        and entry.tenants == tenants
+        and (entry.is_covered, entry.below) == (is_covered, below)
+    ):
         return entry
-    return CachedHost(results, tenants, compile_host(namespace, key, results, tenants))
+    compiled = compile_host(namespace, key, results, tenants, is_covered=is_covered, below=below)
+    return CachedHost(results, tenants, compiled, is_covered, below)
 
 
 def _find_result(
     policy: CachedPolicy,
     hosts: Mapping[str, CachedHost],
-    shadows: Mapping[str, tuple[str, ...]],
+    shadows: Shadows,
     kept: frozenset[SetKey],
+    sight: Sight,
 ) -> PolicyResult:
     """Return the result on a policy: that of the last call if nothing it depends on changed."""
     own = [hosts[key] for key in policy.live_keys]
-    seen = (
-        tuple(sentence for key in policy.live_keys for sentence in shadows.get(key, ()))
-        if shadows
-        else ()
-    )
-    before, made_from = policy.result, (own, seen, kept)
+    beside = _collect(policy, shadows.beside)
+    overriding = _collect(policy, shadows.overriding)
+    shared = [key for key in policy.expired_keys if key in hosts]
+    before, made_from = policy.result, (own, beside, overriding, kept, shared, sight)
     if before is not None and policy.result_made_from == made_from:
         return before
     compiled = [host.compiled for host in own]
@@ -181,17 +250,29 @@ def _find_result(
         policy.source,
         policy.diagnostics,
         policy.build_rows(hosts),
-        reference=policy.reference,
+        reference=None if policy.is_expired else policy.reference,
         kept=kept,
         tenants={
             TenantSet(tenant.namespace, tenant.gateway.label)
             for host in compiled
             for tenant in host.tenants
         },
-        shadowed=seen,
-        lifted=(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
+        notes=Notes(
+            expiry=policy.finding,
+            shadowed=beside,
+            overridden=overriding,
+            lifted=(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
+            sight=sight,
+        ),
     )
     if result == before:
         result = before
     policy.result, policy.result_made_from = result, made_from
     return result
+
+
+def _collect(policy: CachedPolicy, sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the sentences about the hosts of a policy; for nearly all there are none."""
+    if not sentences:
+        return ()
+    return tuple(sentence for key in policy.live_keys for sentence in sentences.get(key, ()))

@@ -9,6 +9,9 @@ from egress_operator.plan.gateway import Gateway
 
 _TLS_PROTOCOLS = frozenset({"HTTPS", "TLS"})
 
+EXPORT_TO = "networking.istio.io/exportTo"
+"""The annotation by which a Service says who sees it."""
+
 Place = tuple[str, str]
 """(namespace, name) of a Service."""
 
@@ -21,6 +24,8 @@ class ServiceFacts:
     ports: Mapping[int, int]
     """By number: the port of the pods, 0 where it is told by name."""
     headless: bool
+    export_to: tuple[str, ...] = ()
+    """As its annotation says; empty: as the mesh does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,38 @@ class GatewayServices:
     """Endpoints of a Service that are ready."""
     servers: tuple[Observed, ...] = ()
     """Objects of kind Gateway that are not ours."""
+    export_to: tuple[str, ...] = ()
+    """Who sees a Service that does not say it; empty: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who sees the Service of a gateway, where not all do."""
+
+    service: str
+    """`namespace/name`."""
+    namespaces: frozenset[str]
+
+    def find_unready(self, namespace: str) -> str:
+        """Say why a namespace cannot use the gateway, in one line; empty when it can."""
+        if namespace in self.namespaces:
+            return ""
+        return (
+            f"Service {self.service} is not shown to namespace {namespace}, by its annotation or "
+            "by defaultServiceExportTo of the mesh's configuration: give it the annotation "
+            f'{EXPORT_TO}: "*", or name the namespace there'
+        )
+
+
+def find_audience(gateway: Gateway, services: GatewayServices) -> Audience | None:
+    """Tell who sees the Service of a gateway, None for all. Pure."""
+    intent = gateway.intent
+    service = services.services.get((intent.namespace, intent.service))
+    places = services.export_to if service is None else service.export_to or services.export_to
+    seers = frozenset(intent.namespace if place == "." else place for place in places)
+    if not seers or "*" in seers:
+        return None
+    return Audience(f"{intent.namespace}/{intent.service}", seers)
 
 
 def find_unready(gateway: Gateway, services: GatewayServices) -> str:
@@ -41,17 +78,30 @@ def find_unready(gateway: Gateway, services: GatewayServices) -> str:
     service = services.services.get((intent.namespace, intent.service))
     if service is None:
         return f"there is no {name}"
-    if service.headless:
-        return f"{name} is headless, so Istio has no address for it: give it a cluster IP"
-    if intent.port not in service.ports:
-        ports = ", ".join(str(port) for port in sorted(service.ports))
-        there = f"there are: {ports}" if ports else "it has none"
-        return f"{name} has no port {intent.port}; {there}"
-    if not _agree(service.selector, intent.selector):
-        return f"{name} selects other pods than spec.selector"
+    if reason := _find_unusable(gateway, service, services.export_to):
+        return f"{name} {reason}"
     if not services.endpoints.get((intent.namespace, intent.service)):
         return f"{name} has no ready endpoint"
     return _find_rival(gateway, {intent.port, service.ports[intent.port]}, services.servers)
+
+
+def _find_unusable(gateway: Gateway, service: ServiceFacts, export_to: tuple[str, ...]) -> str:
+    """Say what is wrong with the Service of a gateway itself, in words that follow its name."""
+    intent = gateway.intent
+    if service.headless:
+        return "is headless, so Istio has no address for it: give it a cluster IP"
+    if intent.port not in service.ports:
+        ports = ", ".join(str(port) for port in sorted(service.ports))
+        there = f"there are: {ports}" if ports else "it has none"
+        return f"has no port {intent.port}; {there}"
+    if not _agree(service.selector, intent.selector):
+        return "selects other pods than spec.selector"
+    if not {*(service.export_to or export_to or ("*",))} - {".", "~", intent.namespace}:
+        return (
+            "is shown to its own namespace alone, by defaultServiceExportTo of the mesh's "
+            f'configuration or by its annotation: give it the annotation {EXPORT_TO}: "*"'
+        )
+    return ""
 
 
 def _agree(

@@ -34,6 +34,8 @@ class GatewayView:
     tenants: Mapping[str, Tenant | None]
     """By the name of each accepted gateway; None: it is not open to the namespace."""
     unready: Mapping[str, str]
+    closed: Mapping[str, str]
+    """Why an accepted gateway is not open to the namespace, by its name."""
 
     @property
     def limits(self) -> dict[str, GatewayRoom]:
@@ -48,6 +50,7 @@ class GatewayView:
 def build_gateway_view(inputs: NamespaceInput, results: Mapping[str, GatewayResult]) -> GatewayView:
     """Look at the gateways from one namespace. Pure."""
     tenants: dict[str, Tenant | None] = {}
+    closed: dict[str, str] = {}
     for name, result in results.items():
         gateway = result.gateway
         if gateway is None:
@@ -60,7 +63,14 @@ def build_gateway_view(inputs: NamespaceInput, results: Mapping[str, GatewayResu
                 export_to=_find_export(inputs.hand_written, gateway.host),
                 is_scoped=inputs.settings.gateway_objects is GatewayObjects.GATEWAY_NAMESPACE,
             )
-    return GatewayView(results, tenants, inputs.unready)
+        else:
+            closed[name] = _explain_closed(gateway, inputs.labels or {})
+    return GatewayView(results, tenants, inputs.unready, closed)
+
+
+def _explain_closed(gateway: Gateway, labels: Mapping[str, str]) -> str:
+    tenants = gateway.intent.tenants
+    return "it selects no namespace" if tenants is None else tenants.explain_mismatch(labels)
 
 
 def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | None:
@@ -94,7 +104,8 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
         return build_diagnostic(
             NOT_ALLOWED,
             _PATH,
-            f"EgressGateway {name} is not open to this namespace, so nothing gets out",
+            f"EgressGateway {name} is not open to this namespace, so nothing gets out: "
+            f"{around.closed[name]}",
         )
     if reason := around.unready.get(name):
         return Diagnostic(

@@ -1,16 +1,23 @@
 """What the plan says of a policy and of each thing that it asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from egress_operator.diagnostic import Diagnostic, Level, find_rule
-from egress_operator.istio.set_key import SetKey, sort_key
+from egress_operator.istio.set_key import HostSet, SetKey, sort_key
 from egress_operator.plan.claim import Claim
+from egress_operator.plan.life import EXPIRED
+from egress_operator.plan.sidecar import NO_SIDECARS, Sight
 from egress_operator.plan.source import PolicySource
 
 SHADOWED = "EG105"
 LIFTED = "EG106"
+OVERRIDDEN = "EG107"
+HIDDEN = "EG120"
+PARTLY_HIDDEN = "EG121"
+CAPPED = "EG122"
 
 DIRECT = "Direct"
 """The route of a destination that the sidecar reaches itself."""
@@ -29,6 +36,8 @@ class ClaimState(StrEnum):
     REFUSED = "Refused"
     """The policy is not accepted."""
     PAUSED = "Paused"
+    EXPIRED = "Expired"
+    """The time of the policy is over: nothing is claimed, and nothing stays."""
     CLOSED = "Closed"
     """Its gateway is not open to the namespace: claimed, and nothing gets out."""
 
@@ -73,13 +82,41 @@ class PolicyResult:
     kept: tuple[SetKey, ...]
     """The sets of hosts of which it owns something while it is on hold, sorted: that stays as it
     is."""
+    requested: str = ""
+    """The token of the last request to look at the policy again."""
     reference: Diagnostic | None = None
     """What is wrong with the gateway that the policy names."""
+    expiry: Diagnostic | None = None
+    """That it has expired, or does so soon."""
     shadowed: tuple[str, ...] = ()
     """Sentences that name hand-written objects for the same host, sorted."""
+    overridden: tuple[str, ...] = ()
+    """Sentences that name DestinationRules that count in place of ours, sorted."""
     lifted: tuple[str, ...] = ()
     """Sentences that name policies of which one restricts a host and the other one lifts that,
     sorted."""
+    sight: Sight = NO_SIDECARS
+    """What Sidecars do to it."""
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expiry is not None and self.expiry.code == EXPIRED
+
+    @property
+    def is_on_pause(self) -> bool:
+        """Whether a pause keeps it as it is."""
+        return self.paused and not self.is_expired
+
+
+class Notes(NamedTuple):
+    """What is said of a policy beside its own text: by the time, and by what others write."""
+
+    expiry: Diagnostic | None = None
+    shadowed: Iterable[str] = ()
+    overridden: Iterable[str] = ()
+    lifted: Iterable[str] = ()
+    sight: Sight = NO_SIDECARS
 
 
 def build_policy_result(
@@ -90,8 +127,7 @@ def build_policy_result(
     reference: Diagnostic | None,
     kept: Iterable[SetKey],
     tenants: Iterable[SetKey],
-    shadowed: Iterable[str],
-    lifted: Iterable[str] = (),
+    notes: Notes,
 ) -> PolicyResult:
     """Put together what the plan says of a policy. Pure.
 
@@ -110,9 +146,13 @@ def build_policy_result(
             sorted({*(row.set_key for row in claims if row.set_key), *tenants}, key=sort_key)
         ),
         kept=tuple(sorted(kept, key=sort_key)),
+        requested=source.requested,
         reference=reference,
-        shadowed=tuple(sorted(set(shadowed))),
-        lifted=tuple(sorted(set(lifted))),
+        expiry=notes.expiry,
+        shadowed=tuple(sorted(set(notes.shadowed))),
+        overridden=tuple(sorted(set(notes.overridden))),
+        lifted=tuple(sorted(set(notes.lifted))),
+        sight=notes.sight,
     )
 
 
@@ -144,13 +184,36 @@ def build_idle_rows(source: PolicySource, claims: Iterable[Claim]) -> tuple[Clai
     return tuple(build_claim_row(claim, state) for claim in claims)
 
 
+def build_expired_rows(
+    namespace: str, claims: Iterable[Claim], hosts: Container[str]
+) -> tuple[ClaimResult, ...]:
+    """Return the rows of a policy whose time is over.
+
+    `hosts`: those that other policies claim. Of the rest the whole set goes, and carries the row
+    until it is gone.
+    """
+    return tuple(
+        build_claim_row(
+            claim,
+            ClaimState.EXPIRED,
+            set_key=None if claim.key in hosts else HostSet(namespace, claim.key),
+        )
+        for claim in claims
+    )
+
+
 def build_findings(result: PolicyResult) -> tuple[Diagnostic, ...]:
     """Return all findings about a policy, conflicts with others too, as a linter shows them."""
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in result.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in result.shadowed]
+    overridden = [Diagnostic(OVERRIDDEN, "", sentence) for sentence in result.overridden]
     lifted = [Diagnostic(LIFTED, "spec.from", sentence) for sentence in result.lifted]
-    references = [result.reference] if result.reference else []
-    found = {*result.diagnostics, *references, *conflicts, *shadows, *lifted}
+    hidden = [Diagnostic(HIDDEN, "", sentence) for sentence in result.sight.hidden]
+    partly = [Diagnostic(PARTLY_HIDDEN, "", sentence) for sentence in result.sight.partly_hidden]
+    capped = [Diagnostic(CAPPED, "", sentence) for sentence in result.sight.capped]
+    references = [item for item in (result.reference, result.expiry) if item]
+    company = (*capped, *shadows, *overridden, *lifted, *hidden, *partly)
+    found = {*result.diagnostics, *references, *conflicts, *company}
     return tuple(sorted(found, key=_severity))
 
 

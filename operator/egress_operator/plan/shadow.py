@@ -2,30 +2,72 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from egress_operator.istio.kind import Kind
+from egress_operator.istio.destination_rule import TRAFFIC
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.object import Desired
+from egress_operator.istio.wildcard import find_narrowest, is_wildcard
 from egress_operator.plan.host import CompiledHost
+from egress_operator.plan.override import explain_ruler, find_rulers, is_seen
 from egress_operator.plan.source import HandWritten
+
+_FIRST, _NEXT, _LAST = "", "~", "~~"
+"""In the place of a creationTimestamp: before all, after all that are there, and after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadows:
+    """What stands beside our objects. Sentences by host, sorted."""
+
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Objects that name the same host."""
+    overriding: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """DestinationRules that count in place of ours."""
+    rivals: frozenset[ObjectKey] = frozenset()
+    """Our DestinationRules beside which there is another one: their age matters."""
+
+
+NO_SHADOWS = Shadows()
 
 
 def find_shadows(
-    hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
-) -> dict[str, tuple[str, ...]]:
-    """Sentences by host that name the objects beside ours, sorted. Pure.
+    namespace: str,
+    hand_written: Iterable[HandWritten],
+    hosts: Mapping[str, CompiledHost],
+    ages: Mapping[str, str],
+) -> Shadows:
+    """Find the objects beside ours. Pure.
 
-    A VirtualService with a wildcard counts too: for a host without a VirtualService of its own
-    Istio takes the most specific one that matches. An object that has the name of one of ours is
-    no shadow: it is squatted, which `next_step` says.
+    `ages`: the creationTimestamp of our DestinationRules that are there, by name.
+
+    Objects with a wildcard count too: Istio takes the most specific one for a host that has no
+    VirtualService, or no DestinationRule, of its own. So do objects for a name below a wildcard of
+    ours, which they take away from it. An object that has the name of one of ours is no shadow: it
+    is squatted, which `next_step` says.
     """
-    found: dict[str, list[str]] = {}
-    index = _SuffixIndex(hosts)
-    for item in hand_written:
-        for name in item.hosts:
-            for host in _match(item, name, index):
-                if _is_squatter(item, hosts[host]):
-                    continue
-                found.setdefault(host, []).append(_build_sentence(item, name, host))
-    return {host: tuple(sorted(set(sentences))) for host, sentences in found.items()}
+    beside: dict[str, set[str]] = {}
+    rules: dict[str, list[tuple[HandWritten, str]]] = {}
+    for host, item, name in _match_below(hand_written, hosts):
+        beside.setdefault(host, set()).add(_build_sentence_below(item, name, host))
+    for host, item, name in _match(hand_written, hosts):
+        if item.kind != Kind.DESTINATION_RULE:
+            beside.setdefault(host, set()).add(_build_sentence(item, name, host))
+        elif is_seen(item, namespace):
+            rules.setdefault(host, []).append((item, name))
+    overriding: dict[str, set[str]] = {}
+    rivals: set[ObjectKey] = set()
+    for host, found in rules.items():
+        own = _find_rule(host, hosts[host])
+        exact = [item for item, name in found if name == host]
+        if own is None:
+            told = set(_explain_followed(host, hosts[host], found))
+        else:
+            over, told = _compare(host, _build_own(own, ages), exact)
+            overriding |= {host: over} if over else {}
+            rivals |= {own.key} if exact else set()
+        beside[host] = beside.get(host, set()) | told
+    return Shadows(_sort(beside), _sort(overriding), frozenset(rivals))
 
 
 class _SuffixIndex:
@@ -45,10 +87,37 @@ class _SuffixIndex:
             yield self._reversed[index][::-1]
 
 
-def _match(item: HandWritten, name: str, index: _SuffixIndex) -> Iterable[str]:
-    if not name.startswith("*"):
-        return [name] if name in index.hosts else []
-    return index.find(name[1:]) if item.kind == Kind.VIRTUAL_SERVICE else ()
+def _match(
+    hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
+) -> Iterator[tuple[str, HandWritten, str]]:
+    """Give each host that an object names, with the name by which it does."""
+    index = _SuffixIndex(hosts)
+    for item in hand_written:
+        for name in item.hosts:
+            if not name.startswith("*"):
+                found: Iterable[str] = [name] if name in index.hosts else []
+            else:
+                found = () if item.kind == Kind.SERVICE_ENTRY else index.find(name[1:])
+            for host in found:
+                if not _is_squatter(item, hosts[host]):
+                    yield host, item, name
+
+
+def _match_below(
+    hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
+) -> Iterator[tuple[str, HandWritten, str]]:
+    """Give each wildcard of ours with an object for a name below it that is no host of ours.
+
+    A DestinationRule alone takes nothing away: there is no service of that name.
+    """
+    wildcards = {host for host in hosts if is_wildcard(host)}
+    for item in hand_written if wildcards else ():
+        for name in () if item.kind == Kind.DESTINATION_RULE else item.hosts:
+            if name in hosts:
+                continue
+            over = find_narrowest(name, wildcards)
+            if over is not None and not _is_squatter(item, hosts[over]):
+                yield over, item, name
 
 
 def _is_squatter(item: HandWritten, host: CompiledHost) -> bool:
@@ -58,12 +127,96 @@ def _is_squatter(item: HandWritten, host: CompiledHost) -> bool:
     )
 
 
-def _build_sentence(item: HandWritten, name: str, host: str) -> str:
+def _find_rule(host: str, compiled: CompiledHost) -> Desired | None:
+    """Return our DestinationRule for the host itself."""
+    objects = () if compiled.object_set is None else compiled.object_set.objects
+    rules = (item for item in objects if item.key.kind is Kind.DESTINATION_RULE)
+    return next((rule for rule in rules if host in rule.facts.hosts), None)
+
+
+def _build_own(own: Desired, ages: Mapping[str, str]) -> HandWritten:
+    """Return our DestinationRule in the form of the others."""
+    return HandWritten(
+        own.key.kind,
+        own.key.name,
+        ages.get(own.key.name, _NEXT),
+        own.facts.hosts,
+        own.facts.export_to,
+        own.facts.parts,
+    )
+
+
+def _is_open(compiled: CompiledHost) -> bool:
+    """Whether the sidecars call the host itself, and not by another name or through a gateway."""
+    found = compiled.object_set
+    return found is None or not any(
+        item.key == found.service_entry_key and item.facts.is_closed for item in found.objects
+    )
+
+
+def _explain_followed(
+    host: str, compiled: CompiledHost, rules: Iterable[tuple[HandWritten, str]]
+) -> Iterator[str]:
+    """Explain the rules for a host without one of ours: the most specific ones are followed."""
+    longest = max(rules, key=lambda found: (found[1] == host, len(found[1])))[1]
+    for item, name in rules:
+        is_followed = name == longest and TRAFFIC in item.parts and _is_open(compiled)
+        if is_followed:
+            effect = "Istio applies its trafficPolicy to calls of this host, so remove one"
+        elif name == host:
+            effect = "it has no effect beside this policy, so remove it"
+        else:
+            continue
+        yield f"{_name(item, name, host)}: {effect}"
+
+
+def _compare(host: str, ours: HandWritten, others: list[HandWritten]) -> tuple[set[str], set[str]]:
+    """Tell which of the other rules for a host count in place of ours, and which do not.
+
+    In files the others may be older than ours or younger: both are tried.
+    """
+    overriding: dict[HandWritten, str] = {}
+    for unknown in (_FIRST, _LAST):
+        aged = {replace(item, created=item.created or unknown): item for item in others}
+        for ruler in find_rulers([ours, *aged]):
+            if ruler != ours:
+                item = aged[ruler]
+                why = explain_ruler(ruler, ours, is_certain=bool(item.created))
+                overriding.setdefault(item, why)
+    over = {
+        f"DestinationRule {item.name}, written by hand, counts for {host} in place of the "
+        f"operator's own {why}: originateTLS, traffic and failover have no effect then, and "
+        "requests may leave in plain text; delete it"
+        for item, why in overriding.items()
+    }
+    told = {
+        f"{_name(item, host, host)}: it has no effect beside the operator's own, so remove it"
+        for item in others
+        if item not in overriding
+    }
+    return over, told
+
+
+def _name(item: HandWritten, name: str, host: str) -> str:
     what = host if name == host else f"{host} (by {name})"
+    return f"{item.kind} {item.name}, written by hand, also names {what}"
+
+
+def _build_sentence(item: HandWritten, name: str, host: str) -> str:
     if item.kind == Kind.VIRTUAL_SERVICE:
         effect = "Istio may route by it and not by this policy"
-    elif item.kind == Kind.SERVICE_ENTRY:
-        effect = "Istio mixes its endpoints and ports with those of this policy"
     else:
-        effect = "it may change what this policy does"
-    return f"{item.kind} {item.name}, written by hand, also names {what}: {effect}, so remove one"
+        effect = "Istio mixes its endpoints and ports with those of this policy"
+    return f"{_name(item, name, host)}: {effect}, so remove one"
+
+
+def _build_sentence_below(item: HandWritten, name: str, host: str) -> str:
+    what = f"{item.kind} {item.name}, written by hand, names {name}, which is below {host}"
+    if item.kind == Kind.VIRTUAL_SERVICE:
+        effect = "Istio routes the name by it, and, if it has tls routes, TLS of no name of {host}"
+        return f"{what}: {effect.format(host=host)} is let out; so remove it, or name {name} too"
+    return f"{what}: the name goes its way and not that of this policy, so remove one"
+
+
+def _sort(found: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    return {host: tuple(sorted(sentences)) for host, sentences in found.items() if sentences}

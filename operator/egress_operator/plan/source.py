@@ -1,6 +1,6 @@
 """What a plan is made from: policies as the API server has them, settings, hand-written objects."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -9,8 +9,10 @@ import orjson
 
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Observed
+from egress_operator.istio.sidecar import Sidecar
 from egress_operator.plan.option import PlanOptions
 from egress_operator.plan.standing import HostStanding
+from egress_operator.plan.visibility import UNCAPPED, EntryVisibility
 
 
 class OutboundMode(StrEnum):
@@ -30,6 +32,11 @@ class Settings(PlanOptions):
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
     root_namespace: str = "istio-system"
     """The mesh's: an AuthorizationPolicy there selects pods of every namespace."""
+    normalizes_paths: bool = True
+    """Whether proxies resolve `..` before they look at a path (MeshConfig.pathNormalization)."""
+    entry_visibility: EntryVisibility = UNCAPPED
+    service_export: tuple[str, ...] = ()
+    """Who sees a Service that does not say it (MeshConfig.defaultServiceExportTo). Empty: all."""
 
 
 def build_settings(
@@ -38,6 +45,9 @@ def build_settings(
     dns_capture: bool,
     root_namespace: str,
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN,
+    normalizes_paths: bool = True,
+    entry_visibility: EntryVisibility = UNCAPPED,
+    service_export: tuple[str, ...] = (),
 ) -> Settings:
     """Join what the user has set with what is known of the mesh. Pure."""
     given = {row.name: getattr(options, row.name) for row in fields(PlanOptions)}
@@ -46,6 +56,9 @@ def build_settings(
         dns_capture=dns_capture,
         root_namespace=root_namespace,
         outbound_mode=outbound_mode,
+        normalizes_paths=normalizes_paths,
+        entry_visibility=entry_visibility,
+        service_export=service_export,
     )
 
 
@@ -53,13 +66,27 @@ SENIOR = "(older, or first by name at the same age)"
 """Why a policy or gateway comes before another one: the order is that of (`created`, `name`)."""
 
 PAUSED_ANNOTATION = "egress-operator.io/paused"
+REQUESTED_ANNOTATION = "egress-operator.io/reconcile-requested-at"
+REQUEST_LENGTH = 128
 
 
 def is_paused(metadata: Mapping[str, Any]) -> bool:
     """Whether the annotation of an EgressPolicy with these metadata pauses it. Pure."""
+    return _read_annotation(metadata, PAUSED_ANNOTATION).lower() == "true"
+
+
+def read_request(metadata: Mapping[str, Any]) -> str:
+    """Return the token by which somebody asks for another look at it, empty for none. Pure.
+
+    Any text, such as a time; of a long one the beginning.
+    """
+    return _read_annotation(metadata, REQUESTED_ANNOTATION)[:REQUEST_LENGTH]
+
+
+def _read_annotation(metadata: Mapping[str, Any], name: str) -> str:
     annotations = metadata.get("annotations")
-    paused = annotations.get(PAUSED_ANNOTATION) if isinstance(annotations, Mapping) else None
-    return str(paused).lower() == "true"
+    value = annotations.get(name) if isinstance(annotations, Mapping) else None
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +97,7 @@ class PackedSpec:
 
 
 GATEWAY_FIELD = b'"gatewayRef"'
+EXPIRY_FIELD = b'"expiresAt"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +113,26 @@ class PolicySource:
     """As written, not validated, so perhaps not even a mapping; or a PackedSpec. (uid, generation,
     revision) identify it, so it takes no part in equality."""
     paused: bool = False
+    requested: str = ""
+    """The token of the last request to look at it again, see `read_request`."""
     revision: int = 0
     """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
 
     @property
     def names_gateway(self) -> bool:
         """Whether it says to go through a gateway, readable or not."""
-        if isinstance(self.spec, PackedSpec) and GATEWAY_FIELD not in self.spec.text:
+        if not self._may_hold(GATEWAY_FIELD):
             return False
         spec = self.read_spec()
         return isinstance(spec, Mapping) and bool(spec.get("gatewayRef"))
+
+    @property
+    def names_expiry(self) -> bool:
+        """Whether it may say when it expires; of most policies that is known without a reading."""
+        return self._may_hold(EXPIRY_FIELD)
+
+    def _may_hold(self, field: bytes) -> bool:
+        return not isinstance(self.spec, PackedSpec) or field in self.spec.text
 
     def read_spec(self) -> Any:  # noqa: ANN401 - not validated
         """Return the spec, read anew if it is packed."""
@@ -111,20 +149,35 @@ class HandWritten:
     hosts: tuple[str, ...]
     export_to: tuple[str, ...] = ()
     """Of a DestinationRule, as written there: empty is Istio's default."""
+    parts: tuple[str, ...] = ()
+    """Of a DestinationRule, see `Facts.parts`."""
     is_damaged: bool = False
     """It was one of ours, and is to be again."""
 
 
 def build_hand_written(observed: Observed) -> HandWritten:
     """Tell what the plan reads of an object that is not ours."""
+    is_rule = observed.key.kind is Kind.DESTINATION_RULE
     return HandWritten(
         observed.key.kind,
         observed.key.name,
         observed.created,
         observed.facts.hosts,
-        observed.facts.export_to if observed.key.kind is Kind.DESTINATION_RULE else (),
-        observed.is_damaged,
+        export_to=observed.facts.export_to if is_rule else (),
+        parts=observed.facts.parts,
+        is_damaged=observed.is_damaged,
     )
+
+
+def find_rule_ages(observed: Collection[Observed]) -> dict[str, str]:
+    """Return since when our DestinationRules of a namespace are there, by name. Pure.
+
+    Empty without any of others: then it does not matter.
+    """
+    rules = [item for item in observed if item.key.kind is Kind.DESTINATION_RULE]
+    if all(item.ours for item in rules):
+        return {}
+    return {item.key.name: item.created for item in rules if item.ours}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +211,9 @@ class NamespaceInput:
     policies: tuple[PolicySource, ...]
     settings: Settings = Settings()
     hand_written: tuple[HandWritten, ...] = ()
+    rule_ages: Mapping[str, str] = field(default_factory=dict)
+    """The creationTimestamp of our DestinationRules that are there, by name; only if there are
+    others."""
     gateways: tuple[GatewaySource, ...] = ()
     """All EgressGateways."""
     labels: Mapping[str, str] | None = None
@@ -166,3 +222,7 @@ class NamespaceInput:
     """What there is of its hosts: it counts towards the limits, and policies on hold keep it."""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""
+    now: float = 0.0
+    """The time of day (Unix time), by which policies expire; by 1970 none has."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those that hold in the namespace, in the order in which Istio looks at them."""

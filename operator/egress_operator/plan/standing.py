@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.name import find_behind_port
+from egress_operator.istio.name import build_host_name, find_behind_port
 from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import HostSet, SetKey
 
@@ -21,6 +21,8 @@ class HostStanding:
     """The labels of the gateways that know the host."""
     servers: frozenset[tuple[str, int]] = frozenset()
     """(label of the gateway, port) of each server that it has for itself there."""
+    has_route: bool = False
+    """Whether the VirtualService of its clients is there."""
 
 
 def build_host_standings(
@@ -34,6 +36,7 @@ def build_host_standings(
     owners: defaultdict[str, set[Owner]] = defaultdict(set)
     gateways: defaultdict[str, set[str]] = defaultdict(set)
     servers: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+    routed: set[str] = set()
     for item in observed:
         if not isinstance(item.set_key, HostSet):
             continue
@@ -41,6 +44,9 @@ def build_host_standings(
         owners[host].update(item.owners)
         if item.key.kind is Kind.SERVICE_ENTRY:
             gateways[host].update(item.facts.refs)
+        elif item.key.kind is Kind.VIRTUAL_SERVICE:
+            if item.key.name == build_host_name(host):
+                routed.add(host)
         elif item.label:
             servers[host].add((item.label, find_behind_port(item.key.name)))
     return tuple(
@@ -49,6 +55,7 @@ def build_host_standings(
             frozenset(found.intersection(policies)),
             frozenset(gateways[host]),
             frozenset(servers[host]),
+            host in routed,
         )
         for host, found in owners.items()
     )

@@ -62,7 +62,8 @@ class Tenant:
         """The way of its routes to the gateway."""
         gateway = self.gateway
         export = gateway.build_export(self.namespace)
-        return GatewayHop(gateway.label, gateway.host, gateway.intent.port, export)
+        pool = gateway.intent.traffic.connection_pool
+        return GatewayHop(gateway.label, gateway.host, gateway.intent.port, export, pool)
 
     def find_server_key(self, name: str) -> ObjectKey:
         """Return where a Gateway of this name stands."""

@@ -15,7 +15,10 @@ from egress_operator.istio.set_key import (
     find_scope,
     sort_key,
 )
+from egress_operator.istio.sidecar import Sidecar
 from egress_operator.plan.closing import find_denied
+from egress_operator.plan.foreign import may_take_calls
+from egress_operator.plan.visibility import UNCAPPED
 from egress_operator.reconcile.kind import View
 from egress_operator.reconcile.kinds import OWN_KINDS
 from egress_operator.reconcile.namespace import NamespaceFacts
@@ -28,6 +31,8 @@ from egress_operator.rollout.write import Delete, Replace, Write
 
 GATEWAY_REPORT_PAUSE_S = 0.2
 """Between what changes at a gateway and its status: many hosts come and go together."""
+FOREIGN_REPORT_PAUSE_S = 3.0
+"""The same for objects of others, which tenants may write as often as they like."""
 
 
 class ChangeHandler:
@@ -61,9 +66,14 @@ class ChangeHandler:
 
     def on_services(self) -> None:
         """Plan again when what surrounds a gateway has made it able or unable to serve."""
-        if self._cluster.refresh_unready() and self.is_listening:
+        changed = self._cluster.refresh_unready()
+        if not self.is_listening:
+            return
+        if changed:
             for scope in self._cluster.find_gateway_scopes():
                 self._startup.mark(scope)
+        # Objects of others are judged by what the Services say.
+        self.report_gateways(FOREIGN_REPORT_PAUSE_S)
 
     def on_namespace(
         self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
@@ -81,14 +91,28 @@ class ChangeHandler:
                 if item.set_key is not None:
                     self._queues.sets.add(item.set_key, hurry=False)
         same = new is None or (old is not None and old.labels == new.labels)
-        if not same and self._cluster.goes_through_gateway(name):
+        is_capped = self._cluster.settings.entry_visibility != UNCAPPED
+        if not same and (is_capped or self._cluster.goes_through_gateway(name)):
             self._startup.mark(name)
+
+    def on_sidecar(self, key: tuple[str, str], _: Sidecar | None, __: Sidecar | None) -> None:
+        """Plan the policies that a Sidecar may hold for: those of its namespace, or of all."""
+        if not self.is_listening:
+            return
+        namespace = key[0]
+        if namespace == self._cluster.settings.root_namespace:
+            for place in self._cluster.policies.namespaces():
+                self._startup.mark(place, background=True)
+        elif self._planner.get(namespace) is not None:
+            self._startup.mark(namespace)
 
     def on_object(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         """Look at the sets that an object of Istio's was, is or should be part of."""
         if not self.is_listening:
             return
         self._note_kept(new)
+        self._note_unplanned(new)
+        self._note_age(key, old, new)
         desired = self._planner.find_desired(key)
         if _is_own_write(old, new, desired):
             # The answer may be lost: then nothing else tells when it was written.
@@ -112,19 +136,25 @@ class ChangeHandler:
             self._worker.forget(key)
         if new is None and old is not None and old.set_key is not None:
             self._make_room(find_scope(old.set_key))
-        if _find_place(old) != _find_place(new):
+        if _find_role(old) != _find_role(new):
             self._mark_permission(key)
-        foreign = any(observed is not None and not observed.ours for observed in (old, new))
-        if foreign and self._planner.get(key.namespace) is not None:
+        if any(observed is not None and not observed.ours for observed in (old, new)):
+            self._on_foreign(key, old, new)
+
+    def _on_foreign(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
+        """Look at what an object of somebody else may concern."""
+        if any(item is not None and may_take_calls(item) for item in (old, new)):
+            self.report_gateways(FOREIGN_REPORT_PAUSE_S)
+        if self._planner.get(key.namespace) is not None:
             self._startup.mark(key.namespace)
-        if foreign and key.kind is Kind.GATEWAY:
+        if key.kind is Kind.GATEWAY:
             self.on_services()
 
-    def report_gateways(self) -> None:
+    def report_gateways(self, pause_s: float = GATEWAY_REPORT_PAUSE_S) -> None:
         """Look at the statuses of all gateways, a moment later."""
         for record in self._cluster.gateways:
             key = self._cluster.gateways.key("", record.source.name)
-            self._queues.reports.add_after(key, GATEWAY_REPORT_PAUSE_S)
+            self._queues.reports.add_after(key, pause_s)
 
     # A step of the path is done.
 
@@ -136,8 +166,11 @@ class ChangeHandler:
         # What serves a tenant first.
         for set_key in sorted(change.sets, key=sort_key):
             self._worker.note_change(set_key)
+            wait = self._worker.doubt(set_key) if set_key in change.requested else 0.0
             if set_key in waiting:
-                self._queues.sets.add_after(set_key, self._cluster.settings.settle)
+                wait = max(wait, self._cluster.settings.settle)
+            if wait > 0:
+                self._queues.sets.add_after(set_key, wait)
             else:
                 self._queues.sets.add(set_key, background=change.first)
         for name in change.policies:
@@ -156,7 +189,9 @@ class ChangeHandler:
         if isinstance(set_key, GatewaySet):
             self._report_dependents({write.key for write in writes})
         for write in writes:
-            self._note_kept(self._cluster.objects.get(write.key))
+            written = self._cluster.objects.get(write.key)
+            self._note_kept(written)
+            self._note_unplanned(written)
             if not isinstance(write, Replace):
                 self._mark_permission(write.key)
         if not isinstance(set_key, HostSet):
@@ -202,6 +237,22 @@ class ChangeHandler:
         if self._planner.has_new_keeper(set_key, item.owners):
             self._startup.mark(set_key.namespace)
 
+    def _note_unplanned(self, item: Observed | None) -> None:
+        """Plan the scope of an object of ours that has none: nothing else looks at its sets."""
+        if item is None or item.set_key is None:
+            return
+        scope = find_scope(item.set_key)
+        if self._planner.get(scope) is None:
+            self._startup.mark(scope, background=True)
+
+    def _note_age(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
+        """Plan a namespace again when a DestinationRule that has rivals has come, or anew."""
+        plan = self._planner.get(key.namespace)
+        if plan is None or key not in plan.rivals or new is None:
+            return
+        if old is None or old.created != new.created:
+            self._startup.mark(key.namespace)
+
     def _release(self, scope: Scope) -> None:
         """Look at the objects of gateways that nothing of this scope wants any more."""
         plan = self._planner.get(scope)
@@ -228,9 +279,8 @@ def _is_own_write(old: Observed | None, new: Observed | None, desired: Desired |
     return new.ours and is_as_desired(new, desired, desired.owners)
 
 
-def _find_place(item: Observed | None) -> tuple[SetKey | None, str]:
-    """Return what makes an object count at a gateway: its set, and the label that it serves."""
-    return (None, "") if item is None else (item.set_key, item.label)
+def _find_role(item: Observed | None) -> tuple[SetKey | None, str]:
+    return (None, "") if item is None else item.role
 
 
 def _find_sets(old: Observed | None, new: Observed | None, desired: Desired | None) -> set[SetKey]:

@@ -12,10 +12,11 @@ from typing import Any
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest
-from egress_operator.istio.name import is_label, is_restricted_form
+from egress_operator.istio.name import is_behind_form, is_label
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import GatewaySet, HostSet, Scope, SetKey, TenantSet, find_scope
+from egress_operator.plan.foreign import Surroundings
 from egress_operator.plan.gateway import GatewayResult, judge_gateways
 from egress_operator.plan.permission import (
     Standing,
@@ -25,15 +26,22 @@ from egress_operator.plan.permission import (
 )
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.plan import Plan
-from egress_operator.plan.readiness import GatewayServices, find_unready
+from egress_operator.plan.readiness import (
+    Audience,
+    GatewayServices,
+    find_audience,
+    find_unready,
+)
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
     PolicySource,
     Settings,
     build_hand_written,
+    find_rule_ages,
 )
 from egress_operator.plan.standing import HostStanding, build_host_standings
+from egress_operator.reconcile.foreign import ForeignObjects
 from egress_operator.reconcile.namespace import NamespaceCache, NamespaceChangeHook
 from egress_operator.reconcile.objects import (
     EVERYWHERE,
@@ -43,6 +51,8 @@ from egress_operator.reconcile.objects import (
 )
 from egress_operator.reconcile.record import OwnKey, OwnKind, RecordStore
 from egress_operator.reconcile.service_index import ServiceIndex
+from egress_operator.reconcile.sidecar import SidecarCache, SidecarChangeHook
+from egress_operator.status.gateway import Admission
 
 PIECE = 16
 """Hosts of which what stands is gathered in one piece."""
@@ -58,6 +68,7 @@ class Cluster:
         *,
         on_object: ObjectChangeHook,
         on_namespace: NamespaceChangeHook,
+        on_sidecar: SidecarChangeHook = lambda *_: None,
         settings: Settings,
     ) -> None:
         self._scopes = scopes
@@ -67,6 +78,7 @@ class Cluster:
         self.policies: RecordStore[PolicySource] = stores[OwnKind.POLICY]
         self.gateways: RecordStore[GatewaySource] = stores[OwnKind.GATEWAY]
         self.namespaces = NamespaceCache(on_namespace)
+        self.sidecars = SidecarCache(scopes, on_sidecar)
         self.objects = ObjectCache(scopes, on_object, self._recognize)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
@@ -78,10 +90,12 @@ class Cluster:
         """Our objects that have had no owner for a while: `OrphanCollector`."""
         self.unready: dict[str, str] = {}
         """Why gateways cannot carry traffic, by their names; those that can are left out."""
-        self.admission = "not looked at yet"
-        """Why the admission policy is not in force, in one line; empty when it is."""
+        self._audiences: dict[str, Audience] = {}
+        """Who sees the Services of those that can, where not all do."""
+        self.admission = Admission("not looked at yet")
         self._judged: tuple[tuple[GatewaySource, ...], Settings] | None = None
         self._results: dict[str, GatewayResult] = {}
+        self._foreign = ForeignObjects()
 
     def build_sinks(
         self, on_unreadable: UnreadableHook, on_list: Callable[[str], None]
@@ -95,6 +109,7 @@ class Cluster:
         if self._everywhere:
             # Roles in single namespaces cannot grant it.
             yield EVERYWHERE, self.namespaces.build_sink(on_unreadable)
+        yield from self.sidecars.build_sinks(on_unreadable)
         for kind in list_kinds(self._scopes):
             for scope in self._scopes:
                 sink = self.objects.build_sink(
@@ -122,9 +137,11 @@ class Cluster:
             policies=policies,
             settings=self.settings,
             hand_written=hand_written,
+            rule_ages=find_rule_ages(objects),
             gateways=self._list_gateways(),
             labels=self.namespaces.get_labels(namespace),
-            unready=self.unready,
+            unready=self._find_unready(namespace),
+            sidecars=self.sidecars.choose(namespace, self.settings.root_namespace),
         )
         hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)
         wanted = (
@@ -199,16 +216,16 @@ class Cluster:
             for owner in item.owners
         )
 
-    def count_standing(self, name: str) -> tuple[int, int]:
-        """Count the namespaces and hosts that have something at an EgressGateway."""
+    def find_standing(self, name: str) -> tuple[set[str], int]:
+        """Return the namespaces that have something at an EgressGateway, and how many hosts do."""
         key = self.judge_gateways()[name].set_key
         policies = list(self.objects.select_set(key))
         places = self._find_places(key, policies)
         hosts = {host for label in places for host in self.objects.find_served(label)}
-        scopes = {find_scope(host) for host in hosts}
+        scopes = {host.namespace for host in hosts}
         scopes |= {item.tenant for item in policies if item.tenant}
         scopes |= {find_server_namespace(item) for item in self._select_servers(places)}
-        return len(scopes), len(hosts)
+        return scopes, len(hosts)
 
     def _is_selected(self, result: GatewayResult, namespace: str) -> bool:
         """Whether a namespace may use a gateway: not one that is gone, or is being deleted."""
@@ -220,25 +237,66 @@ class Cluster:
         seen = (self._list_gateways(), self.settings)
         if self._judged != seen:
             self._judged, self._results = seen, judge_gateways(*seen)
+            self._foreign.clear()
             for result in self._results.values():
                 if (gateway := result.gateway) is not None:
                     self._places[gateway.label] = gateway.namespace
         return self._results
 
     def refresh_unready(self) -> bool:
-        """Look at what surrounds the gateways; whether one became able or unable to serve."""
+        """Look at what surrounds the gateways; whether what they can serve has changed."""
         services, endpoints = self.service_index.services, self.service_index.endpoints
         found: dict[str, str] = {}
+        audiences: dict[str, Audience] = {}
         for name, result in self.judge_gateways().items():
             gateway = result.gateway
             if gateway is None or not self.service_index.is_known(gateway.namespace):
                 continue
             servers = self.objects.select_kind(Kind.GATEWAY, gateway.namespace)
             foreign = tuple(item for item in servers if not item.ours)
-            if reason := find_unready(gateway, GatewayServices(services, endpoints, foreign)):
+            around = GatewayServices(services, endpoints, foreign, self.settings.service_export)
+            if reason := find_unready(gateway, around):
                 found[name] = reason
-        changed, self.unready = found != self.unready, found
+            elif audience := find_audience(gateway, around):
+                audiences[name] = audience
+        changed = (found, audiences) != (self.unready, self._audiences)
+        self.unready, self._audiences = found, audiences
         return changed
+
+    def _find_unready(self, namespace: str) -> dict[str, str]:
+        """Return why gateways cannot carry the traffic of a namespace, by their names."""
+        said = {name: item.find_unready(namespace) for name, item in self._audiences.items()}
+        return self.unready | {name: reason for name, reason in said.items() if reason}
+
+    def find_foreign(self, name: str) -> tuple[str, ...]:
+        """Name the objects of others that may take the calls of tenants of an EgressGateway.
+
+        None while its Service is not known: a Gateway is judged by the labels and ports of that.
+        """
+        gateway = self.judge_gateways()[name].gateway
+        if gateway is None or not self.service_index.is_known(gateway.namespace):
+            return ()
+        intent = gateway.intent
+        services = self.service_index.services
+        service = services.get((gateway.namespace, intent.service))
+        selector = () if service is None else service.selector
+        target = 0 if service is None else service.ports.get(intent.port, 0)
+        # Any port of any Service that leads to the pods' port names the same listener.
+        aliases = {
+            number
+            for (namespace, _), other in services.items()
+            if namespace == gateway.namespace
+            for number, its_target in other.ports.items()
+            if its_target == target
+        }
+        around = Surroundings(
+            gateway,
+            tuple(sorted({**dict(selector), **dict(intent.selector)}.items())),
+            frozenset({intent.port, target, *aliases}),
+        )
+        trusted = {*self.settings.platform_namespaces, self.settings.root_namespace}
+        items = (item for item in self.objects.list_foreign() if item.key.namespace not in trusted)
+        return self._foreign.find(name, around, items)
 
     def find_gateway_namespaces(self) -> frozenset[str]:
         """Return the namespaces of gateways that are accepted."""
@@ -305,7 +363,7 @@ class Cluster:
     def _recognize_policy(self, observed: Observed) -> Observed:
         """Return an AuthorizationPolicy as that of a gateway, if name and pods tell it."""
         key, selector = observed.key, observed.facts.selector
-        if not (is_label(key.name) or is_restricted_form(key.name)):
+        if not (is_label(key.name) or is_behind_form(key.name)):
             return observed
         for result in self.judge_gateways().values():
             gateway = result.gateway

@@ -20,6 +20,7 @@ from egress_operator.plan.source import Settings
 from egress_operator.reconcile.change import ChangeHandler
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.expiry import ExpiryTimer
 from egress_operator.reconcile.kind import View
 from egress_operator.reconcile.kinds import build_stores
 from egress_operator.reconcile.objects import EVERYWHERE
@@ -32,6 +33,7 @@ from egress_operator.reconcile.report import Reporter
 from egress_operator.reconcile.startup import Startup
 from egress_operator.reconcile.sync import SetWorker
 from egress_operator.reconcile.writer import Writer
+from egress_operator.status.gateway import Admission
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Controller:
             build_stores(scopes, self._on_record),
             on_object=lambda *seen: self._follow(self._changes.on_object, *seen),
             on_namespace=lambda *seen: self._follow(self._changes.on_namespace, *seen),
+            on_sidecar=lambda *seen: self._follow(self._changes.on_sidecar, *seen),
             settings=settings,
         )
         self.planner = Planner(self.cluster, outside)
@@ -92,6 +95,7 @@ class Controller:
         self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
         self._reporter = Reporter(view, outside, slots, self._queues.note_status)
         self._startup = Startup(self.planner, self._queues.scopes)
+        self._expiry = ExpiryTimer(self.planner, self._startup)
         self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
         self._orphans = OrphanCollector(outside.transport, self.cluster)
 
@@ -145,10 +149,10 @@ class Controller:
             namespace, lambda: self._follow(self._changes.on_services), self._on_unreadable
         )
 
-    def observe_admission(self, problem: str) -> None:
-        """Take over whether the admission policy is in force: why not, empty when it is."""
-        if problem != self.cluster.admission:
-            self.cluster.admission = problem
+    def observe_admission(self, admission: Admission) -> None:
+        """Take over whether the admission policies are in force."""
+        if admission != self.cluster.admission:
+            self.cluster.admission = admission
             if self._changes.is_listening:
                 self._changes.report_gateways()
 
@@ -199,6 +203,7 @@ class Controller:
         self._changes.is_listening = True
         self._startup.begin(self.cluster.select_through_gateways())
         self._queues.start()
+        self._expiry.start()
 
     def resync(self) -> None:
         """Compare everything again, from memory: nothing is read from the API server."""
@@ -244,6 +249,7 @@ class Controller:
     async def stop(self, grace: float) -> None:
         """Pick up nothing more and let what is under way end within `grace` seconds."""
         self._changes.is_listening = False
+        self._expiry.stop()
         if self._resume_timer is not None:
             self._resume_timer.cancel()
         await self._queues.stop(grace)

@@ -6,6 +6,8 @@ from typing import Any
 from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet, Scope
+from egress_operator.plan.gateway import GatewayResult
+from egress_operator.plan.intent import Authorization
 from egress_operator.plan.source import GatewaySource
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
@@ -57,18 +59,28 @@ def _compute_answer(view: View, record: Record[GatewaySource], note: Hashable, n
     progress = _find_progress(view, record.source, access, is_first=note is None)
     if progress is None and record.status:
         return Answer(note=note)
-    namespaces, hosts = view.cluster.count_standing(name)
+    namespaces, hosts = view.cluster.find_standing(name)
     facts = GatewayFacts(
         progress=progress or SetProgress(SetState.PENDING),
         unready=view.cluster.unready.get(name, ""),
         admission=view.cluster.admission,
-        namespaces=namespaces,
+        namespaces=len(namespaces),
         hosts=hosts,
         denied=() if access is None else access.denied,
         stuck=tuple(_list_stuck(view, name)),
+        serves_itself=result.source.place in namespaces,
+        foreign=_find_foreign(view, result),
     )
     status = compute_gateway_status(result, facts, record.status or None, now)
     return Answer(status, note=note if progress is None else _SEEN)
+
+
+def _find_foreign(view: View, result: GatewayResult) -> tuple[str, ...]:
+    """Name objects of others where anybody is kept apart at all."""
+    gateway = result.gateway
+    if gateway is None or gateway.authorization is not Authorization.MANAGED:
+        return ()
+    return view.cluster.find_foreign(result.source.name)
 
 
 def _list_stuck(view: View, name: str) -> Iterator[StuckPermission]:

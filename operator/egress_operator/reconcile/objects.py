@@ -25,10 +25,12 @@ from egress_operator.istio.set_key import (
     TenantSet,
     find_scope,
 )
+from egress_operator.plan.foreign import may_take_calls
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
-"""(key, old, new): a change that no own write made. None: absent."""
+"""(key, old, new): a change that no own write made, or one that changed an object's role. None:
+absent."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -81,14 +83,15 @@ class _Pool:
         )
 
     def _share_facts(self, facts: Facts) -> Facts:
-        return Facts(
+        return replace(
+            facts,
             hosts=tuple(sys.intern(host) for host in facts.hosts),
             ports=self.share(facts.ports),
             needs=self.share(facts.needs),
             refs=self.share(facts.refs),
             export_to=self.share(facts.export_to),
             selector=self.share(facts.selector),
-            is_closed=facts.is_closed,
+            hazards=self.share(facts.hazards),
         )
 
 
@@ -109,9 +112,12 @@ class _Index:
         tenant, each with how many there are."""
         self._served: dict[str, Counter[SetKey]] = {}
         """By the label of a gateway: hosts, each with how many names it has there."""
+        self.foreign: dict[ObjectKey, Observed] = {}
+        """Objects of others that may take the calls of tenants."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
+        self._note_foreign(old, new)
         if old is not None and old.label:
             _discard(self._servers, old.label, old.key)
         if new is not None and new.label:
@@ -122,6 +128,12 @@ class _Index:
         if new is not None and new.set_key is not None:
             self._add(new.key, new.set_key)
             self._count(new, new.set_key, 1)
+
+    def _note_foreign(self, old: Observed | None, new: Observed | None) -> None:
+        if old is not None:
+            self.foreign.pop(old.key, None)
+        if new is not None and may_take_calls(new):
+            self.foreign[new.key] = new
 
     def _count(self, item: Observed, set_key: SetKey, change: int) -> None:
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
@@ -305,6 +317,10 @@ class ObjectCache:
                 if observed.set_key is not None:
                     yield observed.set_key, observed
 
+    def list_foreign(self) -> Iterable[Observed]:
+        """List the objects of others that may take the calls of tenants."""
+        return self._index.foreign.values()
+
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours; it looks at one object of most of them."""
         candidates = {*self.find_namespaces(), *self._index.find_scopes()}
@@ -324,14 +340,21 @@ class ObjectCache:
 
     def store(self, body: JsonObject) -> Observed:
         """Take over the answer to an own write."""
+        before, observed, is_news = self._store(body)
+        if is_news:
+            self._note_own(observed.key, before, observed)
+        return observed
+
+    def _store(self, body: JsonObject) -> tuple[Observed | None, Observed, bool]:
+        """Hold an object that was not seen by a watch; return what was held, it, and if it is news.
+
+        The index still has to be told.
+        """
         observed = self._read(body)
         cache = self._caches[self._place(observed.key)]
         before = cache.get(observed.key)
-        if cache.store_write(
-            observed.key, observed.uid, body["metadata"]["resourceVersion"], observed
-        ):
-            self._index.note(before, observed)
-        return observed
+        version = body["metadata"]["resourceVersion"]
+        return before, observed, cache.store_write(observed.key, observed.uid, version, observed)
 
     def share(self, desired: Desired) -> None:
         """Hold the plan's values in place of equal ones of an object: once, not twice."""
@@ -352,13 +375,25 @@ class ObjectCache:
         """Forget an object that an own request has deleted."""
         before = self._find(key)
         if self._caches[self._place(key)].drop(key, uid):
-            self._index.note(before, None)
+            self._note_own(key, before, None)
 
     def miss(self, key: ObjectKey, uid: str) -> None:
         """Forget an object that an own request did not find; a later event may bring it back."""
         before = self._find(key)
         if self._caches[self._place(key)].miss(key, uid):
-            self._index.note(before, None)
+            self._note_own(key, before, None)
+
+    def observe(self, body: JsonObject) -> None:
+        """Take over how an object stands now, and tell of it as of any change."""
+        before, observed, is_news = self._store(body)
+        if is_news:
+            self._note(observed.key, before, observed)
+
+    def observe_absence(self, key: ObjectKey, version: str) -> None:
+        """Take over that an object is not in a list, and tell of it as of any change."""
+        before = self._find(key)
+        if before is not None and self._caches[self._place(key)].miss(key, before.uid, version):
+            self._note(key, before, None)
 
     def build_sink(
         self,
@@ -391,6 +426,18 @@ class ObjectCache:
                 found = self.select_kind(kind, namespace)
                 counts[kind] += sum(observed.set_key is not None for observed in found)
         return counts
+
+    def _note_own(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
+        """Take over an own write.
+
+        It is told of as any change where the object counted as something else by then, because
+        somebody had damaged it: a plan that was made meanwhile took it for that.
+        """
+        before, after = self._judge(old), self._judge(new)
+        if before is None or (before.ours if after is None else before.role == after.role):
+            self._index.note(old, new)
+        else:
+            self._note(key, old, new)
 
     def _note(self, key: ObjectKey, old: Observed | None, new: Observed | None) -> None:
         self._index.note(old, new)

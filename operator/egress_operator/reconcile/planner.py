@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Observed, Owner
@@ -29,7 +29,9 @@ class PlanChange:
 
     scope: Scope
     sets: frozenset[SetKey]
-    """Those whose desired objects or owners may have changed."""
+    """Those whose desired objects or owners may have changed, and those of `requested`."""
+    requested: frozenset[SetKey]
+    """Those that somebody wants compared with what really stands."""
     policies: frozenset[str]
     """Policies whose result changed."""
     first: bool
@@ -45,6 +47,7 @@ class Planner:
         self._cluster = cluster
         self._metrics = outside.metrics
         self._clock = outside.clock
+        self._now = outside.now
         self._cache = PlanCache()
         self._plans: dict[Scope, Plan] = {}
         self._objects: dict[ObjectKey, Desired] = {}
@@ -52,6 +55,8 @@ class Planner:
         """By the label of a gateway."""
         self._claimants: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
         self._keepers: dict[Scope, dict[SetKey, tuple[str, ...]]] = {}
+        self._expiring: dict[Scope, Plan] = {}
+        """The plans of namespaces with a policy that expires, or has: few, in most clusters."""
         self._not_before: dict[Scope, float] = {}
         self._lock = asyncio.Lock()
 
@@ -92,6 +97,8 @@ class Planner:
 
     def _plan_in_pieces(self, scope: str) -> Pieces[Plan]:
         inputs = yield from self._cluster.build_input(scope, self._plans.get(scope))
+        # Not before: what takes long is planned for the time when it is done.
+        inputs = replace(inputs, now=self._now().timestamp())
         return (yield from plan_in_pieces(inputs, self._cache))
 
     def _run_slice(self, pieces: Pieces[Plan]) -> Plan | None:
@@ -161,7 +168,22 @@ class Planner:
 
     def count_hosts(self) -> int:
         """Hosts that are wanted, over all namespaces."""
-        return sum(isinstance(key, HostSet) for plan in self._plans.values() for key in plan.sets)
+        return sum(
+            isinstance(key, HostSet) and bool(object_set.objects)
+            for plan in self._plans.values()
+            for key, object_set in plan.sets.items()
+        )
+
+    def find_outdated(self) -> list[Scope]:
+        """Name the scopes whose plans do not hold at this time of day, whatever it was before."""
+        now = self._now().timestamp()
+        return [scope for scope, plan in self._expiring.items() if not plan.span.holds_at(now)]
+
+    def find_next_expiry(self) -> float | None:
+        """Return when a policy expires next (Unix time), None when none does."""
+        now = self._now().timestamp()
+        expiries = (expiry for plan in self._expiring.values() for expiry in plan.expiries)
+        return min((expiry.at for expiry in expiries if not expiry.is_over(now)), default=None)
 
     def _plan_gateways(self, *, is_complete: bool) -> Plan:
         allows = {
@@ -174,9 +196,11 @@ class Planner:
     def _take(self, scope: Scope, plan: Plan) -> PlanChange:
         old = self._plans.get(scope)
         ours = [observed for observed in self._cluster.objects.select(scope) if observed.ours]
+        requested = frozenset[SetKey]() if old is None else _find_requested_sets(old, plan)
         change = PlanChange(
             scope=scope,
-            sets=_find_changed_sets(old, plan, ours),
+            sets=_find_changed_sets(old, plan, ours) | requested,
+            requested=requested,
             policies=frozenset(
                 name
                 for name, result in plan.results.items()
@@ -193,6 +217,10 @@ class Planner:
         else:
             for memory in (self._plans, self._claimants, self._keepers, self._not_before):
                 memory.pop(scope, None)
+        if plan.expiries:
+            self._expiring[scope] = plan
+        else:
+            self._expiring.pop(scope, None)
         return change
 
     def _index(self, old: Plan | None, plan: Plan) -> None:
@@ -227,6 +255,18 @@ def _find_changed_sets(
     if owners:
         changed |= {set_key for set_key, owned_by in ours if not owners.isdisjoint(owned_by)}
     return frozenset(changed)
+
+
+def _find_requested_sets(old: Plan, plan: Plan) -> frozenset[SetKey]:
+    """Name the sets of policies that somebody wants to be looked at again since the last plan."""
+    return frozenset(
+        key
+        for name, result in plan.results.items()
+        if result.requested
+        and (before := old.results.get(name)) is not None
+        and before.requested != result.requested
+        for key in result.set_keys
+    )
 
 
 def _index_policies(

@@ -4,10 +4,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner, pack_spec
 from egress_operator.istio.set_key import Scope, SetKey
 from egress_operator.plan.result import PolicyResult
-from egress_operator.plan.source import PackedSpec, PolicySource, is_paused
+from egress_operator.plan.source import PackedSpec, PolicySource, is_paused, read_request
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.kind import Answer, KindRow, View
 from egress_operator.reconcile.record import OwnKey, Record
@@ -35,6 +36,7 @@ def read_policy(body: Mapping[str, Any]) -> PolicySource:
         created=metadata.get("creationTimestamp", ""),
         spec=PackedSpec(pack_spec(body.get("spec", {}))),
         paused=is_paused(metadata),
+        requested=read_request(metadata),
     )
 
 
@@ -62,7 +64,10 @@ def _compute_answer(view: View, record: Record[PolicySource], note: Hashable, no
     progress = _find_progress(view, result)
     news = None
     if progress.since is not None:
-        news = (result.uid, result.generation, progress.busy, progress.news)
+        # What is counted may change without any news of the sets: somebody takes a label off.
+        count = _count_objects(view, result) if progress.lasting else 0
+        about = (result.uid, result.generation, result.requested)
+        news = (*about, progress.busy, progress.news, count)
         if not progress.news or note == news:
             return Answer(note=note)
         wait = progress.since + PROGRESS_AFTER_S - view.clock()
@@ -71,12 +76,11 @@ def _compute_answer(view: View, record: Record[PolicySource], note: Hashable, no
     status = compute_status(
         result,
         {
-            **{key: _build_progress(view, key) for key in result.set_keys},
+            **{key: _build_progress(view, key, result) for key in result.set_keys},
             **{key: _build_kept(view, key, result) for key in result.kept},
         },
         record.status or None,
         now,
-        outbound=view.cluster.settings.outbound_mode,
     )
     return Answer(status, note=news)
 
@@ -87,8 +91,9 @@ def _find_result(view: View, source: PolicySource) -> PolicyResult | None:
     result = plan.results.get(source.name) if plan else None
     if result is None:
         return None
-    seen = (result.uid, result.generation, result.paused)
-    return result if seen == (source.uid, source.generation, source.paused) else None
+    seen = (result.uid, result.generation, result.paused, result.requested)
+    known = (source.uid, source.generation, source.paused, source.requested)
+    return result if seen == known else None
 
 
 def _find_progress(view: View, result: PolicyResult) -> _Progress:
@@ -110,23 +115,32 @@ def _find_progress(view: View, result: PolicyResult) -> _Progress:
     return _Progress(min(since, default=None), lasting, busy, tuple(sorted(news)))
 
 
-def _build_progress(view: View, key: SetKey) -> SetProgress:
+def _count_objects(view: View, result: PolicyResult) -> int:
+    return sum(len(view.worker.find_objects(key)) for key in result.set_keys)
+
+
+def _build_progress(view: View, key: SetKey, result: PolicyResult) -> SetProgress:
     outcome, _ = view.worker.get_outcome(key)
     return SetProgress(
         state=_judge(outcome),
         message=outcome.problem,
         code=outcome.code,
         squatted=outcome.squatted,
-        objects=view.worker.find_objects(key),
+        objects=(
+            _find_own(view, key, result) if result.is_expired else view.worker.find_objects(key)
+        ),
     )
 
 
 def _build_kept(view: View, key: SetKey, result: PolicyResult) -> SetProgress:
+    return SetProgress(SetState.PENDING, objects=_find_own(view, key, result))
+
+
+def _find_own(view: View, key: SetKey, result: PolicyResult) -> tuple[ObjectKey, ...]:
     """Name what is the policy's in a set that it has no part in now: others may have one."""
     owner = Owner(result.policy, result.uid)
     found = ((item, view.cluster.objects.get(item)) for item in view.worker.find_objects(key))
-    objects = tuple(item for item, seen in found if seen is not None and owner in seen.owners)
-    return SetProgress(SetState.PENDING, objects=objects)
+    return tuple(item for item, seen in found if seen is not None and owner in seen.owners)
 
 
 def _judge(outcome: Outcome) -> SetState:

@@ -96,10 +96,10 @@ class Refusals:
         self._words = {write: words for write, words in self._words.items() if write in kept}
 
     def list(self, now: float) -> tuple[Refusal, ...]:
-        """Return the writes to tell of, with the reasons."""
+        """Return the writes to tell of, with the reasons, by the keys of their objects."""
         return tuple(
             Refusal(write, words)
-            for write, words in self._words.items()
+            for write, words in sorted(self._words.items(), key=lambda item: item[0].key)
             if now - self._sent.get(write, float("-inf")) >= TOLD_S
         )
 

@@ -8,7 +8,7 @@ from egress_operator.engine.cache import Cache
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
-from egress_operator.plan.readiness import Place, ServiceFacts
+from egress_operator.plan.readiness import EXPORT_TO, Place, ServiceFacts
 from egress_operator.reconcile.resource import SERVICES, SLICES
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -89,10 +89,12 @@ def _read_name(body: JsonObject) -> str:
 def parse_service(body: Mapping[str, Any]) -> ServiceFacts:
     """Take what counts of a Service. Pure."""
     spec = body.get("spec") or {}
+    export = (body["metadata"].get("annotations") or {}).get(EXPORT_TO, "")
     return ServiceFacts(
         selector=tuple(sorted((spec.get("selector") or {}).items())),
         ports={int(port["port"]): _read_target(port) for port in spec.get("ports") or ()},
         headless=spec.get("clusterIP") in {None, "", "None"},
+        export_to=tuple(part.strip() for part in export.split(",") if part.strip()),
     )
 
 

@@ -37,10 +37,13 @@ class Startup:
         """Whether each namespace that uses a gateway has been planned, or cannot be."""
         return not self._unplanned
 
-    def mark(self, scope: Scope, *, background: bool = False) -> None:
-        """Plan a scope again; a namespace that is held back is planned with all others."""
+    def mark(self, scope: Scope, *, background: bool = False, hurry: bool = True) -> None:
+        """Plan a scope again; a namespace that is held back is planned with all others.
+
+        `hurry`: also one that waits, after a failure.
+        """
         if self._is_open or scope is None:
-            self._scopes.add(scope, background=background)
+            self._scopes.add(scope, background=background, hurry=hurry)
 
     def note_plan(self, scope: Scope) -> None:
         """Record that a scope has a new plan."""

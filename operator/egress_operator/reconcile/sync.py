@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -22,6 +22,7 @@ from egress_operator.istio.set_key import (
     find_scope,
 )
 from egress_operator.plan.plan import Plan
+from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
 from egress_operator.reconcile.drift import Drift
@@ -47,6 +48,8 @@ set goes to the back of the queue with a back-off."""
 ANSWER_S = 1.2
 """Seconds without any answer after which a gateway goes on without the writes under way; fewer than
 `PATIENCE_S`, so that those that wait for a slot meanwhile go on without it as well."""
+LOOK_BURST = 5.0
+"""Times that the objects of one set may be read at once because somebody asks for it."""
 CLOCK_S = 0.001
 """The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
@@ -84,6 +87,8 @@ class _State:
     """When it last stopped being settled."""
     outcome: Outcome = UNDER_WAY
     drift: Drift = field(default_factory=Drift)
+    looks: Budget | None = None
+    """None while nobody has asked for one."""
 
 
 class WriteTimes:
@@ -169,6 +174,9 @@ class SetWorker:
         self._settling: defaultdict[Scope, dict[SetKey, None]] = defaultdict(dict)
         """By namespace, in the order in which they began to wait."""
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
+        self._unsure: dict[ObjectKey, SetKey] = {}
+        """Objects of which it is not known how they stand, and their sets: the last write may have
+        been made or not, or somebody asks."""
         self._news: set[SetKey] = set()
         self._lacking: dict[SetKey, frozenset[ObjectKey]] = {}
         """What was said to lack last, by set."""
@@ -204,6 +212,21 @@ class SetWorker:
             state.since = self._clock()
             state.outcome = UNDER_WAY
             self._index_settling(key, UNDER_WAY)
+
+    def doubt(self, key: SetKey) -> float:
+        """Have what a set wants read before its next step, whatever the watches have told.
+
+        After `note_change`. Return the seconds until that step may be made; 0: now. What closes a
+        way never waits for a look.
+        """
+        plan, state = self._planner.get(find_scope(key)), self._states.get(key)
+        object_set = None if plan is None else plan.sets.get(key)
+        if object_set is None or state is None or object_set.is_closing:
+            return 0.0
+        self._unsure |= {desired.key: key for desired in object_set.objects}
+        if state.looks is None:
+            state.looks = Budget(LOOK_BURST)
+        return state.looks.take(self._clock())
 
     def note_seen(self, key: ObjectKey) -> None:
         """Record that somebody else changed an object: proxies settle after that as well."""
@@ -269,12 +292,11 @@ class SetWorker:
         scope, steps = find_scope(key), 0
         held = frozenset[Write]()
         while steps < STEP_LIMIT:
-            plan = self._planner.get(scope)
-            terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
-            if plan is None or terminating:
+            found = await self._look(key)
+            if found is None:
                 self._forget(key)
                 return Step()
-            object_set = plan.sets.get(key) or ObjectSet(key)
+            plan, object_set = found
             step = self._ask(plan, object_set, held)
             if isinstance(key, GatewaySet):
                 self._retry_refused(key, (write for write in step.refused if write not in held))
@@ -302,6 +324,38 @@ class SetWorker:
                 # The change brings the set back; a plan that changes all the time hides no fight.
                 raise FightError(key, self._find_fight(key), step.squatted)
         raise FightError(key)
+
+    async def _look(self, key: SetKey) -> tuple[Plan, ObjectSet] | None:
+        """Return the plan and what it wants of a set, once it is known what stands there.
+
+        None: nothing is to be done for its namespace. What became of a write that was not answered
+        is read: its watch tells of it too, but others may tell of a new plan before. Raises
+        ApiError.
+        """
+        scope = find_scope(key)
+        while True:
+            plan = self._planner.get(scope)
+            terminating = scope is not None and self._cluster.namespaces.is_terminating(scope)
+            if plan is None or terminating:
+                return None
+            object_set = plan.sets.get(key) or ObjectSet(key)
+            unsure = self._find_unsure(object_set)
+            if not unsure:
+                return plan, object_set
+            for each in unsure:
+                await self._writer.read(each)
+                self._unsure.pop(each, None)
+
+    def _find_unsure(self, object_set: ObjectSet) -> list[ObjectKey]:
+        """Name the objects of a set, and those that it needs, of which only a read tells."""
+        if not self._unsure:
+            return []
+        needs = _find_needs(object_set)
+        return [
+            key
+            for key, set_key in self._unsure.items()
+            if set_key == object_set.key or key in needs
+        ]
 
     def _check_fight(self, key: SetKey, step: Step, held: frozenset[Write]) -> None:
         """Raise FightError while drift is held back, and until a set has been left alone since.
@@ -363,11 +417,9 @@ class SetWorker:
 
     def _look_around(self, plan: Plan, object_set: ObjectSet) -> RolloutContext:
         objects = self._cluster.objects
-        after = {key for desired in object_set.objects for key in desired.after}
-        after |= {desired.key for desired in object_set.allows}
         found = [
             self._translate(item)
-            for item in map(objects.get, after)
+            for item in map(objects.get, _find_needs(object_set))
             if item is not None and item.ours
         ]
         referenced = frozenset[str]()
@@ -380,6 +432,7 @@ class SetWorker:
             referenced,
             self._cluster.gone,
             self._cluster.orphans,
+            plan.expired,
             self._refusals[object_set.key].writes if object_set.access else (),
         )
 
@@ -432,7 +485,9 @@ class SetWorker:
             on_writes(key, done)
         failures = {write: error for write, error in answers.items() if error is not None}
         failure = next(iter(failures.values()), None)
-        if refusals is not None:
+        if refusals is None:
+            self._note_unsure(key, failures)
+        else:
             failure = find_failure(failures.values(), is_whole=not done and not late)
             for write, task in late.items():
                 refusals.note_sent(write, now)
@@ -443,6 +498,12 @@ class SetWorker:
         if refusals is not None:
             for write, error in failures.items():
                 refusals.note(write, error)
+
+    def _note_unsure(self, key: SetKey, failures: Mapping[Write, Exception]) -> None:
+        """Remember the writes that may have been made. A gateway's have no order to keep."""
+        for write, error in failures.items():
+            if isinstance(error, ApiError) and error.may_be_done:
+                self._unsure[write.key] = key
 
     async def _send_all(
         self, wish: "_Wish", writes: Sequence[Write], patience: float | None
@@ -565,9 +626,7 @@ class SetWorker:
 
     def _find_obstacle(self, object_set: ObjectSet) -> Outcome | None:
         """Return why a set waits in vain: an object of the gateway that it needs is not written."""
-        needs = {desired.key for desired in object_set.allows}
-        needs.update(*(desired.after for desired in object_set.objects))
-        for key in sorted(needs):
+        for key in sorted(_find_needs(object_set)):
             desired = self._planner.find_desired(key)
             if desired is None or not isinstance(desired.set_key, GatewaySet):
                 continue
@@ -584,6 +643,7 @@ class SetWorker:
         self._states.pop(key, None)
         self._refusals.pop(key, None)
         self._lacking.pop(key, None)
+        self._unsure = {item: of for item, of in self._unsure.items() if of != key}
         self._index_settling(key, UNDER_WAY)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:
@@ -604,3 +664,9 @@ class SetWorker:
             self._settling[scope].pop(key, None)
             if not self._settling[scope]:
                 del self._settling[scope]
+
+
+def _find_needs(object_set: ObjectSet) -> set[ObjectKey]:
+    """Name the objects of other sets that have to be there for this one."""
+    needs = {desired.key for desired in object_set.allows}
+    return needs.union(*(desired.after for desired in object_set.objects))

@@ -131,6 +131,16 @@ class Writer:
                     await self._delete(write)
             return True
 
+    async def read(self, key: ObjectKey) -> None:
+        """Take over how an object stands, as if its watch had told. Raises ApiError."""
+        page = await self._transport.list_page(
+            RESOURCES[key.kind], namespace=key.namespace, name=key.name, limit=1
+        )
+        for item in page["items"]:
+            self._objects.observe(item)
+        if not page["items"]:
+            self._objects.observe_absence(key, page["metadata"]["resourceVersion"])
+
     async def _create(self, write: Create) -> None:
         key = write.key
         if self._is_missing(key.kind):

@@ -1,4 +1,4 @@
-"""A host that is closed: its ServiceEntry leads nowhere by itself, so its route is there first."""
+"""A host that needs its route, as one whose ServiceEntry leads nowhere: the route goes first."""
 
 from egress_operator.istio.kinds import replace_spec
 from egress_operator.rollout.interim import replace_ports
@@ -19,8 +19,10 @@ def close_host(rollout: Rollout) -> Step:
     blocked = any(pair.squatted for pair in rollout.others)
     if write is not None and wait is None and not blocked:
         return build_step(write)
-    done = rollout.object_set.is_closing or route.is_done()
-    if done and entry.observed is not None and not entry.observed.facts.is_closed:
+    # What an expired policy opened is closed, whether or not the next one has its way.
+    ends = rollout.has_expired and blocked
+    done = rollout.object_set.is_closing or ends or route.is_done()
+    if done and not ends and entry.observed is not None and not entry.observed.facts.needs_route:
         settling = rollout.clock.compute_wait((route.key,))
         if settling > 0:
             done, wait = False, settling

@@ -30,12 +30,14 @@ def delete_rules(rollout: Rollout, names: Collection[str]) -> tuple[Delete, ...]
 def delete_route(rollout: Rollout) -> Step:
     """Delete the VirtualService of the host when the ServiceEntry can do without.
 
-    A host that leads nowhere by itself goes with its route; the other way round requests would be
-    refused in between that nobody refuses before and after.
+    A host that is closed goes with it; the other way round requests would be refused in between
+    that nobody refuses before and after. One that only the route guards goes before it.
     """
     entry, deletion = rollout.service_entry, rollout.virtual_service.build_delete()
     if deletion is None:
         return Step()
+    if entry.observed is not None and entry.observed.facts.is_dynamic:
+        return build_step(entry.build_delete())
     wait = compute_route_wait(rollout)
     if wait is not None:
         return Step(wait=wait)
@@ -64,7 +66,8 @@ def delete_behind(rollout: Rollout) -> Step:
     stays = rollout.virtual_service.observed is not None and rollout.virtual_service.desired is None
     if not leaving or _is_referenced(rollout) or (stays and not rollout.object_set.is_closing):
         return Step()
-    wait = rollout.clock.compute_wait(_list_host_keys(rollout.object_set))
+    staying = (pair.key for pair in rollout.select(Kind.VIRTUAL_SERVICE) if pair.desired)
+    wait = rollout.clock.compute_wait((*_list_host_keys(rollout.object_set), *staying))
     if wait > 0:
         return Step(wait=wait)
     for kind in (Kind.VIRTUAL_SERVICE, Kind.GATEWAY):

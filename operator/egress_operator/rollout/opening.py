@@ -31,6 +31,9 @@ def _build_interim(entry: ObjectPair, route: ObjectPair, *, settling: bool) -> D
     desired = entry.desired
     if desired is None or entry.observed is None:
         return desired
+    if entry.observed.facts.is_dynamic:
+        # Without its route a port for requests leads to whatever port a client names.
+        return desired
     offered = {port.number for port in desired.facts.ports}
     needs = frozenset[int]() if route.observed is None else route.observed.facts.needs
     kept = [
@@ -66,8 +69,9 @@ def _build_route_write(
 ) -> Create | Replace | None:
     """Return the write of the VirtualService, once the ServiceEntry has what it needs.
 
-    That includes its owners: a ServiceEntry with fewer of them may be deleted by Kubernetes, with
-    the last one it has, while the VirtualService stays.
+    That it is open, because this route leads to the host itself. That includes its owners, too: a
+    ServiceEntry with fewer of them may be deleted by Kubernetes, with the last one it has, while
+    the VirtualService stays.
     """
     if route.desired is None or entry.squatted or entry.desired is None:
         return None
@@ -78,6 +82,7 @@ def _build_route_write(
         }
         if (
             there is None
+            or there.facts.is_closed
             or not needed <= {*there.facts.ports}
             or not there.owners >= {*route.owners}
         ):

@@ -26,6 +26,9 @@ class RolloutContext:
     """Owners that surely are not there any more, though objects name them."""
     orphans: frozenset[ObjectKey] = frozenset()
     """Our objects that have had no owner for a while: those that nothing claims are deleted."""
+    expired: frozenset[Owner] = frozenset()
+    """Policies whose time is over, of the plan. In a set where something is of one of them nothing
+    is held: what it had cannot be told from what others keep."""
     refused: Collection[Write] = ()
     """Of the set of a gateway: writes that the API server refuses, and that are not tried now."""
 
@@ -77,6 +80,9 @@ class ObjectPair:
     prunable: bool
     """Ours, not wanted, with an owner that is live or surely gone, or with none at all for a while;
     and none on hold."""
+    is_spent: bool = False
+    """Ours, and only one that is made anew can be as it is wanted: it needs an address, and istiod
+    can give it none. Until then its ports would catch every connection on them."""
 
     def build_write(self, desired: Desired | None) -> Create | Replace | None:
         """Return the write that makes the object `desired`, None when it is so already."""
@@ -115,6 +121,8 @@ class Rollout:
     """Everything else, by key."""
     around: RolloutContext
     clock: Clock
+    has_expired: bool = False
+    """Whether something that stands is of a policy whose time is over."""
 
     def select(self, *kinds: Kind) -> tuple[ObjectPair, ...]:
         """Return the pairs of these kinds among `others`."""
@@ -142,6 +150,9 @@ def build_rollout(
         for key, item in there.items()
         if _is_of(item, object_set.key, wanted=key in wanted)
     }
+    has_expired = any(not item.owners.isdisjoint(around.expired) for item in ours.values())
+    if has_expired:
+        around = replace(around, held=frozenset())
     frozen = any(not item.owners.isdisjoint(around.held) for item in ours.values())
 
     def build(key: ObjectKey) -> ObjectPair:
@@ -158,6 +169,7 @@ def build_rollout(
         tuple(build(key) for key in behind),
         around,
         replace(clock, settle=0.0) if object_set.is_closing else clock,
+        has_expired,
     )
 
 
@@ -184,6 +196,10 @@ def _build_pair(
         owners=() if desired is None else tuple(sorted({*desired.owners, *kept})),
         squatted=squatted,
         prunable=desired is None and ours is not None and _is_prunable(ours, around, frozen=frozen),
+        is_spent=desired is not None
+        and bool(desired.allocate)
+        and ours is not None
+        and ours.has_lost_address,
     )
 
 
@@ -206,10 +222,8 @@ def _is_prunable(ours: Observed, around: RolloutContext, *, frozen: bool) -> boo
 def _keep_address(desired: Desired | None, there: Observed | None) -> Desired | None:
     """Return `desired`, with an address if the object there may have one already.
 
-    An address that istiod has taken back it cannot give again: its patch of the status expects
-    `null` where it has left an empty list (pilot/pkg/controllers/ipallocate/ipallocate.go,
-    statusPatchForAddresses). A TCP port that is added later would then catch every connection on
-    that port.
+    An address that istiod has taken back it cannot give again (`Observed.has_lost_address`). A TCP
+    port that is added later would then catch every connection on that port.
     """
     if desired is None or there is None or not there.allocate or desired.allocate:
         return desired

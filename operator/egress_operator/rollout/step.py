@@ -21,8 +21,12 @@ from egress_operator.rollout.deletion import (
 )
 from egress_operator.rollout.opening import open_host
 from egress_operator.rollout.pair import Clock, Rollout, RolloutContext, build_rollout
-from egress_operator.rollout.wait import LOOK_AGAIN_S, compute_wait_after
-from egress_operator.rollout.write import Create, Step, Write, build_step
+from egress_operator.rollout.wait import (
+    LOOK_AGAIN_S,
+    compute_upstream_wait,
+    compute_wait_after,
+)
+from egress_operator.rollout.write import Create, Delete, Step, Write, build_step
 
 
 def next_step(
@@ -51,13 +55,25 @@ def next_step(
 
 def _list_steps(rollout: Rollout) -> Iterator[Step]:
     """Give the steps of a change in their order; the first that has something to do counts."""
+    yield _remove_spent(rollout)
     yield _change_behind(rollout)
-    yield _apply(rollout, Kind.VIRTUAL_SERVICE)
+    yield _change_gateway_routes(rollout)
     yield _change_host(rollout)
     yield delete_route(rollout)
     yield delete_entry(rollout)
     yield delete_behind(rollout)
     yield _await_allows(rollout)
+
+
+def _remove_spent(rollout: Rollout) -> Step:
+    """Delete a ServiceEntry that has to be made anew, whatever routes to it: that fails until then.
+
+    The other way round, connections to other servers would be led to the host.
+    """
+    entry = rollout.service_entry
+    if not entry.is_spent or entry.observed is None:
+        return Step()
+    return build_step(Delete(entry.key, entry.observed.uid))
 
 
 def _await_allows(rollout: Rollout) -> Step:
@@ -96,12 +112,26 @@ def _apply_servers(rollout: Rollout) -> tuple[list[Write], float | None]:
     return writes, max(waits, default=None)
 
 
+def _change_gateway_routes(rollout: Rollout) -> Step:
+    """Write the VirtualServices on gateways, and those that close private names."""
+    writes: list[Write | None] = []
+    waits: list[float] = []
+    for pair in rollout.select(Kind.VIRTUAL_SERVICE):
+        wait = compute_upstream_wait(rollout, pair)
+        if wait is None:
+            writes.append(pair.build_write(pair.desired))
+        else:
+            waits.append(wait)
+    return build_step(*writes, wait=max(waits, default=None))
+
+
 def _apply(rollout: Rollout, *kinds: Kind) -> Step:
     return build_step(*(pair.build_write(pair.desired) for pair in rollout.select(*kinds)))
 
 
 def _change_host(rollout: Rollout) -> Step:
     """Write the ServiceEntry and the VirtualService of the host."""
-    if rollout.service_entry.desired is not None and rollout.service_entry.desired.facts.is_closed:
+    desired = rollout.service_entry.desired
+    if desired is not None and desired.facts.needs_route:
         return close_host(rollout)
     return open_host(rollout)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Desired, Observed
-from egress_operator.rollout.pair import Rollout
+from egress_operator.rollout.pair import ObjectPair, Rollout
 
 LOOK_AGAIN_S = 1.0
 """Where nothing is to settle, as in a set that closes: how soon to look for what is missing."""
@@ -20,6 +21,21 @@ def compute_wait_after(
     if not desired.after <= {item.key for item in there}:
         return rollout.clock.settle or LOOK_AGAIN_S
     wait = rollout.clock.compute_wait(desired.after)
+    return wait if wait > 0 else None
+
+
+def compute_upstream_wait(rollout: Rollout, route: ObjectPair) -> float | None:
+    """Return how long a route on a gateway waits for backends that it has not led to so far.
+
+    One that is not there yet waits for nothing: no client is led to it.
+    """
+    desired, there = route.desired, route.observed
+    if desired is None or there is None:
+        return None
+    if desired.facts.refs <= there.facts.refs and desired.facts.needs <= there.facts.needs:
+        return None
+    behind = rollout.select(Kind.SERVICE_ENTRY, Kind.DESTINATION_RULE)
+    wait = rollout.clock.compute_wait(pair.key for pair in behind if pair.desired)
     return wait if wait > 0 else None
 
 

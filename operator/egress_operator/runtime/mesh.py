@@ -1,8 +1,8 @@
 """What is read of the mesh: its ConfigMap, where that is allowed.
 
-Two facts decide what is compiled and said: whether undeclared hosts are blocked, and whether
-proxies resolve names through Istio. Everything here is optional: without the right, or without
-Istio, the settings' defaults hold.
+A few facts decide what is compiled and said: whether undeclared hosts are blocked, whether proxies
+resolve names through Istio and normalize paths, and who sees ServiceEntries and Services.
+Everything here is optional: without the right, or without Istio, the settings' defaults hold.
 """
 
 import logging
@@ -15,8 +15,10 @@ import yaml
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.transport import Transport
+from egress_operator.plan.selector import Requirement, Selector
 from egress_operator.plan.source import OutboundMode, build_settings
 from egress_operator.plan.source import Settings as CompilerSettings
+from egress_operator.plan.visibility import UNCAPPED, EntryVisibility, Visibility, VisibilityRule
 from egress_operator.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ class Mesh:
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
     dns_capture: bool | None = None
     root_namespace: str = ""
+    normalizes_paths: bool = True
+    entry_visibility: EntryVisibility = UNCAPPED
+    service_export: tuple[str, ...] = ()
 
 
 def parse_mesh(text: str) -> Mesh:
@@ -61,7 +66,60 @@ def parse_mesh(text: str) -> Mesh:
         )
     metadata = _get_map(_get_map(document, "defaultConfig") or {}, "proxyMetadata") or {}
     capture = str(metadata.get("ISTIO_META_DNS_CAPTURE", "")).lower() in _TRUE
-    return Mesh(mode, capture, str(document.get("rootNamespace") or ""))
+    normalization = _get_map(document, "pathNormalization") or {}
+    return Mesh(
+        mode,
+        capture,
+        str(document.get("rootNamespace") or ""),
+        # DEFAULT is BASE (pilot/pkg/networking/util/util.go), and the others do more.
+        normalizes_paths=normalization.get("normalization") != "NONE",
+        entry_visibility=_read_visibility(_get_map(document, "serviceEntryVisibility") or {}),
+        service_export=tuple(map(str, _get_list(document, "defaultServiceExportTo"))),
+    )
+
+
+def _read_visibility(document: dict[str, Any]) -> EntryVisibility:
+    """Read what sidecars and gateways heed; where they do not, all is as ServiceEntries say."""
+    if document.get("applyToSidecars") is not True:
+        return UNCAPPED
+    rules = tuple(
+        VisibilityRule(
+            _read_level(policy.get("visibility")),
+            tuple(map(_read_selector, _get_list(policy, "matchingRules"))),
+        )
+        for policy in _get_list(document, "policies")
+        if isinstance(policy, dict)
+    )
+    return EntryVisibility(_read_level(document.get("defaultVisibility")), rules)
+
+
+def _read_level(text: object) -> Visibility:
+    return next((item for item in Visibility if item == text), Visibility.PUBLIC)
+
+
+def _read_selector(rule: object) -> Selector | None:
+    selector = _get_map(rule, "namespaceSelector") if isinstance(rule, dict) else None
+    if selector is None:
+        return None
+    wanted = [
+        Requirement(str(key), "In", (str(value),))
+        for key, value in (_get_map(selector, "matchLabels") or {}).items()
+    ]
+    wanted += [
+        Requirement(
+            str(entry.get("key")),
+            str(entry.get("operator")),
+            tuple(map(str, _get_list(entry, "values"))),
+        )
+        for entry in _get_list(selector, "matchExpressions")
+        if isinstance(entry, dict)
+    ]
+    return Selector(tuple(wanted))
+
+
+def _get_list(document: dict[str, Any], name: str) -> list[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _get_map(document: object, name: str) -> dict[str, Any] | None:
@@ -95,4 +153,7 @@ def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
         dns_capture=capture,
         root_namespace=mesh.root_namespace or settings.istio_namespace,
         outbound_mode=mesh.outbound_mode,
+        normalizes_paths=mesh.normalizes_paths,
+        entry_visibility=mesh.entry_visibility,
+        service_export=mesh.service_export,
     )

@@ -49,7 +49,7 @@ KIND_NAMES = {resource: str(kind) for kind, resource in RESOURCES.items()} | {
     row.resource: str(kind) for kind, row in OWN_KINDS.items()
 }
 ADMISSION_S = 15.0
-"""How often the admission policies are looked at; four cheap requests each time."""
+"""Seconds between two looks at the admission policies; each look takes twelve requests."""
 ORPHANS_S = 20.0
 """How often objects are looked for that the garbage collector left; what is left over twice goes.
 Only memory is looked at while there are none."""
@@ -258,13 +258,13 @@ class Operator:
         while True:
             await self._has_gateways.wait()
             await self._read_admission()
-            missing = bool(self._controller.cluster.admission)
+            missing = bool(self._controller.cluster.admission.problem)
             await asyncio.sleep(MISSING_RETRY_S if missing else ADMISSION_S)
 
     async def _read_admission(self) -> None:
-        problem = await read_admission(self._transport)
-        if problem is not None:
-            self._controller.observe_admission(problem)
+        admission = await read_admission(self._transport)
+        if admission is not None:
+            self._controller.observe_admission(admission)
 
     async def _read_mesh(self) -> None:
         mesh = await read_mesh(self._transport, self.settings)
@@ -333,6 +333,13 @@ class Operator:
             "Hosts that policies claim, in all namespaces.",
             (),
             [((), controller.planner.count_hosts())],
+        )
+        expiry = controller.planner.find_next_expiry()
+        yield build_gauge(
+            "next_expiry_timestamp_seconds",
+            "When a policy expires next, in Unix time; absent if none does.",
+            (),
+            [] if expiry is None else [((), expiry)],
         )
         yield build_gauge(
             "objects",

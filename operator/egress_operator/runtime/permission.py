@@ -10,6 +10,7 @@ from enum import StrEnum
 from egress_operator.istio.kinds import KINDS
 from egress_operator.reconcile.kind import KindRow
 from egress_operator.reconcile.kinds import OWN_KINDS
+from egress_operator.reconcile.resource import SIDECARS
 
 
 class Reach(StrEnum):
@@ -40,7 +41,15 @@ class Permission:
     """The setting that names the only object; `resource_names` holds its default."""
 
 
-ADMISSION_POLICIES = ("reserved-names.egress-operator.io", "gateway-exports.egress-operator.io")
+STRICT_POLICIES = ("tenant-exports.egress-operator.io", "gateway-selectors.egress-operator.io")
+"""The policies that the level Strict adds."""
+ADMISSION_POLICIES = (
+    "reserved-names.egress-operator.io",
+    "gateway-exports.egress-operator.io",
+    "managed-objects.egress-operator.io",
+    "operator-account.egress-operator.io",
+    *STRICT_POLICIES,
+)
 """The policies of the chart, and their bindings: fixed, whatever the release is called."""
 
 _WATCH = ("list", "watch")
@@ -70,6 +79,14 @@ PERMISSIONS: tuple[Permission, ...] = (
             "What the operator makes of policies and gateways.",
         )
         for row in sorted(KINDS.values(), key=lambda row: (row.group, row.plural))
+    ),
+    # reconcile/sidecar.py
+    Permission(
+        Reach.SERVED,
+        SIDECARS.group,
+        SIDECARS.plural,
+        _WATCH,
+        "Whether a Sidecar hides a policy's hosts from its workloads.",
     ),
     # runtime/gateway_watch.py
     Permission(

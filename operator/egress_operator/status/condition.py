@@ -24,6 +24,8 @@ class Type(StrEnum):
     STALLED = "Stalled"
     SHADOWED = "Shadowed"
     RESTRICTION_LIFTED = "RestrictionLifted"
+    EXPIRING = "Expiring"
+    PARTLY_HIDDEN = "PartlyHidden"
     PAUSED = "Paused"
 
 
@@ -43,6 +45,7 @@ class Reason(StrEnum):
     NOT_ACCEPTED = "NotAccepted"
     SHADOWED = "Shadowed"
     RESTRICTION_LIFTED = "RestrictionLifted"
+    PARTLY_HIDDEN = "PartlyHidden"
     PAUSED = "Paused"
 
 

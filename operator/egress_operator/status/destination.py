@@ -24,6 +24,7 @@ class RowState(StrEnum):
     SQUATTED = "Squatted"
     REFUSED = "Refused"
     PAUSED = "Paused"
+    EXPIRED = "Expired"
     CLOSED = "Closed"
     """Nothing gets out, because the gateway is not open to the namespace."""
 
@@ -90,6 +91,7 @@ _NOT_CLAIMED = {
     ClaimState.WAITING: RowState.PENDING,
     ClaimState.REFUSED: RowState.REFUSED,
     ClaimState.PAUSED: RowState.PAUSED,
+    ClaimState.EXPIRED: RowState.EXPIRED,
     ClaimState.CLOSED: RowState.CLOSED,
 }
 

@@ -35,27 +35,32 @@ def is_gateway_alarm(before: Conditions, after: Conditions, type_: str) -> bool:
 def diff_gateway_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
     """List the events between two statuses of a gateway, in the order of the conditions. Pure.
 
-    One for each condition whose status or reason is new; one for several that say the same.
+    One for each condition whose status or reason is new, or that names other objects of others; one
+    for several that say the same.
     """
     before, after = read_conditions(old), read_conditions(new)
     return list(
         dict.fromkeys(
             _build_event(WARNING if is_gateway_alarm(before, after, type_) else NORMAL, condition)
             for type_, condition in after.items()
-            if any(
-                before.get(type_, {}).get(field) != condition[field]
-                for field in ("status", "reason")
-            )
+            if _is_news(before.get(type_, {}), condition)
         )
     )
+
+
+def _is_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    fields = ["status", "reason"]
+    if after["reason"] == GatewayReason.FOREIGN_OBJECTS:
+        fields.append("message")
+    return any(before.get(field) != after[field] for field in fields)
 
 
 def diff_policy_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Event]:
     """List the events between two statuses of a policy, in the order of the conditions. Pure.
 
     One when Ready becomes True, one when Stalled or its reason is new, one when the policy gets
-    shadowed or paused, one when RestrictionLifted comes, names other policies, or goes. Being
-    applied is no event: it would be written for every change.
+    shadowed, partly hidden or paused, or is about to expire, one when RestrictionLifted comes,
+    names other policies, or goes. Being applied is no event: it would be written for every change.
     """
     before, after = read_conditions(old), read_conditions(new)
     events: list[Event] = []
@@ -63,9 +68,14 @@ def diff_policy_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) ->
         events.append(_build_event(NORMAL, after[Type.READY]))
     if _begins(Type.STALLED, before, after) or _has_new_reason(Type.STALLED, before, after):
         events.append(_build_event(WARNING, after[Type.STALLED]))
-    if _begins(Type.SHADOWED, before, after):
-        events.append(_build_event(WARNING, after[Type.SHADOWED]))
+    events += [
+        _build_event(WARNING, after[type_])
+        for type_ in (Type.SHADOWED, Type.PARTLY_HIDDEN)
+        if _begins(type_, before, after)
+    ]
     events += _diff_lifted(before, after)
+    if _begins(Type.EXPIRING, before, after):
+        events.append(_build_event(WARNING, after[Type.EXPIRING]))
     if _begins(Type.PAUSED, before, after):
         events.append(_build_event(NORMAL, after[Type.PAUSED]))
     return events

@@ -4,7 +4,8 @@
 |---|---|
 | Accepted | its text is valid, and no older EgressGateway has the same pods |
 | Ready | its Service leads to pods that are ready, and its own objects are applied |
-| Isolated | authorization is Managed, nothing is stuck, and the admission policies are in force |
+| Isolated | authorization is Managed, nothing is stuck, the admission policies are in force, and |
+|  | no object of others may take the calls of tenants |
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,10 @@ from typing import Any
 
 from egress_operator.api.state import Truth
 from egress_operator.diagnostic import find_rule
-from egress_operator.plan.gateway import GatewayResult
+from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization
 from egress_operator.status.condition import (
+    MOST_NAMED,
     Condition,
     build_condition,
     name_some,
@@ -48,6 +50,19 @@ class GatewayReason(StrEnum):
     NOT_ENFORCED = "NotEnforced"
     STUCK = "PermissionStuck"
     ADMISSION_MISSING = "AdmissionPolicyMissing"
+    FOREIGN_OBJECTS = "ForeignObjects"
+    COMPATIBLE = "CompatibleAdmission"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The admission policies as they stand on the API server."""
+
+    problem: str
+    """Why they are not in force, in one line; empty when they are."""
+    is_strict: bool = True
+    """Whether they refuse all that crosses the border of a namespace and is not known as harmless;
+    else only what is known as harmful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +87,7 @@ class GatewayFacts:
     """Of its own objects."""
     unready: str
     """Why it cannot carry traffic, in one line; empty when it can."""
-    admission: str
-    """Why the admission policy is not in force, in one line; empty when it is."""
+    admission: Admission
     namespaces: int
     """How many have something at it."""
     hosts: int
@@ -81,6 +95,10 @@ class GatewayFacts:
     denied: tuple[str, ...] = ()
     """Namespaces that have something at it and no permission, sorted."""
     stuck: tuple[StuckPermission, ...] = ()
+    serves_itself: bool = False
+    """Whether the namespace of its pods has something at it too."""
+    foreign: tuple[str, ...] = ()
+    """What others wrote that may take the calls of tenants, one line each."""
 
 
 def compute_gateway_status(
@@ -117,16 +135,14 @@ def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
         for type_ in (GatewayType.READY, GatewayType.ISOLATED):
             yield Condition(type_, Truth.FALSE, GatewayReason.NOT_ACCEPTED, message, generation)
         return
-    yield Condition(
-        GatewayType.ACCEPTED,
-        Truth.TRUE,
-        GatewayReason.ACCEPTED,
-        "the gateway is valid",
-        generation,
+    message = ". ".join(
+        ["the gateway is valid"]
+        + [f"Warning: {item.path}: {item.message} ({item.code})" for item in result.diagnostics[:3]]
     )
+    yield Condition(GatewayType.ACCEPTED, Truth.TRUE, GatewayReason.ACCEPTED, message, generation)
     truth, reason, message = _judge_ready(facts)
     yield Condition(GatewayType.READY, truth, reason, message, generation)
-    truth, reason, message = _judge_isolated(result.gateway.authorization, facts)
+    truth, reason, message = _judge_isolated(result.gateway, facts)
     yield Condition(GatewayType.ISOLATED, truth, reason, message, generation)
 
 
@@ -141,24 +157,38 @@ def _judge_ready(facts: GatewayFacts) -> _Judgement:
     return Truth.TRUE, GatewayReason.SERVING, "the Service leads to pods that are ready"
 
 
-def _judge_isolated(authorization: Authorization, facts: GatewayFacts) -> _Judgement:
-    if authorization is not Authorization.MANAGED:
+def _judge_isolated(gateway: Gateway, facts: GatewayFacts) -> _Judgement:
+    if gateway.authorization is not Authorization.MANAGED:
         return (
             Truth.FALSE,
             GatewayReason.NOT_ENFORCED,
-            f"authorization is {authorization}, so a tenant can use what is another's",
+            f"authorization is {gateway.authorization}, so a tenant can use what is another's",
         )
     if pending := _find_pending(facts.progress):
         return Truth.FALSE, GatewayReason.PENDING, pending
     if facts.stuck:
         return Truth.FALSE, GatewayReason.STUCK, _explain_stuck(facts.stuck)
-    if facts.admission:
-        return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission
-    message = (
-        "each namespace reaches only its own hosts through the gateway, and the admission policies "
-        "stop it from using those of another"
-    )
-    return Truth.TRUE, GatewayReason.ISOLATED, message + _explain_denied(facts.denied)
+    if facts.admission.problem:
+        return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission.problem
+    if facts.foreign:
+        return Truth.FALSE, GatewayReason.FOREIGN_OBJECTS, _explain_foreign(facts.foreign)
+    message = "each namespace reaches only its own hosts through the gateway, and "
+    if facts.admission.is_strict:
+        reason = GatewayReason.ISOLATED
+        message += "the admission policies stop it from using those of another"
+    else:
+        reason = GatewayReason.COMPATIBLE
+        message += (
+            "the admission policies refuse what is known to be harmful; anyone who may write "
+            "Istio objects can still change the calls of other namespaces before they come to the "
+            "gateway (admission.level: Strict refuses that)"
+        )
+    if facts.serves_itself:
+        message += (
+            f"; but {gateway.namespace}, where its pods run, is a tenant too, and whoever may "
+            "write there can do everything at the gateway"
+        )
+    return Truth.TRUE, reason, message + _explain_denied(facts.denied)
 
 
 def _explain_denied(denied: tuple[str, ...]) -> str:
@@ -166,6 +196,14 @@ def _explain_denied(denied: tuple[str, ...]) -> str:
     if not denied:
         return ""
     return f"; denied, although objects for them are still there: {name_some(denied)}"
+
+
+def _explain_foreign(foreign: tuple[str, ...]) -> str:
+    """Count objects that the operator did not write, and name some."""
+    rest = len(foreign) - MOST_NAMED
+    more = f"; and {rest} more" if rest > 0 else ""
+    are = "1 object of others" if len(foreign) == 1 else f"{len(foreign)} objects of others"
+    return f"{are} may take the calls of tenants: {'; '.join(foreign[:MOST_NAMED])}{more}"
 
 
 def _explain_stuck(stuck: tuple[StuckPermission, ...]) -> str:

@@ -7,15 +7,21 @@
 | the author's fault | False/reason | Unknown | last | False/reason | Stalled |
 | gateway missing or closed | True | False/reason | False/reason | False/reason | Stalled |
 | gateway without pods | True | True | True | False/reason | Stalled |
+| a DestinationRule counts in place of ours | True | True | True | False/Overridden | Stalled |
+| a Sidecar, or the mesh, hides a host | True | True | True | False/Hidden | Stalled |
 | part conflicted or squatted | True | True | False/Conflicted | False/Conflicted | Stalled |
 | beside a hand-written object | as above | | | | Shadowed |
 | beside an open policy, or a restricted one | as above | | | | RestrictionLifted |
-| paused | last | last | last | last | Paused |
+| a Sidecar hides a host from some workloads | as above | | | | PartlyHidden |
+| paused | last | last | last | last | Paused; Reconciling unless Ready or Stalled |
 | paused, gateway closed | last | False/reason | False/reason | False/reason | Paused, Stalled |
+| expires within a day | as above | | | | Expiring |
+| expired, paused or not | False/Expired | Unknown | False/Expired | False/Expired | Stalled |
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from egress_operator.api.state import Truth
@@ -23,8 +29,7 @@ from egress_operator.diagnostic import Diagnostic, find_rule
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
-from egress_operator.plan.result import ClaimState, PolicyResult
-from egress_operator.plan.source import OutboundMode
+from egress_operator.plan.result import CAPPED, HIDDEN, OVERRIDDEN, ClaimState, PolicyResult
 from egress_operator.status.condition import (
     ALWAYS,
     Condition,
@@ -43,12 +48,15 @@ from egress_operator.status.destination import (
     count_hosts,
     explain_squatter,
 )
+from egress_operator.status.expiry import has_expired, judge_expired
 from egress_operator.status.progress import SetProgress
 
 Status = dict[str, Any]
 
 PAUSED_ENDING = "; Paused: nothing is changed until the annotation is removed"
 """Ends the message of Ready while a policy is paused: `kubectl get` shows no other condition."""
+HANDLED = "lastHandledReconcileAt"
+"""The field that confirms a request, under the name that Flux gives it."""
 MOST_NAMED = 3
 """Findings that a message names; the rest is counted."""
 
@@ -60,8 +68,6 @@ def compute_status(
     progress: Mapping[SetKey, SetProgress],
     previous: Mapping[str, Any] | None,
     now: str,
-    *,
-    outbound: OutboundMode = OutboundMode.UNKNOWN,
 ) -> Status:
     """Compute the whole `status` of a policy. Pure.
 
@@ -69,19 +75,35 @@ def compute_status(
     the API server has it, None for none. `now`: RFC 3339, only for transitions. The result equals
     `previous` when nothing is to be written.
     """
+    status = _compute(result, progress, previous, now)
+    handled = (previous or {}).get(HANDLED, "")
+    if not result.is_on_pause:
+        handled = result.requested or handled
+    return {**status, HANDLED: handled} if handled else status
+
+
+def _compute(
+    result: PolicyResult,
+    progress: Mapping[SetKey, SetProgress],
+    previous: Mapping[str, Any] | None,
+    now: str,
+) -> Status:
+    """Compute all of it but what was asked for."""
     before = read_conditions(previous)
     rows = compute_rows(result.claims, progress)
     keys = (*result.set_keys, *result.kept)
     counts = _count(rows, [progress[key] for key in keys if key in progress])
-    if result.paused:
+    if result.is_on_pause:
         return _build_paused(result, rows, counts, previous, now)
-    if previous and before and not result.accepted:
-        counts["hosts"] = previous.get("hosts", counts["hosts"])
-    conditions: Iterable[Condition | Mapping[str, Any]] = (
-        _judge_accepted(result, rows, progress, counts, outbound)
-        if result.accepted
-        else _judge_refused(result, before, counts)
-    )
+    conditions: Iterable[Condition | Mapping[str, Any]]
+    if result.expiry is not None and result.is_expired:
+        conditions = judge_expired(result, result.expiry, _explain_rest(progress, counts))
+    elif result.accepted:
+        conditions = _judge_accepted(result, rows, progress, counts)
+    else:
+        conditions = _judge_refused(result, before, counts)
+        if previous and before and not has_expired(before):
+            counts["hosts"] = previous.get("hosts", counts["hosts"])
     shown, rest = build_rows(rows)
     status: Status = {
         "observedGeneration": result.generation,
@@ -121,7 +143,6 @@ def _judge_accepted(
     rows: tuple[Row, ...],
     progress: Mapping[SetKey, SetProgress],
     counts: Status,
-    outbound: OutboundMode,
 ) -> list[Condition]:
     generation = result.generation
     accepted = Condition(
@@ -149,16 +170,13 @@ def _judge_accepted(
     return [
         accepted,
         resolved,
-        *_judge_progress(result, rows, progress, outbound),
+        *_judge_progress(result, rows, progress),
         *_judge_company(result),
     ]
 
 
 def _judge_progress(
-    result: PolicyResult,
-    rows: tuple[Row, ...],
-    progress: Mapping[SetKey, SetProgress],
-    outbound: OutboundMode,
+    result: PolicyResult, rows: tuple[Row, ...], progress: Mapping[SetKey, SetProgress]
 ) -> list[Condition]:
     """Return Programmed and Ready, and what stands beside them."""
     generation = result.generation
@@ -180,12 +198,28 @@ def _judge_progress(
             return _build_unready(Type.RECONCILING, Reason.PENDING, item.message, generation)
     message = _explain_applied(rows, sets) + _explain_company(result)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
+    if hindrance := _find_hindrance(result):
+        reason, text = hindrance
+        return [programmed, *_build_unready(Type.STALLED, reason, text, generation)[1:]]
+    for sentence in filter(None, (result.sight.unblocked, result.sight.unread)):
+        message += f"; {sentence}"
+    return [programmed, Condition(Type.READY, Truth.TRUE, Reason.APPLIED, message, generation)]
+
+
+def _find_hindrance(result: PolicyResult) -> tuple[str, str] | None:
+    """Return why what is applied does not do what the policy asks: reason and message."""
     if result.reference is not None:
         reason = find_rule(result.reference.code).reason
-        message = _explain_diagnostics([result.reference])
-        return [programmed, *_build_unready(Type.STALLED, reason, message, generation)[1:]]
-    ready = Condition(Type.READY, Truth.TRUE, Reason.APPLIED, message + _warn(outbound), generation)
-    return [programmed, ready]
+        return reason, _explain_diagnostics([result.reference])
+    found = (
+        (CAPPED, result.sight.capped),
+        (OVERRIDDEN, result.overridden),
+        (HIDDEN, result.sight.hidden),
+    )
+    for code, sentences in found:
+        if sentences:
+            return find_rule(code).reason, f"{_join(sentences)} ({code})"
+    return None
 
 
 def _build_unready(also: Type, reason: str, message: str, generation: int) -> list[Condition]:
@@ -206,7 +240,7 @@ def _judge_refused(
     generation = result.generation
     reason = find_rule(result.diagnostics[0].code).reason
     message = _explain_diagnostics(result.diagnostics) + _explain_kept(counts)
-    last = before.get(Type.PROGRAMMED)
+    last = None if has_expired(before) else before.get(Type.PROGRAMMED)
     return [
         Condition(Type.ACCEPTED, Truth.FALSE, reason, message, generation),
         Condition(
@@ -226,6 +260,7 @@ def _judge_refused(
         ),
         Condition(Type.READY, Truth.FALSE, reason, message, generation),
         Condition(Type.STALLED, Truth.TRUE, reason, message, generation),
+        *_judge_company(result),
     ]
 
 
@@ -248,15 +283,29 @@ def _build_paused(
     known = all(type_ in before for type_ in ALWAYS)
     if previous and known and not _is_restored(result, before):
         withdrawn = _judge_withdrawn(result, before)
-        replaced = {Type.RECONCILING, Type.PAUSED, *(item.type for item in withdrawn)}
+        expiring = [item for item in _judge_company(result) if item.type == Type.EXPIRING]
+        replaced = {
+            Type.RECONCILING,
+            Type.PAUSED,
+            Type.EXPIRING,
+            *(item.type for item in withdrawn),
+        }
         kept = [condition for type_, condition in before.items() if type_ not in replaced]
+        is_told = withdrawn or Type.STALLED in before
+        waiting = (
+            []
+            if is_told or before[Type.READY]["status"] == Truth.TRUE
+            else [_build_waiting(result)]
+        )
         return {
             **previous,
             **counts,
             "hosts": previous.get("hosts", counts["hosts"]),
             "conditions": [
                 _tell_paused(condition)
-                for condition in _build_conditions([*withdrawn, paused, *kept], before, now)
+                for condition in _build_conditions(
+                    [*withdrawn, *waiting, *expiring, paused, *kept], before, now
+                )
             ],
         }
     shown, rest = build_rows(rows)
@@ -272,13 +321,26 @@ def _build_paused(
     ]
     status: Status = {
         "observedGeneration": result.generation,
-        "conditions": _build_conditions([*unknown, paused], before, now),
+        "conditions": _build_conditions(
+            [*unknown, _build_waiting(result), *_judge_company(result), paused], before, now
+        ),
         **counts,
         "destinations": shown,
     }
     if rest:
         status["moreDestinations"] = rest
     return status
+
+
+def _build_waiting(result: PolicyResult) -> Condition:
+    """Tell that a paused policy is not applied as it asks: else waiting tools took it for done."""
+    return Condition(
+        Type.RECONCILING,
+        Truth.TRUE,
+        Reason.PAUSED,
+        "not applied as the policy asks, and nothing is changed while it is paused",
+        result.generation,
+    )
 
 
 def _tell_paused(condition: dict[str, Any]) -> dict[str, Any]:
@@ -290,7 +352,9 @@ def _tell_paused(condition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_restored(result: PolicyResult, before: Conditions) -> bool:
-    """Whether a policy had lost its permission when it was last looked at, and has it again."""
+    """Whether a policy has again what it had lost when it was last looked at: permission, time."""
+    if has_expired(before):
+        return True
     reason = find_rule(NOT_ALLOWED).reason
     lost = before[Type.RESOLVED_REFS]["reason"] == reason
     return lost and (result.reference is None or result.reference.code != NOT_ALLOWED)
@@ -313,19 +377,24 @@ def _judge_withdrawn(result: PolicyResult, before: Conditions) -> list[Condition
 
 
 def _judge_company(result: PolicyResult) -> list[Condition]:
-    """Return the conditions about what others write for the same hosts."""
+    """Return the conditions about what others write for the same hosts, and about the time."""
     return [
         Condition(type_, Truth.TRUE, reason, _join(sentences), result.generation)
         for type_, reason, sentences in _list_company(result)
     ]
 
 
-def _list_company(result: PolicyResult) -> Iterator[tuple[Type, Reason, tuple[str, ...]]]:
+def _list_company(result: PolicyResult) -> Iterator[tuple[Type, str, tuple[str, ...]]]:
     """Give the type, the reason and the sentences of each of these conditions."""
     if result.shadowed:
         yield Type.SHADOWED, Reason.SHADOWED, result.shadowed
     if result.lifted:
         yield Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, result.lifted
+    if result.expiry is not None:
+        message = _explain_diagnostics([replace(result.expiry, path="")])
+        yield Type.EXPIRING, find_rule(result.expiry.code).reason, (message,)
+    if result.sight.partly_hidden:
+        yield Type.PARTLY_HIDDEN, Reason.PARTLY_HIDDEN, result.sight.partly_hidden
 
 
 def _explain_accepted(result: PolicyResult) -> str:
@@ -381,17 +450,20 @@ def _explain_kept(counts: Status) -> str:
     return f"; kept from before: {_number(count, 'object')}" if count else ""
 
 
+def _explain_rest(progress: Mapping[SetKey, SetProgress], counts: Status) -> str:
+    """Tell that objects are still to be deleted, and what is in the way."""
+    count = counts["objectCount"]
+    problems = dict.fromkeys(item.message for item in progress.values() if item.message)
+    told = ": " + _join(problems) if problems else ""
+    return f"; still there: {_number(count, 'object')}{told}" if count else ""
+
+
 def _explain_company(result: PolicyResult) -> str:
     """Name one of each: `kubectl get` shows the message of Ready, and no other condition."""
-    return "".join(
-        f"; {type_}: {_join(sentences, most=1)}" for type_, _, sentences in _list_company(result)
-    )
-
-
-def _warn(outbound: OutboundMode) -> str:
-    if outbound is not OutboundMode.ALLOW_ANY:
-        return ""
-    return "; the mesh is in mode ALLOW_ANY, so hosts that no policy names are not blocked"
+    warned = [_explain_diagnostics([item]) for item in result.diagnostics]
+    told = [(str(type_), sentences) for type_, _, sentences in _list_company(result)]
+    told += [("Warning", tuple(warned))] if warned else []
+    return "".join(f"; {name}: {_join(sentences, most=1)}" for name, sentences in told)
 
 
 def _join(sentences: Iterable[str], *, most: int = MOST_NAMED) -> str:

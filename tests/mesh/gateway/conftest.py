@@ -8,6 +8,7 @@ import pytest
 from mesh.gateway.scenario import OTHER, OTHER_EGRESS
 from mesh.gateway.scenario_run import SETTLE_S, Gateways
 from mesh.gateway.tenant import SHARED, TENANTS, build_egress_gateway
+from mesh.gateway.way import Way
 from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.client import Object
 from testbed.gateway import EGRESS, Gateway
@@ -34,6 +35,16 @@ def shared(operated: OperatedMesh, gateway: Gateway, labelled: None) -> Object: 
     """Give the EgressGateway `shared` on that gateway, open to both tenants."""
     (written,) = operated.mesh.apply(build_egress_gateway(gateway))
     return written
+
+
+@pytest.fixture(params=["direct", "gateway"])
+def way(request: pytest.FixtureRequest, operated: OperatedMesh, gateway: Gateway) -> Way:
+    """Give each way in turn; the gateway is Ready."""
+    if request.param == "direct":
+        return Way(operated, None)
+    request.getfixturevalue("shared")
+    operated.wait_gateway(SHARED, "Ready", "True")
+    return Way(operated, gateway)
 
 
 @pytest.fixture(params=TENANTS)

@@ -1,7 +1,8 @@
 """Changes of policies and gateways that are in use: what each is, stage by stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
 from mesh.traffic.policy import BATCH, CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
@@ -96,15 +97,26 @@ def add_hosts(mesh: Mesh, scenario: str) -> Hosts:
 
 def build_way(mesh: Mesh) -> Scenario:
     """Go direct, through the gateway, direct."""
-    hosts = add_hosts(mesh, "way")
-    direct = build_policy("shop/way", *hosts.destinations)
-    through = build_gateway_policy("shop/way", *hosts.destinations)
+    return _build_way(mesh, "way")
+
+
+def build_ruled(mesh: Mesh) -> Scenario:
+    """Go the same way with a rule for requests, so there is a VirtualService in each stage."""
+    return _build_way(mesh, "ruled", http={"timeout": "10s"})
+
+
+def _build_way(mesh: Mesh, name: str, **fields: Object) -> Scenario:
+    hosts = add_hosts(mesh, name)
+    plain, *others = hosts.destinations
+    destinations = ({**plain, **fields}, *others)
+    direct = build_policy(f"shop/{name}", *destinations)
+    through = build_gateway_policy(f"shop/{name}", *destinations)
     stages = (
         Stage((direct,), _expect(hosts.calls, DIRECT)),
         Stage((through,), _expect(hosts.calls, VIA_GATEWAY)),
         Stage((direct,), _expect(hosts.calls, DIRECT)),
     )
-    return Scenario("way", hosts, stages)
+    return Scenario(name, hosts, stages)
 
 
 def build_place(mesh: Mesh) -> Scenario:
@@ -184,6 +196,59 @@ def build_edit(mesh: Mesh) -> Scenario:
     return Scenario("edit", hosts, stages)
 
 
+def build_backends(mesh: Mesh, *, gateway: bool) -> Scenario:
+    """Let backends take shares, other ones, change their names, stand in an order, and go.
+
+    All by address: a change between the host's own DNS name and addresses may lose requests.
+    """
+    name = "backends-behind" if gateway else "backends"
+    hosts = add_hosts(mesh, name)
+    two = {"address": mesh.outside.address_of(hosts.more)}
+    own = [{"address": mesh.outside.address_of(item["hosts"][0])} for item in hosts.destinations]
+    places = [_list_places(one, two) for one in own]
+    build = build_gateway_policy if gateway else build_policy
+    expected = _expect(hosts.calls, VIA_GATEWAY if gateway else DIRECT)
+    stages = tuple(
+        Stage(
+            (
+                build(
+                    f"shop/{name}",
+                    *(
+                        {**item, **place}
+                        for item, place in zip(hosts.destinations, now, strict=True)
+                    ),
+                ),
+            ),
+            expected,
+        )
+        for now in zip(*places, strict=True)
+    )
+    return Scenario(name, hosts, stages)
+
+
+def _list_places(one: Object, two: Object) -> Sequence[Object]:
+    """List where a host is, one after the other."""
+    alone: Object = {"backends": [{"name": "v1", "endpoints": [one]}]}
+    return (
+        alone,
+        {"backends": _share(v1=(75, one), v2=(25, two))},
+        {"backends": _share(v1=(25, one), v2=(75, two))},
+        {"backends": _share(v3=(0, one), v2=(1, two))},
+        {
+            "backends": [{"name": "v1", "endpoints": [one]}, {"name": "v2", "endpoints": [two]}],
+            "failover": True,
+        },
+        alone,
+    )
+
+
+def _share(**shares: tuple[int, Object]) -> list[Object]:
+    return [
+        {"name": name, "weight": weight, "endpoints": [endpoint]}
+        for name, (weight, endpoint) in shares.items()
+    ]
+
+
 def build_first(mesh: Mesh) -> Scenario:
     """Bring the first policy, for hosts that are open to everybody and have traffic already."""
     hosts = add_hosts(mesh, "first")
@@ -229,12 +294,15 @@ def build_rest(mesh: Mesh) -> Scenario:
     return Scenario("rest", hosts, (Stage((policy,), _expect(hosts.calls, VIA_GATEWAY)),))
 
 
-POLICY_SCENARIOS = {
+POLICY_SCENARIOS: Mapping[str, Callable[[Mesh], Scenario]] = {
     "way": build_way,
+    "ruled": build_ruled,
     "place": build_place,
     "source": build_source,
     "company": build_company,
     "edit": build_edit,
+    "backends": partial(build_backends, gateway=False),
+    "backends-behind": partial(build_backends, gateway=True),
 }
 
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from delivery.admission import TENANT_USER, build_policies, find_refusal, login
+from delivery.admission import COMPATIBLE, STRICT, find_refusal
+from mesh.gateway.guard import SERVICE, guard, wait_gateway_known
 from mesh.gateway.handmade import NETWORKING, build_item
-from mesh.gateway.tenant import SHARED, build_gateway_policy
+from mesh.gateway.tenant import SHARED, WORKLOADS, build_gateway_policy, expect_each
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import APP, CHECKOUT, HTTP, TLS, build_destination, build_policy
 from testbed.client import Client, Object
-from testbed.deadline import wait_until
 from testbed.gateway import EGRESS, Gateway
-from testbed.identity import apply_identity
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DENIED_403, NOT_FOUND_404, REACHED, VIA_GATEWAY, call
 
@@ -20,8 +19,6 @@ pytestmark = pytest.mark.mesh
 
 HOST, OTHER = "api.example", "other.example"
 PLAIN, ENCRYPTED = f"GET http://{HOST}/", f"GET https://{OTHER}/"
-SERVICE = f"{EGRESS.name}.{EGRESS.namespace}.svc.cluster.local"
-IN_FORCE_S = 20.0
 
 
 @pytest.fixture
@@ -232,20 +229,16 @@ def test_policies_for_what_is_inside_are_refused(
 
 @pytest.fixture
 def thief(mesh: Mesh) -> Iterator[Client]:
-    """Put the admission policies in force and give a tenant who may write Istio objects."""
-    plane = mesh.control_plane
-    apply_identity(plane.admin, TENANT_USER)
-    policies = build_policies()
-    for item in policies:
-        plane.admin.apply(item)
-    try:
-        client = login(plane, TENANT_USER)
-        attempt = build_capture("x.shared-h0000000000000000.shop.egress.internal")
-        wait_until(lambda: find_refusal(client, attempt), IN_FORCE_S, "policies are in force")
+    """Give a tenant who is judged at the lower level."""
+    with guard(mesh, COMPATIBLE) as client:
         yield client
-    finally:
-        for item in reversed(policies):
-            plane.admin.delete(item["apiVersion"], item["kind"], item["metadata"]["name"])
+
+
+@pytest.fixture
+def strict_thief(mesh: Mesh) -> Iterator[Client]:
+    """Give a tenant who is judged at the higher level."""
+    with guard(mesh, STRICT) as client:
+        yield client
 
 
 def test_with_the_admission_policies_no_attack_can_be_written(
@@ -267,8 +260,7 @@ def test_with_the_admission_policies_no_attack_can_be_written(
         *build_gateway_theft(behind)[1:],
         build_item("DestinationRule", "x", "pay", {"host": behind, "exportTo": [EGRESS.namespace]}),
     ]
-    # The API server learns of a gateway a moment after it has the policy that asks for it.
-    wait_until(lambda: find_refusal(thief, build_capture(SERVICE)), IN_FORCE_S, "it is guarded")
+    wait_gateway_known(thief, COMPATIBLE)
     for attack in attacks:
         assert "egress-operator.io" in find_refusal(thief, attack), attack
     ordinary = build_item(
@@ -313,6 +305,90 @@ def test_a_server_for_every_name_takes_nothing(
     mesh.expect(APP, "GET http://forged.example/", DENIED_403)
 
 
+def build_harmless(address: str, elsewhere: str) -> list[Object]:
+    """Build what the level Strict lets `pay` write towards the host of `shop` at an address."""
+    own = {"hosts": ["own.pay.svc.cluster.local"], "exportTo": ["*"]}
+    outside = {"location": "MESH_EXTERNAL", "resolution": "STATIC"}
+    endpoints = {"endpoints": [{"address": elsewhere}]}
+    tcp = [{"number": number, "name": f"tcp-{number}", "protocol": "TCP"} for number in (80, 443)]
+    named = [
+        {"number": 80, "name": "http", "protocol": "HTTP"},
+        {"number": 443, "name": "http2", "protocol": "HTTP2"},
+    ]
+    route = {"route": [{"destination": {"host": "own.pay.svc.cluster.local"}}]}
+    at_home = {"hosts": [HOST], "exportTo": ["."], "addresses": [address]}
+    greedy = build_greedy(build_server("HTTPS", "ISTIO_MUTUAL"))
+    greedy["spec"]["selector"] = {"istio": "ingressgateway"}
+    return [
+        build_item(
+            "ServiceEntry", "home", "pay", {**at_home, **outside, **endpoints, "ports": tcp}
+        ),
+        build_item(
+            "VirtualService", "home", "pay", {"hosts": [HOST], "exportTo": ["."], "http": [route]}
+        ),
+        build_item("ServiceEntry", "own", "pay", {**own, **outside, **endpoints, "ports": named}),
+        build_item("VirtualService", "own", "pay", {**own, "http": [route]}),
+        build_item(
+            "DestinationRule",
+            "own",
+            "pay",
+            {"host": own["hosts"][0], "trafficPolicy": {"tls": {"mode": "SIMPLE"}}},
+        ),
+        build_item("WorkloadEntry", "own", "pay", {"address": HOST, "labels": {"app": "own"}}),
+        greedy,
+        build_item(
+            "VirtualService",
+            "greedy",
+            "pay",
+            {"hosts": ["*"], "gateways": ["greedy"], "http": [route]},
+        ),
+    ]
+
+
+def test_what_strict_lets_through_takes_nothing(
+    mesh: Mesh, victim: str, strict_thief: Client
+) -> None:
+    assert victim
+    items = build_harmless(mesh.outside.address_of(HOST), mesh.outside.address_of(OTHER))
+    for item in items:
+        assert find_refusal(strict_thief, item) == ""
+        mesh.apply(item)
+    mesh.settle()
+    expect_each(mesh, WORKLOADS["shop"], (PLAIN, ENCRYPTED), VIA_GATEWAY)
+
+
+def test_an_address_of_the_gateway_s_pod_is_refused(
+    operated: OperatedMesh, mesh: Mesh, gateway: Gateway, shared: Object, strict_thief: Client
+) -> None:
+    """Istiod would take the WorkloadEntry for the pod, which has then no port of its own."""
+    assert shared
+    first = build_destination(HOST, ports=(HTTP,))
+    operated.apply(build_gateway_policy("shop/web", first))
+    mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
+    spec = {"address": min(gateway.addresses), "labels": {"app": "a"}}
+    assert "may be that of a pod" in find_refusal(
+        strict_thief, build_item("WorkloadEntry", "pod", "pay", spec)
+    )
+
+    # What it would do, written where nobody refuses it.
+    # Istiod looks for a pod's Services when one in its namespace changes, or it connects again.
+    (attack,) = mesh.apply(build_item("WorkloadEntry", "pod", "istio-system", spec))
+    mesh.settle()
+    entry = {
+        "hosts": ["change.example"],
+        "ports": [{"number": 80, "name": "a", "protocol": "HTTP"}],
+    }
+    (change,) = mesh.apply(build_item("ServiceEntry", "change", EGRESS.namespace, entry))
+    mesh.settle()
+    operated.apply(build_gateway_policy("shop/web", first, build_destination(OTHER, ports=(TLS,))))
+    mesh.settle()
+    assert mesh.request(CHECKOUT, ENCRYPTED).verdict not in REACHED
+    mesh.delete(attack)
+    mesh.settle()
+    mesh.delete(change)
+    mesh.expect(CHECKOUT, ENCRYPTED, VIA_GATEWAY)
+
+
 def build_waiting() -> Object:
     """Build a server that waits for a certificate which is not there."""
     server = build_server("HTTPS", "SIMPLE")
@@ -337,7 +413,7 @@ def test_a_server_that_holds_up_the_changes_of_all_is_refused(
     first = build_destination(HOST, ports=(HTTP,))
     operated.apply(build_gateway_policy("shop/web", first))
     mesh.expect(CHECKOUT, PLAIN, VIA_GATEWAY)
-    wait_until(lambda: find_refusal(thief, build_capture(SERVICE)), IN_FORCE_S, "it is guarded")
+    wait_gateway_known(thief, COMPATIBLE)
     for attack in (build_waiting(), build_doubled()):
         assert "for everybody" in find_refusal(thief, attack), attack
 

@@ -10,7 +10,7 @@ from egress_operator.explain.world import Payload
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS
 from mesh.traffic.policy import POLICY
 from testbed.client import Object
-from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS
+from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS, TLS_LINE_PORTS
 
 CLOSED = "closed"
 """An EgressGateway that is open to no namespace."""
@@ -38,6 +38,9 @@ MOST_POLICIES = 4
 SLOW_S = 0.6
 FAILS = "/fail?times=1&status=503"
 FROM = ({"app": "checkout"}, {"app": "batch"}, {"app": "app"})
+PAST, FUTURE = "2026-01-01T00:00:00+01:00", "2999-12-31T23:59:59Z"
+NOW = 1_780_000_000.0
+"""A moment between the two, in Unix time."""
 ACCOUNTS = ("checkout", "batch", "default")
 TIMEOUTS = ("200ms", "200ms", "20s")
 RETRIES: tuple[Object, ...] = (
@@ -46,6 +49,65 @@ RETRIES: tuple[Object, ...] = (
     {"attempts": 2, "codes": [500, 503], "perTryTimeout": "10s"},
     {"attempts": 1, "conditions": ["gateway-error", "reset"]},
     {"attempts": 1, "conditions": ["connect-failure", "retriable-4xx"], "codes": [500]},
+)
+TRAFFIC: tuple[Object, ...] = (
+    {"loadBalancer": {"policy": "RoundRobin"}},
+    {"loadBalancer": {"consistentHash": {"sourceIP": {}}}},
+    {
+        "loadBalancer": {"consistentHash": {"header": "x-user"}},
+        "connectionPool": {"maxConnections": 50, "maxRequestsPerConnection": 5},
+    },
+    {"loadBalancer": {"consistentHash": {"cookie": {"name": "shop", "ttl": "60s"}}}},
+    {
+        "connectionPool": {
+            "connectTimeout": "5s",
+            "idleTimeout": "90s",
+            "maxConnectionDuration": "1h",
+        }
+    },
+    {
+        "connectionPool": {
+            "maxPendingRequests": 50,
+            "tcpKeepalive": {"time": "60s", "interval": "10s", "probes": 3},
+        }
+    },
+    {
+        "outlierDetection": {
+            "consecutive5xxErrors": 1000,
+            "interval": "5s",
+            "baseEjectionTime": "1s",
+            "maxEjectionPercent": 50,
+        }
+    },
+)
+"""Settings that let every call through."""
+WEIGHTS = ((1, 0), (0, 1), (1, 3))
+PATIENCE: Object = {"outlierDetection": {"consecutive5xxErrors": 1000, "baseEjectionTime": "1s"}}
+"""With it no failure that is drawn leads to the next backend."""
+ALLOW: tuple[list[Object], ...] = (
+    [{"methods": ["GET"]}],
+    [{"methods": ["POST", "PUT"]}],
+    [{"paths": ["/", "/slow"]}],
+    [{"paths": ["/fail"]}, {"methods": ["GET"], "paths": ["/slow"]}],
+    [{"paths": ["/*"]}, {"methods": ["POST"]}],
+    [{"headers": [{"name": "x-team", "value": "shop"}]}],
+)
+HEADERS: Object = {
+    "request": {
+        "set": [{"name": "x-team", "value": "100%"}],
+        "add": [{"name": "x-way", "value": "mesh"}],
+        "remove": ["x-inner"],
+    },
+    "response": {
+        "set": [{"name": "x-kind", "value": "drawn"}],
+        "add": [{"name": "x-mesh", "value": "yes"}],
+        "remove": ["x-powered-by"],
+    },
+}
+FAULTS: tuple[Object, ...] = (
+    {"delay": {"duration": "1ms", "percentage": 50}},
+    {"abort": {"status": 503, "percentage": 100}},
+    {"delay": {"duration": "1ms"}, "abort": {"status": 503}},
 )
 PROTOCOLS = {
     Payload.HTTP: ("HTTP",),
@@ -85,6 +147,11 @@ class Site:
 
     host: str
     address: str
+
+    @property
+    def wildcard(self) -> str:
+        """The wildcard over it and the other sites of the set."""
+        return f"*.{self.host.partition('.')[2]}"
 
 
 @dataclass(frozen=True)
@@ -138,8 +205,8 @@ def draw_probes(
     named = set(_list_named(policies))
     groups: dict[bool, list[Probe]] = {True: [], False: []}
     for probe in rng.sample(probes, len(probes)):
-        calls = {(probe.site.host, probe.port), (probe.site.address, probe.port)}
-        groups[named.isdisjoint(calls)].append(probe)
+        subjects = (probe.site.host, probe.site.wildcard, probe.site.address)
+        groups[named.isdisjoint((subject, probe.port) for subject in subjects)].append(probe)
     closed = groups[True][: most // 3]
     return groups[False][: most - len(closed)] + closed
 
@@ -164,13 +231,17 @@ def draw_synthetic_probes(
         (name, site)
         for name in names
         for site in sites
-        if name.host.startswith(site.host.replace(".", "-"))
+        if name.host.startswith((_slug(site.host), f"x.any-{_slug(site.wildcard[2:])}"))
     ]
     workloads = [name for names in WORKLOADS.values() for name in names]
     return [
         Probe(rng.choice(workloads), Site(name.host, site.address), name.port, name.payload)
         for name, site in rng.sample(known, min(most, len(known)))
     ]
+
+
+def _slug(host: str) -> str:
+    return host.replace(".", "-")
 
 
 def _draw_paths(rng: Random, port: int) -> tuple[str, ...]:
@@ -219,6 +290,8 @@ def _draw_spec(rng: Random, sites: tuple[Site, ...], files: str) -> Object:
     }
     if gateway:
         spec["gatewayRef"] = {"name": gateway}
+    if expires_at := rng.choices(("", PAST, FUTURE), (84, 8, 8))[0]:
+        spec["expiresAt"] = expires_at
     source: Object = {}
     if rng.random() < 0.35:
         source["workloads"] = {"matchLabels": rng.choice(FROM)}
@@ -249,12 +322,15 @@ def _draw_destination(
             "addresses": [site.address for site in chosen],
             "ports": [{"number": DIALLED_PORT, "protocol": "TCP"}],
         }
+    if direct and rng.random() < 0.2:
+        return _draw_wildcard(rng, sites, certificates)
     one = payload is Payload.BYTES or rng.random() < 0.6
     chosen = rng.sample(sites, 1 if one else len(sites))
     has_ports = payload is Payload.BYTES or rng.random() < 0.8
     # Without ports plain HTTP is HTTP that the mesh puts into TLS.
     tls: Object | None = None
-    if payload is Payload.HTTP and (rng.random() < 0.5 or not has_ports):
+    share = {Payload.HTTP: 0.5, Payload.BYTES: 0.3}.get(payload, 0)
+    if rng.random() < share or (payload is Payload.HTTP and not has_ports):
         tls = _draw_tls(rng, sites) | rng.choice(certificates)
     destination: Object = {"hosts": [site.host for site in chosen]}
     if has_ports:
@@ -264,9 +340,67 @@ def _draw_destination(
     if tls is not None:
         destination["originateTLS"] = tls
     if payload is Payload.HTTP and rng.random() < 0.7:
-        destination["http"] = _draw_http(rng)
+        numbers = {port["number"] for port in destination.get("ports", ())}
+        destination["http"] = _draw_http(rng, sites, numbers)
+    _add_place(rng, sites, destination, direct=direct)
+    return destination
+
+
+def _add_place(rng: Random, sites: tuple[Site, ...], destination: Object, *, direct: bool) -> None:
+    """Add where the hosts are and how connections are used, or leave them out."""
     if rng.random() < 0.25:
         destination |= _draw_place(rng, sites, direct=direct)
+    if rng.random() < 0.3:
+        destination["traffic"] = rng.choice(TRAFFIC)
+    if "backends" in destination and rng.random() < 0.6:
+        _add_backend(rng, sites, destination)
+
+
+def _add_backend(rng: Random, sites: tuple[Site, ...], destination: Object) -> None:
+    """Add a second backend, with weights or failover, and copies for it if it has no weight."""
+    (first,) = destination["backends"]
+    (endpoint,) = first["endpoints"]
+    address = rng.choice(
+        [
+            text
+            for site in sites
+            for text in (site.address, site.host)
+            if text != endpoint["address"]
+        ]
+    )
+    second: Object = {"name": "v2", "endpoints": [{**endpoint, "address": address}]}
+    destination["backends"] = [first, second]
+    protocols = {port["protocol"] for port in destination.get("ports", ())}
+    # Each gRPC server has a certificate of its own, so only one of them may be asked.
+    several = protocols.isdisjoint(GRPC_PROTOCOLS)
+    if rng.random() < 0.4:
+        for backend in destination["backends"]:
+            backend["endpoints"][0].pop("locality", None)
+        destination |= {"failover": True, "traffic": PATIENCE}
+        return
+    first["weight"], second["weight"] = rng.choice(WEIGHTS[: 3 if several else 2])
+    idle = next((item["name"] for item in destination["backends"] if not item["weight"]), "")
+    if idle and "http" in destination:
+        destination["http"]["mirror"] = {"backend": idle, **rng.choice(({}, {"percentage": 100}))}
+
+
+def _draw_wildcard(rng: Random, sites: tuple[Site, ...], certificates: Sequence[Object]) -> Object:
+    """Draw a wildcard over all sites, perhaps with one of them by its name beside it."""
+    beside = [rng.choice(sites).host] if rng.random() < 0.3 else []
+    destination: Object = {"hosts": [sites[0].wildcard, *beside]}
+    http, tls = {"number": 80, "protocol": "HTTP"}, {"number": 443, "protocol": "TLS"}
+    ports = rng.choice(([], [http], [tls], [http, tls]))
+    if ports:
+        destination["ports"] = ports
+    elif rng.random() < 0.7:
+        destination["originateTLS"] = rng.choice(certificates)
+    if ports == [http] or "originateTLS" in destination:
+        settings = _draw_http(rng, sites, {80}) if rng.random() < 0.6 else {}
+        settings.pop("rewrite", None)
+        if settings:
+            destination["http"] = settings
+        if rng.random() < 0.3:
+            destination["traffic"] = {"connectionPool": {"maxConnections": 50}}
     return destination
 
 
@@ -296,6 +430,8 @@ def _draw_ports(rng: Random, payload: Payload, tls: Object | None) -> Iterator[O
 def _list_tls_targets(number: int, tls: Object) -> tuple[int, ...]:
     if number == GRPC_PORT:
         return (GRPCS_PORT,)
+    if PORTS[number] is Payload.BYTES:
+        return TLS_LINE_PORTS
     has_certificate = "clientCertificateRef" in tls or "certificate" in tls.get("files", {})
     return KNOWN_TARGETS if has_certificate else TLS_TARGETS
 
@@ -309,7 +445,7 @@ def _draw_tls(rng: Random, sites: tuple[Site, ...]) -> Object:
     return tls
 
 
-def _draw_http(rng: Random) -> Object:
+def _draw_http(rng: Random, sites: tuple[Site, ...], numbers: set[int]) -> Object:
     http: Object = {}
     if rng.random() < 0.6:
         http["timeout"] = rng.choice(TIMEOUTS)
@@ -319,4 +455,16 @@ def _draw_http(rng: Random) -> Object:
         if http.get("timeout") == TIMEOUTS[0]:
             retries = {key: value for key, value in retries.items() if key != "perTryTimeout"}
         http["retries"] = retries
+    if rng.random() < 0.3:
+        http["headers"] = HEADERS
+    if rng.random() < 0.2:
+        http["rewrite"] = {"host": rng.choice([site.host for site in sites])}
+    # A gRPC client has a path and a method of its own.
+    if GRPC_PORT not in numbers:
+        if rng.random() < 0.3:
+            http["allow"] = rng.choice(ALLOW)
+        if rng.random() < 0.15:
+            http["rewrite"] = {**http.get("rewrite", {}), "pathPrefix": "/v2"}
+        if rng.random() < 0.1:
+            http["fault"] = rng.choice(FAULTS)
     return http

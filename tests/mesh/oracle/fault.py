@@ -132,6 +132,24 @@ def ignore_backends(kind: Kind, spec: Spec) -> bool:
     return True
 
 
+def follow_copies(kind: Kind, spec: Spec) -> bool:
+    """Ask the backend that is to get nothing but copies."""
+    for rule in _find_http(kind, spec):
+        for copies in rule.pop("mirrors", ()):
+            rule["route"] = [{"destination": copies["destination"]}]
+    return True
+
+
+def turn_order(kind: Kind, spec: Spec) -> bool:
+    """Ask the backend first that is to be asked last."""
+    endpoints = spec.get("endpoints", ()) if kind is Kind.SERVICE_ENTRY else ()
+    labels: Spec = next((item["labels"] for item in endpoints if "labels" in item), {})
+    for endpoint in endpoints if labels else ():
+        if endpoint.pop("labels", None) is None:
+            endpoint["labels"] = labels
+    return True
+
+
 def leave_private_name_open(kind: Kind, spec: Spec) -> bool:
     """Let the private name of a host be a way round `from`."""
     hosts = spec.get("hosts", ("",))
@@ -191,6 +209,8 @@ FAULTS: Mapping[str, Fault] = {
         trust_system,
         speak_http1,
         forget_account,
+        follow_copies,
+        turn_order,
     )
 }
 FAR_REACHING = ("lose_addresses",)

@@ -32,6 +32,8 @@ GRPC_TEXT = "GRPC {host}:{port}"
 TIMEOUT_S = 5.0
 INSIDE = ("egress.internal", "direct.internal", "spiffe://", ".svc")
 NO_ANSWER = frozenset({BLOCKED, DENIED_403, NOT_FOUND_404, UNAVAILABLE_503})
+ABORTED = {503: UNAVAILABLE_503}
+"""What comes of requests that policies abort, by the status."""
 CLIENT_WITH_FILES = "client with files"
 """The common name in the certificate that sidecars read."""
 
@@ -52,7 +54,12 @@ def expect(
 ) -> Expected:
     """Tell what must come of a request; `servers` as in `find_fault`. Pure."""
     call = Call(
-        callers[probe.workload], probe.payload, probe.site.host, probe.port, probe.site.address
+        callers[probe.workload],
+        probe.payload,
+        probe.site.host,
+        probe.port,
+        probe.site.address,
+        path=probe.path,
     )
     told = explain(world, call)
     if verdicts := _find_refusals(told, probe, servers):
@@ -60,9 +67,11 @@ def expect(
     reached = frozenset({VIA_GATEWAY if told.fate is Fate.GATEWAY else DIRECT})
     if probe.payload is not Payload.HTTP or probe.is_grpc:
         return Expected(reached, told)
-    if probe.path.startswith("/slow") and (told.timeout_ms or 1e9) < SLOW_S * 1000:
+    if told.abort is not None:
+        return Expected(frozenset({ABORTED[told.abort]}), told)
+    if told.path.startswith("/slow") and (told.timeout_ms or 1e9) < SLOW_S * 1000:
         return Expected(frozenset({TIMEOUT_504}), told)
-    if probe.path.startswith(FAILS):
+    if told.path.startswith(FAILS):
         again = 503 in told.retry_codes and bool(told.attempts)
         return Expected(reached, told, status=200 if again else 503, count=2 if again else 1)
     return Expected(reached, told, status=200)
@@ -72,10 +81,11 @@ def _find_refusals(
     told: Explanation, probe: Probe, servers: Mapping[str, str]
 ) -> frozenset[Verdict]:
     """Find what may come of a call that no server answers; empty: one does."""
-    if told.fate in REFUSED:
-        return _find_refusals_of(told.fate, probe)
+    # A gateway without pods answers nothing, not even the 403 of `allow`.
     if told.gateway == DOWN:
         return NO_ANSWER
+    if told.fate in REFUSED:
+        return _find_refusals_of(told.fate, probe)
     # No server outside has a proxy that could prove to have an account.
     if told.account or (told.tls is not None and not _is_agreed(told, told.tls, probe, servers)):
         return frozenset({UNAVAILABLE_503 if probe.payload is Payload.HTTP else BLOCKED})
@@ -86,10 +96,10 @@ def _find_refusals_of(fate: Fate, probe: Probe) -> frozenset[Verdict]:
     if probe.payload is not Payload.HTTP:
         return frozenset({BLOCKED})
     match fate:
-        case Fate.UNDECLARED:
+        case Fate.UNDECLARED | Fate.HIDDEN:
             # gRPC knows no 502, by which a proxy says that it does not know the host.
             return frozenset({BLOCKED, UNAVAILABLE_503} if probe.is_grpc else {BLOCKED})
-        case Fate.NOT_CHOSEN:
+        case Fate.NOT_CHOSEN | Fate.NOT_ALLOWED:
             return frozenset({DENIED_403})
         case _:
             return NO_ANSWER
@@ -147,12 +157,11 @@ def _judge_answer(
     if fault := _judge_tls(answer, told, probe):
         return fault
     # A gRPC server is not told which host was called.
-    if (
-        probe.payload is Payload.HTTP
-        and not probe.is_grpc
-        and _read_host(answer) != probe.site.host
-    ):
-        return f"the server saw host {answer.headers.get('host')}"
+    if probe.payload is Payload.HTTP and not probe.is_grpc:
+        if _read_host(answer) != told.host:
+            return f"the server saw host {answer.headers.get('host')}"
+        if not answer.path.startswith(told.path):
+            return f"the server saw path {answer.path}"
     if told.fate is not Fate.GATEWAY:
         return ""
     leaks = {

@@ -6,6 +6,7 @@ from itertools import count
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from mesh.gateway.tenant import SHARED, TENANTS
+from mesh.oracle.draw import NOW
 from mesh.oracle.fault import find_planted, spoil
 from testbed.client import Object
 from testbed.sample import ALLOWED_CIDRS
@@ -50,7 +51,7 @@ def is_spoiled(
     )
     labels = {"egress": SHARED}
     plan = plan_namespace(
-        NamespaceInput(namespace, sources, SETTINGS, gateways=gateways, labels=labels)
+        NamespaceInput(namespace, sources, SETTINGS, gateways=gateways, labels=labels, now=NOW)
     )
     planted = ((find_planted(str(group.key)), group) for group in plan.sets.values())
     return any(fault is not None and spoil(fault, group) != group for fault, group in planted)

@@ -1,6 +1,7 @@
 """Many sets of policies at once on one mesh, each about hosts of its own."""
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -203,7 +204,7 @@ class SetRunner:
             for api_version, kind in (POLICY, (POLICY[0], "EgressGateway"), ("v1", "Namespace"))
             for item in self._client.list_objects(api_version, kind)
         ]
-        return read_world(items, open_by_default=self._is_open())
+        return read_world(items, open_by_default=self._is_open(), now=time.time())
 
     def _is_open(self) -> bool:
         return self._mesh.istiod.option.outbound_mode == ALLOW_ANY
@@ -215,7 +216,11 @@ class SetRunner:
         if self._is_open():
             payloads.pop("TLS")
         return [
-            Synthetic(item["spec"]["hosts"][0], port["number"], PAYLOADS[port["protocol"]])
+            Synthetic(
+                item["spec"]["hosts"][0].replace("*", "x"),
+                port["number"],
+                PAYLOADS[port["protocol"]],
+            )
             for item in self._client.list_objects(*ENTRY)
             if item["spec"]["hosts"][0].endswith(".internal")
             for port in item["spec"]["ports"]
@@ -227,7 +232,7 @@ class SetRunner:
     def _list_policies(self, probe: Probe) -> tuple[Object, ...]:
         """List the policies of the caller's namespace that have to do with a host."""
         namespace = self._callers[probe.workload].namespace
-        wanted = {probe.site.host, probe.site.address}
+        wanted = {probe.site.host, probe.site.wildcard, probe.site.address}
         return tuple(
             item
             for item in self._client.list_objects(*POLICY, namespace)

@@ -4,7 +4,9 @@ import itertools
 import json
 import socket
 import socketserver
+import ssl
 import threading
+from contextlib import closing
 from dataclasses import asdict
 from types import TracebackType
 from typing import Self
@@ -32,10 +34,19 @@ GRPC_MESSAGE = "1299"
 class Http2Server:
     """Answers every request as the servers outside do, or with a gRPC message. A context manager.
 
-    It listens on a free port of `address`, one of this machine's own.
+    It listens on `port`, or a free one, of `address`, one of this machine's own; with `context` it
+    speaks TLS.
     """
 
-    def __init__(self, name: str, address: str, *, grpc: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        grpc: bool = False,
+        port: int = 0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         self.address = address
         self.requests = 0
@@ -43,8 +54,9 @@ class Http2Server:
         self.strangers: list[bytes] = []
         """First bytes of connections that spoke something else."""
         self._grpc = grpc
+        self._context = context
         self._connections = itertools.count(1)
-        self._server = socketserver.ThreadingTCPServer((address, 0), self._build_handler())
+        self._server = socketserver.ThreadingTCPServer((address, port), self._build_handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="http2", daemon=True
@@ -62,14 +74,21 @@ class Http2Server:
             def handle(self) -> None:
                 self.request.settimeout(TIMEOUT_S)
                 try:
-                    server._serve(self.request, self.client_address[0])
+                    with closing(server._secure(self.request)) as channel:
+                        server._serve(channel, self.client_address[0])
                 except OSError:
                     return
 
         return Handler
 
+    def _secure(self, channel: socket.socket) -> socket.socket:
+        context = self._context
+        return channel if context is None else context.wrap_socket(channel, server_side=True)
+
     def _serve(self, channel: socket.socket, peer: str) -> None:
-        begin = channel.recv(len(PREFACE), socket.MSG_WAITALL)
+        begin = b""
+        while len(begin) < len(PREFACE) and (more := channel.recv(len(PREFACE) - len(begin))):
+            begin += more
         if begin != PREFACE:
             self.strangers.append(begin)
             return
@@ -94,7 +113,7 @@ class Http2Server:
             peer=peer,
             address=self.address,
             port=self.port,
-            tls=False,
+            tls=self._context is not None,
             sni="",
             connection=number,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from egress_operator.api.state import NOT_OBSERVED
 from egress_operator.istio.name import build_host_name
 from mesh.traffic.policy import (
     ENTRY,
@@ -173,8 +174,10 @@ class OperatedMesh:
 
         return wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
 
-    def wait_gateway(self, name: str, kind: str, status: str, reason: str = "") -> None:
-        """Wait for a condition of an EgressGateway."""
+    def wait_gateway(
+        self, name: str, kind: str, status: str, reason: str = "", words: str = ""
+    ) -> None:
+        """Wait for a condition of an EgressGateway, with these words in its message."""
 
         def look() -> bool:
             found = self.client.get(POLICY[0], "EgressGateway", name).get("status", {})
@@ -183,6 +186,7 @@ class OperatedMesh:
             condition = conditions[kind]
             assert condition["status"] == status, condition
             assert reason in {"", condition["reason"]}, condition
+            assert words in condition["message"], condition
             return True
 
         wait_until(look, TIMEOUT_S, f"{kind} of {name} is not {status} {reason}".strip())
@@ -212,7 +216,8 @@ class OperatedMesh:
         """Read a policy; its status must pass the linter."""
         namespace, own = split_name(name)
         policy = self.client.get(*POLICY, own, namespace)
-        if status := policy.get("status"):
+        status = policy["status"]
+        if status["observedGeneration"] != NOT_OBSERVED:
             # The operator may not have seen the newest generation yet.
             assert lint_status(status, status["observedGeneration"]) == [], status
         return policy

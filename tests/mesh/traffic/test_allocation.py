@@ -5,6 +5,7 @@ import pytest
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import BATCH, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.controlplane import ISTIOD
+from testbed.deadline import wait_until
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT, UNRESOLVED
 
@@ -137,3 +138,46 @@ def test_a_status_that_somebody_writes_is_none_of_our_business(operated: Operate
 
     assert operated.writes(since=mark) == []
     assert "validationMessages" in operated.entry("api.example")["status"]
+
+
+def test_a_host_that_loses_and_needs_its_address_again_gets_one(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    """Istiod gives no ServiceEntry a second address: the operator makes it anew."""
+    named = build_destination("db.example", ports=(TCP,))
+    fixed = {**named, "addresses": [mesh.outside.address_of("db.example")]}
+    operated.apply(build_policy("database", named))
+    operated.wait_addresses("db.example")
+    operated.apply(build_policy("database", fixed))
+    wait_until(lambda: not operated.find_addresses("db.example"), 20, "the address stays")
+    mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
+    before, mark = operated.entry("db.example"), operated.audit.position()
+
+    operated.apply(build_policy("database", named))
+
+    operated.wait_addresses("db.example")
+    mesh.settle()
+    mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
+    mesh.expect(BATCH, "TCP other.example:5432", BLOCKED)
+    assert operated.entry("db.example")["metadata"]["uid"] != before["metadata"]["uid"]
+    operated.wait_idle()
+    verbs = [item.verb for item in operated.writes(since=mark) if item.resource == "serviceentries"]
+    assert verbs == ["delete", "create"]
+
+
+def test_an_address_that_is_taken_away_by_hand_is_given_anew(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    operated.apply(build_policy("database", build_destination("db.example", ports=(TCP,))))
+    operated.wait_addresses("db.example")
+    entry = operated.entry("db.example")
+    operated.client.merge_patch(entry, {"status": {"addresses": []}}, subresource="status")
+
+    def look() -> bool:
+        uid = operated.entry("db.example")["metadata"]["uid"]
+        return bool(uid != entry["metadata"]["uid"] and operated.find_addresses("db.example"))
+
+    wait_until(look, 20, "there is no new address")
+    mesh.settle()
+    mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
+    mesh.expect(BATCH, "TCP other.example:5432", BLOCKED)

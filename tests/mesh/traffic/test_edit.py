@@ -169,12 +169,6 @@ def test_addresses_are_left_to_dns_capture(operated: OperatedMesh, mesh: Mesh) -
     mesh.expect(BATCH, "TCP db.example:5432", DIRECT)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="istiod 1.31 takes the allocated address back when there are addresses, leaves an empty "
-    "list in the status, and then cannot allocate again; the name stays without an address and the "
-    "port catches every connection, until the ServiceEntry is made anew or its status removed",
-)
 def test_dns_capture_takes_over_again_after_addresses(operated: OperatedMesh, mesh: Mesh) -> None:
     by_name = build_destination("db.example", ports=(TCP,))
     fixed = {**by_name, "addresses": [mesh.outside.address_of("db.example")]}

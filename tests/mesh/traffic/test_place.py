@@ -1,8 +1,11 @@
 """Where a host really is: other ports, fixed endpoints, other names, machines of the mesh."""
 
+from pathlib import Path
+
 import pytest
 
 from mesh.traffic.http2_server import Http2Server
+from mesh.traffic.machine import Machine
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import APP, CHECKOUT, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.client import Object
@@ -139,3 +142,40 @@ def test_a_machine_with_an_account_is_spoken_to_in_mutual_tls(
 
         assert server.strangers
         assert all(begin.startswith(TLS_HANDSHAKE) for begin in server.strangers)
+
+
+@pytest.mark.parametrize("port", [HTTP, TCP], ids=["http", "tcp"])
+def test_a_machine_and_its_caller_prove_to_each_other_who_they_are(
+    operated: OperatedMesh, mesh: Mesh, tmp_path: Path, port: Object
+) -> None:
+    """Without an account the same machine is spoken to in plain text, which it does not take."""
+    address, dialled = mesh.addresses.host, "198.51.100.201"
+    mesh.names.set("vm.example", address)
+    mesh.names.set("store.example", dialled)
+    text = "GET http://store.example/" if port is HTTP else f"TCP store.example:{port['number']}"
+    refused = UNAVAILABLE_503 if port is HTTP else BLOCKED
+    authority = mesh.istiod.load_authority()
+
+    def apply(account: str) -> None:
+        endpoint = {"address": "vm.example", **({"serviceAccount": account} if account else {})}
+        destination = build_destination(
+            "store.example",
+            ports=({**port, "targetPort": machine.port},),
+            addresses=[] if port is HTTP else [dialled],
+            location="Internal",
+            backends=[{"name": "vm", "endpoints": [endpoint]}],
+        )
+        operated.apply(build_policy("vm", destination))
+        mesh.settle()
+
+    with Machine("vm.example", address, "shop/warehouse", authority, tmp_path) as machine:
+        apply("warehouse")
+        answer = mesh.expect(CHECKOUT, text, DIRECT, server="vm.example").answer
+        assert answer is not None
+        assert answer.client == "spiffe://cluster.local/ns/shop/sa/checkout"
+        apply("other")
+        mesh.expect(CHECKOUT, text, refused)
+        assert not machine.strangers
+        apply("")
+        mesh.expect(CHECKOUT, text, refused)
+        assert machine.strangers

@@ -72,7 +72,9 @@ def command(
     Namespaces in the input give their labels, which decide whether a gateway is open to their
     policies (EG114); one that selects namespaces counts as open to a namespace that is not among
     the files. Hand-written
-    ServiceEntries and VirtualServices are compared with the policies. Other kinds are left out.
+    ServiceEntries, VirtualServices, DestinationRules and Sidecars are compared with the policies.
+    A Sidecar of the namespace that --istio-namespace names counts as the mesh's default. Other
+    kinds are left out.
 
     A policy without a creationTimestamp is younger than one that has it; among policies without
     one, the first by name comes first.

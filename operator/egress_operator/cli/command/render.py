@@ -35,10 +35,11 @@ def command(
     """Print the Istio objects that the operator would make of the policies.
 
     Reads EgressPolicies, EgressGateways, Namespaces (their labels decide whether a gateway is open
-    to their policies) and hand-written ServiceEntries and VirtualServices; other kinds are left
+    to their policies) and hand-written Istio objects for the same hosts; other kinds are left
     out. A gateway that selects namespaces counts as open to one that is not among the files.
 
-    The objects are sorted by namespace, kind and name; the same input gives the same bytes. They
+    The objects are sorted by namespace, kind and name; the same input gives the same bytes, until a
+    policy in it expires: nothing is printed for one that has expired, by this machine's clock. They
     carry ownerReferences only to policies that have a metadata.uid, as those read from a cluster
     do: without one there is nothing to refer to.
 

@@ -1,0 +1,202 @@
+"""What a destination with a wildcard host can have.
+
+The proxy asks DNS for the name that each request or connection brings along, so there is no place
+to configure, and the client must choose nothing but the name.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from egress_operator.api.host import is_wildcard
+from egress_operator.api.port import (
+    HTTP_LIKE,
+    HTTP_LIKE_CEL,
+    HTTP_PORT,
+    TLS_LIKE,
+    TLS_LIKE_CEL,
+    TLS_PORT,
+    Port,
+)
+from egress_operator.api.rule import Check, Finding
+from egress_operator.api.scalar import Protocol
+
+if TYPE_CHECKING:
+    from egress_operator.api.destination import Destination
+    from egress_operator.api.policy import EgressPolicySpec
+
+ANY_CEL = "(has(self.hosts) && self.hosts.exists(h, h.startsWith('*')))"
+_NOT_HTTP_CEL = (
+    f"(has(self.ports) ? !self.ports.all(p, p.protocol in {HTTP_LIKE_CEL})"
+    " : !has(self.originateTLS))"
+)
+_POOL_CEL = (
+    "has(self.traffic.connectionPool) && (has(self.traffic.connectionPool.idleTimeout)"
+    " || has(self.traffic.connectionPool.maxConnectionDuration)"
+    " || has(self.traffic.connectionPool.maxRequestsPerConnection))"
+)
+
+
+def _find_wildcard(destination: "Destination") -> str:
+    """Return the first wildcard of a destination, empty when it has none."""
+    return next(filter(is_wildcard, destination.hosts), "")
+
+
+def _has_tls(destination: "Destination") -> bool:
+    return any(port.protocol in TLS_LIKE for port in destination.resolve_ports())
+
+
+def _is_known(port: Port, *, originates: bool) -> bool:
+    """Whether the port is the one that a proxy dials for a name without a port."""
+    if port.protocol in TLS_LIKE:
+        return port.number == TLS_PORT and port.target_port in {None, TLS_PORT}
+    # Without TLS, Envoy refuses a dynamic forward proxy with settings of HTTP/2, lest it speak to a
+    # server whose name nobody checks (cluster_builder.go, setUpstreamProtocol).
+    if port.protocol not in (HTTP_LIKE if originates else {Protocol.HTTP}):
+        return False
+    target = TLS_PORT if originates else HTTP_PORT
+    return port.number == HTTP_PORT and port.target_port in {None, target}
+
+
+def _find_other_port(destination: "Destination") -> Iterator[Finding]:
+    host = _find_wildcard(destination)
+    originates = destination.originate_tls is not None
+    for index, port in enumerate(destination.ports if host else ()):
+        if not _is_known(port, originates=originates):
+            to = "" if port.target_port is None else f" to {port.target_port}"
+            yield Finding(
+                f"{host} has port {port.number}{to} with protocol {port.protocol}, and a wildcard "
+                "can have TLS on port 443 and HTTP on port 80, or with originateTLS HTTP, HTTP2 or "
+                "GRPC on port 80, to port 443",
+                ("ports", index),
+            )
+
+
+def _find_place(destination: "Destination") -> Iterator[Finding]:
+    host = _find_wildcard(destination)
+    given = {"addresses": destination.addresses, "backends": destination.backends}
+    for field, value in given.items():
+        if host and value:
+            yield Finding(f"{host} is a wildcard, which can have no {field}", (field,))
+
+
+def _find_one_name(destination: "Destination") -> Iterator[Finding]:
+    host, tls, http = _find_wildcard(destination), destination.originate_tls, destination.http
+    rewrite = None if http is None else http.rewrite
+    given = {
+        ("originateTLS", "serverName"): tls and tls.server_name,
+        ("originateTLS", "subjectAltNames"): tls and tls.subject_alt_names,
+        ("http", "rewrite", "host"): rewrite and rewrite.host,
+    }
+    for loc, value in given.items():
+        if host and value:
+            yield Finding(f"{host} is a wildcard, and {loc[-1]} would be the same for all", loc)
+
+
+def _find_traffic(destination: "Destination") -> Iterator[Finding]:
+    host, traffic = _find_wildcard(destination), destination.traffic
+    if not host or traffic is None:
+        return
+    for field, given in {
+        "loadBalancer": traffic.load_balancer,
+        "outlierDetection": traffic.outlier_detection,
+    }.items():
+        if given is not None:
+            yield Finding(f"{host} is a wildcard, which can have no {field}", ("traffic", field))
+    pool = traffic.connection_pool
+    if pool is not None and destination.originate_tls is None:
+        # Envoy refuses these as it refuses HTTP/2 without TLS.
+        for field, value in {
+            "idleTimeout": pool.idle_timeout,
+            "maxConnectionDuration": pool.max_connection_duration,
+            "maxRequestsPerConnection": pool.max_requests_per_connection,
+        }.items():
+            if value is not None:
+                yield Finding(
+                    f"{host} is a wildcard, which can have {field} with originateTLS alone",
+                    ("traffic", "connectionPool", field),
+                    f"remove {field}, or add originateTLS: {{}}",
+                )
+    if any(port.protocol not in HTTP_LIKE for port in destination.resolve_ports()):
+        yield Finding(
+            f"{host} is a wildcard with a port that is not HTTP, where it can have no traffic",
+            ("traffic",),
+            "remove traffic, or name each host",
+        )
+
+
+def _find_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    for index, destination in enumerate(spec.destinations if spec.gateway_ref else ()):
+        if host := _find_wildcard(destination):
+            loc = ("destinations", index, "hosts", destination.hosts.index(host))
+            yield Finding(f"{host} is a wildcard, which cannot go through a gateway", loc)
+
+
+def _find_workloads(spec: "EgressPolicySpec") -> Iterator[Finding]:
+    if spec.from_ is None or spec.from_.workloads is None:
+        return
+    for index, destination in enumerate(spec.destinations):
+        host = _find_wildcard(destination)
+        if host and _has_tls(destination):
+            loc = ("destinations", index, "hosts", destination.hosts.index(host))
+            yield Finding(
+                f"{host} is a wildcard with TLS on port {TLS_PORT}, for which from.workloads "
+                "cannot hold",
+                loc,
+            )
+
+
+DESTINATION_CHECKS = (
+    Check(
+        "EG237",
+        f"!{ANY_CEL} || !has(self.ports) || self.ports.all(p, p.protocol in {TLS_LIKE_CEL}"
+        f" ? p.number == {TLS_PORT} && (!has(p.targetPort) || p.targetPort == {TLS_PORT})"
+        f" : p.protocol in (has(self.originateTLS) ? {HTTP_LIKE_CEL} : ['HTTP'])"
+        f" && p.number == {HTTP_PORT} && (!has(p.targetPort)"
+        f" || p.targetPort == (has(self.originateTLS) ? {TLS_PORT} : {HTTP_PORT})))",
+        _find_other_port,
+        "ports",
+    ),
+    Check(
+        "EG238",
+        f"!{ANY_CEL} || (!has(self.addresses) && !has(self.backends))",
+        _find_place,
+        "hosts",
+    ),
+    Check(
+        "EG239",
+        f"!{ANY_CEL} || ((!has(self.originateTLS) || (!has(self.originateTLS.serverName)"
+        " && (!has(self.originateTLS.subjectAltNames)"
+        " || self.originateTLS.subjectAltNames.size() == 0)))"
+        " && (!has(self.http) || !has(self.http.rewrite) || !has(self.http.rewrite.host)))",
+        _find_one_name,
+        "hosts",
+    ),
+    Check(
+        "EG240",
+        f"!{ANY_CEL} || !has(self.traffic) || !(has(self.traffic.loadBalancer)"
+        f" || has(self.traffic.outlierDetection) || {_NOT_HTTP_CEL}"
+        f" || (!has(self.originateTLS) && {_POOL_CEL}))",
+        _find_traffic,
+        "traffic",
+    ),
+)
+"""Of a destination."""
+
+_ITEM_CEL = ANY_CEL.replace("self.", "d.")
+POLICY_CHECKS = (
+    Check(
+        "EG241",
+        f"!has(self.gatewayRef) || !self.destinations.exists(d, {_ITEM_CEL})",
+        _find_gateway,
+        "destinations",
+    ),
+    Check(
+        "EG242",
+        f"!has(self.from) || !has(self.from.workloads) || !self.destinations.exists(d, {_ITEM_CEL}"
+        f" && (has(d.ports) ? d.ports.exists(p, p.protocol in {TLS_LIKE_CEL})"
+        " : !has(d.originateTLS)))",
+        _find_workloads,
+        "destinations",
+    ),
+)
+"""Of a policy."""

@@ -1,0 +1,139 @@
+"""Objects of others that may take the calls of tenants, at a gateway or before they come to it.
+
+The admission policies refuse most of them. What was written before these were in force, or while
+they were off, stays as it is: so the status of a gateway names it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from egress_operator.istio.kind import Kind
+from egress_operator.istio.name import DIRECT_DOMAIN, EGRESS_DOMAIN, is_behind_form, is_label
+from egress_operator.istio.object import Observed
+from egress_operator.istio.traffic import Labels
+from egress_operator.plan.gateway import Gateway
+
+_PLAIN_PORTS = frozenset({80, 8080})
+"""Ports of plain HTTP by convention. While the port of the pods is not known, every other port
+counts as the gateway's."""
+_EVERYWHERE, _HERE, _NOWHERE = "*", ".", "~"
+_SERVICE = ".svc"
+"""In the full names of Services, before the domain of the cluster."""
+_HAZARDS = {
+    "addresses": "addresses",
+    "endpoints": "a socket as endpoint",
+    "files": "files that every proxy opens",
+}
+"""Words for `Facts.hazards` of what is exported."""
+_DOMAINS = (f".{EGRESS_DOMAIN}", f".{DIRECT_DOMAIN}")
+
+
+def may_take_calls(item: Observed) -> bool:
+    """Whether an object of others is worth a look for each gateway. Pure.
+
+    Nearly all are not, and there may be tens of thousands.
+    """
+    if item.ours or item.key.kind is Kind.AUTHORIZATION_POLICY:
+        return False
+    if item.key.kind is Kind.GATEWAY:
+        return True
+    exported = _list_foreign(item)
+    return bool(exported) and (
+        exported != [_EVERYWHERE]
+        or bool(item.facts.hazards)
+        or any(_SERVICE in host for host in item.facts.hosts)
+        or any(_list_names(item))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A gateway, and what is known of its pods."""
+
+    gateway: Gateway
+    labels: Labels
+    """Those that all of its pods have, as far as they are known."""
+    ports: frozenset[int]
+    """The port of its Service, and of the pods behind it, 0 if that is not known."""
+
+
+def explain_foreign(around: Surroundings, item: Observed) -> str:
+    """Say how an object of others may take the calls of a gateway's tenants, in one line. Pure.
+
+    Empty when it cannot, as what stands in the namespace of the gateway: that is the platform's.
+    """
+    if item.key.namespace == around.gateway.namespace:
+        return ""
+    words = next(_explain(around, item), "")
+    return f"{item.key} {words}" if words else ""
+
+
+def _explain(around: Surroundings, item: Observed) -> Iterator[str]:
+    """Give what is wrong with an object, in words that follow its name."""
+    gateway = around.gateway
+    if item.key.kind is Kind.GATEWAY:
+        yield from _explain_server(around, item)
+        return
+    exported = _list_foreign(item)
+    if not exported:
+        return
+    if gateway.namespace in exported:
+        yield f"is exported to {gateway.namespace}"
+    for hazard in sorted(item.facts.hazards):
+        yield f"has {_HAZARDS[hazard]} and is exported to {_name_namespaces(exported)}"
+    service = f"{gateway.intent.service}.{gateway.namespace}{_SERVICE}."
+    for host in item.facts.hosts if item.key.kind is Kind.SERVICE_ENTRY else ():
+        if f"{host}.".startswith(service):
+            yield f"takes the name of its Service, {host}"
+    for name in _list_names(item):
+        yield f"uses {name}"
+
+
+def _name_namespaces(exported: list[str]) -> str:
+    if _EVERYWHERE in exported:
+        return "all namespaces"
+    return exported[0] + (f" and {len(exported) - 1} more" if len(exported) > 1 else "")
+
+
+def _explain_server(around: Surroundings, item: Observed) -> Iterator[str]:
+    """Give what is wrong with a Gateway that may select the pods.
+
+    It may, unless one of its labels has another value there. A port of the Service and one of the
+    pods both name the listener.
+    """
+    known, ports = dict(around.labels), around.ports
+    if any(known.get(key, value) != value for key, value in item.facts.selector):
+        return
+    if item.facts.hazards:
+        yield "may select its pods and has bind"
+    for port in item.facts.ports:
+        is_unknown = 0 in ports and port.number not in _PLAIN_PORTS
+        if port.number in ports or is_unknown:
+            yield f"may select its pods and listens on port {port.number}"
+
+
+def _list_foreign(item: Observed) -> list[str]:
+    """List the namespaces beside its own that an object is exported to; `*` for all."""
+    if item.key.kind is Kind.GATEWAY:
+        return []
+    listed = item.facts.export_to or (_EVERYWHERE,)
+    home = {_HERE, _NOWHERE, item.key.namespace}
+    return sorted({*listed} - home)
+
+
+def _list_names(item: Observed) -> Iterator[str]:
+    """Give the names of an object that are the operator's own: hosts, and Gateways with routes."""
+    for host in item.facts.hosts:
+        if _is_reserved(host.rstrip(".")):
+            yield host
+    for ref in sorted(item.facts.refs) if item.key.kind is Kind.VIRTUAL_SERVICE else ():
+        name = ref.rpartition("/")[2].partition(".")[0]
+        if is_label(name) or is_behind_form(name):
+            yield f"the Gateway {ref}"
+
+
+def _is_reserved(host: str) -> bool:
+    """Whether a host is a name under the synthetic domains, or a wildcard over them; not `*`."""
+    if host.startswith("*") and host != _EVERYWHERE:
+        return any(domain.endswith(host[1:]) for domain in _DOMAINS) or host.endswith(_DOMAINS)
+    return f".{host}".endswith(_DOMAINS)

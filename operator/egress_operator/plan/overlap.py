@@ -1,0 +1,130 @@
+"""Wildcards of a namespace over its other hosts: what is judged together, and what cannot be both.
+
+A name is asked for at its own host first, then at the narrowest wildcard over it that has the port.
+Istio does the same but in one case, which `TlsIndex` finds.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from egress_operator.istio.traffic import EVERYONE
+from egress_operator.istio.virtual_service import HTTP_PORT
+from egress_operator.istio.wildcard import find_narrowest, is_wildcard, list_covering
+from egress_operator.plan.standing import HostStanding
+
+if TYPE_CHECKING:
+    from egress_operator.plan.claim import Claim
+
+Item = str | tuple[str, int]
+"""A host, or a host and port."""
+
+
+def list_overlaps(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """List the hosts below a wildcard, each with the narrowest one over it. Pure.
+
+    Linear in the hosts and their labels.
+    """
+    found = list(dict.fromkeys(keys))
+    wildcards = {key for key in found if is_wildcard(key)}
+    for key in found if wildcards else ():
+        over = find_narrowest(key, wildcards)
+        if over is not None:
+            yield key, over
+
+
+def find_routed(standing: Iterable[HostStanding]) -> frozenset[str]:
+    """Find the wildcards whose route is there: until it is gone it counts for what is below. Pure.
+
+    Linear.
+    """
+    return frozenset(host.host for host in standing if host.has_route and is_wildcard(host.host))
+
+
+def find_unsettled(
+    asked: Collection[str], standing: Collection[HostStanding]
+) -> dict[str, tuple[Item, str]]:
+    """Find the wildcards that have to wait: each with what waits, and the reason in one line. Pure.
+
+    `asked`: the hosts that are asked for. What stands and is not among them, as that of a policy on
+    hold, is not changed, so it may lack the route that keeps it from going by the wildcard's. Of a
+    wildcard that has no route yet its requests wait, and all of one that is new.
+    """
+    there = {host.host: host for host in standing}
+    new = {key for key in asked if is_wildcard(key) and not _has_route(there.get(key))}
+    found: dict[str, tuple[Item, str]] = {}
+    for host in sorted(there.keys() - set(asked)) if new else ():
+        reason = (
+            f"pending until {host}, which stands below it, is gone, or asked for again by a policy "
+            "that is accepted and not paused"
+        )
+        for over in list_covering(host):
+            if over in new:
+                found.setdefault(over, ((over, HTTP_PORT) if over in there else over, reason))
+    return found
+
+
+def _has_route(host: HostStanding | None) -> bool:
+    return host is not None and host.has_route
+
+
+class TlsIndex:
+    """TLS ports of wildcards, and of names that have a route.
+
+    A route of a name for a TLS port counts for the wildcards over it as well, and then takes their
+    server names away (pilot/pkg/networking/core/tls.go, getConfigsForHost and hasTLSMatch; Name's
+    Matches in pkg/config/host/name.go). A name has one for each of its TLS ports as soon as any of
+    its ports goes through a gateway, to several backends, or is not for everyone.
+    """
+
+    def __init__(self) -> None:
+        self._ports: dict[str, dict[int, Claim]] = {}
+        """TLS ports of each host."""
+        self._routed: dict[str, Claim] = {}
+        """Names that have routes, each with the first claim that makes it so."""
+        self._below: dict[tuple[str, int], Claim] = {}
+        """The first name with routes below a wildcard, by that and the port, whether or not there
+        is the wildcard."""
+
+    def find(self, claim: "Claim") -> "Claim | None":
+        """Return a claim that is admitted, and cannot stand beside this one."""
+        key, number = claim.key, claim.port.number
+        if is_wildcard(key):
+            return None if claim.port.is_http else self._below.get((key, number))
+        ports = {*self._ports.get(key, ())}
+        if _is_tls(claim):
+            ports.add(number)
+        if key not in self._routed and not _is_routed(claim):
+            return None
+        return next(
+            (
+                found[port]
+                for over in list_covering(key)
+                if (found := self._ports.get(over))
+                for port in sorted(ports)
+                if port in found
+            ),
+            None,
+        )
+
+    def add(self, claim: "Claim") -> None:
+        """Know that a claim is admitted."""
+        key = claim.key
+        if _is_tls(claim):
+            self._ports.setdefault(key, {}).setdefault(claim.port.number, claim)
+        if is_wildcard(key):
+            return
+        if _is_routed(claim):
+            self._routed.setdefault(key, claim)
+        if (first := self._routed.get(key)) is None:
+            return
+        for over in list_covering(key):
+            for port in self._ports.get(key, ()):
+                self._below.setdefault((over, port), first)
+
+
+def _is_tls(claim: "Claim") -> bool:
+    return claim.port.protocol == "TLS" and not claim.as_dialled
+
+
+def _is_routed(claim: "Claim") -> bool:
+    return claim.is_routed or claim.source != EVERYONE

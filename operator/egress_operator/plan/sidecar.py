@@ -1,0 +1,248 @@
+"""Which Sidecar holds for the workloads of a policy, and what it takes away from the policy.
+
+As in initSidecarScopes and doGetSidecarScope (pilot/pkg/model/push_context.go) of Istio 1.31; a
+test with a mesh compares them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from egress_operator.istio.sidecar import NOTHING_SHOWN, EgressListener, Labels, Service, Sidecar
+from egress_operator.istio.wildcard import list_covering
+from egress_operator.plan.piece import Pieces
+from egress_operator.plan.source import OutboundMode
+
+MOST_NAMED = 5
+"""Hosts that a sentence names, and sentences on one Sidecar or on all with a workloadSelector; the
+rest is counted."""
+MOST_READ = 50
+"""Sidecars with a workloadSelector that are looked at in a namespace."""
+ENTRY = "NAMESPACE/HOST"
+"""Stands for the entry of a Sidecar until all hosts are known that it is for."""
+_LAST = "~"
+"""In the place of a creationTimestamp: after all."""
+_NOT_BLOCKED = "so hosts that no policy names are not blocked"
+_EFFECTS = {
+    OutboundMode.REGISTRY_ONLY: "sidecars block what this policy allows",
+    OutboundMode.ALLOW_ANY: "calls leave as if there were no policy",
+    OutboundMode.UNKNOWN: "sidecars block these calls, or let them out as if there were no policy",
+}
+
+
+Ports = Mapping[int, bool]
+"""The ports of a host, and whether they carry HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a namespace has that decides what its pods see."""
+
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those that are looked at, in Istio's order."""
+    is_cut: bool = False
+    """Whether there are more."""
+    wildcards: Mapping[str, Ports] = field(default_factory=dict)
+    """Hosts of policies that take the calls of names below them that are hidden."""
+
+
+NO_SCREEN = Screen()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a policy opens in its namespace."""
+
+    namespace: str
+    labels: Labels
+    """Of its workloads (`from`)."""
+    hosts: Mapping[str, Ports]
+    gateway: Service | None = None
+    """The Service to which its routes lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What Sidecars, and the mesh, hide of a policy. Sentences."""
+
+    hidden: tuple[str, ...] = ()
+    """Hosts that none of its workloads sees but those with Sidecars of their own."""
+    partly_hidden: tuple[str, ...] = ()
+    """Hosts that some of its workloads do not see."""
+    unblocked: str = ""
+    """Why hosts that no policy names are not blocked; empty: they are, or it is not known."""
+    capped: tuple[str, ...] = ()
+    """What the mesh hides of the policy from all proxies."""
+    unread: str = ""
+    """That there are more Sidecars than are looked at; empty: there are not."""
+
+
+NO_SIDECARS = Sight()
+
+
+def choose_sidecars(sidecars: Iterable[Sidecar], namespace: str, root: str) -> tuple[Sidecar, ...]:
+    """Return the Sidecars that hold in a namespace, in Istio's order. Pure.
+
+    `sidecars`: those of the namespace and of the mesh's root namespace. Those with a
+    workloadSelector come first, the older before the younger; then the oldest one without, or, when
+    the namespace has none, the oldest one without of the root namespace.
+    """
+    ordered = sorted(sidecars, key=lambda item: (item.created or _LAST, item.name))
+    chosen = [item for item in ordered if item.namespace == namespace and item.labels is not None]
+    general = [item for item in ordered if item.labels is None]
+    for place in (namespace, root):
+        found = [item for item in general if item.namespace == place]
+        if found:
+            return (*chosen, found[0])
+    return tuple(chosen)
+
+
+def build_screen(sidecars: tuple[Sidecar, ...], wildcards: Mapping[str, Ports]) -> Screen:
+    """Take of the Sidecars of a namespace, as `choose_sidecars` returns them, the first. Pure.
+
+    Whoever may write Sidecars decides how many there are, and each policy is compared with each.
+    """
+    general = sidecars[-1:] if sidecars and sidecars[-1].labels is None else ()
+    chosen = len(sidecars) - len(general)
+    if chosen <= MOST_READ:
+        return Screen(sidecars, wildcards=wildcards)
+    return Screen((*sidecars[:MOST_READ], *general), is_cut=True, wildcards=wildcards)
+
+
+def find_sight(screen: Screen, opening: Opening, mesh_mode: OutboundMode) -> Pieces[Sight]:
+    """Tell what the Sidecars of a namespace hide, one in each piece. Pure."""
+    labels, namespace = opening.labels, opening.namespace
+    met = [item for item in screen.sidecars if not _contradict(item.labels or (), labels)]
+    general = next((item for item in met if {*(item.labels or ())} <= {*labels}), None)
+    special = list(takewhile(lambda item: item is not general, met))
+    hidden: list[str] = []
+    if general is not None:
+        hidden = _explain_hidden(general, screen, opening, mesh_mode)
+    partly: list[str] = []
+    for index, item in enumerate(special):
+        if len(partly) >= MOST_NAMED:
+            rest = len(special) - index
+            partly.append(f"{rest} more Sidecars with a workloadSelector are not looked at")
+            break
+        yield
+        partly += _explain_hidden(item, screen, opening, mesh_mode)
+    open_ones = [_explain_open(item, namespace) for item in special if _is_open(item)]
+    if general is None or not general.mode:
+        unblocked = _explain_mesh(mesh_mode)
+    else:
+        unblocked = _explain_open(general, namespace) if _is_open(general) else ""
+    unread = ""
+    if screen.is_cut:
+        unread = (
+            f"of the Sidecars with a workloadSelector only the oldest {MOST_READ} are looked at"
+        )
+        partly += [unread] if partly else []
+    return Sight(
+        tuple(hidden), tuple(partly), unblocked or next(iter(open_ones), ""), unread=unread
+    )
+
+
+def _contradict(one: Labels, other: Labels) -> bool:
+    """Whether no pod has both."""
+    known = dict(other)
+    return any(known.get(key, value) != value for key, value in one)
+
+
+def _is_open(sidecar: Sidecar) -> bool:
+    """Whether it lets everything out, whatever the mesh does."""
+    return sidecar.mode not in {"", OutboundMode.REGISTRY_ONLY}
+
+
+def _find_effect(sidecar: Sidecar, mesh_mode: OutboundMode) -> str:
+    if not sidecar.mode:
+        return _EFFECTS[mesh_mode]
+    return _EFFECTS[OutboundMode.ALLOW_ANY if _is_open(sidecar) else OutboundMode.REGISTRY_ONLY]
+
+
+def _explain_mesh(mode: OutboundMode) -> str:
+    return (
+        f"the mesh is in mode ALLOW_ANY, {_NOT_BLOCKED}" if mode is OutboundMode.ALLOW_ANY else ""
+    )
+
+
+def _explain_open(sidecar: Sidecar, namespace: str) -> str:
+    return f"{_name(sidecar, namespace)} has mode ALLOW_ANY, {_NOT_BLOCKED}"
+
+
+def _explain_hidden(
+    sidecar: Sidecar, screen: Screen, opening: Opening, mesh_mode: OutboundMode
+) -> list[str]:
+    """Return a sentence for each change that would show what is hidden."""
+    if sidecar.listeners is None:
+        return []
+    namespace, gateway = opening.namespace, opening.gateway
+    gaps: dict[tuple[str, str, str], dict[str, list[int]]] = {}
+    lost: dict[str, list[int]] = {}
+    for host, ports in sorted(opening.hosts.items()):
+        covering = [name for name in list_covering(host) if name in screen.wildcards]
+        for port, is_http in sorted(ports.items()):
+            listener = sidecar.find_listener(port, is_http=is_http)
+            if listener is None or not listener.shows(host, namespace):
+                taker = next(
+                    (
+                        name
+                        for name in covering
+                        if screen.wildcards[name].get(port) is is_http
+                        and listener is not None
+                        and listener.shows(name, namespace)
+                    ),
+                    "",
+                )
+                gap = (*_find_fix(listener, host, namespace), taker)
+                gaps.setdefault(gap, {}).setdefault(host, []).append(port)
+            elif gateway is not None and not sidecar.knows(gateway, host, namespace):
+                lost.setdefault(host, []).append(port)
+    name, told = _name(sidecar, namespace), []
+    for (fix, place, taker), hosts in list(gaps.items())[:MOST_NAMED]:
+        is_one = len(hosts) == 1 and sidecar.namespace == namespace
+        entry = f"./{next(iter(hosts))}" if is_one else "./*"
+        effect = _find_effect(sidecar, mesh_mode)
+        if taker:
+            effect = f"these calls go by {taker} instead, as the policies say for that"
+        told.append(
+            f"{name} does not import {_list_some(hosts)}, so {effect}; "
+            f"{fix.replace(ENTRY, entry)}{place}"
+        )
+    if (rest := len(gaps) - MOST_NAMED) > 0:
+        told.append(f"{name} hides more of its hosts, which takes {rest} more changes")
+    if gateway is not None and lost:
+        told.append(
+            f"{name} does not import the gateway's Service, so "
+            f"{_list_some(lost)} cannot be reached; add "
+            f'"{gateway.namespace}/{gateway.host}" to an egress listener without port or for port '
+            f"{gateway.port}"
+        )
+    return told
+
+
+def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tuple[str, str]:
+    """Return what to write, with the place of the entry, and where."""
+    if listener is None:
+        return f'add an egress listener without port and with "{ENTRY}" to it', ""
+    place = f" of its egress listener for port {listener.port}" if listener.port else ""
+    exclusion = listener.find_exclusion(host, namespace)
+    if exclusion == NOTHING_SHOWN:
+        return f'write "{ENTRY}" in place of "{exclusion}" in the egress hosts', place
+    if exclusion:
+        return f'take "{exclusion}" out of the egress hosts', place
+    return f'add "{ENTRY}" to the egress hosts', place
+
+
+def _list_some(hosts: Mapping[str, list[int]]) -> str:
+    names = [f"{host} ({', '.join(map(str, ports))})" for host, ports in hosts.items()]
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _name(sidecar: Sidecar, namespace: str) -> str:
+    if sidecar.namespace != namespace:
+        return f"Sidecar {sidecar.namespace}/{sidecar.name}, the mesh's default,"
+    if sidecar.labels is None:
+        return f"Sidecar {sidecar.name}"
+    labels = ", ".join(f"{key}={value}" for key, value in sidecar.labels)
+    return f"Sidecar {sidecar.name}, for pods with {labels or 'any labels'},"

@@ -1,0 +1,77 @@
+"""Domains below which everybody can have names: the public suffix list.
+
+Its first part holds the domains of registries, such as `co.uk`; its second one those of hosting,
+such as `s3.amazonaws.com`, where every customer has names.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from publicsuffixlist import PSLFILE, PublicSuffixList
+
+_BUCKETS = frozenset(
+    {
+        "dfs.core.windows.net",
+        "queue.core.windows.net",
+        "r2.cloudflarestorage.com",
+        "storage.googleapis.com",
+        "table.core.windows.net",
+    }
+)
+"""Shared hosting that the list does not have."""
+_ANYWHERE = frozenset(
+    {
+        "internal",
+        "localtest.me",
+        "lvh.me",
+        "nip.io",
+        "sslip.io",
+        "traefik.me",
+        "xip.io",
+    }
+)
+"""Domains of which the names below say, or may have, any address: also inside the cluster."""
+
+
+def find_public_suffix(domain: str) -> str:
+    """Return the domain if a registry gives names below it, empty if not. Pure."""
+    return domain if _read_list(only_icann=True).is_public(domain) else ""
+
+
+def find_shared_domain(domain: str) -> str:
+    """Return a domain of shared hosting that all names below `domain` are under, or one of them is.
+
+    Empty when there is none. Pure.
+    """
+    labels = domain.split(".")
+    parents = (".".join(labels[start:]) for start in range(len(labels)))
+    anywhere = next((name for name in parents if name in _ANYWHERE), "")
+    if anywhere or domain in _BUCKETS:
+        return anywhere or domain
+    if _read_list(only_icann=False).is_public(domain):
+        return domain
+    return _read_below().get(domain, "")
+
+
+@cache
+def _read_list(*, only_icann: bool) -> PublicSuffixList:
+    """Read one list, at the first wildcard."""
+    return PublicSuffixList(only_icann=only_icann)
+
+
+@cache
+def _read_below() -> Mapping[str, str]:
+    """Return the domains that have some of the list below them, each with the first of these."""
+    found: dict[str, str] = {}
+    with Path(PSLFILE).open(encoding="utf-8") as lines:
+        for line in lines:
+            name = line.partition(" ")[0].strip().lstrip("!*.").lower()
+            if not name or name.startswith("//"):
+                continue
+            name = name if name.isascii() else name.encode("idna").decode("ascii")
+            parent = name.partition(".")[2]
+            while "." in parent:
+                found.setdefault(parent, name)
+                parent = parent.partition(".")[2]
+    return found

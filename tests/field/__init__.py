@@ -1,0 +1,1 @@
+"""No field of the API is without effect."""

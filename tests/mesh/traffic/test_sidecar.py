@@ -1,0 +1,67 @@
+"""Sidecars that hide the hosts of policies: what is said of them is what happens."""
+
+import time
+
+import pytest
+
+from mesh.traffic.operated_mesh import OperatedMesh
+from mesh.traffic.policy import HTTP, TCP, TLS, build_destination, build_policy
+from plan.scene import API, BATCH, CALLS, CHECKOUT, DATABASE, SCENES, Scene
+from testbed.deadline import wait_until
+from testbed.mesh import Mesh
+from testbed.request import BLOCKED, DIRECT
+
+pytestmark = pytest.mark.mesh
+
+AGE_S = 1.1
+"""Ages count in seconds."""
+TIMEOUT_S = 20.0
+POLICY = "web"
+
+
+@pytest.fixture
+def web(operated: OperatedMesh, mesh: Mesh) -> None:
+    """Open a host by HTTP and TLS, and a database by its address."""
+    operated.apply(
+        build_policy(
+            POLICY,
+            build_destination(API, ports=(HTTP, TLS)),
+            build_destination(
+                DATABASE, ports=(TCP,), addresses=[mesh.outside.address_of(DATABASE)]
+            ),
+        )
+    )
+
+
+@pytest.mark.usefixtures("web")
+@pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in SCENES])
+def test_workloads_reach_what_the_status_says(
+    operated: OperatedMesh, mesh: Mesh, scene: Scene
+) -> None:
+    for index, sidecar in enumerate(scene.sidecars):
+        if index:
+            time.sleep(AGE_S)
+        written = time.time()
+        mesh.apply(sidecar)
+    mesh.settle()
+
+    for workload, reached in ((CHECKOUT, scene.checkout), (BATCH, scene.batch)):
+        for text in CALLS:
+            mesh.expect(workload, text, DIRECT if text in reached else BLOCKED)
+    if scene.hidden:
+        operated.wait_condition(POLICY, "Ready", "False", "Hidden")
+    elif scene.partly_hidden:
+        operated.wait_condition(POLICY, "PartlyHidden", "True")
+    else:
+        operated.operator.wait_heard("sidecars", written)
+        operated.operator.wait_idle()
+    ready = operated.condition(POLICY, "Ready")["status"]
+    assert (ready == "True") is not scene.hidden
+    assert bool(operated.condition(POLICY, "PartlyHidden")) is scene.partly_hidden
+
+    mesh.delete(*scene.sidecars)
+
+    operated.wait_ready(POLICY)
+    wait_until(
+        lambda: not operated.condition(POLICY, "PartlyHidden"), TIMEOUT_S, "it is still said"
+    )

@@ -1,0 +1,170 @@
+"""A wildcard and names below it, from every mixture of old and new: no name goes a way not its own.
+
+What must hold in every state beside the rules of `InvariantChecker`: a wildcard's ServiceEntry that
+leads anywhere for HTTP has its route beside it, which admits no other port; and its route is there
+only where each host below it has one of its own, lest calls go by the wildcard's that belong to a
+gateway, or to TLS of the mesh.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_host_name
+from egress_operator.istio.observed import read_observed
+from egress_operator.istio.traffic import HTTP_LIKE
+from egress_operator.plan.source import PolicySource
+from egress_operator.rollout.write import Create, Delete, Write
+from rollout.convergence import converge, list_steps
+from rollout.fake_cluster import SETTLE, FakeCluster
+from rollout.invariant import InvariantChecker
+from rollout.policy_set import NAMESPACES, SHARED, PolicySet, build_gateway, build_route
+
+pytestmark = pytest.mark.timeout(900)
+
+WILDCARD, NARROW, HOST = "*.example.com", "*.eu.example.com", "api.example.com"
+BELOW = {WILDCARD: (NARROW, HOST), NARROW: ()}
+HTTP: dict[str, Any] = {"number": 80, "protocol": "HTTP"}
+SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}
+TLS: dict[str, Any] = {"number": 443, "protocol": "TLS"}
+OTHER = {"hosts": ["other.example.org"]}
+WORKLOADS = {"workloads": {"matchLabels": {"app": "a"}}}
+TIMED = {**HTTP, "http": {"timeout": "1s"}}
+WIDE: tuple[tuple[Any, ...], ...] = ((HTTP,), (SECURE,), (TLS,), (HTTP, TLS), (TIMED, TLS))
+OWN: tuple[tuple[tuple[Any, ...], str, Any], ...] = (
+    ((HTTP,), "", None),
+    ((SECURE,), "", None),
+    ((HTTP, TLS), "", None),
+    ((HTTP,), "", WORKLOADS),
+    ((HTTP,), SHARED, None),
+    ((HTTP, TLS), SHARED, None),
+    ((TIMED,), "", None),
+)
+
+
+@st.composite
+def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]:
+    """Up to three policies of one tenant: a wildcard, a narrower one, and a name."""
+    found = []
+    for name, host in (("wide", WILDCARD), ("narrow", NARROW), ("own", HOST)):
+        state = draw(st.sampled_from(["live", "live", "paused", "absent"]))
+        if state == "absent":
+            continue
+        gateway, source = "", None
+        ports = draw(st.sampled_from(WIDE))
+        if host == HOST:
+            ports, gateway, source = draw(st.sampled_from(OWN))
+        elif TLS not in ports:
+            source = draw(st.sampled_from([None, WORKLOADS]))
+        found.append(
+            build_route(
+                name,
+                *ports,
+                gateway=gateway,
+                source=source,
+                hosts=[host],
+                namespace="shop",
+                created=draw(st.sampled_from(["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"])),
+                paused=state == "paused",
+                generation=generation,
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
+def build_policy_sets(draw: st.DrawFn, generation: int) -> PolicySet:
+    """All that users wrote at one time."""
+    return PolicySet(
+        policies=draw(build_policies(generation)),
+        gateways=(build_gateway(),),
+        selected=draw(st.sampled_from([frozenset(NAMESPACES)] * 3 + [frozenset[str]()])),
+    )
+
+
+class WildcardChecker(InvariantChecker):
+    """Looks at the wildcards after each write as well."""
+
+    def send(self, write: Write) -> None:
+        """Check a write and the state after it."""
+        super().send(write)
+        for wildcard in BELOW:
+            self._check_guard(wildcard)
+        route = ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD))
+        if isinstance(write, Create) and write.key == route:
+            self._check_below(WILDCARD)
+        if isinstance(write, Delete) and write.key.kind is Kind.VIRTUAL_SERVICE:
+            self._check_below(WILDCARD)
+
+    def _find(self, kind: Kind, host: str) -> Any:  # noqa: ANN401 - an object
+        return self.cluster.objects.get(ObjectKey(kind, "shop", build_host_name(host)))
+
+    def _check_guard(self, wildcard: str) -> None:
+        entry = self._find(Kind.SERVICE_ENTRY, wildcard)
+        if entry is None or entry["spec"]["resolution"] != "DYNAMIC_DNS":
+            return
+        if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
+            assert self._find(Kind.VIRTUAL_SERVICE, wildcard), f"{wildcard} has no route"
+
+    def _check_below(self, wildcard: str) -> None:
+        if self._find(Kind.VIRTUAL_SERVICE, wildcard) is None:
+            return
+        for host in BELOW[wildcard]:
+            entry = self._find(Kind.SERVICE_ENTRY, host)
+            if entry is None or read_observed(entry).owners.isdisjoint(self.living):
+                continue
+            if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
+                assert self._find(Kind.VIRTUAL_SERVICE, host), f"{host} has no route of its own"
+
+
+@settings(
+    deadline=None,
+    max_examples=300,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_any_history_converges_and_lets_no_name_go_astray(data: st.DataObject) -> None:
+    cluster = FakeCluster()
+    checker = WildcardChecker(cluster)
+    for generation in range(1, data.draw(st.integers(2, 4))):
+        policy_set = data.draw(build_policy_sets(generation))
+        checker.begin(policy_set)
+        for _ in range(data.draw(st.integers(0, 8))):
+            checker.plans = policy_set.plan(cluster)
+            writes = [write for step in list_steps(checker) for write in step.writes]
+            late = data.draw(st.sampled_from(["", "", build_host_name(HOST)]))
+            for write in writes:
+                if write.key.name != late or write.key.kind is not Kind.VIRTUAL_SERVICE:
+                    checker.send(write)
+            if data.draw(st.integers(0, 5)) == 0:
+                cluster.restart()
+            checker.pass_time(data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE])))
+    last = data.draw(build_policy_sets(9))
+    converge(checker, last)
+
+
+def test_a_port_of_requests_goes_before_the_route_that_guards_it() -> None:
+    """The route was edited a moment before, so the ServiceEntry is older."""
+    checker = InvariantChecker(FakeCluster())
+    for ports in ((HTTP, TLS), (TIMED, TLS)):
+        converge(checker, PolicySet((build_route("wide", *ports, hosts=[WILDCARD]),)))
+    writes = converge(checker, PolicySet((build_route("wide", TLS, hosts=[WILDCARD]),)))
+    found = [(type(write).__name__, write.key.kind) for write in writes]
+    assert found[:2] == [("Replace", Kind.SERVICE_ENTRY), ("Delete", Kind.VIRTUAL_SERVICE)]
+
+
+def test_a_wildcard_goes_before_the_route_that_guards_it() -> None:
+    checker = InvariantChecker(FakeCluster())
+    wide = build_route("wide", HTTP, hosts=[WILDCARD])
+    converge(checker, PolicySet((wide,)))
+    checker.pass_time(10 * SETTLE)
+    writes = converge(
+        checker, PolicySet((replace(wide, spec={**wide.spec, "destinations": [OTHER]}),))
+    )
+    gone = [write.key.kind for write in writes if isinstance(write, Delete)]
+    assert gone[:2] == [Kind.SERVICE_ENTRY, Kind.VIRTUAL_SERVICE]
