@@ -42,14 +42,14 @@ def export_to_all(kind: Kind, spec: Spec) -> bool:
 def send_wrong_sni(kind: Kind, spec: Spec) -> bool:
     """Ask for another server in TLS."""
     for tls in _find_originated(kind, spec):
-        tls["sni"] = f"wrong.{tls['sni']}"
+        tls["sni"] = f"wrong.{tls.get('sni', 'example')}"
     return True
 
 
 def omit_names(kind: Kind, spec: Spec) -> bool:
     """Take any certificate."""
     for tls in _find_originated(kind, spec):
-        tls.pop("subjectAltNames")
+        tls.pop("subjectAltNames", None)
     return True
 
 
@@ -64,7 +64,7 @@ def widen_access(kind: Kind, spec: Spec) -> bool:
     """Let whoever has the right name into the gateway."""
     if kind is Kind.AUTHORIZATION_POLICY:
         for rule in spec.get("rules", ()):
-            rule.pop("from")
+            rule.pop("from", None)
     return True
 
 
@@ -95,7 +95,7 @@ def keep_headers(kind: Kind, spec: Spec) -> bool:
     """Tell the outside who called."""
     if _is_of_gateway(kind, spec):
         for rule in _find_http(kind, spec):
-            rule.pop("headers")
+            rule.pop("headers", None)
     return True
 
 
@@ -103,7 +103,7 @@ def lose_authority(kind: Kind, spec: Spec) -> bool:
     """Ask the outside for a synthetic name."""
     if _is_of_gateway(kind, spec):
         for rule in _find_http(kind, spec):
-            rule.pop("rewrite")
+            rule.pop("rewrite", None)
     return True
 
 

@@ -1,8 +1,9 @@
 """Sets in which a planted fault changes something: others could not show it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import count
 
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.source import GatewaySource, NamespaceInput, PolicySource, Settings
 from mesh.gateway.tenant import SHARED, TENANTS
@@ -43,6 +44,15 @@ def is_spoiled(
     namespace: str, policies: Iterable[Object], gateways: tuple[GatewaySource, ...]
 ) -> bool:
     """Whether a fault changes what policies of a namespace are compiled to. Pure."""
+    groups = compile_sets(namespace, policies, gateways)
+    planted = ((find_planted(str(group.key)), group) for group in groups)
+    return any(fault is not None and spoil(fault, group) != group for fault, group in planted)
+
+
+def compile_sets(
+    namespace: str, policies: Iterable[Object], gateways: tuple[GatewaySource, ...]
+) -> Collection[ObjectSet]:
+    """Compile the policies that are of a namespace. Pure."""
     sources = tuple(
         PolicySource(namespace, name, name, 1, CREATED, policy["spec"])
         for policy in policies
@@ -53,5 +63,4 @@ def is_spoiled(
     plan = plan_namespace(
         NamespaceInput(namespace, sources, SETTINGS, gateways=gateways, labels=labels, now=NOW)
     )
-    planted = ((find_planted(str(group.key)), group) for group in plan.sets.values())
-    return any(fault is not None and spoil(fault, group) != group for fault, group in planted)
+    return plan.sets.values()
