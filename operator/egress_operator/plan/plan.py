@@ -7,6 +7,7 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
+from egress_operator.plan.bypass import NOT_BYPASSED, find_bypassed
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
 from egress_operator.plan.cover import NONE_BELOW, Cover
@@ -112,6 +113,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
     kept = find_kept(inputs.namespace, inputs.standing, held)
     expiries = part.list_expiries()
     results: dict[str, PolicyResult] = {}
+    bypassed = _find_bypassed(policies, hosts, kept)
     screen = look_around(inputs, part)
     for policy in policies:
         yield
@@ -120,6 +122,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
             policy,
             hosts,
             shadows,
+            bypassed.get(policy.source.name, ()),
             kept.get(policy.owner, NOTHING_KEPT),
             sight,
         )
@@ -234,6 +237,7 @@ def _find_result(
     policy: CachedPolicy,
     hosts: Mapping[str, CachedHost],
     shadows: Shadows,
+    bypassed: tuple[str, ...],
     kept: frozenset[SetKey],
     sight: Sight,
 ) -> PolicyResult:
@@ -242,7 +246,18 @@ def _find_result(
     beside = _collect(policy, shadows.beside)
     overriding = _collect(policy, shadows.overriding)
     shared = [key for key in policy.expired_keys if key in hosts]
-    before, made_from = policy.result, (own, beside, overriding, kept, shared, sight)
+    before, made_from = (
+        policy.result,
+        (
+            own,
+            beside,
+            overriding,
+            bypassed,
+            kept,
+            shared,
+            sight,
+        ),
+    )
     if before is not None and policy.result_made_from == made_from:
         return before
     compiled = [host.compiled for host in own]
@@ -261,7 +276,10 @@ def _find_result(
             expiry=policy.finding,
             shadowed=beside,
             overridden=overriding,
-            lifted=(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
+            lifted=(
+                *bypassed,
+                *(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
+            ),
             sight=sight,
         ),
     )
@@ -269,6 +287,21 @@ def _find_result(
         result = before
     policy.result, policy.result_made_from = result, made_from
     return result
+
+
+def _find_bypassed(
+    policies: list[CachedPolicy],
+    hosts: Mapping[str, CachedHost],
+    kept: Mapping[Owner, frozenset[SetKey]],
+) -> Mapping[str, tuple[str, ...]]:
+    """Find what wildcards and the hosts below them open for each other."""
+    if not any(policy.wildcards for policy in policies):
+        return NOT_BYPASSED
+    return find_bypassed(
+        (claim for policy in policies if not policy.is_expired for claim in policy.claims),
+        {key: host.results for key, host in hosts.items()},
+        {key.host for keys in kept.values() for key in keys if isinstance(key, HostSet)},
+    )
 
 
 def _collect(policy: CachedPolicy, sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def build_findings(result: PolicyResult) -> tuple[Diagnostic, ...]:
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in result.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in result.shadowed]
     overridden = [Diagnostic(OVERRIDDEN, "", sentence) for sentence in result.overridden]
-    lifted = [Diagnostic(LIFTED, "spec.from", sentence) for sentence in result.lifted]
+    lifted = [Diagnostic(LIFTED, "", sentence) for sentence in result.lifted]
     hidden = [Diagnostic(HIDDEN, "", sentence) for sentence in result.sight.hidden]
     partly = [Diagnostic(PARTLY_HIDDEN, "", sentence) for sentence in result.sight.partly_hidden]
     capped = [Diagnostic(CAPPED, "", sentence) for sentence in result.sight.capped]

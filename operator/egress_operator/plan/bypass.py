@@ -1,0 +1,151 @@
+"""Hosts below a wildcard whose restriction has no effect, because one of the two opens the other.
+
+A name is asked for at its own host, and on ports that this does not have at the narrowest wildcard
+over it (plan/overlap.py). So a wildcard can open a port of a name past the policy that restricts
+the name; and a name without `from` opens what the wildcard restricts.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from egress_operator.istio.traffic import EVERYONE
+from egress_operator.istio.wildcard import is_wildcard, list_covering
+from egress_operator.plan.claim import MOST_NAMED, Arbitration, Claim
+
+NOT_BYPASSED: Mapping[str, tuple[str, ...]] = {}
+Ports = Mapping[int, list[Claim]]
+
+
+class _Names(NamedTuple):
+    """Ports of names below a wildcard, as a sentence about the wildcard names them."""
+
+    opened: dict[str, None]
+    """Those that it opens although a policy restricts the name."""
+    opening: dict[str, None]
+    """Those that a policy opens although the wildcard is restricted."""
+
+
+def find_bypassed(
+    claims: Iterable[Claim], results: Mapping[str, Arbitration], kept: Collection[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Find names and wildcards of which one lifts the restriction of the other. Pure.
+
+    `claims`: those of all policies that have not expired, also of policies on hold. `results`: what
+    holds of them, by host. `kept`: hosts of which policies on hold keep what stands. By policy
+    name: sentences that name the other policy, sorted. Linear in the claims and their labels.
+    """
+    in_force = {key: _list_ports(result.won) for key, result in results.items() if result.won}
+    wildcards = {key: ports for key, ports in in_force.items() if is_wildcard(key)}
+    if not wildcards:
+        return NOT_BYPASSED
+    by_name: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        by_name[claim.key].append(claim)
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    named: defaultdict[str, _Names] = defaultdict(lambda: _Names({}, {}))
+    for key, asked in by_name.items():
+        ports = _list_ports(asked) if key in kept else in_force.get(key, {})
+        for over, number in _list_open(key, wildcards):
+            above = wildcards[over][number]
+            if number in ports:
+                _note_opening(ports[number], above, found, named[over])
+            else:
+                _note_opened(asked, above, number, found, named[over])
+    for over, names in named.items():
+        sentences = set(_describe(over, names))
+        owners = {claim.owner.name for own in wildcards[over].values() for claim in own}
+        for owner in owners if sentences else ():
+            found[owner] |= sentences
+    return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_BYPASSED
+
+
+def _list_ports(claims: Iterable[Claim]) -> Ports:
+    found: dict[int, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(claim.port.number, []).append(claim)
+    return found
+
+
+def _list_open(key: str, wildcards: Mapping[str, Ports]) -> Iterator[tuple[str, int]]:
+    """List the ports of wildcards over a host, each with the narrowest one that has it."""
+    seen: set[int] = set()
+    for over in list_covering(key):
+        for number in wildcards.get(over, {}).keys() - seen:
+            seen.add(number)
+            yield over, number
+
+
+def _note_opened(
+    asked: Collection[Claim],
+    above: list[Claim],
+    number: int,
+    found: defaultdict[str, set[str]],
+    names: _Names,
+) -> None:
+    """Note a port of a wildcard that is open for a name although the name is restricted."""
+    over = above[0].host
+    sources = {claim.source for claim in above}
+    numbers = {claim.port.number for claim in asked}
+    for claim in asked:
+        if not (field := _name_restriction(claim, sources)):
+            continue
+        what = f"{claim.host}:{number}"
+        names.opened.setdefault(f"{what} (policy {claim.owner.name} has {field})")
+        why, fix = (
+            ("is not in force for that port", "make it ready, or remove the port from the wildcard")
+            if number in numbers
+            else ("does not have that port", "add the port to it, or remove it from the wildcard")
+        )
+        found[claim.owner.name].add(
+            f"calls for {what} go by {over} of policy {above[0].owner.name}, past the {field} of "
+            f"this policy, which {why}; {fix}"
+        )
+
+
+def _note_opening(
+    own: list[Claim],
+    above: list[Claim],
+    found: defaultdict[str, set[str]],
+    names: _Names,
+) -> None:
+    """Note a port that a name opens to everyone although the wildcard is restricted."""
+    if any(claim.source == EVERYONE for claim in above):
+        return
+    for claim in own:
+        if claim.source == EVERYONE:
+            what = f"{claim.host}:{claim.port.number}"
+            names.opening.setdefault(f"{what} (policy {claim.owner.name})")
+            found[claim.owner.name].add(
+                f"this policy has no from, so it opens {what} to every workload of the namespace, "
+                f"although {above[0].host} of policy {above[0].owner.name} has one; give this "
+                "policy a from, or remove the host from it"
+            )
+
+
+def _name_restriction(claim: Claim, sources: Collection[object]) -> str:
+    """Name the field that a call by a wildcard for `sources` does not keep to, empty for none."""
+    if claim.gateway:
+        return "gatewayRef"
+    if claim.source != EVERYONE and sources != {claim.source}:
+        return "from"
+    return "http.allow" if claim.port.http is not None and claim.port.http.allow else ""
+
+
+def _describe(over: str, names: _Names) -> Iterator[str]:
+    """Describe what a wildcard and the names below it lift, in a text that does not grow."""
+    if names.opened:
+        yield (
+            f"{over} of this policy opens {_name_some(names.opened)}, past what restricts them; "
+            "give those hosts every port that the wildcard has, or remove the port from it"
+        )
+    if names.opening:
+        yield (
+            f"{over} of this policy has a from, but hosts below it are open to every workload of "
+            f"the namespace: {_name_some(names.opening)}; give those policies a from"
+        )
+
+
+def _name_some(names: Collection[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(list(names)[:MOST_NAMED])}{more}"
