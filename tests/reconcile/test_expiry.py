@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from egress_operator.plan.source import PAUSED_ANNOTATION
 from testbed.client import ApiError
 from testbed.deadline import wait_until
 from testbed.operator import Operator
 
 from .mortal import DAY, EXPIRED, RESTRICTED, apply, list_hosts, wait_gone, write_time
-from .tenant import TenantNamespace, build_policy, hosts
+from .tenant import HTTP, TenantNamespace, build_policy, hosts
 
 NEXT = "egress_operator_next_expiry_timestamp_seconds"
 
@@ -63,6 +64,29 @@ def test_more_time_brings_the_objects_back_and_less_takes_them_away(
     tenant.client.replace(policy)
     tenant.wait_ready("trial")
     tenant.wait_hosts("trial.example.com")
+
+
+def test_a_policy_on_hold_keeps_nothing_of_a_host_that_it_shares(
+    tenant: TenantNamespace,
+) -> None:
+    host = hosts("trial.example.com", ports=[HTTP])
+    apply(tenant, "trial", None, **RESTRICTED)
+    beside = build_policy(tenant.namespace, "beside", host)
+    beside["spec"] |= RESTRICTED
+    tenant.client.apply(beside)
+    tenant.wait_ready("trial")
+    tenant.wait_ready("beside")
+    beside["metadata"]["annotations"] = {PAUSED_ANNOTATION: "true"}
+    tenant.client.apply(beside)
+    wait_until(lambda: tenant.condition("beside", "Paused"), 5, "it is paused")
+    now = datetime.now(UTC)
+    apply(tenant, "trial", now, **RESTRICTED)
+    wait_gone(tenant, "trial", now)
+    tenant.wait_ready("trial", EXPIRED)
+    beside["metadata"]["annotations"] = {PAUSED_ANNOTATION: "false"}
+    tenant.client.apply(beside)
+    tenant.wait_ready("beside")
+    assert "trial.example.com" in list_hosts(tenant)
 
 
 def test_the_last_day_is_told_in_status_and_event(tenant: TenantNamespace) -> None:

@@ -38,7 +38,8 @@ def run_with_deaths(
                 ensure_operator=operators.ensure_operator,
                 within_s=ENTERED_S,
             )
-        assert operators.count > sum(len(scenario.stages) for scenario in scenarios)
+        # Scenarios change side by side, so one end may serve several; each has its stages in turn.
+        assert operators.count > max(len(scenario.stages) for scenario in scenarios)
         operated.start_operator(EGRESS_SETTLE=str(SETTLE_S))
 
 
