@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from itertools import chain
 
-from egress_operator.api.gateway import Authorization
+from egress_operator.api.gateway import Authorization, Wildcards
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
 from egress_operator.explain.limit import find_excesses
 from egress_operator.explain.sidecar import Sidecar, find_sidecar
@@ -110,6 +110,8 @@ def _find_reference_problem(world: World, policy: Policy) -> str:
         return f"there is no EgressGateway {name}"
     if source and source.service_accounts and gateway.authorization is not Authorization.MANAGED:
         return f"EgressGateway {name} does not check service accounts"
+    if gateway.wildcards is not Wildcards.HTTP and any(want.is_any for want in list_wants(policy)):
+        return f"EgressGateway {name} lets no wildcards through"
     return ""
 
 
