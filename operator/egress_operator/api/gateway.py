@@ -99,7 +99,7 @@ class GatewayLimits(Model):
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[100]),
     ] = None
     """How many servers of its own one namespace may have, 1 to 10000: one for each host and port
-    that is not HTTP, or that only some ServiceAccounts may use; left out: 100."""
+    that is not HTTP, is a wildcard's, or that only some ServiceAccounts may use; left out: 100."""
 
     checks: ClassVar[tuple[Check, ...]] = (build_not_empty_check("hosts", "servers"),)
 
