@@ -64,7 +64,14 @@ CONTRADICTING: Mapping[str, Object] = {
     "one of both has another": {"istio": "egressgateway", "app": "web"},
     "another and a label more": {"app": "web", "team": "pay"},
 }
-BINDS = ("0.0.0.0", "192.0.2.1", "::", "unix:///run/a", " ")  # noqa: S104 - nobody gets it
+BINDS = (
+    "0.0.0.0",  # noqa: S104 - nobody gets it
+    "192.0.2.1",
+    "::",
+    "unix:///run/a",
+    "unix://@any-example-com-h47287a8f16ec75e6-80-658aeeb5924a9340",
+    " ",
+)
 SERVER: Object = {
     "port": {"number": 443, "name": "a", "protocol": "HTTPS"},
     "tls": {"mode": "ISTIO_MUTUAL"},
@@ -345,6 +352,8 @@ def _list_own_gateways_of_ours() -> Iterator[Crossing]:
         f"{OUR_NAME}.shop",
         f"{OUR_NAME}-443-3107f64f8374da8f",
         f"shop/{OUR_NAME}-443-3107f64f8374da8f",
+        f"{OUR_NAME}-80-3107f64f8374da8f-in",
+        f"shop/{OUR_NAME}-80-3107f64f8374da8f-in",
     ):
         item = _service(["*"], gateways=["mine", gateway], **HOME)
         words = (f"the Gateway {gateway} is egress-operator's own",)

@@ -110,6 +110,7 @@ def test_words_name_the_culprit_and_the_fix(tenant: Client) -> None:
         "shared-h5d0e771a0b1c2d3e.pay.svc.cluster.local",
         BEHIND,
         f"pay/{BEHIND}",
+        f"pay/{BEHIND}-in",
     ],
 )
 def test_nobody_adds_routes_to_a_gateway_of_the_operator(tenant: Client, name: str) -> None:

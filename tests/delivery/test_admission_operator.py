@@ -46,6 +46,14 @@ WAY: Object = {
 }
 
 
+WILD = "any-example-com-h47287a8f16ec75e6-80-658aeeb5924a9340"
+INNER: Object = {
+    "bind": f"unix://@{WILD}",
+    "port": {"number": 0, "name": "http", "protocol": "HTTP"},
+    "hosts": ["shop/*.example.com"],
+}
+
+
 FOREIGN_EXPORTS: list[Object] = [
     {},
     {"exportTo": []},
@@ -130,7 +138,9 @@ def _list_foreign() -> dict[str, tuple[Object, str]]:
         f"{OUR_NAME}x",
         f"{OUR_NAME}-443",
         f"a.{OUR_NAME}",
-        f"{OUR_NAME}-443-3107f64f8374da8f-d",
+        f"{OUR_NAME}-443-3107f64f8374da8f-x",
+        f"{OUR_NAME}-443-3107f64f8374da8f-d-d",
+        f"{OUR_NAME}-in",
     ):
         items[f"name {name}"] = (build_ours("ServiceEntry", ENTRY, name), f"the name {name}")
     bare = build_object(ISTIO, "ServiceEntry", ENTRY, OUR_NAME)
@@ -159,7 +169,7 @@ def _list_exports() -> dict[str, tuple[Object, str]]:
 
 
 def _list_specs() -> dict[str, tuple[Object, str]]:
-    gateways = "writes Gateways with a selector and without bind"
+    gateways = "writes Gateways with a selector, and with bind only for the socket of a wildcard"
     sockets = "writes no endpoints that are sockets"
     access = "writes AuthorizationPolicies that allow, for chosen pods"
     items: dict[str, tuple[Object, str]] = {
@@ -176,6 +186,13 @@ def _list_specs() -> dict[str, tuple[Object, str]]:
     for address in ("unix:///run/a", " UNIX:///run/a"):
         entry = build_service_entry(exportTo=["."], endpoints=[{"address": address}])
         items[f"endpoint {address}"] = (build_ours("ServiceEntry", entry), sockets)
+    for name, server in _list_inner_servers().items():
+        item = build_ours("Gateway", {"selector": LABELS, "servers": server}, f"{WILD}-in")
+        items[f"inner server, {name}"] = (item, gateways)
+    item = build_ours("Gateway", {"selector": LABELS, "servers": [INNER]}, WILD)
+    items["inner server of another name"] = (item, gateways)
+    for name, spec in _list_sockets().items():
+        items[f"socket, {name}"] = (build_ours("ServiceEntry", spec, WILD), sockets)
     ref = {"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "a"}
     for spec in (
         {"action": "ALLOW", "targetRefs": [ref]},
@@ -188,6 +205,38 @@ def _list_specs() -> dict[str, tuple[Object, str]]:
     ):
         items[f"AuthorizationPolicy {spec}"] = (build_ours("AuthorizationPolicy", spec), access)
     return items
+
+
+def _list_inner_servers() -> dict[str, list[Object]]:
+    """List servers that are not that of a wildcard behind its own socket, by what is wrong."""
+    return {
+        "another socket": [{**INNER, "bind": f"unix://@{OUR_NAME}"}],
+        "a file": [{**INNER, "bind": f"unix:///{WILD}"}],
+        "a port": [{**INNER, "port": {**INNER["port"], "number": 443}}],
+        "another protocol": [{**INNER, "port": {**INNER["port"], "protocol": "TCP"}}],
+        "a name": [{**INNER, "hosts": ["shop/api.example.com"]}],
+        "every name": [{**INNER, "hosts": ["shop/*"]}],
+        "every namespace": [{**INNER, "hosts": ["*/*.example.com"]}],
+        "another server": [INNER, SERVER],
+    }
+
+
+def _list_sockets() -> dict[str, Object]:
+    """List ServiceEntries that do not lead from a name of the operator's to its own socket."""
+    own = {"address": f"unix://@{WILD}"}
+    hosts = [f"{WILD}.{TENANT}"]
+    return {
+        "another one": build_service_entry(
+            hosts=hosts, exportTo=["."], endpoints=[{"address": f"unix://@{OUR_NAME}"}]
+        ),
+        "beside an address": build_service_entry(
+            hosts=hosts, exportTo=["."], endpoints=[own, {"address": "203.0.113.1"}]
+        ),
+        "for a host outside": build_service_entry(exportTo=["."], endpoints=[own]),
+        "for another name": build_service_entry(
+            hosts=[f"x.{TENANT}"], exportTo=["."], endpoints=[own]
+        ),
+    }
 
 
 def test_a_gateway_may_stand_beside_the_operator(strict_operator: Client) -> None:

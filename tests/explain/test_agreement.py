@@ -26,6 +26,7 @@ GATEWAYS = {
         "service": {"name": name, "port": 443},
         "namespaces": {"matchLabels": {"egress": name if name == CLOSED else SHARED}},
         "authorization": authorization,
+        "wildcards": "Disabled" if name == DOWN else "HTTP",
     }
     for name, authorization in ((SHARED, "Managed"), (CLOSED, "Managed"), (DOWN, "DryRun"))
 }

@@ -38,7 +38,9 @@ def build_policy(
     }
 
 
-def build_gateway(name: str, label: str, authorization: str = "Managed") -> dict[str, Any]:
+def build_gateway(
+    name: str, label: str, authorization: str = "Managed", **more: str
+) -> dict[str, Any]:
     return {
         "kind": "EgressGateway",
         "metadata": {"name": name},
@@ -48,6 +50,7 @@ def build_gateway(name: str, label: str, authorization: str = "Managed") -> dict
             "service": {"name": name, "port": 443},
             "namespaces": {"matchExpressions": [{"key": label, "operator": "Exists"}]},
             "authorization": authorization,
+            **more,
         },
     }
 
@@ -337,3 +340,29 @@ def test_tls_of_a_name_below_a_wildcard_has_no_way_of_its_own() -> None:
     younger = build_policy("b", {"hosts": [HOST]}, source=WORKLOADS)
     world = build_world(build_policy("a", WILD), younger)
     assert ask(world).policies == ("a",)
+
+
+def test_a_wildcard_goes_through_a_gateway_that_lets_it() -> None:
+    wild = {"hosts": ["*.example.com"], "originateTLS": {}}
+    policy = build_policy("a", wild, gateway="shared", source=ACCOUNTS)
+
+    def ask_through(caller: Caller = CHECKOUT, **more: str) -> Explanation:
+        world = read_world([policy, build_gateway("shared", "egress", **more), SHOP])
+        return ask(world, port=80, payload=Payload.HTTP, caller=caller)
+
+    assert ask_through().fate is Fate.UNDECLARED
+    assert "EgressGateway shared lets no wildcards through" in ask_through().reason
+    told = ask_through(wildcards="HTTP")
+    assert (told.fate, told.gateway, told.wildcard) == (Fate.GATEWAY, "shared", "*.example.com")
+    assert told.tls is not None
+    assert (told.servers, told.port, told.tls.server_name) == ((HOST,), 443, HOST)
+    assert ask_through(BATCH, wildcards="HTTP").fate is Fate.NOT_CHOSEN
+
+
+def test_all_ports_of_a_wildcard_go_one_way() -> None:
+    through = build_policy("a", {"hosts": ["*.example.com"], "originateTLS": {}}, gateway="shared")
+    direct = build_policy("b", {"hosts": ["*.example.com"]})
+    gateway = build_gateway("shared", "egress", wildcards="HTTP")
+    world = read_world([through, direct, gateway, SHOP])
+    assert ask(world, port=80, payload=Payload.HTTP).fate is Fate.GATEWAY
+    assert ask(world).fate is Fate.UNDECLARED

@@ -60,6 +60,8 @@ class Case:
     """By group key: instead of applied."""
     unready: Mapping[str, str]
     """Why a gateway cannot carry traffic, by its name."""
+    admission: Admission
+    """The admission policies."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def read_case(directory: Path) -> Case:
         settings,
         progress,
         unready,
+        Admission("", is_strict=options.get("admission", "Strict") == "Strict"),
     )
 
 
@@ -190,6 +193,7 @@ def build_inputs(case: Case) -> list[NamespaceInput]:
                 },
             ),
             unready=case.unready,
+            guards_sockets=case.admission.guards_sockets,
             now=MOMENT,
             sidecars=choose_sidecars(case.sidecars, space, case.settings.root_namespace),
         )
@@ -238,7 +242,7 @@ def run_case(case: Case) -> Result:
         facts = GatewayFacts(
             SetProgress(SetState.APPLIED),
             case.unready.get(name, ""),
-            Admission(""),
+            case.admission,
             namespaces=len({find_scope(host) for host in served}),
             hosts=len(served),
             serves_itself=gateway.source.place in {find_scope(host) for host in served},

@@ -19,6 +19,8 @@ from rollout.policy_set import SHARED, PolicySet, build_gateway, build_route
 
 HOST = "api.example.com"
 NAME = build_host_name(HOST)
+WILDCARD = "*.example.com"
+WILD = f"{build_host_name(WILDCARD)}-80-0123456789abcdef"
 LABEL = "shared-h0123456789abcdef"
 BEHIND = f"{NAME}-443-0123456789abcdef"
 OURS = "app.kubernetes.io/managed-by"
@@ -40,10 +42,11 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
         build_route("a", ports[0], gateway=SHARED, source=restricted),
         build_route("b", ports[1], gateway=SHARED, hosts=["b.example.com"]),
         build_route("c", ports[0], source={"workloads": {"matchLabels": {"app": "x"}}}),
+        build_route("d", ports[0], gateway=SHARED, hosts=["*.example.org"]),
+        build_route("e", ports[0], gateway=SHARED, hosts=["*.example.net"], source=restricted),
     )
-    found = PolicySet(
-        policies, (build_gateway(namespace=namespace),), settings=Settings(gateway_objects=place)
-    )
+    gateway = build_gateway(namespace=namespace, wildcards="HTTP")
+    found = PolicySet(policies, (gateway,), settings=Settings(gateway_objects=place))
     plans = found.plan(FakeCluster())
     objects = [item for plan in plans for group in plan.sets.values() for item in group.objects]
     assert {item.key.kind for item in objects} == {*Kind}
@@ -59,6 +62,14 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
         (HostSet("shop", HOST), ObjectKey(SE, "shop", build_host_name("b.example.com")), ""),
         (HostSet("shop", HOST), ObjectKey(SE, "shop", "x-h0123456789abcdef"), ""),
         (HostSet("shop", HOST), ObjectKey(GW, "shop", NAME), ""),
+        (HostSet("shop", HOST), ObjectKey(GW, "shop", f"{BEHIND}-in"), ""),
+        (HostSet("shop", HOST), ObjectKey(SE, "shop", f"{BEHIND}-d"), ""),
+        (HostSet("shop", HOST), ObjectKey(SE, "shop", f"{BEHIND}-c"), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(SE, "shop", f"{WILD}-in"), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(GW, "shop", f"{WILD}-d"), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(VS, "shop", f"{WILD}-d"), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(GW, "shop", f"{WILD}-in-in"), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(GW, "istio-egress", f"{WILD}-in"), LABEL),
         (HostSet("shop", HOST), ObjectKey(AP, "shop", BEHIND), ""),
         (HostSet("shop", HOST), ObjectKey(AP, "istio-egress", BEHIND), LABEL),
         (HostSet("shop", HOST), ObjectKey(VS, "istio-egress", BEHIND), LABEL),

@@ -16,6 +16,7 @@ ISTIO = "networking.istio.io/v1"
 LABELS = (("app", "istio-egressgateway"), ("istio", "egressgateway"))
 PORTS = {443, 8443}
 LABEL = "shared-h0123456789abcdef"
+INNER = "any-example-com-h0123456789abcdef-80-0123456789abcdef-in"
 
 
 def build(kind: str, spec: dict[str, Any], namespace: str = "pay", name: str = "x") -> Any:  # noqa: ANN401
@@ -161,6 +162,11 @@ SOCKET = {"hosts": ["x.example.com"], "endpoints": [{"address": " UNIX:///run/sd
             "VirtualService",
             {"hosts": ["*"], "gateways": [f"shop/{LABEL}"]},
             f"uses the Gateway shop/{LABEL}",
+        ),
+        (
+            "VirtualService",
+            {"hosts": ["*"], "gateways": [f"shop/{INNER}"]},
+            f"uses the Gateway shop/{INNER}",
         ),
     ],
 )

@@ -129,12 +129,39 @@ class Snapshot:
         found = [item for item in self.select(VS) if host in item.facts.hosts]
         yield route, VS, host, found[0].key if found else None
         for item in found:
-            for rule in list_rules(self.spec(item)):
-                for way in list_ways(rule):
-                    name = way["destination"]["host"]
-                    yield item.key, SE, name, self._find_host(name)
-            for ref in self.spec(item)["gateways"]:
-                yield route, GW, ref, self._find_offer(GW, ref)
+            yield from self._follow_last(route, item)
+
+    def _follow_last(
+        self, route: ObjectKey, item: Observed
+    ) -> Iterator[tuple[ObjectKey, Kind, str, ObjectKey | None]]:
+        """Follow a VirtualService on a gateway, also through a socket to the next one."""
+        for ref in self.spec(item)["gateways"]:
+            yield route, GW, ref, self._find_offer(GW, ref)
+        for rule in list_rules(self.spec(item)):
+            for way in list_ways(rule):
+                name = way["destination"]["host"]
+                key = self._find_host(name)
+                yield item.key, SE, name, key
+                for endpoint in (
+                    self.cluster.objects[key]["spec"].get("endpoints", ()) if key else ()
+                ):
+                    if endpoint["address"].startswith("unix:"):
+                        yield from self._follow_socket(route, endpoint["address"])
+
+    def _follow_socket(
+        self, route: ObjectKey, socket: str
+    ) -> Iterator[tuple[ObjectKey, Kind, str, ObjectKey | None]]:
+        servers = [
+            item
+            for item in self.select(GW)
+            if any(server.get("bind") == socket for server in self.spec(item)["servers"])
+        ]
+        yield route, GW, socket, servers[0].key if servers else None
+        for server in servers:
+            found = [item for item in self.select(VS) if item.facts.refs >= server.facts.refs]
+            yield route, VS, socket, found[0].key if found else None
+            for item in found:
+                yield from self._follow_last(route, item)
 
     def _find_sni(self, key: ObjectKey) -> str:
         (subset,) = self.cluster.objects[key]["spec"]["subsets"]

@@ -316,3 +316,41 @@ def test_what_has_lost_its_selector_is_closed_for_the_pods_of_the_gateway_alone(
     kept = frozenset({BASELINE, build_tenant("pay").key})
     gone = Access(None, kept=kept, withdrawn=frozenset({shop}))
     assert not gateway.ask(gone, {delete}).writes, "it would deny every pod of the namespace"
+
+
+SOCKET_RULE = {"from": [{"source": {"notIpBlocks": ["0.0.0.0/0", "::/0"]}}]}
+
+
+def test_what_comes_by_a_socket_is_no_opening() -> None:
+    """The baseline denies with it as without it, and loses or gets it with one write."""
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    plain = build_access("Managed", {"shop"}, in_use=True)
+    wild = replace(plain, baseline=build_allow(LABEL, [SOCKET_RULE]))
+    list(gateway.advance(plain, rng))
+    for access in (wild, plain):
+        (write,) = gateway.advance(access, rng)
+        assert write.key == BASELINE
+        assert gateway.denies_strangers()
+        assert gateway.ask(access) == Step()
+
+
+def test_a_place_that_was_left_goes_on_to_hand_on_what_it_let_in() -> None:
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    access = build_access("Managed", {"shop"}, in_use=True)
+    wild = replace(access, baseline=build_allow(LABEL, [SOCKET_RULE]))
+    list(gateway.advance(wild, rng))
+    kept = frozenset({BASELINE})
+    left = Access(None, kept=kept | {build_tenant("shop").key}, denials=kept)
+    assert gateway.ask(left) == Step()
+    gateway.cluster.objects[BASELINE]["spec"]["rules"] = [SOCKET_RULE, {}]
+    list(gateway.advance(left, rng))
+    assert gateway.denies_strangers()
+    assert gateway.cluster.objects[BASELINE]["spec"]["rules"] == [SOCKET_RULE]
+
+
+def test_a_permission_of_a_tenant_with_another_rule_is_not_sound() -> None:
+    """Only a baseline may let in what comes by a socket."""
+    rules = [SOCKET_RULE, {"from": [{"source": {"namespaces": ["shop"]}}]}]
+    assert "unix:" in build_allow(build_tenant_name("shop", LABEL), rules).facts.refs
+    assert build_allow(LABEL, [SOCKET_RULE]).facts.is_closed
+    assert not build_allow(LABEL, [SOCKET_RULE, {}]).facts.is_closed

@@ -35,6 +35,7 @@ OTHER = {"hosts": ["other.example.org"]}
 WORKLOADS = {"workloads": {"matchLabels": {"app": "a"}}}
 TIMED = {**HTTP, "http": {"timeout": "1s"}}
 WIDE: tuple[tuple[Any, ...], ...] = ((HTTP,), (SECURE,), (TLS,), (HTTP, TLS), (TIMED, TLS))
+ACCOUNTS = {"serviceAccounts": ["web"]}
 OWN: tuple[tuple[tuple[Any, ...], str, Any], ...] = (
     ((HTTP,), "", None),
     ((SECURE,), "", None),
@@ -59,7 +60,8 @@ def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]
         if host == HOST:
             ports, gateway, source = draw(st.sampled_from(OWN))
         elif TLS not in ports:
-            source = draw(st.sampled_from([None, WORKLOADS]))
+            gateway = draw(st.sampled_from(["", SHARED]))
+            source = draw(st.sampled_from([None, WORKLOADS, *([ACCOUNTS] if gateway else [])]))
         found.append(
             build_route(
                 name,
@@ -81,7 +83,7 @@ def build_policy_sets(draw: st.DrawFn, generation: int) -> PolicySet:
     """All that users wrote at one time."""
     return PolicySet(
         policies=draw(build_policies(generation)),
-        gateways=(build_gateway(),),
+        gateways=(build_gateway(wildcards=draw(st.sampled_from(["HTTP", "HTTP", "Disabled"]))),),
         selected=draw(st.sampled_from([frozenset(NAMESPACES)] * 3 + [frozenset[str]()])),
     )
 

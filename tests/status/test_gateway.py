@@ -185,6 +185,18 @@ def test_a_gateway_beside_compatible_policies_is_isolated_and_says_what_remains(
     assert "admission.level: Strict" in message
 
 
+def test_wildcards_need_the_level_strict() -> None:
+    compatible = replace(FACTS, admission=Admission("", is_strict=False))
+    told = tell(judge(wildcards="HTTP"), compatible)
+    truth, reason, message = told["Isolated"]
+    assert (truth, reason) == ("False", "CompatibleAdmission")
+    assert message.startswith("spec.wildcards is HTTP, and only admission policies of the level")
+    assert tell(judge(wildcards="HTTP"))["Isolated"][:2] == ("True", "Isolated")
+    assert tell(judge(wildcards="Disabled"), compatible)["Isolated"][0] == "True"
+    missing = replace(FACTS, admission=Admission("it is missing"))
+    assert tell(judge(wildcards="HTTP"), missing)["Isolated"][1] == "AdmissionPolicyMissing"
+
+
 def test_objects_of_others_are_named_up_to_five_and_counted() -> None:
     foreign = tuple(f"Gateway pay/g{number} has bind" for number in range(7))
     told = tell(judge(), replace(FACTS, foreign=foreign))

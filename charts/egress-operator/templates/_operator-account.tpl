@@ -1,6 +1,6 @@
 {{- /* A regular expression (RE2) for the names that the operator gives. */ -}}
 {{- define "egress-operator.ownName" -}}
-^[a-z0-9]([a-z0-9-]*[a-z0-9])?-h[0-9a-f]{16}(-[0-9]{1,5}-[0-9a-f]{16}(-c)?)?$
+^[a-z0-9]([a-z0-9-]*[a-z0-9])?-h[0-9a-f]{16}(-[0-9]{1,5}-[0-9a-f]{16}(-(c|d|in))?)?$
 {{- end -}}
 
 {{- /* What the operator itself may write, which limits what a stolen token can do. */ -}}
@@ -35,6 +35,20 @@ variables:
       has(object.spec) && !has(object.spec.trafficPolicy) && object.spec.?host.orValue('').contains('.svc.') &&
       object.spec.?subsets.orValue([]).size() > 0 &&
       object.spec.?subsets.orValue([]).all(s, s.name.matches('{{ include "egress-operator.ownName" . }}'))
+  # The inner server of a gateway for a wildcard, and what leads to it: one socket, called as both.
+  - name: isInnerServer
+    expression: >-
+      object.kind == 'Gateway' && has(object.spec) && object.metadata.name.endsWith('-in') &&
+      object.spec.?servers.orValue([]).size() == 1 && object.spec.servers.all(s,
+      s.?bind.orValue('') + '-in' == 'unix://@' + object.metadata.name &&
+      s.?port.?number.orValue(0) == 0 && s.?port.?protocol.orValue('') == 'HTTP' &&
+      s.?hosts.orValue([]).all(h, h.matches('^[^/*]+/[*][.][^*]+$')))
+  - name: leadsToInnerServer
+    expression: >-
+      object.kind == 'ServiceEntry' && has(object.spec) &&
+      object.spec.?endpoints.orValue([]).all(e, e.?address.orValue('') == 'unix://@' + object.metadata.name) &&
+      object.spec.?hosts.orValue([]).all(h, h.startsWith(object.metadata.name + '.') &&
+      h.endsWith('.egress.internal'))
   - name: protectedNamespaces
     expression: >-
       ['kube-system', 'kube-public', 'kube-node-lease', '{{ include "egress-operator.istioNamespace" . }}']
@@ -68,15 +82,15 @@ validations:
     reason: Forbidden
   - expression: >-
       object.kind != 'Gateway' || !has(object.spec) || (object.spec.?selector.orValue({}).size() > 0 &&
-      object.spec.?servers.orValue([]).all(s, s.?bind.orValue('') == ''))
+      (variables.isInnerServer || object.spec.?servers.orValue([]).all(s, s.?bind.orValue('') == '')))
     message: >-
-      egress-operator writes Gateways with a selector and without bind
+      egress-operator writes Gateways with a selector, and with bind only for the socket of a wildcard that has their name
     reason: Forbidden
   - expression: >-
-      object.kind != 'ServiceEntry' || !has(object.spec) ||
+      object.kind != 'ServiceEntry' || !has(object.spec) || variables.leadsToInnerServer ||
       !object.spec.?endpoints.orValue([]).exists(e, {{ include "egress-operator.isSocket" "e.?address.orValue('')" }})
     message: >-
-      egress-operator writes no endpoints that are sockets
+      egress-operator writes no endpoints that are sockets, but for that of a wildcard, which has their name
     reason: Forbidden
   - expression: >-
       object.kind != 'AuthorizationPolicy' || !has(object.spec) || (object.spec.?action.orValue('ALLOW') == 'ALLOW' &&

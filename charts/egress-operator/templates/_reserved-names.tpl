@@ -133,7 +133,7 @@ variables:
     expression: >-
       object.kind != 'VirtualService' || !has(object.spec) ? [] :
       object.spec.?gateways.orValue([]).filter(g,
-      g.matches(r'(^|/)[a-z0-9-]+-h[0-9a-f]{16}(-[0-9]+-[0-9a-f]{16})?(\.|$)'))
+      g.matches(r'(^|/)[a-z0-9-]+-h[0-9a-f]{16}(-[0-9]+-[0-9a-f]{16}(-in)?)?(\.|$)'))
   # Such a list ends istiod 1.31, and again after each start (sanitizeServerHostNamespace).
   - name: everything
     expression: >-

@@ -32,6 +32,15 @@ class Authorization(StrEnum):
     """Nobody, or somebody else."""
 
 
+class Wildcards(StrEnum):
+    """What of wildcard hosts may go through a gateway."""
+
+    DISABLED = "Disabled"
+    """Nothing."""
+    HTTP = "HTTP"
+    """Requests, whose name the gateway sees."""
+
+
 class GatewayService(Model):
     """The Service in front of the gateway's pods."""
 
@@ -90,7 +99,7 @@ class GatewayLimits(Model):
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[100]),
     ] = None
     """How many servers of its own one namespace may have, 1 to 10000: one for each host and port
-    that is not HTTP, or that only some ServiceAccounts may use; left out: 100."""
+    that is not HTTP, is a wildcard's, or that only some ServiceAccounts may use; left out: 100."""
 
     checks: ClassVar[tuple[Check, ...]] = (build_not_empty_check("hosts", "servers"),)
 
@@ -126,6 +135,10 @@ class EgressGatewaySpec(Model):
     ] = None
     """How much each namespace may have at the gateway; a policy that would make it more is
     refused."""
+    wildcards: Annotated[Omittable[Wildcards], Field(examples=["HTTP"])] = None
+    """Whether wildcard hosts may go through the gateway: Disabled (meant when left out), or HTTP:
+    those whose ports are HTTP, HTTP2 or GRPC, while the admission policies are in force at the
+    level Strict."""
 
     height: ClassVar[int] = 4
     checks: ClassVar[tuple[Check, ...]] = (SEPARATE_EDITS,)

@@ -126,9 +126,14 @@ def _find_traffic(destination: "Destination") -> Iterator[Finding]:
 
 def _find_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
     for index, destination in enumerate(spec.destinations if spec.gateway_ref else ()):
-        if host := _find_wildcard(destination):
+        host = _find_wildcard(destination)
+        if host and _has_tls(destination):
             loc = ("destinations", index, "hosts", destination.hosts.index(host))
-            yield Finding(f"{host} is a wildcard, which cannot go through a gateway", loc)
+            yield Finding(
+                f"{host} is a wildcard with TLS on port {TLS_PORT}, which cannot go through a "
+                "gateway",
+                loc,
+            )
 
 
 def _find_workloads(spec: "EgressPolicySpec") -> Iterator[Finding]:
@@ -182,19 +187,20 @@ DESTINATION_CHECKS = (
 )
 """Of a destination."""
 
-_ITEM_CEL = ANY_CEL.replace("self.", "d.")
+_TLS_CEL = (
+    f"{ANY_CEL.replace('self.', 'd.')}"
+    f" && (has(d.ports) ? d.ports.exists(p, p.protocol in {TLS_LIKE_CEL}) : !has(d.originateTLS))"
+)
 POLICY_CHECKS = (
     Check(
         "EG241",
-        f"!has(self.gatewayRef) || !self.destinations.exists(d, {_ITEM_CEL})",
+        f"!has(self.gatewayRef) || !self.destinations.exists(d, {_TLS_CEL})",
         _find_gateway,
         "destinations",
     ),
     Check(
         "EG242",
-        f"!has(self.from) || !has(self.from.workloads) || !self.destinations.exists(d, {_ITEM_CEL}"
-        f" && (has(d.ports) ? d.ports.exists(p, p.protocol in {TLS_LIKE_CEL})"
-        " : !has(d.originateTLS)))",
+        f"!has(self.from) || !has(self.from.workloads) || !self.destinations.exists(d, {_TLS_CEL})",
         _find_workloads,
         "destinations",
     ),

@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from itertools import chain
 
-from egress_operator.api.gateway import Authorization
+from egress_operator.api.gateway import Authorization, Wildcards
 from egress_operator.api.selector import LabelExpression, LabelSelector, SelectorOperator
 from egress_operator.explain.limit import find_excesses
 from egress_operator.explain.sidecar import Sidecar, find_sidecar
@@ -86,6 +86,8 @@ class Explanation:
     """What it gets as path, with the query."""
     abort: int | None = None
     """The status with which the mesh answers instead of a server; None: a server answers."""
+    wildcard: str = ""
+    """The wildcard that the call goes by, also to a refusal; empty: its host is named in full."""
 
 
 def find_holds(world: World, namespace: str) -> dict[str, str]:
@@ -110,6 +112,8 @@ def _find_reference_problem(world: World, policy: Policy) -> str:
         return f"there is no EgressGateway {name}"
     if source and source.service_accounts and gateway.authorization is not Authorization.MANAGED:
         return f"EgressGateway {name} does not check service accounts"
+    if gateway.wildcards is not Wildcards.HTTP and any(want.is_any for want in list_wants(policy)):
+        return f"EgressGateway {name} lets no wildcards through"
     return ""
 
 
@@ -130,13 +134,13 @@ def explain(world: World, call: Call) -> Explanation:
     first = found[0]
     gateway = first.way.gateway
     names, named = _name_policies(found)
+    wildcard = first.host if first.is_any else ""
     if gateway and not _is_open(world, gateway, namespace):
         reason = f"{named}: gateway {gateway} is not open to namespace {namespace}"
         return Explanation(Fate.WITHDRAWN, reason, names, gateway)
     if not any(_is_chosen(want.source, call.caller) for want in found):
-        return Explanation(
-            Fate.NOT_CHOSEN, f"{named}: `from` does not choose this workload", names, gateway
-        )
+        reason = f"{named}: `from` does not choose this workload"
+        return Explanation(Fate.NOT_CHOSEN, reason, names, gateway, wildcard=wildcard)
     if call.payload is Payload.HTTP and not _is_allowed(first, call):
         reason = f"{named}: `allow` does not hold for {call.method} {call.path}"
         return Explanation(Fate.NOT_ALLOWED, reason, names, gateway)
@@ -156,6 +160,7 @@ def explain(world: World, call: Call) -> Explanation:
         host=first.way.host or call.host,
         path=first.way.path_prefix + call.path,
         abort=first.way.abort,
+        wildcard=wildcard,
     )
 
 

@@ -52,4 +52,4 @@ def _list_counts(world: World, wants: Collection[Want]) -> Iterator[Count]:
 
 def _has_server(want: Want) -> bool:
     """Whether the gateway tells the port apart by a server; HTTP for everyone shares one."""
-    return want.way.payload is not Payload.HTTP or bool(want.source.accounts)
+    return want.way.payload is not Payload.HTTP or bool(want.source.accounts) or want.is_any

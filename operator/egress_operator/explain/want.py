@@ -223,6 +223,7 @@ def _find_defeats(want: Want, kept: list[Want]) -> Iterator[Defeat]:
     for other in kept:
         if other.subject == want.subject and other.place != want.place:
             yield Defeat(want, other, _name_difference(other.place, want.place))
+    yield from _find_other_ways(want, kept)
     same = [other for other in kept if (other.subject, other.port) == (want.subject, want.port)]
     if same and same[0].way != want.way:
         yield Defeat(want, same[0], _name_difference(same[0].way, want.way))
@@ -237,6 +238,13 @@ def _find_defeats(want: Want, kept: list[Want]) -> Iterator[Defeat]:
             over, host, beside = want, other.host, kept
         if over.covers(host) and _is_inseparable(over, host, beside):
             yield Defeat(want, other, "wildcard")
+
+
+def _find_other_ways(want: Want, kept: list[Want]) -> Iterator[Defeat]:
+    """Find what leads a wildcard another way: all of its ports go one."""
+    for other in kept if want.is_any else ():
+        if other.host == want.host and other.way.gateway != want.way.gateway:
+            yield Defeat(want, other, "gateway")
 
 
 def _is_inseparable(over: Want, host: str, wants: list[Want]) -> bool:

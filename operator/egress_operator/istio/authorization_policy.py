@@ -16,13 +16,21 @@ PLURAL = "authorizationpolicies"
 
 ANYBODY = "*"
 
+SOCKETS = "unix:"
+"""Stands for those who come by a socket of the pod, and so have no address."""
+_SOCKET_RULE: dict[str, Any] = {"from": [{"source": {"notIpBlocks": ["0.0.0.0/0", "::/0"]}}]}
+
 OPEN_RULES: list[dict[str, Any]] = [{}]
 """One rule without conditions allows everything; no rule at all, nothing."""
 
 
-def build_baseline_spec(selector: Labels) -> dict[str, Any]:
-    """Return the spec that allows nothing, so that what no other one allows is denied."""
-    return _build_spec(selector, [])
+def build_baseline_spec(selector: Labels, *, sockets: bool = False) -> dict[str, Any]:
+    """Return the spec that allows nothing, so that what no other one allows is denied.
+
+    `sockets`: but for what comes by a socket of the pod. The gateway itself has let that in, by the
+    server name, before it handed it on.
+    """
+    return _build_spec(selector, [_SOCKET_RULE] if sockets else [])
 
 
 def open_spec(spec: dict[str, Any]) -> dict[str, Any]:
@@ -48,13 +56,13 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     """Return whom an AuthorizationPolicy lets in, and whether it allows nothing. Pure."""
     del key
     rules = spec.get("rules") or ()
+    callers = frozenset(
+        _read_caller(rule) if spec.get("action", "ALLOW") == "ALLOW" else ANYBODY for rule in rules
+    )
     return Facts(
-        refs=frozenset(
-            _read_caller(rule) if spec.get("action", "ALLOW") == "ALLOW" else ANYBODY
-            for rule in rules
-        ),
+        refs=callers,
         selector=tuple(sorted((spec.get("selector") or {}).get("matchLabels", {}).items())),
-        is_closed=not rules,
+        is_closed=callers <= {SOCKETS},
     )
 
 
@@ -65,7 +73,7 @@ def read_names(spec: Spec) -> tuple[str, str]:
     """
     rules: list[Any] = spec.get("rules") or []
     caller = _read_caller(rules[0]) if len(rules) == 1 else ANYBODY
-    if caller == ANYBODY:
+    if caller in {ANYBODY, SOCKETS}:
         return "", ""
     return find_gateway_label(rules[0]["when"][0]["values"][0]), caller
 
@@ -73,8 +81,11 @@ def read_names(spec: Spec) -> tuple[str, str]:
 def _read_caller(rule: dict[str, Any]) -> str:
     """Return the namespace that a rule lets in under its own names; `ANYBODY` for any other rule.
 
-    A rule that has another form than those that are built here may let in more.
+    `SOCKETS` for that of a baseline. A rule that has another form than those that are built here
+    may let in more.
     """
+    if rule == _SOCKET_RULE:
+        return SOCKETS
     try:
         (entry,), (condition,) = rule["from"], rule["when"]
         ((_, callers),) = entry["source"].items()

@@ -47,14 +47,16 @@ class Facts:
     refs: frozenset[str] = NOTHING
     """What else a VirtualService needs; what a DestinationRule or Gateway offers; of a ServiceEntry
     the labels of the gateways that it serves; of an AuthorizationPolicy the namespaces that it lets
-    in under names of their own, and `*` for any other rule."""
+    in under names of their own, `unix:` for what comes by a socket of the pod, and `*` for any
+    other rule."""
     export_to: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     """Of a DestinationRule: which it has of `trafficPolicy` and `workloadSelector`."""
     selector: tuple[tuple[str, str], ...] = ()
     """Of a Gateway or an AuthorizationPolicy, sorted."""
     is_closed: bool = False
-    """A ServiceEntry without endpoints, or an AuthorizationPolicy without rules."""
+    """A ServiceEntry without endpoints, or an AuthorizationPolicy that lets nobody in from outside
+    the pod."""
     is_dynamic: bool = False
     """A ServiceEntry of a wildcard that has requests: only its route keeps them to one port."""
     hazards: frozenset[str] = NOTHING

@@ -30,6 +30,16 @@ def build_host_server_spec(
     return _build_spec(place, "HTTPS" if is_http else "TLS", [f"{namespace}/{host}"])
 
 
+def build_inner_server_spec(place: Place, namespace: str, host: str, socket: str) -> dict[str, Any]:
+    """Return the spec of the server for the requests of a wildcard, behind a socket of the pod."""
+    server = {
+        "bind": socket,
+        "port": {"number": 0, "name": "http", "protocol": "HTTP"},
+        "hosts": [f"{namespace}/{host}"],
+    }
+    return {"selector": dict(place[0]), "servers": [server]}
+
+
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     """Return where a Gateway listens, and itself as what it offers to routes. Pure."""
     selector, servers = spec.get("selector") or {}, spec.get("servers") or ()

@@ -19,6 +19,10 @@ DIRECT_DOMAIN = "direct.internal"
 MODES = ("http", "opaque", "restricted-http", "restricted-opaque")
 """How a port is reached through a gateway, as the name of what is behind it says."""
 
+WAY, INNER, DIALLED = "-c", "-in", "-d"
+"""End names of objects beside the one that is called as what is behind a port: the way of clients
+to it; of a wildcard through a gateway the gateway's inner server, and what that dials."""
+
 _SLUG_LENGTH = 22
 """With two hashes and a port a name is then a DNS label: 22 + 18 + 6 + 17 = 63."""
 _HASH_LENGTH = 16
@@ -129,6 +133,10 @@ def build_host_name(host: str) -> str:
 
 def find_gateway_label(host: str) -> str:
     """Return the gateway label in a name under a tenant's domain, or the domain; else nothing."""
+    below = host.removeprefix("*.")
+    if is_behind_form(below.partition(".")[0]):
+        # All names below that of a port; else the wildcard is in place of such a name.
+        host = below
     labels = host.removesuffix(f".{EGRESS_DOMAIN}").split(".")
     if not host.endswith(f".{EGRESS_DOMAIN}") or len(labels) < len(("label", "namespace")):
         return ""

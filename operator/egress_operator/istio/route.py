@@ -10,6 +10,8 @@ from egress_operator.istio.upstream import Upstream
 PRIVATE_PORT = 443
 """Where a raw port is served under its private name, as TLS: under its own number every proxy of
 the namespace would wait for the first bytes of what other hosts speak there."""
+_SOCKET = "unix://@"
+"""Begins the address of a socket without a file, which only one network namespace knows: a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Route:
     """Where it leads, each with its share; a single one has the name of the route."""
     mirror: Upstream | None = None
     """What gets copies of the requests; it may be one of `upstreams`."""
+    is_any: bool = False
+    """Whether it is for all names below a domain."""
 
     @property
     def behind(self) -> tuple[Upstream, ...]:
@@ -61,9 +65,24 @@ class Route:
         return next((source.accounts for source in self.sources if source.accounts), ())
 
     @property
+    def socket(self) -> str:
+        """The socket of the gateway's inner server, empty without one.
+
+        A server's hosts are the server names that it takes as well as those of the requests, and
+        the requests for a wildcard keep their own. So what comes under one name, known to the
+        tenant alone, is handed on to a second server as it is.
+        """
+        return f"{_SOCKET}{self.name}" if self.hop is not None and self.is_any else ""
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether what leads into it carries bytes, and sees no requests."""
+        return not self.port.is_http or bool(self.socket)
+
+    @property
     def has_server(self) -> bool:
         """Whether the gateway has a server for this name alone."""
-        return self.hop is not None and (not self.port.is_http or bool(self.accounts))
+        return self.hop is not None and (self.is_opaque or bool(self.accounts))
 
     @property
     def export(self) -> str:

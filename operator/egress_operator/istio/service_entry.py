@@ -21,7 +21,7 @@ from egress_operator.istio.facts import (
 )
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.name import find_gateway_label
-from egress_operator.istio.route import Route
+from egress_operator.istio.route import PRIVATE_PORT, Route
 from egress_operator.istio.traffic import (
     EXTERNAL,
     HTTP_LIKE,
@@ -110,6 +110,18 @@ def build_behind_spec(
         "location": build_location(settings),
         "ports": build_port_list((port,)),
     } | _build_resolution(host, settings, upstream)
+
+
+def build_socket_spec(route: Route) -> dict[str, Any]:
+    """Return the spec of the ServiceEntry of a synthetic name that leads to a socket of the pod."""
+    return {
+        "exportTo": [route.export],
+        "hosts": [route.host],
+        "location": "MESH_EXTERNAL",
+        "ports": build_port_list((build_port(PRIVATE_PORT, OPAQUE_TLS, 0),)),
+        "resolution": "STATIC",
+        "endpoints": [{"address": route.socket}],
+    }
 
 
 def build_location(settings: HostIntent) -> str:

@@ -8,12 +8,25 @@ from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import (
+    DIALLED,
+    INNER,
+    WAY,
     build_host_name,
     build_tenant_name,
     is_behind_name,
     is_label,
     is_restricted_name,
 )
+from egress_operator.istio.wildcard import is_wildcard
+
+_ENDS = {Kind.DESTINATION_RULE: WAY}
+_ENDS_OF_WILDCARD = {
+    Kind.SERVICE_ENTRY: DIALLED,
+    Kind.DESTINATION_RULE: DIALLED,
+    Kind.GATEWAY: INNER,
+    Kind.VIRTUAL_SERVICE: INNER,
+}
+"""What the names of some of these objects end with."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,15 +127,23 @@ def _is_permission(name: str, label: str, tenant: str) -> bool:
 
 
 def _is_of_host(key: HostSet, at: ObjectKey, place: str) -> bool:
-    name = build_host_name(key.host)
+    name, behind = build_host_name(key.host), _remove_end(key, at)
     if place:
         away = at.kind is Kind.GATEWAY
-        return away and is_behind_name(at.name, name, key.namespace, place)
+        return away and is_behind_name(behind, name, key.namespace, place)
     if at.namespace != key.namespace or at.kind is Kind.AUTHORIZATION_POLICY:
         return False
     shared = at.name == name and at.kind is not Kind.GATEWAY
-    subset = at.kind is Kind.DESTINATION_RULE
-    return shared or is_behind_name(at.name.removesuffix("-c") if subset else at.name, name)
+    return shared or is_behind_name(behind, name)
+
+
+def _remove_end(key: HostSet, at: ObjectKey) -> str:
+    """Return what the name of an object is made of, if the set would give it that end."""
+    ends = [_ENDS.get(at.kind, "")]
+    if is_wildcard(key.host):
+        ends.append(_ENDS_OF_WILDCARD.get(at.kind, ""))
+    end = next((end for end in ends if end and at.name.endswith(end)), "")
+    return at.name.removesuffix(end)
 
 
 def _is_of_tenant(key: TenantSet, at: ObjectKey, place: str) -> bool:

@@ -7,7 +7,7 @@ from egress_operator.istio.facts import Facts, Spec, build_subset_ref, read_expo
 from egress_operator.istio.http import AMBIGUOUS_PATHS, HttpIntent
 from egress_operator.istio.kind import NETWORKING, ObjectKey
 from egress_operator.istio.name import find_gateway_label
-from egress_operator.istio.route import GatewayHop, HostRoutes, Route
+from egress_operator.istio.route import PRIVATE_PORT, GatewayHop, HostRoutes, Route
 from egress_operator.istio.traffic import PortIntent
 from egress_operator.istio.upstream import Upstream
 from egress_operator.istio.wildcard import build_authority_pattern, is_wildcard
@@ -85,23 +85,43 @@ def build_gateway_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
     `gateway` is `namespace/name` of the object of kind Gateway that lets it in. For HTTP the host's
     own name comes back, with its port where HTTP wants it.
     """
-    spec: dict[str, Any] = {
-        "exportTo": [route.export],
-        "gateways": [gateway],
-        "hosts": [route.host],
-    }
-    if not route.port.is_http:
+    spec = {"exportTo": [route.export], "gateways": [gateway], "hosts": [route.host]}
+    if route.is_opaque:
         # Istio reads only `tcp` routes behind a server that ends TLS and carries no HTTP
         # (pilot/pkg/networking/core/gateway.go, buildGatewayNetworkFilters...).
-        return {**spec, "tcp": [_build_way(route)]}
+        socket = {"destination": {"host": route.host, "port": {"number": PRIVATE_PORT}}}
+        way = {"route": [socket]} if route.socket else _build_way(route)
+        return {**spec, "tcp": [way]}
     http = route.port.http or HttpIntent()
     authority = _build_authority(http.host or host, route.port)
+    return {**spec, "http": _build_last(host, route, {}, authority)}
+
+
+def build_inner_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
+    """Return the spec for the requests of a wildcard, behind the socket of the gateway.
+
+    A request that names another port in its Host gets 404; the clients' own proxies refuse it too.
+    """
+    guard = _build_guard(host, route.port)
+    return {
+        "exportTo": [route.export],
+        "gateways": [gateway],
+        "hosts": [host],
+        "http": _build_last(host, route, guard),
+    }
+
+
+def _build_last(
+    host: str, route: Route, match: dict[str, Any], authority: str = ""
+) -> list[dict[str, Any]]:
+    """Build the rules for HTTP on the last hop of a gateway."""
+    http = route.port.http or HttpIntent()
     rule = {
         **http.build_changes(REMOVED_HEADERS, authority),
         "retries": NO_RETRIES,
         **_build_way(route),
     }
-    return {**spec, "http": _build_allowed(host, route.port, route.policy, [{}], rule)}
+    return _build_allowed(host, route.port, route.policy, [match], rule)
 
 
 def build_closing_spec(host: str, route: Route, upstream: Upstream) -> dict[str, Any]:
@@ -185,7 +205,8 @@ def _build_http(
         changes = http.build_changes(authority=_build_rewritten(route.port))
         rule = {**http.build_limits(), **changes, **way}
         return _build_allowed(host, route.port, route.policy, matches, rule)
-    rewrite = {"rewrite": {"authority": route.host}}
+    # The names below a wildcard stay as they are.
+    rewrite = {} if route.socket else {"rewrite": {"authority": route.host}}
     name = build_rule_name(host, route.port.number)
     return [{"name": name, "match": matches, **rewrite, **http.build_limits(), **way}]
 

@@ -196,7 +196,7 @@ class _Judge:
         """Take the claim, or say why it is lost."""
         number = claim.port.number
         host = self._hosts.get(claim.key)
-        if host is not None and (field := find_difference(host.settings, claim.settings)):
+        if host is not None and (field := _find_host_difference(host, claim)):
             return _build_difference_conflict(claim, host, HOST_CONFLICT, claim.host, field)
         port = self._ports.get((claim.key, number))
         if port is not None and (field := _find_claim_difference(port, claim)):
@@ -261,6 +261,16 @@ def _name_winner(claim: Claim, winner: Claim) -> str:
     if claim.owner == winner.owner:
         return "this policy also claims"
     return f"policy {winner.owner.name} {SENIOR} claims"
+
+
+def _find_host_difference(one: Claim, other: Claim) -> str:
+    """Name the first field that differs for a host as a whole, empty for equal settings.
+
+    A wildcard goes one way with all of its ports: what goes directly would open it for the rest.
+    """
+    if is_wildcard(one.key) and one.gateway != other.gateway:
+        return "gatewayRef"
+    return find_difference(one.settings, other.settings)
 
 
 def _find_claim_difference(one: Claim, other: Claim) -> str:

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.name import DIRECT_DOMAIN, EGRESS_DOMAIN, is_behind_form, is_label
+from egress_operator.istio.name import (
+    DIRECT_DOMAIN,
+    EGRESS_DOMAIN,
+    INNER,
+    is_behind_form,
+    is_label,
+)
 from egress_operator.istio.object import Observed
 from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
@@ -127,7 +133,7 @@ def _list_names(item: Observed) -> Iterator[str]:
         if _is_reserved(host.rstrip(".")):
             yield host
     for ref in sorted(item.facts.refs) if item.key.kind is Kind.VIRTUAL_SERVICE else ():
-        name = ref.rpartition("/")[2].partition(".")[0]
+        name = ref.rpartition("/")[2].partition(".")[0].removesuffix(INNER)
         if is_label(name) or is_behind_form(name):
             yield f"the Gateway {ref}"
 

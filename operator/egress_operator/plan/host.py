@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio import destination_rule, service_entry, virtual_service
 from egress_operator.istio.facts import Spec, build_gateway_ref
-from egress_operator.istio.gateway import build_host_server_spec
+from egress_operator.istio.gateway import build_host_server_spec, build_inner_server_spec
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired
-from egress_operator.istio.name import build_host_name
+from egress_operator.istio.name import INNER, WAY, build_host_name
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import HostRoutes, Route
@@ -177,14 +177,28 @@ class _Builder:
             yield from self._build_server(route, tenant, server)
         spec = virtual_service.build_gateway_spec(self.key, route, build_gateway_ref(server))
         yield self._build(Kind.VIRTUAL_SERVICE, route.name, spec)
+        if route.socket:
+            yield from self._build_inner(route, tenant)
+
+    def _build_inner(self, route: Route, tenant: Tenant) -> Iterator[Desired]:
+        """Build the gateway's inner server, and what leads there."""
+        entry = service_entry.build_socket_spec(route)
+        yield self._build(Kind.SERVICE_ENTRY, route.name, entry, allocate=False)
+        name = f"{route.name}{INNER}"
+        server = tenant.find_server_key(name)
+        place = tenant.gateway.place
+        spec = build_inner_server_spec(place, self.namespace, self.key, route.socket)
+        yield tenant.build_server(self.set_key, server, spec, self.owners)
+        way = virtual_service.build_inner_spec(self.key, route, build_gateway_ref(server))
+        yield self._build(Kind.VIRTUAL_SERVICE, name, way)
 
     def _build_server(self, route: Route, tenant: Tenant, server: ObjectKey) -> Iterator[Desired]:
         """Build a way of its own into the gateway."""
         spec = build_host_server_spec(
-            tenant.gateway.place, self.namespace, route.host, is_http=route.port.is_http
+            tenant.gateway.place, self.namespace, route.host, is_http=not route.is_opaque
         )
         yield tenant.build_server(self.set_key, server, spec, self.owners)
-        subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}-c")
+        subset = ObjectKey(Kind.DESTINATION_RULE, self.namespace, f"{route.name}{WAY}")
         yield tenant.build_subset(self.set_key, subset, route.name, route.host, self.owners)
 
     def _build(self, kind: Kind, name: str, spec: Spec, *, allocate: bool | None = None) -> Desired:
@@ -203,3 +217,5 @@ class _Builder:
             yield build_restricted_access(tenant, self.key, route).key
         elif tenant.gateway.authorization is not Authorization.NONE:
             yield tenant.access_key
+        if route.socket and tenant.gateway.authorization is not Authorization.NONE:
+            yield tenant.gateway.baseline_key

@@ -60,11 +60,13 @@ from egress_operator.istio.traffic_policy import (
     PoolIntent,
     TrafficIntent,
 )
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.life import Expiry
 from egress_operator.plan.selector import Requirement, Selector
 from egress_operator.plan.source import GatewaySource, PolicySource
 
 Authorization = api.Authorization
+Wildcards = api.Wildcards
 
 _SECOND = 1000
 EVERY_REQUEST = 100
@@ -101,6 +103,12 @@ class Intent:
     """The EgressGateway; empty: direct."""
     source: FromIntent = EVERYONE
 
+    @property
+    def wildcard(self) -> str:
+        """The first wildcard, empty when there is none."""
+        hosts = (host for destination in self.destinations for host in destination.hosts)
+        return next(filter(is_wildcard, hosts), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -125,6 +133,8 @@ class GatewayIntent:
     """Settings of the connections to the gateway."""
     limits: Limits = Limits()
     """How much each namespace may have."""
+    wildcards: Wildcards = Wildcards.DISABLED
+    """What of wildcards may go through."""
 
 
 def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic, ...]]:
@@ -333,6 +343,7 @@ def parse_gateway(source: GatewaySource) -> tuple[GatewayIntent | None, tuple[Di
         tenants=None if spec.namespaces is None else _build_selector(spec.namespaces),
         traffic=NO_TRAFFIC if spec.traffic is None else _build_traffic(spec.traffic),
         limits=Limits() if spec.limits is None else _build_limits(spec.limits),
+        wildcards=spec.wildcards or Wildcards.DISABLED,
     )
     return intent, diagnostics
 

@@ -12,6 +12,7 @@ from itertools import chain
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.object import Owner
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.claim import Arbitration, Claim
 from egress_operator.plan.intent import Limits
 from egress_operator.plan.standing import HostStanding
@@ -28,8 +29,8 @@ _PATH = "spec.destinations"
 _NAMESPACE = "hosts"
 _HOSTS = "hosts at EgressGateway {gateway}"
 _SERVERS = (
-    "servers at EgressGateway {gateway} (one for each host and port that is not HTTP or has "
-    "from.serviceAccounts)"
+    "servers at EgressGateway {gateway} (one for each host and port that is not HTTP, has "
+    "from.serviceAccounts, or is a wildcard)"
 )
 NO_SERVERS: frozenset[Server] = frozenset()
 NOTHING: frozenset[Item] = frozenset()
@@ -52,13 +53,15 @@ class Demand:
 def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
     """Add up what the claims of one policy ask for. Pure.
 
-    Plain HTTP for everyone in the namespace shares one server, which does not count.
+    Plain HTTP for everyone in the namespace shares one server, which does not count; that of a
+    wildcard has its own.
     """
     found = tuple(claims)
     servers = {
         (claim.key, claim.port.number)
         for claim in found
-        if claim.gateway and (not claim.port.is_http or claim.source.accounts)
+        if claim.gateway
+        and (not claim.port.is_http or claim.source.accounts or is_wildcard(claim.key))
     }
     hosts = frozenset(claim.key for claim in found)
     return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Gateway, GatewayResult
-from egress_operator.plan.intent import Authorization, Intent
+from egress_operator.plan.intent import Authorization, Intent, Wildcards
 from egress_operator.plan.limit import GatewayRoom
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import HandWritten, NamespaceInput
@@ -18,8 +18,9 @@ NOT_ACCEPTED = "EG112"
 NOT_ENFORCED = "EG113"
 NOT_ALLOWED = "EG114"
 NOT_READY = "EG115"
+NO_WILDCARDS = "EG125"
 
-HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED})
+HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED, NO_WILDCARDS})
 """What the author, or the platform team, has to fix: until then nothing is changed."""
 
 _DEFAULT_EXPORT = (".",)
@@ -36,6 +37,8 @@ class GatewayView:
     unready: Mapping[str, str]
     closed: Mapping[str, str]
     """Why an accepted gateway is not open to the namespace, by its name."""
+    guards_sockets: bool = True
+    """As of `NamespaceInput`."""
 
     @property
     def limits(self) -> dict[str, GatewayRoom]:
@@ -65,7 +68,7 @@ def build_gateway_view(inputs: NamespaceInput, results: Mapping[str, GatewayResu
             )
         else:
             closed[name] = _explain_closed(gateway, inputs.labels or {})
-    return GatewayView(results, tenants, inputs.unready, closed)
+    return GatewayView(results, tenants, inputs.unready, closed, inputs.guards_sockets)
 
 
 def _explain_closed(gateway: Gateway, labels: Mapping[str, str]) -> str:
@@ -100,6 +103,8 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
             "accounts, so nothing is set up for this policy, and what it set up earlier is open to "
             "every workload of the namespace",
         )
+    if intent.wildcard and (problem := _find_wildcard_problem(intent, gateway, around)):
+        return problem
     if around.tenants[name] is None:
         return build_diagnostic(
             NOT_ALLOWED,
@@ -110,6 +115,29 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
     if reason := around.unready.get(name):
         return Diagnostic(
             NOT_READY, _PATH, f"EgressGateway {name} cannot carry traffic now: {reason}"
+        )
+    return None
+
+
+def _find_wildcard_problem(
+    intent: Intent, gateway: Gateway, around: GatewayView
+) -> Diagnostic | None:
+    """Tell what keeps the wildcards of a policy from going through.
+
+    Without the admission policies a tenant could open the socket by which another one's come in.
+    """
+    name, host = gateway.name, intent.wildcard
+    if gateway.intent.wildcards is Wildcards.DISABLED:
+        what = f"{host} is a wildcard, and EgressGateway {name} lets none through"
+        return build_diagnostic(NO_WILDCARDS, _PATH, what)
+    if not around.guards_sockets:
+        return build_diagnostic(
+            NO_WILDCARDS,
+            _PATH,
+            f"{host} is a wildcard, and EgressGateway {name} lets none through while the admission "
+            "policies are not in force at the level Strict",
+            "ask the platform team for admission.level: Strict; or name each host; or move the "
+            "wildcard into a policy without gatewayRef",
         )
     return None
 

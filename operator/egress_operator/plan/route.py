@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from egress_operator.istio.name import (
+    DIALLED,
     build_behind_name,
     build_host_name,
     build_private_domain,
     build_restricted_domain,
 )
 from egress_operator.istio.route import HostRoutes, Route
-from egress_operator.istio.traffic import BackendIntent, HostIntent, PortIntent
+from egress_operator.istio.traffic import BackendIntent, HostIntent
 from egress_operator.istio.upstream import Upstream
 from egress_operator.istio.wildcard import build_wildcard, is_wildcard
 from egress_operator.plan.claim import Claim, unite_sources
@@ -53,16 +54,18 @@ def resolve_routes(
 def _resolve(namespace: str, host: str, claims: list[Claim], tenants: Tenants) -> Route | None:
     """Return the route of one port; None when its gateway is not open to the namespace."""
     port, sources = claims[0].port, unite_sources(claims)
-    hop, label, mode = None, "direct", _build_payload(port)
-    domain = build_private_domain(namespace)
+    hop, label, mode = None, "direct", "http" if port.is_http else "opaque"
+    domain, end = build_private_domain(namespace), ""
     if claims[0].gateway:
         tenant = tenants[claims[0].gateway]
         if tenant is None:
             return None
         hop, label, domain = tenant.hop, tenant.gateway.label, tenant.domain
+        if is_wildcard(host):
+            mode, end = "opaque", DIALLED
         if any(source.accounts for source in sources):
             mode, domain = f"restricted-{mode}", build_restricted_domain(label, namespace)
-    place = _Place(host, port.number, (namespace, label, mode), domain)
+    place = _Place(host, port.number, (namespace, label, mode), domain, end)
     name = place.build_name()
     return Route(
         namespace=namespace,
@@ -70,10 +73,11 @@ def _resolve(namespace: str, host: str, claims: list[Claim], tenants: Tenants) -
         hop=hop,
         sources=sources,
         name=name,
-        host=place.build_host(name),
+        host=f"{name}.{domain}",
         policy=claims[0].owner.name,
         upstreams=tuple(_list_upstreams(place, claims[0].settings)),
         mirror=_find_mirror(place, claims[0]),
+        is_any=is_wildcard(host),
     )
 
 
@@ -91,6 +95,8 @@ class _Place:
     number: int
     scope: tuple[str, ...]
     domain: str
+    end: str
+    """Of the names of what is dialled, where it stands beside the port's own."""
 
     def build_name(self, backend: str = "") -> str:
         """Return the name of the port, or of one of several backends."""
@@ -106,7 +112,7 @@ class _Place:
         """Return these backends under the name of the port, or of one of them."""
         name = self.build_name(backend)
         weight = backends[0].weight if backend else 0
-        return Upstream(name, self.build_host(name), backends, weight)
+        return Upstream(f"{name}{self.end}", self.build_host(name), backends, weight)
 
 
 def _list_upstreams(place: _Place, settings: HostIntent) -> Iterator[Upstream]:
@@ -125,7 +131,3 @@ def _find_mirror(place: _Place, claim: Claim) -> Upstream | None:
         return None
     backend = next(item for item in claim.settings.backends if item.name == mirror.backend)
     return place.build_upstream((backend,), backend.name)
-
-
-def _build_payload(port: PortIntent) -> str:
-    return "http" if port.is_http else "opaque"

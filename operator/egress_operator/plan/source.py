@@ -222,6 +222,8 @@ class NamespaceInput:
     """What there is of its hosts: it counts towards the limits, and policies on hold keep it."""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Why a gateway cannot carry traffic now, in one line, by its name; what is left out can."""
+    guards_sockets: bool = True
+    """Whether the admission policies keep tenants from the sockets of the gateways' pods."""
     now: float = 0.0
     """The time of day (Unix time), by which policies expire; by 1970 none has."""
     sidecars: tuple[Sidecar, ...] = ()

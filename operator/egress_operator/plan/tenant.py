@@ -20,7 +20,7 @@ from egress_operator.istio.route import GatewayHop, Route
 from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
 from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
-from egress_operator.plan.intent import Authorization
+from egress_operator.plan.intent import Authorization, Wildcards
 
 ACCESS_LIMIT = 10_000
 """So many AuthorizationPolicies of tenants are remembered; plans hold the same values."""
@@ -120,7 +120,8 @@ def build_tenant_set(tenant: Tenant) -> ObjectSet:
 
 def build_baseline(gateway: Gateway) -> Desired:
     """Build the AuthorizationPolicy that denies what no other one allows. Pure."""
-    spec = build_baseline_spec(gateway.intent.selector)
+    has_sockets = gateway.intent.wildcards is not Wildcards.DISABLED
+    spec = build_baseline_spec(gateway.intent.selector, sockets=has_sockets)
     return _build_access(gateway, gateway.baseline_key, spec)
 
 

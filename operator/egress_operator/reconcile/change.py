@@ -75,6 +75,12 @@ class ChangeHandler:
         # Objects of others are judged by what the Services say.
         self.report_gateways(FOREIGN_REPORT_PAUSE_S)
 
+    def on_admission(self) -> None:
+        """Plan again what depends on the admission policies, when these have changed."""
+        for scope in self._cluster.find_gateway_scopes():
+            self._startup.mark(scope)
+        self.report_gateways()
+
     def on_namespace(
         self, name: str, old: NamespaceFacts | None, new: NamespaceFacts | None
     ) -> None:

@@ -141,6 +141,7 @@ class Cluster:
             gateways=self._list_gateways(),
             labels=self.namespaces.get_labels(namespace),
             unready=self._find_unready(namespace),
+            guards_sockets=self.admission.guards_sockets,
             sidecars=self.sidecars.choose(namespace, self.settings.root_namespace),
         )
         hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)

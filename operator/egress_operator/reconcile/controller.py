@@ -154,7 +154,7 @@ class Controller:
         if admission != self.cluster.admission:
             self.cluster.admission = admission
             if self._changes.is_listening:
-                self._changes.report_gateways()
+                self._changes.on_admission()
 
     def change_settings(self, settings: Settings) -> None:
         """Plan everything again when what was read of the mesh has changed."""

@@ -9,7 +9,7 @@ istiod takes them over in the order of their writes, and a proxy gets all of the
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from egress_operator.istio.authorization_policy import build_baseline_spec, open_spec
+from egress_operator.istio.authorization_policy import SOCKETS, build_baseline_spec, open_spec
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.kinds import build_desired, replace_spec
 from egress_operator.istio.manifest import is_as_desired
@@ -187,7 +187,9 @@ def _is_open(have: Observed) -> bool:
 
 def _build_closed(key: SetKey, item: Observed, selector: Labels) -> Desired:
     """Return the same object for these pods, allowing nothing."""
-    spec = build_baseline_spec(selector)
+    # What denied goes on to let in what the gateway hands on to itself.
+    sockets = not item.tenant and SOCKETS in item.facts.refs
+    spec = build_baseline_spec(selector, sockets=sockets)
     return build_desired(
         item.key, key, (), spec, dry_run=False, place=item.place, tenant=item.tenant
     )

@@ -16,7 +16,7 @@ from typing import Any
 from egress_operator.api.state import Truth
 from egress_operator.diagnostic import find_rule
 from egress_operator.plan.gateway import Gateway, GatewayResult
-from egress_operator.plan.intent import Authorization
+from egress_operator.plan.intent import Authorization, Wildcards
 from egress_operator.status.condition import (
     MOST_NAMED,
     Condition,
@@ -63,6 +63,11 @@ class Admission:
     is_strict: bool = True
     """Whether they refuse all that crosses the border of a namespace and is not known as harmless;
     else only what is known as harmful."""
+
+    @property
+    def guards_sockets(self) -> bool:
+        """Whether they keep tenants from the sockets of a gateway's pods."""
+        return self.is_strict and not self.problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +173,22 @@ def _judge_isolated(gateway: Gateway, facts: GatewayFacts) -> _Judgement:
         return Truth.FALSE, GatewayReason.PENDING, pending
     if facts.stuck:
         return Truth.FALSE, GatewayReason.STUCK, _explain_stuck(facts.stuck)
+    return _judge_tenants(gateway, facts)
+
+
+def _judge_tenants(gateway: Gateway, facts: GatewayFacts) -> _Judgement:
+    """Tell whether those who may write Istio objects are kept apart, too."""
     if facts.admission.problem:
         return Truth.FALSE, GatewayReason.ADMISSION_MISSING, facts.admission.problem
     if facts.foreign:
         return Truth.FALSE, GatewayReason.FOREIGN_OBJECTS, _explain_foreign(facts.foreign)
+    if gateway.intent.wildcards is not Wildcards.DISABLED and not facts.admission.is_strict:
+        message = (
+            f"spec.wildcards is {gateway.intent.wildcards}, and only admission policies of the "
+            "level Strict keep tenants from the sockets by which wildcards come in: set "
+            "admission.level to Strict, or remove wildcards; until then no new ones are set up"
+        )
+        return Truth.FALSE, GatewayReason.COMPATIBLE, message
     message = "each namespace reaches only its own hosts through the gateway, and "
     if facts.admission.is_strict:
         reason = GatewayReason.ISOLATED

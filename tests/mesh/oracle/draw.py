@@ -15,7 +15,8 @@ from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS, TLS_LINE_PORTS
 CLOSED = "closed"
 """An EgressGateway that is open to no namespace."""
 DOWN = "down"
-"""One without pods, which checks no service accounts: policies that ask for it are on hold."""
+"""One without pods, which checks no service accounts and lets no wildcards through: policies that
+ask for these are on hold."""
 ABSENT = "absent"
 """None: all policies that name it are on hold."""
 PORTS = {
@@ -231,7 +232,8 @@ def draw_synthetic_probes(
         (name, site)
         for name in names
         for site in sites
-        if name.host.startswith((_slug(site.host), f"x.any-{_slug(site.wildcard[2:])}"))
+        for slug in [_slug(site.wildcard[2:])]
+        if name.host.startswith((_slug(site.host), f"any-{slug}", f"x.any-{slug}"))
     ]
     workloads = [name for names in WORKLOADS.values() for name in names]
     return [
@@ -272,7 +274,8 @@ def _draw_policy(rng: Random, name: str, sites: tuple[Site, ...], files: str) ->
 def _is_on_hold(spec: Object) -> bool:
     gateway = spec.get("gatewayRef", {}).get("name")
     accounts = "serviceAccounts" in spec.get("from", {})
-    return gateway == ABSENT or (gateway == DOWN and accounts)
+    hosts = (host for item in spec["destinations"] for host in item.get("hosts", ()))
+    return gateway == ABSENT or (gateway == DOWN and (accounts or any("*" in h for h in hosts)))
 
 
 def _draw_spec(rng: Random, sites: tuple[Site, ...], files: str) -> Object:
@@ -322,7 +325,7 @@ def _draw_destination(
             "addresses": [site.address for site in chosen],
             "ports": [{"number": DIALLED_PORT, "protocol": "TCP"}],
         }
-    if direct and rng.random() < 0.2:
+    if rng.random() < 0.2:
         return _draw_wildcard(rng, sites, certificates)
     one = payload is Payload.BYTES or rng.random() < 0.6
     chosen = rng.sample(sites, 1 if one else len(sites))

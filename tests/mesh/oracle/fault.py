@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from egress_operator.cli.main import main
+from egress_operator.engine.transport import Transport
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.kinds import replace_spec
 from egress_operator.istio.object import Desired
@@ -22,6 +23,8 @@ from egress_operator.plan.piece import Pieces
 from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_in_pieces
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.reconcile import planner
+from egress_operator.runtime import operator
+from egress_operator.status.gateway import Admission
 
 if TYPE_CHECKING:
     from egress_operator.istio.set_key import SetKey
@@ -285,7 +288,14 @@ class _Spoiler:
         return after
 
 
+async def _find_strict(transport: Transport) -> Admission:
+    """Stand in for `read_admission`: in force, the policies would refuse what faults write."""
+    del transport
+    return Admission("")
+
+
 if __name__ == "__main__":
+    operator.read_admission = _find_strict  # type: ignore[attr-defined]
     planner.plan_in_pieces = _Spoiler().plan  # type: ignore[attr-defined]
     sys.argv.append("run")
     main()

@@ -85,20 +85,24 @@ def _find_refusals(
     if told.gateway == DOWN:
         return NO_ANSWER
     if told.fate in REFUSED:
-        return _find_refusals_of(told.fate, probe)
+        return _find_refusals_of(told, probe)
     # No server outside has a proxy that could prove to have an account.
     if told.account or (told.tls is not None and not _is_agreed(told, told.tls, probe, servers)):
         return frozenset({UNAVAILABLE_503 if probe.payload is Payload.HTTP else BLOCKED})
     return frozenset()
 
 
-def _find_refusals_of(fate: Fate, probe: Probe) -> frozenset[Verdict]:
+def _find_refusals_of(told: Explanation, probe: Probe) -> frozenset[Verdict]:
     if probe.payload is not Payload.HTTP:
         return frozenset({BLOCKED})
-    match fate:
+    match told.fate:
         case Fate.UNDECLARED | Fate.HIDDEN:
             # gRPC knows no 502, by which a proxy says that it does not know the host.
             return frozenset({BLOCKED, UNAVAILABLE_503} if probe.is_grpc else {BLOCKED})
+        case Fate.NOT_CHOSEN if told.gateway and told.wildcard:
+            # The caller's proxy answers those with other labels, and to others the gateway closes
+            # the connection.
+            return frozenset({DENIED_403, UNAVAILABLE_503})
         case Fate.NOT_CHOSEN | Fate.NOT_ALLOWED:
             return frozenset({DENIED_403})
         case _:

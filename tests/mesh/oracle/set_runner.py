@@ -261,8 +261,8 @@ def _add_sites(mesh: Mesh, index: int) -> tuple[Site, ...]:
 
 
 def _build_gateways(gateway: Gateway) -> Iterator[Object]:
-    yield build_egress_gateway(gateway)
-    yield build_egress_gateway(gateway, CLOSED, selector={"istio": CLOSED})
+    yield build_egress_gateway(gateway, wildcards="HTTP")
+    yield build_egress_gateway(gateway, CLOSED, selector={"istio": CLOSED}, wildcards="HTTP")
     yield build_egress_gateway(
         gateway,
         DOWN,

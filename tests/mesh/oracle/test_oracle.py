@@ -4,7 +4,11 @@ import os
 
 import pytest
 
+from delivery.admission import STRICT
+from mesh.gateway.guard import guard
+from mesh.gateway.tenant import SHARED
 from mesh.oracle.set_runner import assert_agreed, list_sets, open_set_runner
+from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 from testbed.seed import SEED
@@ -17,7 +21,6 @@ MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.usefixtures("operated")
 @pytest.mark.parametrize(
     ("count", "open_count"),
     [
@@ -25,9 +28,13 @@ MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
         pytest.param(*MANY, id="many", marks=pytest.mark.long("oracle")),
     ],
 )
-def test_the_mesh_does_what_the_policies_say(mesh: Mesh, count: int, open_count: int) -> None:
+def test_the_mesh_does_what_the_policies_say(
+    operated: OperatedMesh, mesh: Mesh, count: int, open_count: int
+) -> None:
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
-    with open_set_runner(mesh) as runner:
+    with guard(mesh, STRICT), open_set_runner(mesh) as runner:
+        # Without the admission policies no wildcards go through gateways.
+        operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
         for sets in list_sets(0, count):
             assert_agreed(runner.play(sets))
         with mesh.outbound_mode(ALLOW_ANY):
