@@ -4,7 +4,12 @@ import os
 
 import pytest
 
-from mesh.oracle.set_runner import assert_agreed, list_sets, open_set_runner
+from mesh.oracle.set_runner import (
+    assert_agreed,
+    list_sets,
+    name_surroundings,
+    open_set_runner,
+)
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 from testbed.seed import SEED
@@ -29,8 +34,8 @@ def test_the_mesh_does_what_the_policies_say(mesh: Mesh, count: int, open_count:
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
     with open_set_runner(mesh) as runner:
         for sets in list_sets(0, count):
-            assert_agreed(runner.play(sets))
+            assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
         with mesh.outbound_mode(ALLOW_ANY):
             for sets in list_sets(count, open_count):
-                assert_agreed(runner.play(sets))
+                assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
         mesh.clean()
