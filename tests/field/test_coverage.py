@@ -106,7 +106,7 @@ def test_pairs_are_judged_by_the_api() -> None:
 def test_sidecars_show_and_hide() -> None:
     entries = [
         entry
-        for number in range(0, SETS, WIDTH)
+        for number in range(SETS)
         for sidecar in draw_sidecars(f"{SEED}-{number}", [SITES])
         for listener in sidecar["spec"].get("egress", ())
         for entry in listener["hosts"]

@@ -18,10 +18,12 @@ pytestmark = pytest.mark.mesh
 
 SOME = 50, 25
 """Sets that are played, and those that are played in an ALLOW_ANY mesh besides."""
-MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
+SETS = int(os.environ.get("EGRESS_SETS", "300"))
+MANY = SETS, SETS // 4
+TIMEOUT_S = 600 + 6 * SETS
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.usefixtures("operated")
 @pytest.mark.parametrize(
     ("count", "open_count"),
