@@ -5,13 +5,12 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-
-import yaml
+from dataclasses import replace
 
 from egress_operator.explain.sidecar import Sidecar, find_sidecar
 from egress_operator.explain.world import Caller, Payload, World, read_world
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS, build_egress_gateway
+from mesh.oracle.disagreement import Disagreement
 from mesh.oracle.draw import (
     CLIENT,
     CLOSED,
@@ -60,60 +59,6 @@ ENOUGH = 3
 APPLIED_S = 180.0
 AGREE_S = 8.0
 """How long an answer may be wrong: proxies take a change each at its own time."""
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """What the mesh did and `explain` did not say. As text, all that is needed to repeat it."""
-
-    seed: str
-    probe: Probe
-    expected: Expected
-    seen: str
-    policies: tuple[Object, ...]
-    sidecars: tuple[Object, ...] = ()
-
-    def __str__(self) -> str:
-        told = self.expected.explanation
-        shown = [
-            {
-                "policy": join_name(item),
-                "created": item["metadata"]["creationTimestamp"],
-                "spec": item["spec"],
-            }
-            for item in self.policies
-        ]
-        shown += [
-            {
-                "sidecar": join_name(item),
-                "created": item["metadata"]["creationTimestamp"],
-                "spec": _leave_out_others(item["spec"], self.probe.site),
-            }
-            for item in self.sidecars
-        ]
-        return (
-            f"set {self.seed}: {self.probe.workload} {self.probe.payload} {self.probe.site.host}:"
-            f"{self.probe.port}{self.probe.path}\n"
-            f"explained: {told.fate}, {told.reason}; expected: "
-            f"{' or '.join(sorted(self.expected.verdicts))}\nseen: {self.seen}\n"
-            f"{yaml.safe_dump_all(shown, sort_keys=False)}"
-        )
-
-
-def _leave_out_others(spec: Object, site: Site) -> Object:
-    """Leave the entries for the hosts of other sets out of a Sidecar."""
-    egress = [
-        {
-            **listener,
-            "hosts": [
-                entry
-                for entry in listener["hosts"]
-                if ".set-" not in entry or entry.endswith(site.wildcard[1:])
-            ],
-        }
-        for listener in spec.get("egress", ())
-    ]
-    return {**spec, **({"egress": egress} if egress else {})}
 
 
 class SetRunner:

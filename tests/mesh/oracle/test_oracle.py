@@ -4,12 +4,7 @@ import os
 
 import pytest
 
-from mesh.oracle.set_runner import (
-    assert_agreed,
-    list_sets,
-    name_surroundings,
-    open_set_runner,
-)
+from mesh.oracle.set_runner import assert_agreed, list_sets, name_surroundings, open_set_runner
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
 from testbed.seed import SEED
