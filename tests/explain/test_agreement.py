@@ -34,10 +34,10 @@ SETS = 20
 """Of each batch."""
 
 
-def make_plan(
+def build_input(
     namespace: str, policies: list[Object], gateways: Mapping[str, Object], most_hosts: int = 500
-) -> Plan:
-    """Plan the policies of a namespace, all of one age."""
+) -> NamespaceInput:
+    """Build what the policies of a namespace, all of one age, are planned from."""
     sources = tuple(
         PolicySource(namespace, name, f"{name}-uid", 1, CREATED, policy["spec"])
         for policy in policies
@@ -48,11 +48,16 @@ def make_plan(
         GatewaySource(name, f"{name}-uid", 1, CREATED, spec) for name, spec in gateways.items()
     )
     settings = Settings(max_hosts_per_namespace=most_hosts)
-    return plan_namespace(
-        NamespaceInput(
-            namespace, sources, settings, gateways=there, labels={"egress": SHARED}, now=NOW
-        )
+    return NamespaceInput(
+        namespace, sources, settings, gateways=there, labels={"egress": SHARED}, now=NOW
     )
+
+
+def make_plan(
+    namespace: str, policies: list[Object], gateways: Mapping[str, Object], most_hosts: int = 500
+) -> Plan:
+    """Plan the policies of a namespace."""
+    return plan_namespace(build_input(namespace, policies, gateways, most_hosts))
 
 
 def list_gateways(gateways: Mapping[str, Object]) -> list[Object]:

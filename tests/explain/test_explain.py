@@ -366,3 +366,53 @@ def test_all_ports_of_a_wildcard_go_one_way() -> None:
     world = read_world([through, direct, gateway, SHOP])
     assert ask(world, port=80, payload=Payload.HTTP).fate is Fate.GATEWAY
     assert ask(world).fate is Fate.UNDECLARED
+
+
+SERVICES, SHOWN = "./*.svc.cluster.local", f"./{HOST}"
+SERVICE = "istio-egress/shared.istio-egress.svc.cluster.local"
+
+
+def build_sidecar(*listeners: tuple[int, list[str]]) -> dict[str, Any]:
+    """Build a Sidecar of `shop`; port 0 stands for no port."""
+    egress = [
+        {"hosts": hosts, **({"port": {"number": port, "protocol": "TLS"}} if port else {})}
+        for port, hosts in listeners
+    ]
+    return {
+        "kind": "Sidecar",
+        "metadata": {"name": "narrow", "namespace": "shop"},
+        "spec": {"egress": egress},
+    }
+
+
+@pytest.mark.parametrize(
+    ("listeners", "is_known"),
+    [
+        ([(0, [SHOWN])], True),
+        ([(443, [SHOWN])], True),
+        ([(8443, [SHOWN])], False),
+        ([(8443, [SHOWN]), (0, [SERVICES])], False),
+        ([(8443, [SHOWN]), (0, [SHOWN])], True),
+        ([(8443, [SHOWN]), (0, [SERVICES, SERVICE])], True),
+        ([(8443, [SHOWN]), (443, ["istio-egress/*"])], True),
+        ([(8443, [SHOWN]), (9443, ["istio-egress/*"])], False),
+        ([(8443, [SHOWN]), (0, ["*/*.istio-egress.svc.cluster.local"])], True),
+        ([(8443, [SHOWN]), (0, ["./*.istio-egress.svc.cluster.local"])], False),
+        ([(8443, [SHOWN]), (0, ["istio-egress/*", f"~{SERVICE}"])], False),
+    ],
+)
+def test_a_sidecar_shows_the_service_of_the_gateway(
+    listeners: list[tuple[int, list[str]]], *, is_known: bool
+) -> None:
+    numbers = [number or 443 for number, _ in listeners[:1]]
+    ports = [{"number": number, "protocol": "TLS"} for number in numbers]
+    policy = build_policy("a", {"hosts": [HOST], "ports": ports}, gateway="shared")
+    direct = build_policy("a", {"hosts": [HOST], "ports": ports})
+    sidecar, gateway = build_sidecar(*listeners), build_gateway("shared", "egress")
+    told = ask(read_world([policy, gateway, SHOP, sidecar]), port=numbers[0])
+    assert told.fate is (Fate.GATEWAY if is_known else Fate.GATEWAY_HIDDEN)
+    if not is_known:
+        assert (
+            told.reason == "policy a: Sidecar narrow does not import the Service of gateway shared"
+        )
+    assert ask(read_world([direct, SHOP, sidecar]), port=numbers[0]).fate is Fate.DIRECT

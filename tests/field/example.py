@@ -66,6 +66,11 @@ def find_examples(kind: str, path: str) -> Iterator[Example]:
                     yield Example(case, kind, position, variants)
 
 
+def read_policies() -> list[Object]:
+    """Read the policies of all cases."""
+    return [policy for case in _read_cases().values() for policy in case.policies]
+
+
 def _share(policy: Object) -> Object:
     """Give backends weights where they have no order: they need one of the two."""
     for destination in policy["spec"]["destinations"]:

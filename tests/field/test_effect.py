@@ -13,15 +13,12 @@ import pytest
 from egress_operator.explain.want import list_wants
 from egress_operator.explain.world import read_world
 from field.example import FIELDS, POLICIES, Example, find_examples
-from field.path import Object, find_places
+from field.path import Object
 from golden.case import MOMENT
-from mesh.oracle.draw import Site, draw_policies
 from tools.api_reference import render_api
 
 MOST_EXAMPLES = 40
 """How many examples of a field are tried until its effect shows."""
-DRAWS = 1500
-SITES = (Site("api.example.com", "203.0.113.1"), Site("db.example.com", "203.0.113.2"))
 DESTINATION = "spec.destinations[]."
 FOR_PEOPLE = {
     "spec.justification": "stays in the policy",
@@ -78,11 +75,6 @@ def test_an_explanation_reads_the_field(path: str) -> None:
     )
 
 
-@every_policy_field
-def test_random_policies_have_the_field(path: str) -> None:
-    assert path in _draw_fields(), f"tests/mesh/oracle/draw.py never draws {path}"
-
-
 @pytest.mark.parametrize(
     ("kind", "path"), [(kind, path) for kind, fields in FIELDS.items() for path in fields]
 )
@@ -128,16 +120,3 @@ def _list_wants(document: Object) -> list[str]:
         for policy in policies
         for want in list_wants(policy)
     ]
-
-
-@cache
-def _draw_fields() -> frozenset[str]:
-    """Name the fields that random policies have."""
-    drawn = [
-        policy
-        for number in range(DRAWS)
-        for policy in draw_policies(f"fields {number}", "drawn", SITES)
-    ]
-    return frozenset(
-        path for path in FIELDS[POLICIES] if any(find_places(policy, path) for policy in drawn)
-    )

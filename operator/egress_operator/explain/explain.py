@@ -24,6 +24,8 @@ class Fate(StrEnum):
     """No policy of the namespace that takes part names the host with this port: refused."""
     HIDDEN = "hidden"
     """A policy does, but a Sidecar keeps the host from the caller's proxy: refused."""
+    GATEWAY_HIDDEN = "gateway hidden"
+    """A policy does, but a Sidecar keeps the gateway's Service from the caller's proxy: refused."""
     NOT_CHOSEN = "not chosen"
     """A policy does, but not for this caller: refused."""
     WITHDRAWN = "withdrawn"
@@ -48,6 +50,7 @@ REFUSED = frozenset(
     {
         Fate.UNDECLARED,
         Fate.HIDDEN,
+        Fate.GATEWAY_HIDDEN,
         Fate.NOT_CHOSEN,
         Fate.WITHDRAWN,
         Fate.NOT_ALLOWED,
@@ -141,6 +144,9 @@ def explain(world: World, call: Call) -> Explanation:
     if not any(_is_chosen(want.source, call.caller) for want in found):
         reason = f"{named}: `from` does not choose this workload"
         return Explanation(Fate.NOT_CHOSEN, reason, names, gateway, wildcard=wildcard)
+    if sidecar is not None and gateway and not _knows_gateway(world, sidecar, first, namespace):
+        reason = f"{named}: Sidecar {sidecar.name} does not import the Service of gateway {gateway}"
+        return Explanation(Fate.GATEWAY_HIDDEN, reason, names, gateway, wildcard=wildcard)
     if call.payload is Payload.HTTP and not _is_allowed(first, call):
         reason = f"{named}: `allow` does not hold for {call.method} {call.path}"
         return Explanation(Fate.NOT_ALLOWED, reason, names, gateway)
@@ -178,6 +184,12 @@ def _is_shown(sidecar: Sidecar, want: Want, namespace: str) -> bool:
     host = want.host or f"{UNNAMED}.{namespace}.direct.internal"
     is_http = want.way.payload is Payload.HTTP
     return sidecar.shows(host, want.port, namespace, is_http=is_http)
+
+
+def _knows_gateway(world: World, sidecar: Sidecar, want: Want, namespace: str) -> bool:
+    gateway = world.gateways[want.way.gateway]
+    service = f"{gateway.service.name}.{gateway.namespace}.svc.{world.cluster_domain}"
+    return sidecar.knows(service, gateway.namespace, gateway.service.port, want.host, namespace)
 
 
 def _explain_hidden(world: World, call: Call, hidden: list[Want]) -> Explanation:

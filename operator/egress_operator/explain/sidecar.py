@@ -1,6 +1,6 @@
 """Sidecars: what the proxy of a caller sees, and whether it lets out what it does not see."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,18 +29,36 @@ class Sidecar:
         of_port = [x for n, taken, x in self.egress if n == port and (taken or is_http)]
         of_rest = [x for n, taken, x in self.egress if n == 0 and taken]
         entries = next(iter([*of_port, *of_rest]), ())
-        shown = False
-        for entry in entries:
-            place, name = entry.split("/", 1)
-            is_excluded = place.startswith("~")
-            if place.lstrip("~") not in {"", "*", ".", namespace}:
-                continue
-            if name != host and not (name.startswith("*") and host.endswith(name[1:])):
-                continue
-            if is_excluded:
-                return False
-            shown = True
-        return shown
+        return _show(entries, host, {namespace, "."})
+
+    def knows(self, service: str, place: str, port: int, host: str, namespace: str) -> bool:
+        """Whether a caller of a namespace knows a Service to which the routes of a host lead.
+
+        `place` is the namespace of the Service. It comes with what a listener shows of the host,
+        but to a listener of a port only with that port of its own.
+        """
+        names = {place, "."} if place == namespace else {place}
+        return any(
+            _show(entries, host, {namespace, "."}) or _show(entries, service, names)
+            for number, _, entries in self.egress
+            if number in {0, port}
+        )
+
+
+def _show(entries: Iterable[str], host: str, places: Collection[str]) -> bool:
+    """Whether entries of a listener show a host of a namespace, by the words for the namespace."""
+    shown = False
+    for entry in entries:
+        place, name = entry.split("/", 1)
+        is_excluded = place.startswith("~")
+        if place.lstrip("~") not in {"", "*", *places}:
+            continue
+        if name != host and not (name.startswith("*") and host.endswith(name[1:])):
+            continue
+        if is_excluded:
+            return False
+        shown = True
+    return shown
 
 
 def read_sidecar(item: Mapping[str, Any]) -> Sidecar:

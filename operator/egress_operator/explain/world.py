@@ -88,6 +88,8 @@ class World:
     sidecars: tuple[Sidecar, ...] = ()
     root_namespace: str = "istio-system"
     """Of the mesh: a Sidecar there is the default of all namespaces without one."""
+    cluster_domain: str = "cluster.local"
+    """The end of the names of Services."""
 
 
 def read_world(

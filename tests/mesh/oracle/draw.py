@@ -8,6 +8,13 @@ from random import Random
 from egress_operator.api.check import check_spec
 from egress_operator.explain.world import Payload
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS
+from mesh.oracle.setting import (
+    TIMEOUTS,
+    draw_failover_traffic,
+    draw_fault,
+    draw_retries,
+    draw_traffic,
+)
 from mesh.traffic.policy import POLICY
 from testbed.client import Object
 from testbed.outside import GRPC_PORT, GRPCS_PORT, MUTUAL_PORTS, TLS_LINE_PORTS
@@ -43,48 +50,7 @@ PAST, FUTURE = "2026-01-01T00:00:00+01:00", "2999-12-31T23:59:59Z"
 NOW = 1_780_000_000.0
 """A moment between the two, in Unix time."""
 ACCOUNTS = ("checkout", "batch", "default")
-TIMEOUTS = ("200ms", "200ms", "20s")
-RETRIES: tuple[Object, ...] = (
-    {"attempts": 0},
-    {"attempts": 1, "codes": [503]},
-    {"attempts": 2, "codes": [500, 503], "perTryTimeout": "10s"},
-    {"attempts": 1, "conditions": ["gateway-error", "reset"]},
-    {"attempts": 1, "conditions": ["connect-failure", "retriable-4xx"], "codes": [500]},
-)
-TRAFFIC: tuple[Object, ...] = (
-    {"loadBalancer": {"policy": "RoundRobin"}},
-    {"loadBalancer": {"consistentHash": {"sourceIP": {}}}},
-    {
-        "loadBalancer": {"consistentHash": {"header": "x-user"}},
-        "connectionPool": {"maxConnections": 50, "maxRequestsPerConnection": 5},
-    },
-    {"loadBalancer": {"consistentHash": {"cookie": {"name": "shop", "ttl": "60s"}}}},
-    {
-        "connectionPool": {
-            "connectTimeout": "5s",
-            "idleTimeout": "90s",
-            "maxConnectionDuration": "1h",
-        }
-    },
-    {
-        "connectionPool": {
-            "maxPendingRequests": 50,
-            "tcpKeepalive": {"time": "60s", "interval": "10s", "probes": 3},
-        }
-    },
-    {
-        "outlierDetection": {
-            "consecutive5xxErrors": 1000,
-            "interval": "5s",
-            "baseEjectionTime": "1s",
-            "maxEjectionPercent": 50,
-        }
-    },
-)
-"""Settings that let every call through."""
 WEIGHTS = ((1, 0), (0, 1), (1, 3))
-PATIENCE: Object = {"outlierDetection": {"consecutive5xxErrors": 1000, "baseEjectionTime": "1s"}}
-"""With it no failure that is drawn leads to the next backend."""
 ALLOW: tuple[list[Object], ...] = (
     [{"methods": ["GET"]}],
     [{"methods": ["POST", "PUT"]}],
@@ -92,6 +58,8 @@ ALLOW: tuple[list[Object], ...] = (
     [{"paths": ["/fail"]}, {"methods": ["GET"], "paths": ["/slow"]}],
     [{"paths": ["/*"]}, {"methods": ["POST"]}],
     [{"headers": [{"name": "x-team", "value": "shop"}]}],
+    [{"headers": [{"name": "x-team", "value": "shop"}]}, {"methods": ["GET"]}],
+    [{"headers": [{"name": "x-team", "value": "shop"}], "methods": ["PUT"]}, {"paths": ["/*"]}],
 )
 HEADERS: Object = {
     "request": {
@@ -105,11 +73,6 @@ HEADERS: Object = {
         "remove": ["x-powered-by"],
     },
 }
-FAULTS: tuple[Object, ...] = (
-    {"delay": {"duration": "1ms", "percentage": 50}},
-    {"abort": {"status": 503, "percentage": 100}},
-    {"delay": {"duration": "1ms"}, "abort": {"status": 503}},
-)
 PROTOCOLS = {
     Payload.HTTP: ("HTTP",),
     Payload.TLS: ("TLS", "TLS", "HTTPS"),
@@ -338,7 +301,7 @@ def _draw_destination(
     destination: Object = {"hosts": [site.host for site in chosen]}
     if has_ports:
         destination["ports"] = list(_draw_ports(rng, payload, tls))
-    if payload is Payload.BYTES:
+    if payload is Payload.BYTES or (one and rng.random() < 0.3):
         destination["addresses"] = [chosen[0].address]
     if tls is not None:
         destination["originateTLS"] = tls
@@ -351,24 +314,33 @@ def _draw_destination(
 
 def _add_place(rng: Random, sites: tuple[Site, ...], destination: Object, *, direct: bool) -> None:
     """Add where the hosts are and how connections are used, or leave them out."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.35:
         destination |= _draw_place(rng, sites, direct=direct)
-    if rng.random() < 0.3:
-        destination["traffic"] = rng.choice(TRAFFIC)
-    if "backends" in destination and rng.random() < 0.6:
+    if rng.random() < 0.4:
+        destination["traffic"] = draw_traffic(rng, is_http=_is_http(destination))
+    if "backends" in destination and rng.random() < 0.7:
         _add_backend(rng, sites, destination)
+
+
+def _is_http(destination: Object) -> bool:
+    """Whether the mesh sees requests on all ports."""
+    protocols = {port["protocol"] for port in destination.get("ports", ())}
+    if not protocols:
+        return "originateTLS" in destination
+    return protocols <= {"HTTP", *GRPC_PROTOCOLS}
 
 
 def _add_backend(rng: Random, sites: tuple[Site, ...], destination: Object) -> None:
     """Add a second backend, with weights or failover, and copies for it if it has no weight."""
     (first,) = destination["backends"]
     (endpoint,) = first["endpoints"]
+    # Another server: copies must not be counted where requests are.
     address = rng.choice(
         [
             text
             for site in sites
+            if endpoint["address"] not in {site.address, site.host}
             for text in (site.address, site.host)
-            if text != endpoint["address"]
         ]
     )
     second: Object = {"name": "v2", "endpoints": [{**endpoint, "address": address}]}
@@ -376,14 +348,17 @@ def _add_backend(rng: Random, sites: tuple[Site, ...], destination: Object) -> N
     protocols = {port["protocol"] for port in destination.get("ports", ())}
     # Each gRPC server has a certificate of its own, so only one of them may be asked.
     several = protocols.isdisjoint(GRPC_PROTOCOLS)
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         for backend in destination["backends"]:
             backend["endpoints"][0].pop("locality", None)
-        destination |= {"failover": True, "traffic": PATIENCE}
-        return
-    first["weight"], second["weight"] = rng.choice(WEIGHTS[: 3 if several else 2])
-    idle = next((item["name"] for item in destination["backends"] if not item["weight"]), "")
-    if idle and "http" in destination:
+        traffic = draw_failover_traffic(rng, is_http=_is_http(destination))
+        destination |= {"failover": True, "traffic": traffic}
+        idle = second["name"]
+    else:
+        first["weight"], second["weight"] = rng.choice(WEIGHTS[: 3 if several else 2])
+        idle = next((item["name"] for item in destination["backends"] if not item["weight"]), "")
+        destination |= rng.choice(({}, {"failover": False}))
+    if idle and "http" in destination and rng.random() < 0.7:
         destination["http"]["mirror"] = {"backend": idle, **rng.choice(({}, {"percentage": 100}))}
 
 
@@ -415,6 +390,8 @@ def _draw_place(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object
     if direct and rng.random() < 0.5:
         place["location"] = "Internal"
         endpoint |= rng.choice(({}, {"serviceAccount": "warehouse"}))
+    elif rng.random() < 0.3:
+        place["location"] = "External"
     return place
 
 
@@ -453,11 +430,7 @@ def _draw_http(rng: Random, sites: tuple[Site, ...], numbers: set[int]) -> Objec
     if rng.random() < 0.6:
         http["timeout"] = rng.choice(TIMEOUTS)
     if rng.random() < 0.6:
-        retries = rng.choice(RETRIES)
-        # A try must not be longer than the whole.
-        if http.get("timeout") == TIMEOUTS[0]:
-            retries = {key: value for key, value in retries.items() if key != "perTryTimeout"}
-        http["retries"] = retries
+        http["retries"] = draw_retries(rng, http.get("timeout", ""))
     if rng.random() < 0.3:
         http["headers"] = HEADERS
     if rng.random() < 0.2:
@@ -466,8 +439,8 @@ def _draw_http(rng: Random, sites: tuple[Site, ...], numbers: set[int]) -> Objec
     if GRPC_PORT not in numbers:
         if rng.random() < 0.3:
             http["allow"] = rng.choice(ALLOW)
-        if rng.random() < 0.15:
+        if rng.random() < 0.25:
             http["rewrite"] = {**http.get("rewrite", {}), "pathPrefix": "/v2"}
-        if rng.random() < 0.1:
-            http["fault"] = rng.choice(FAULTS)
+        if rng.random() < 0.25:
+            http["fault"] = draw_fault(rng)
     return http

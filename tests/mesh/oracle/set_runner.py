@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import yaml
-
+from egress_operator.explain.sidecar import Sidecar, find_sidecar
 from egress_operator.explain.world import Caller, Payload, World, read_world
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS, build_egress_gateway
+from mesh.oracle.disagreement import Disagreement
 from mesh.oracle.draw import (
     CLIENT,
     CLOSED,
@@ -26,6 +26,7 @@ from mesh.oracle.draw import (
     draw_synthetic_probes,
 )
 from mesh.oracle.judge import CLIENT_WITH_FILES, Expected, expect, find_fault, name_client
+from mesh.oracle.surroundings import ROOT, SIDECAR, draw_gateway_settings, draw_sidecars
 from mesh.traffic.operated_mesh import COLLECTED_S
 from mesh.traffic.policy import ENTRY, OWNED, POLICY, join_name
 from testbed.client import Object, read_owners
@@ -60,35 +61,6 @@ AGREE_S = 8.0
 """How long an answer may be wrong: proxies take a change each at its own time."""
 
 
-@dataclass(frozen=True)
-class Disagreement:
-    """What the mesh did and `explain` did not say. As text, all that is needed to repeat it."""
-
-    seed: str
-    probe: Probe
-    expected: Expected
-    seen: str
-    policies: tuple[Object, ...]
-
-    def __str__(self) -> str:
-        told = self.expected.explanation
-        shown = [
-            {
-                "policy": join_name(item),
-                "created": item["metadata"]["creationTimestamp"],
-                "spec": item["spec"],
-            }
-            for item in self.policies
-        ]
-        return (
-            f"set {self.seed}: {self.probe.workload} {self.probe.payload} {self.probe.site.host}:"
-            f"{self.probe.port}{self.probe.path}\n"
-            f"explained: {told.fate}, {told.reason}; expected: "
-            f"{' or '.join(sorted(self.expected.verdicts))}\nseen: {self.seen}\n"
-            f"{yaml.safe_dump_all(shown, sort_keys=False)}"
-        )
-
-
 class SetRunner:
     """A mesh with the EgressGateways, Secrets and files that the sets speak of."""
 
@@ -103,6 +75,7 @@ class SetRunner:
         for namespace in TENANTS:
             mesh.label(namespace, {"egress": SHARED})
         self.gateways = tuple(_build_gateways(gateway))
+        self._sidecars: list[Object] = []
         mesh.apply(*self.gateways, *_build_secrets(mesh, gateway.namespace))
 
     def draw(self, number: int, seed: str) -> list[Object]:
@@ -110,23 +83,32 @@ class SetRunner:
         return draw_policies(seed, f"set-{number}", self._sites[number], self._files)
 
     def play(
-        self, sets: Mapping[int, str], *, enough: int = ENOUGH, most: int = PROBES
+        self,
+        sets: Mapping[int, str],
+        *,
+        enough: int = ENOUGH,
+        most: int = PROBES,
+        surroundings: str = "",
     ) -> list[Disagreement]:
         """Apply sets, by their numbers below WIDTH, and ask `most` questions of each.
+
+        `surroundings`: the seed of what is around them, empty for nothing.
 
         Return disagreements: one of a set at most, and about `enough` of all. What is there from
         the sets before is changed in place, or deleted.
         """
         drawn = {number: self.draw(number, seed) for number, seed in sets.items()}
+        self._surround(surroundings)
         self._replace([policy for policies in drawn.values() for policy in policies])
         world, names = self._read_world(), self._list_synthetic()
         found: list[Disagreement] = []
 
         def probe_all(number: int) -> None:
             seed, sites = sets[number], self._sites[number]
+            synthetic = draw_synthetic_probes(seed, sites, names, SYNTHETIC_PROBES)
             probes = [
                 *draw_probes(seed, sites, drawn[number], most),
-                *draw_synthetic_probes(seed, sites, names, SYNTHETIC_PROBES),
+                *(probe for probe in synthetic if self._is_certain(world, probe)),
             ]
             for probe in probes:
                 if len(found) >= enough:
@@ -144,7 +126,9 @@ class SetRunner:
         seen = self._ask(expected, probe)
         if not seen:
             return None
-        return Disagreement(seed, probe, expected, seen, self._list_policies(probe))
+        return Disagreement(
+            seed, probe, expected, seen, self._list_policies(probe), self._list_sidecars(probe)
+        )
 
     def _ask(self, expected: Expected, probe: Probe) -> str:
         seen = ""
@@ -160,6 +144,27 @@ class SetRunner:
         except AssertionError:
             return seen
         return ""
+
+    def _surround(self, seed: str) -> None:
+        """Put what is drawn in the place of the Sidecars and the settings of gateways before."""
+        before, self._sidecars = self._sidecars, []
+        if seed:
+            self._sidecars = draw_sidecars(seed, self._sites)
+        kept = {join_name(item) for item in self._sidecars}
+        self._mesh.delete(*(item for item in before if join_name(item) not in kept))
+        settings = draw_gateway_settings(seed) if seed else {}
+        gateways = [
+            _change_gateway(item, settings.get(item["metadata"]["name"], {}))
+            for item in self.gateways
+        ]
+        self._mesh.apply(*self._sidecars, *gateways)
+        wait_until(self._is_surrounded, APPLIED_S, "the operator does not see the gateways")
+
+    def _is_surrounded(self) -> bool:
+        for item in self._client.list_objects(POLICY[0], "EgressGateway"):
+            seen = item.get("status", {}).get("observedGeneration")
+            assert seen == item["metadata"]["generation"], item
+        return True
 
     def _replace(self, policies: list[Object]) -> None:
         wanted = {join_name(item) for item in policies}
@@ -201,7 +206,12 @@ class SetRunner:
     def _read_world(self) -> World:
         items = [
             {**item, "kind": kind}
-            for api_version, kind in (POLICY, (POLICY[0], "EgressGateway"), ("v1", "Namespace"))
+            for api_version, kind in (
+                POLICY,
+                (POLICY[0], "EgressGateway"),
+                ("v1", "Namespace"),
+                SIDECAR,
+            )
             for item in self._client.list_objects(api_version, kind)
         ]
         return read_world(items, open_by_default=self._is_open(), now=time.time())
@@ -209,12 +219,23 @@ class SetRunner:
     def _is_open(self) -> bool:
         return self._mesh.istiod.option.outbound_mode == ALLOW_ANY
 
+    def _is_certain(self, world: World, probe: Probe) -> bool:
+        """Whether it is certain what becomes of a call for one of the operator's own names.
+
+        A proxy that lets everything out refuses those names that its Sidecar shows, by the hosts
+        that lead there, and of TLS it lets out what has no certificate then.
+        """
+        sidecar = self._find_sidecar(world, probe)
+        if sidecar is None or sidecar.is_open is None:
+            return not self._is_open() or (sidecar is None and probe.payload is not Payload.TLS)
+        return not sidecar.is_open
+
+    def _find_sidecar(self, world: World, probe: Probe) -> Sidecar | None:
+        caller = self._callers[probe.workload]
+        return find_sidecar(world.sidecars, caller.namespace, caller.labels, world.root_namespace)
+
     def _list_synthetic(self) -> list[Synthetic]:
         """List the operator's own names, as anybody can who may read Istio's objects."""
-        # An open mesh leads to the server that is dialled, which has no certificate for them.
-        payloads = dict(PAYLOADS)
-        if self._is_open():
-            payloads.pop("TLS")
         return [
             Synthetic(
                 item["spec"]["hosts"][0].replace("*", "x"),
@@ -225,8 +246,8 @@ class SetRunner:
             if item["spec"]["hosts"][0].endswith(".internal")
             for port in item["spec"]["ports"]
             # What serves TCP is TLS by name; its port speaks to whoever may dial the address.
-            if port["protocol"] in payloads
-            and PORTS.get(port["number"]) is payloads[port["protocol"]]
+            if port["protocol"] in PAYLOADS
+            and PORTS.get(port["number"]) is PAYLOADS[port["protocol"]]
         ]
 
     def _list_policies(self, probe: Probe) -> tuple[Object, ...]:
@@ -240,6 +261,15 @@ class SetRunner:
                 wanted & {*destination.get("hosts", ()), *destination.get("addresses", ())}
                 for destination in item["spec"]["destinations"]
             )
+        )
+
+    def _list_sidecars(self, probe: Probe) -> tuple[Object, ...]:
+        """List the Sidecars that may hold for a caller."""
+        namespaces = {self._callers[probe.workload].namespace, ROOT}
+        return tuple(
+            item
+            for item in self._client.list_objects(*SIDECAR)
+            if item["metadata"]["namespace"] in namespaces
         )
 
 
@@ -273,6 +303,11 @@ def _build_gateways(gateway: Gateway) -> Iterator[Object]:
     )
 
 
+def _change_gateway(gateway: Object, settings: Object) -> Object:
+    spec = {**gateway["spec"], **settings}
+    return {**gateway, "spec": {name: item for name, item in spec.items() if item is not None}}
+
+
 def _build_secrets(mesh: Mesh, namespace: str) -> Iterator[Object]:
     """Build what each tenant's policies may refer to, for the namespace of the gateway."""
     right, wrong = mesh.outside.ca_file.read_bytes(), mesh.outside.private_ca
@@ -299,6 +334,11 @@ def list_sets(first: int, count: int) -> list[dict[int, str]]:
     """Name the seeds of sets, WIDTH of them at once, by the numbers of their hosts. Pure."""
     names = [f"{SEED}-{number}" for number in range(first, first + count)]
     return [dict(enumerate(names[start : start + WIDTH])) for start in range(0, count, WIDTH)]
+
+
+def name_surroundings(sets: Mapping[int, str]) -> str:
+    """Name the seed of what is around sets. Pure."""
+    return next(iter(sets.values()))
 
 
 def assert_agreed(found: list[Disagreement]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from delivery.admission import STRICT
 from mesh.gateway.guard import guard
 from mesh.gateway.tenant import SHARED
-from mesh.oracle.set_runner import assert_agreed, list_sets, open_set_runner
+from mesh.oracle.set_runner import assert_agreed, list_sets, name_surroundings, open_set_runner
 from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
@@ -17,10 +17,12 @@ pytestmark = pytest.mark.mesh
 
 SOME = 50, 25
 """Sets that are played, and those that are played in an ALLOW_ANY mesh besides."""
-MANY = int(os.environ.get("EGRESS_SETS", "300")), 75
+SETS = int(os.environ.get("EGRESS_SETS", "300"))
+MANY = SETS, SETS // 4
+TIMEOUT_S = 600 + 6 * SETS
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize(
     ("count", "open_count"),
     [
@@ -36,8 +38,8 @@ def test_the_mesh_does_what_the_policies_say(
         # Without the admission policies no wildcards go through gateways.
         operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
         for sets in list_sets(0, count):
-            assert_agreed(runner.play(sets))
+            assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
         with mesh.outbound_mode(ALLOW_ANY):
             for sets in list_sets(count, open_count):
-                assert_agreed(runner.play(sets))
+                assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
         mesh.clean()
