@@ -45,11 +45,19 @@ def _find_too_many_hosts(spec: "EgressPolicySpec") -> Iterator[Finding]:
         yield Finding(f"the policy names {count} hosts, at most {MOST_HOSTS} are allowed")
 
 
+def _count_backends(destination: Destination) -> int:
+    """Count the backends that each port leads to; those of a failover are one, beside a mirror."""
+    if destination.backends and not destination.failover:
+        return len(destination.backends)
+    is_copied = destination.http is not None and destination.http.mirror is not None
+    return 2 if is_copied else 1
+
+
 def _find_too_many_pairs(spec: "EgressPolicySpec") -> Iterator[Finding]:
     count = sum(
         len(destination.hosts or destination.addresses)
         * len(destination.resolve_ports())
-        * (1 if destination.failover else max(1, len(destination.backends)))
+        * _count_backends(destination)
         for destination in spec.destinations
     )
     if count > MOST_PAIRS:
@@ -229,7 +237,7 @@ class EgressPolicySpec(Model):
         ListType("atomic"),
     ]
     """The outside hosts that the namespace may call, 1 to 16 destinations with 64 hosts together,
-    and 128 pairs of host and port."""
+    and 128 pairs of host and port, each backend counted."""
     justification: Annotated[
         Omittable[str],
         Field(min_length=1, max_length=512, strict=True, examples=["card payments, PAY-123"]),
@@ -249,7 +257,8 @@ class EgressPolicySpec(Model):
             "self.destinations.map(d, (has(d.hosts) && d.hosts.size() > 0 ? d.hosts.size()"
             " : has(d.addresses) ? d.addresses.size() : 0)"
             " * (has(d.ports) ? d.ports.size() : 1)"
-            " * (has(d.backends) && !(has(d.failover) && d.failover) ? d.backends.size() : 1)"
+            " * (has(d.backends) && !(has(d.failover) && d.failover) ? d.backends.size()"
+            " : has(d.http) && has(d.http.mirror) ? 2 : 1)"
             f").sum() <= {MOST_PAIRS}",
             _find_too_many_pairs,
             "destinations",

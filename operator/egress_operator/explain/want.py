@@ -89,10 +89,15 @@ class Way:
     """What the server gets before the path that the client asked for."""
     abort: int | None = None
     """The status with which the mesh answers every request; None: the server answers some."""
-    is_copied: bool = False
-    """Whether a second backend gets copies."""
+    mirror: str = ""
+    """The backend that gets copies; empty: none."""
     changes: Frozen = None
     """Headers, faults and copies."""
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a second backend gets copies."""
+        return bool(self.mirror)
 
     @property
     def payload(self) -> Payload:
@@ -317,7 +322,7 @@ def _read_way(gateway: str, destination: Destination, host: str, port: Port) -> 
         host=rewritten,
         path_prefix=(http.rewrite and http.rewrite.path_prefix) or "",
         abort=None if http.fault is None else _find_abort(http.fault),
-        is_copied=http.mirror is not None,
+        mirror="" if http.mirror is None else http.mirror.backend,
         changes=(
             _freeze(http.headers),
             _freeze(http.fault, has_times=True),

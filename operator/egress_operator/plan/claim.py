@@ -68,6 +68,20 @@ class Claim:
         is_copied = http is not None and http.mirror is not None
         return bool(self.gateway) or is_copied or self.settings.is_split
 
+    @property
+    def upstreams(self) -> int:
+        """How many upstreams the port has: each backend that gets requests or copies.
+
+        Those of a failover are one, and so is the host's own name.
+        """
+        http, settings = self.port.http, self.settings
+        used = {""}
+        if settings.is_split:
+            used = {backend.name for backend in settings.backends if backend.weight}
+        if http is not None and http.mirror is not None:
+            used.add(http.mirror.backend)
+        return len(used)
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
