@@ -12,6 +12,7 @@ from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.port import HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location, Moment
+from egress_operator.api.size import TEXT_CHECK
 from egress_operator.api.source import From
 from egress_operator.api.wildcard import POLICY_CHECKS
 from egress_operator.api.word import END, POLICY_WORDS, Words
@@ -316,6 +317,7 @@ class EgressPolicySpec(Model):
             _find_internal_through_gateway,
             "destinations",
         ),
+        TEXT_CHECK,
         *POLICY_CHECKS,
     )
 
