@@ -100,13 +100,19 @@ def _find_equal_address_ports(spec: "EgressPolicySpec") -> Iterator[Finding]:
 
 
 def _compare_per_host(destination: Destination) -> dict[str, Hashable]:
-    """Collect what Istio keeps per host. As in CEL, sets and maps are equal in any order."""
+    """Collect what Istio keeps per host.
+
+    As in CEL, sets and maps are equal in any order; but that of failover counts.
+    """
     return {
         "addresses": frozenset(destination.addresses),
         "backends": frozenset(
             (backend.name, backend.weight, frozenset(backend.endpoints))
             for backend in destination.backends
         ),
+        "failover": tuple(backend.name for backend in destination.backends)
+        if destination.failover
+        else (),
         "location": destination.location or Location.EXTERNAL,
         "traffic": destination.traffic,
     }
@@ -120,8 +126,9 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
         before, after = _compare_per_host(one), _compare_per_host(other)
         for field, value in after.items():
             if value != before[field]:
+                what = "another order of failover" if field == "failover" else f"other {field}"
                 yield Finding(
-                    f"{shared} stands in destination {first} too, with other {field}",
+                    f"{shared} stands in destination {first} too, with {what}",
                     ("destinations", second, field),
                 )
 
@@ -198,6 +205,14 @@ def _alone_cel(field: str) -> str:
 
 def _same_cel(field: str) -> str:
     return f"(has(d.{field}) ? has(e.{field}) && d.{field} == e.{field} : !has(e.{field}))"
+
+
+def _order_cel(item: str) -> str:
+    """CEL: the names of the backends where their order counts. A list of `map` has an order."""
+    return (
+        f"(has({item}.failover) && {item}.failover && has({item}.backends)"
+        f" ? {item}.backends.map(b, b.name) : [])"
+    )
 
 
 _LOCATION_CEL = (
@@ -278,7 +293,8 @@ class EgressPolicySpec(Model):
             "self.destinations.all(d, !has(d.hosts) || self.destinations.all(e, !has(e.hosts)"
             " || !sets.intersects(d.hosts, e.hosts)"
             f" || ({_same_cel('addresses')} && {_same_cel('backends')}"
-            f" && {_same_cel('traffic')} && {_LOCATION_CEL})))",
+            f" && {_same_cel('traffic')} && {_LOCATION_CEL}"
+            f" && {_order_cel('d')} == {_order_cel('e')})))",
             _find_unequal_settings,
             "destinations",
         ),
