@@ -10,10 +10,11 @@ from egress_operator.api.duration import parse_duration
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.model import Model
 from egress_operator.api.port import HTTP_LIKE, TLS_LIKE, TLS_PORT, Port
-from egress_operator.api.request import Abort, AllowedRequest, Delay, Fault, Mirror
+from egress_operator.api.request import Abort, AllowedRequest, Delay, Fault, Headers, Mirror
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
 from egress_operator.api.traffic import ConnectionPool, LoadBalancer, OutlierDetection, Traffic
+from egress_operator.explain.text import ENTRY, Texts
 from egress_operator.explain.world import Call, Payload, Policy
 
 Network = IPv4Network | IPv6Network
@@ -108,6 +109,8 @@ class Way:
     """The backend that gets copies; empty: none."""
     changes: Frozen = None
     """Headers, faults and copies."""
+    header_text: int = 0
+    """How much text the headers of `changes` are."""
 
     @property
     def is_copied(self) -> bool:
@@ -229,9 +232,13 @@ def decide(policies: Iterable[Policy]) -> tuple[list[Want], list[Defeat]]:
     """
     kept: list[Want] = []
     lost: list[Defeat] = []
+    texts = Texts()
     for policy in policies:
         for want in list_wants(policy):
             defeat = next(_find_defeats(want, kept), None)
+            if defeat is None and not texts.take(want):
+                by = next(other for other in kept if other.subject == want.subject)
+                defeat = Defeat(want, by, "text")
             if defeat is None:
                 kept.append(want)
             else:
@@ -346,6 +353,16 @@ def _read_way(gateway: str, destination: Destination, host: str, port: Port) -> 
             _freeze(http.fault, has_times=True),
             _freeze(http.mirror),
         ),
+        header_text=_measure_headers(http.headers) if http.headers else 0,
+    )
+
+
+def _measure_headers(headers: Headers) -> int:
+    changes = [change for change in (headers.request, headers.response) if change is not None]
+    entries = [entry for change in changes for entry in (*change.set_, *change.add)]
+    removed = [name for change in changes for name in change.remove]
+    return sum(len(entry.name) + len(entry.value) + ENTRY for entry in entries) + sum(
+        len(name) + ENTRY for name in removed
     )
 
 
