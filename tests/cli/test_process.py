@@ -309,6 +309,17 @@ def test_a_policy_for_a_gateway_without_the_gateways_file_is_not_judged() -> Non
     assert b": error EG908 shop/payments " in done.stderr
 
 
+def test_of_a_paused_policy_it_is_told_that_nothing_is_rendered() -> None:
+    paused = "namespace: shop, annotations: {egress-operator.io/paused: 'true'}"
+    policy = POLICY.replace("namespace: shop", paused).encode()
+    done = call("render", "-f", "-", stdin=policy)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b": warning EG912 shop/payments metadata.annotations" in done.stderr
+    done = call("lint", "-f", "-", stdin=policy)
+    assert done.returncode == 0
+    assert b": warning EG912 shop/payments metadata.annotations" in done.stdout
+
+
 GATEWAY = """---
 apiVersion: egress-operator.io/v1alpha1
 kind: EgressGateway

@@ -121,3 +121,37 @@ def test_both_refuse_the_same(hosts: int, servers: int, most_hosts: int) -> None
             assert found == set(find_excesses(replace(world, max_hosts=most_hosts), namespace))
             refused += len(found)
     assert refused
+
+
+def build_team(number: int) -> Object:
+    """Build the policy of one of many teams that call a host, each from pods of its own."""
+    name = f"team-{number:04}"
+    return {
+        "kind": "EgressPolicy",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "from": {"workloads": {"matchLabels": {"app": name}}},
+            "destinations": [
+                {
+                    "hosts": ["api.example.com"],
+                    "ports": [{"number": 80 + number % 2, "protocol": "HTTP"}],
+                    "http": {
+                        "allow": [
+                            {
+                                "paths": [f"/p{path}/*" for path in range(16)],
+                                "headers": [{"name": "x-team", "value": "v" * 200}],
+                            }
+                        ],
+                        "headers": {"request": {"set": [{"name": "x-a", "value": "b" * 300}]}},
+                    },
+                }
+            ],
+        },
+    }
+
+
+def test_both_lose_what_would_be_too_much_text() -> None:
+    teams = [build_team(number) for number in range(120)]
+    lost = find_conflicts("shop", teams)
+    assert 0 < len(lost) < len(teams)
+    assert find_defeats("shop", teams) == lost

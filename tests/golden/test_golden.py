@@ -31,7 +31,13 @@ from egress_operator.istio.object import (
 )
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.service_entry import is_closed
+from egress_operator.istio.set_key import find_scope
+from egress_operator.plan.cache import CachedPolicy
+from egress_operator.plan.gateway import judge_gateways
+from egress_operator.plan.limit import build_demand
 from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.result import ClaimState
+from egress_operator.plan.standing import build_host_standings
 from egress_operator.status.condition import Reason, Type
 from egress_operator.status.destination import RowState
 from egress_operator.status.gateway import GatewayType
@@ -102,6 +108,38 @@ def test_objects_keep_the_rules(directory: Path) -> None:
         key = obj["kind"], metadata["namespace"], metadata["name"]
         assert key not in seen
         seen.add(key)
+
+
+@each_case
+def test_what_counts_as_asked_for_is_what_stands_of_it(directory: Path) -> None:
+    """Each upstream of each port that is claimed, in the namespace and at its gateway."""
+    case = read_case(directory)
+    if case.istio:
+        return
+    seen = [read_observed(item) for item in _run(directory).objects]
+    for inputs in build_inputs(case):
+        plan = plan_namespace(inputs)
+        asked, ports = set(), set()
+        gateways = judge_gateways(inputs.gateways, inputs.settings)
+        for source in inputs.policies:
+            got = {
+                (row.host, row.port)
+                for row in plan.results[source.name].claims
+                if row.state is ClaimState.CLAIMED
+            }
+            for claim in CachedPolicy(source).claims:
+                if (claim.host, claim.port.number) in got:
+                    ports.add((claim.key, claim.port.number))
+                    at = gateways[claim.gateway].gateway if claim.gateway else None
+                    for host, *rest in build_demand([claim], claim.gateway).pairs:
+                        asked |= {(host, label, *rest) for label in ("", at.label if at else "")}
+        own = [item for item in seen if item.set_key and find_scope(item.set_key) == plan.scope]
+        assert asked == {
+            (row.host, *pair)
+            for row in build_host_standings(own, ())
+            for pair in row.pairs
+            if (row.host, pair[1]) in ports
+        }
 
 
 @each_case

@@ -19,6 +19,8 @@ from egress_operator.istio.http import (
     RetryIntent,
 )
 from egress_operator.istio.traffic import (
+    BackendIntent,
+    EndpointIntent,
     HostIntent,
     PortIntent,
     TlsIntent,
@@ -56,7 +58,11 @@ TRAFFIC = TrafficIntent(
     OutlierIntent(1, "1s", "1s", 1),
 )
 HOST = HostIntent(
-    ("203.0.113.1",), failover=False, backends=(), location="External", traffic=TRAFFIC
+    ("203.0.113.1",),
+    failover=False,
+    backends=(BackendIntent("v1", (EndpointIntent("v1.example.com"),), 1),),
+    location="External",
+    traffic=TRAFFIC,
 )
 SETTINGS = (HOST, PORT)
 
@@ -71,6 +77,8 @@ def change(value: object) -> object:
             return value + 1
         case str():
             return f"{value}x"
+        case (first, *_) if is_dataclass(first):
+            return ()
         case _:
             return (*value, "x") if isinstance(value, tuple) else None
 
@@ -159,3 +167,82 @@ def test_what_is_left_out_is_like_its_defaults() -> None:
     assert find_difference(HOST, plain) == "traffic.loadBalancer.policy"
     slow = replace(HOST, traffic=TrafficIntent(connection_pool=PoolIntent(idle_timeout="1h")))
     assert find_difference(slow, plain) == "traffic.connectionPool.idleTimeout"
+
+
+ONE, TWO = EndpointIntent("a.example.com", "eu/a"), EndpointIntent("b.example.com")
+GET, POST = AllowIntent(("GET",), ("/a",)), AllowIntent(("POST",))
+
+
+def build_host(
+    *weights: int,
+    endpoints: tuple[EndpointIntent, ...] = (ONE, TWO),
+    traffic: TrafficIntent = NO_TRAFFIC,
+) -> HostIntent:
+    backends = tuple(
+        BackendIntent(f"v{number}", endpoints, weight) for number, weight in enumerate(weights)
+    )
+    return replace(HOST, backends=backends, traffic=traffic)
+
+
+def build_outliers(**more: Settings) -> HostIntent:
+    return build_host(1, traffic=TrafficIntent(outlier_detection=OutlierIntent(**more)))
+
+
+def build_retries(conditions: tuple[str, ...], codes: tuple[int, ...]) -> PortIntent:
+    return replace(PORT, http=HttpIntent(retries=RetryIntent(1, "", conditions, codes)))
+
+
+def build_pool(**more: Settings) -> HostIntent:
+    return build_host(1, traffic=TrafficIntent(connection_pool=PoolIntent(**more)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "unlike"),
+    [
+        (build_host(50, 50), build_host(1, 1), build_host(1, 2)),
+        (build_host(0, 40, 60), build_host(0, 2, 3), build_host(2, 0, 3)),
+        (build_host(1), build_host(1, endpoints=(TWO, ONE)), build_host(1, endpoints=(ONE,))),
+        (build_retries(("5xx", "reset"), ()), build_retries(("reset", "5xx"), ()), PORT),
+        (build_retries((), (503, 429)), build_retries((), (429, 503)), build_retries((), (503,))),
+        (
+            replace(PORT, http=HttpIntent(allow=(GET, POST))),
+            replace(PORT, http=HttpIntent(allow=(POST, GET, GET))),
+            replace(PORT, http=HttpIntent(allow=(GET,))),
+        ),
+        (build_outliers(), build_outliers(consecutive_5xx_errors=5), build_host(1)),
+        (build_outliers(), build_outliers(interval="10s"), build_outliers(interval="9s")),
+        (
+            build_outliers(interval="10s"),
+            build_outliers(base_ejection_time="30s"),
+            build_outliers(base_ejection_time="10s"),
+        ),
+        (
+            build_host(1),
+            build_host(1, traffic=TrafficIntent(LoadBalancerIntent("LeastRequest"))),
+            build_host(1, traffic=TrafficIntent(LoadBalancerIntent("Random"))),
+        ),
+        (
+            build_host(1),
+            build_pool(max_requests_per_connection=0),
+            build_pool(max_requests_per_connection=1),
+        ),
+        (
+            build_pool(max_connections=1),
+            build_pool(max_connections=1, max_requests_per_connection=0),
+            build_pool(max_requests_per_connection=0, max_connections=2),
+        ),
+    ],
+)
+def test_what_means_the_same_is_no_difference(
+    one: Settings, other: Settings, unlike: Settings
+) -> None:
+    assert one != other
+    assert find_difference(one, other) == find_difference(other, one) == ""
+    assert find_difference(one, unlike)
+    assert find_difference(unlike, other)
+
+
+def test_the_order_of_failover_counts() -> None:
+    first, second = (BackendIntent(name, (ONE,)) for name in ("v1", "v2"))
+    one = replace(HOST, failover=True, backends=(first, second))
+    assert find_difference(one, replace(one, backends=(second, first))) == "backends"

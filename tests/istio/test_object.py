@@ -52,6 +52,23 @@ def test_what_is_written_is_read_back_equal() -> None:
         assert observed.facts.hosts == ("api.example.com",)
 
 
+def test_of_many_policies_the_annotation_names_a_few_and_drift_is_seen_all_the_same() -> None:
+    """A thousand names of 253 characters are as much as the API server takes of annotations."""
+    desired, _ = build_desired()
+    owners = [Owner(f"{number:04}{'x' * 249}", f"u-{number}") for number in range(2000)]
+    stored = build_manifest(desired, owners)
+    stored["metadata"] |= {"uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    named = stored["metadata"]["annotations"]["egress-operator.io/policies"]
+    assert len(named) < 16 * 1024
+    first, *_, last = named.split(",")
+    assert (first, last) == (owners[0].name, "and 1950 more")
+    observed = read_observed(stored)
+    assert is_as_desired(observed, desired, owners)
+    assert not is_as_desired(observed, desired, owners[:-1])
+    others = [*owners[:-1], Owner("zzz", "u-zzz")]
+    assert not is_as_desired(observed, desired, others), "the text is the same, the owners are not"
+
+
 def test_facts_for_the_order_of_writes() -> None:
     entry, route = build_desired()
     assert entry.facts.ports == (Port(80, "HTTP", "http-80", 8080),)

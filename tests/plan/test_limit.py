@@ -10,6 +10,7 @@ from egress_operator.istio.object import Owner
 from egress_operator.plan.intent import Limits
 from egress_operator.plan.limit import (
     NO_SERVERS,
+    PAIRS_PER_HOST,
     Applicant,
     Demand,
     GatewayRoom,
@@ -25,16 +26,26 @@ LABEL = "shared-label"
 GATEWAYS = {"shared": GatewayRoom(LABEL, Limits(hosts=3, servers=2))}
 
 hosts = st.frozensets(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
-demands = st.builds(
-    lambda found, gateway, ports: Demand(
+ports = st.dictionaries(st.sampled_from([1, 2, 3]), st.integers(1, 4), min_size=1, max_size=3)
+"""How many backends each port has."""
+
+
+def ask(found: frozenset[str], gateway: str, upstreams: dict[int, int]) -> Demand:
+    """Ask for hosts that have the same ports; two of these need a server of their own."""
+    return Demand(
         found,
         gateway,
-        frozenset((host, port) for host in found for port in ports) if gateway else frozenset(),
-    ),
-    hosts,
-    st.sampled_from(["", "shared", "missing"]),
-    st.frozensets(st.sampled_from([1, 2]), max_size=2),
-)
+        frozenset((host, port) for host in found for port in {*upstreams} - {3} if gateway),
+        frozenset(
+            (host, port, place)
+            for host in found
+            for port, count in upstreams.items()
+            for place in range(count)
+        ),
+    )
+
+
+demands = st.builds(ask, hosts, st.sampled_from(["", "shared", "missing"]), ports)
 lists = st.lists(demands, max_size=8)
 
 
@@ -59,6 +70,8 @@ def test_what_is_accepted_is_within_every_limit(found: list[Demand]) -> None:
     assert len(frozenset().union(*(demand.hosts for demand in kept))) <= MOST
     assert len(frozenset().union(*(demand.hosts for demand in shared))) <= 3
     assert len(frozenset().union(*(demand.servers for demand in shared))) <= 2
+    assert len(frozenset().union(*(demand.pairs for demand in kept))) <= PAIRS_PER_HOST * MOST
+    assert len(frozenset().union(*(demand.pairs for demand in shared))) <= PAIRS_PER_HOST * 3
 
 
 @UNTIMED
@@ -128,6 +141,13 @@ class Team:
             frozenset(map(build_owner, own)),
             frozenset({LABEL} if shared else ()),
             frozenset((LABEL, port) for _, port in servers),
+            pairs=frozenset(
+                (label, port, place)
+                for label, listed in (("", items), (LABEL, shared))
+                for item in listed
+                for name, port, place in item.pairs
+                if name == host
+            ),
         )
 
     def write(self, choose: Callable[[Demand, Demand], Demand]) -> None:
@@ -147,22 +167,34 @@ class Team:
             self.write(lambda _, new: new)
             self.orphans.clear()
 
-    def count(self) -> tuple[int, int, int]:
-        """Count hosts, and hosts and servers at the gateway."""
+    def count(self) -> tuple[int, ...]:
+        """Count hosts and pairs, and hosts, servers and pairs at the gateway."""
         items = [*self.there.values(), *self.orphans]
         shared = [item for item in items if item.gateway == "shared"]
         return (
             len(frozenset().union(*(item.hosts for item in items))),
             len(frozenset().union(*(item.hosts for item in shared))),
             len(frozenset().union(*(item.servers for item in shared))),
+            len(frozenset().union(*(item.pairs for item in items))),
+            len(frozenset().union(*(item.pairs for item in shared))),
         )
+
+    def count_ports(self) -> int:
+        """Count pairs of host and port, without their backends."""
+        items = [*self.there.values(), *self.orphans]
+        return len({pair[:2] for item in items for pair in item.pairs})
 
 
 def leave_out(demand: Demand, limited: Limited) -> Demand:
     """Return what a policy asks for without what has to wait."""
     hosts = demand.hosts - limited.waiting.keys()
     servers = {pair for pair in demand.servers - limited.waiting.keys() if pair[0] in hosts}
-    return Demand(hosts, demand.gateway, frozenset(servers))
+    pairs = {
+        pair
+        for pair in demand.pairs
+        if pair[0] in hosts and limited.waiting.keys().isdisjoint({pair[:2]})
+    }
+    return Demand(hosts, demand.gateway, frozenset(servers), frozenset(pairs))
 
 
 def join(data: st.DataObject, old: Demand, new: Demand) -> Demand:
@@ -172,11 +204,13 @@ def join(data: st.DataObject, old: Demand, new: Demand) -> Demand:
     """
     if not data.draw(st.booleans()) or old.gateway != new.gateway:
         return new
-    return Demand(new.hosts | old.hosts, new.gateway, new.servers | old.servers)
+    return Demand(
+        new.hosts | old.hosts, new.gateway, new.servers | old.servers, new.pairs | old.pairs
+    )
 
 
 NOTHING = Demand(frozenset(), "", frozenset())
-LIMITS = (MOST, 3, 2)
+LIMITS = (MOST, 3, 2, PAIRS_PER_HOST * MOST, PAIRS_PER_HOST * 3)
 edits = st.lists(
     st.tuples(st.integers(0, 4), demands | st.just(NOTHING), st.booleans()), max_size=8
 )
@@ -209,8 +243,9 @@ def test_half_written_edits_never_make_more_stand_than_twice_the_limits(
             team.delete(data.draw(st.integers(0, 4)))
         team.edit(place, demand, is_on_hold=is_on_hold)
         team.write(lambda old, new: join(data, old, new))
-        for count, most in zip(team.count(), LIMITS, strict=True):
+        for count, most in zip(team.count()[:3], LIMITS[:3], strict=True):
             assert count <= 2 * most
+        assert team.count_ports() <= 2 * PAIRS_PER_HOST * MOST
     team.finish()
     if not team.held & team.half_written:
         # Else a hold keeps old and new things until it ends.
@@ -238,7 +273,9 @@ def test_what_stands_and_is_asked_for_never_waits(
         item for item in team.there.values() if not is_limited_there or item.gateway == "shared"
     ]
     assert limited.waiting.keys().isdisjoint(
-        frozenset[object]().union(*(item.hosts | item.servers for item in there))
+        frozenset[object]().union(
+            *(item.hosts | item.servers | {pair[:2] for pair in item.pairs} for item in there)
+        )
     )
 
 
@@ -277,7 +314,8 @@ def test_what_is_accepted_stays_so_while_it_is_written(
         for place, demand, _ in found:
             hosts = frozenset(f"{host}{place}" for host in demand.hosts)
             servers = frozenset((f"{host}{place}", port) for host, port in demand.servers)
-            team.demands[place] = Demand(hosts, demand.gateway, servers)
+            pairs = frozenset((f"{pair[0]}{place}", *pair[1:]) for pair in demand.pairs)
+            team.demands[place] = Demand(hosts, demand.gateway, servers, pairs)
         if settled:
             team.write(lambda _, new: new)
     refused = team.refuse()
@@ -290,6 +328,7 @@ def test_what_is_accepted_stays_so_while_it_is_written(
             sure.hosts | {item for item in sorted(other.hosts) if data.draw(st.booleans())},
             new.gateway,
             sure.servers | {item for item in sorted(other.servers) if data.draw(st.booleans())},
+            sure.pairs | {item for item in sorted(other.pairs) if data.draw(st.booleans())},
         )
 
     team.write(mix)
@@ -383,3 +422,36 @@ def test_a_policy_that_gives_up_a_host_makes_room_for_one_that_exchanges_its_own
         applicants.append(Applicant(build_owner(3), Demand(frozenset("n"), "", NO_SERVERS)))
         found = find_limited(applicants, 6, {}, standing)
         assert {name for name, item in found.items() if item.excess} == {"3"}
+
+
+def test_a_host_with_many_ports_and_backends_does_not_count_as_one() -> None:
+    """Each policy has one host with 16 ports of 8 backends: 386 objects."""
+    names = [f"{number}.example.com" for number in range(20)]
+    upstreams = dict.fromkeys(range(1, 17), 8)
+    applicants = [
+        Applicant(build_owner(place), ask(frozenset({name}), "", upstreams))
+        for place, name in enumerate(names)
+    ]
+    found = find_limited(applicants, 500, {})
+    assert len(applicants) - len(found) == 500 * PAIRS_PER_HOST // (16 * 8)
+    excess = found["15"].excess
+    assert excess is not None
+    assert excess.message.startswith(
+        "with this policy the namespace would have 2048 pairs of host and port, each backend "
+        "counted, at most 2000 are allowed"
+    )
+
+
+def test_a_port_that_stands_does_not_wait_for_more_backends() -> None:
+    """Where twice the limit stands: without the port nothing would go on."""
+    owner = build_owner(0)
+    standing = [
+        HostStanding("a", frozenset({owner}), pairs=frozenset({("", 1, 0)})),
+        HostStanding(
+            "b", frozenset(), pairs=frozenset(("", port, 0) for port in range(PAIRS_PER_HOST * 2))
+        ),
+    ]
+    grown = Applicant(owner, ask(frozenset("a"), "", {1: 3}))
+    assert find_limited([grown], 1, {}, standing) == {}
+    more = Applicant(owner, ask(frozenset("a"), "", {1: 1, 2: 1}))
+    assert {*find_limited([more], 1, {}, standing)["0"].waiting} == {("a", 2)}

@@ -196,3 +196,64 @@ def test_a_rule_by_wildcard_matters_only_for_hosts_without_one_of_ours() -> None
     (sentence,) = judge("a.example.com", rule).shadowed
     assert "also names a.example.com (by *.example.com): Istio applies its" in sentence
     assert judge("a.example.com", rule, originateTLS={}).shadowed == ()
+
+
+WORKLOADS = {"workloads": {"matchLabels": {"app": "checkout"}}}
+PLAIN = {"hosts": ["api.example.com"], "ports": [{"number": 80, "protocol": "HTTP"}]}
+
+
+def build_restricted(**more: object) -> NamespaceInput:
+    """Build a policy whose calls go on under a private name."""
+    policy = build_policy("web", {**PLAIN, **more})
+    return NamespaceInput("shop", (replace(policy, spec={**policy.spec, "from": WORKLOADS}),))
+
+
+def find_private_name(inputs: NamespaceInput) -> str:
+    found = find_host(plan_namespace(inputs), "api.example.com")
+    (name,) = (
+        item.facts.hosts[0]
+        for item in found.objects
+        if item.key.kind == "ServiceEntry" and item.facts.hosts[0] != "api.example.com"
+    )
+    return name
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+@pytest.mark.parametrize("has_rule", [True, False])
+def test_a_rule_for_a_private_name_is_told(*, is_exact: bool, has_rule: bool) -> None:
+    inputs = build_restricted(**({"originateTLS": {}} if has_rule else {}))
+    if has_rule:
+        inputs.policies[0].spec["destinations"][0]["ports"][0]["targetPort"] = 443
+    name = find_private_name(inputs)
+    rule = HandWritten(
+        RULE, "mine", "2020-01-01T00:00:00Z", (name if is_exact else "*.internal",), (".",), TRAFFIC
+    )
+    result = plan_namespace(replace(inputs, hand_written=(rule,))).results["web"]
+    if has_rule:
+        assert bool(result.overridden) is is_exact
+        assert result.shadowed == ()
+        if is_exact:
+            assert f"counts for {name} behind api.example.com in place" in result.overridden[0]
+    else:
+        what = f"{name} behind api.example.com" if is_exact else "api.example.com (by *.internal)"
+        (sentence,) = result.shadowed
+        assert sentence == (
+            f"DestinationRule mine, written by hand, also names {what}: Istio applies its "
+            "trafficPolicy to calls of this host, so remove one"
+        )
+
+
+@pytest.mark.parametrize("kind", ["VirtualService", "ServiceEntry"])
+def test_an_object_for_a_private_name_is_told_and_one_by_wildcard_is_not(kind: str) -> None:
+    inputs = build_restricted()
+    item = HandWritten(kind, "mine", "2020-01-01T00:00:00Z", (find_private_name(inputs),))
+    told = plan_namespace(replace(inputs, hand_written=(item,))).results["web"].shadowed
+    assert len(told) == 1
+    item = replace(item, hosts=("*.internal",))
+    assert plan_namespace(replace(inputs, hand_written=(item,))).results["web"].shadowed == ()
+
+
+def test_without_a_private_name_nothing_is_told() -> None:
+    rule = HandWritten(RULE, "mine", "", ("*.internal",), (".",), TRAFFIC)
+    inputs = NamespaceInput("shop", (build_policy("web", PLAIN),), hand_written=(rule,))
+    assert plan_namespace(inputs).results["web"].shadowed == ()

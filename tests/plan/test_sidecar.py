@@ -22,6 +22,7 @@ from plan.scene import (
     SHOP,
     TLS,
     Scene,
+    build_listener,
     build_sidecar,
 )
 from rollout.fake_cluster import build_policy
@@ -236,3 +237,43 @@ def test_a_wildcard_takes_calls_of_its_ports_if_it_is_shown() -> None:
     assert BLOCKED in judge_below(*entries, other=False)[0]
     assert BLOCKED in judge_below("./other.example.com")[0]
     assert BLOCKED in judge_below("./*", "~./*.example.com")[0]
+
+
+WORKLOADS = {"workloads": {"matchLabels": {"app": "checkout"}}}
+FOR_DATA = build_listener(5432, "TCP", "./*")
+
+
+@pytest.mark.parametrize(
+    ("listeners", "rest", "hidden"),
+    [
+        ((FOR_DATA,), (), True),
+        ((FOR_DATA,), (SERVICES,), True),
+        ((FOR_DATA,), (f"./{API}",), True),
+        ((FOR_DATA,), (f"./{DATABASE}",), False),
+        ((FOR_DATA,), ("./*.shop.direct.internal",), False),
+        ((FOR_DATA, build_listener(443, "TLS", "./*")), (), False),
+        ((FOR_DATA, build_listener(443, "TLS", f"./{API}")), (), True),
+    ],
+)
+def test_a_listener_of_a_port_hides_where_raw_bytes_of_some_workloads_go_on(
+    listeners: tuple[Object, ...], rest: tuple[str, ...], *, hidden: bool
+) -> None:
+    """They have a private name on another port, which Istio does not give to the listener."""
+    sidecar = build_sidecar("database", *rest, listeners=listeners)
+    policy = build_policy("data", DATA)
+    for source in (WORKLOADS, None):
+        spec = {**policy.spec, **({"from": source} if source else {})}
+        inputs = NamespaceInput(
+            SHOP,
+            (replace(policy, spec=spec),),
+            Settings(outbound_mode=OutboundMode.REGISTRY_ONLY),
+            sidecars=choose_sidecars([read_sidecar(sidecar)], SHOP, ROOT),
+        )
+        sight = plan_namespace(inputs).results["data"].sight
+        assert bool(sight.hidden) is (hidden and source is not None)
+        if sight.hidden:
+            assert sight.hidden[0] == (
+                "Sidecar database imports db.example (5432) for that port alone, and the way "
+                "there has a name of its own on port 443, so it cannot be reached; add "
+                '"./db.example" to an egress listener without port or for port 443'
+            )

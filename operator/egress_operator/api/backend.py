@@ -27,7 +27,8 @@ class Endpoint(Model):
     region/zone/subzone."""
     service_account: Annotated[Omittable[ServiceAccountName], Field(examples=["mongo"])] = None
     """The ServiceAccount, in this namespace, of the proxy on a machine inside the mesh: Istio then
-    speaks mutual TLS to the endpoint and expects this identity; needs location Internal."""
+    speaks mutual TLS to the endpoint and expects this identity; needs location Internal, and no
+    originateTLS."""
 
 
 class Backend(Model):

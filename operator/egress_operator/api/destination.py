@@ -202,6 +202,17 @@ def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
                 yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
 
 
+def _find_account_beside_tls(destination: "Destination") -> Iterator[Finding]:
+    # originateTLS demands names of its own, and Istio those of service accounts with ISTIO_MUTUAL
+    # alone (pilot/pkg/networking/core/cluster_tls.go).
+    if destination.originate_tls is None:
+        return
+    for index, backend in enumerate(destination.backends):
+        for number, endpoint in enumerate(backend.endpoints):
+            if endpoint.service_account is not None:
+                yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
+
+
 def _list_http_traffic(traffic: Traffic) -> Iterator[tuple[str, ...]]:
     """List the settings that act on requests, by their way from the destination."""
     pool, balancer = traffic.connection_pool, traffic.load_balancer
@@ -374,6 +385,13 @@ class Destination(Model):
             "(has(self.location) && self.location == 'Internal') || !has(self.backends)"
             " || !self.backends.exists(b, b.endpoints.exists(e, has(e.serviceAccount)))",
             _find_account_outside,
+            "backends",
+        ),
+        Check(
+            "EG249",
+            "!has(self.originateTLS) || !has(self.backends)"
+            " || !self.backends.exists(b, b.endpoints.exists(e, has(e.serviceAccount)))",
+            _find_account_beside_tls,
             "backends",
         ),
         Check(

@@ -93,7 +93,8 @@ class GatewayLimits(Model):
         Omittable[StrictInt],
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[500]),
     ] = None
-    """How many hosts one namespace may have, 1 to 10000; left out: 500."""
+    """How many hosts one namespace may have, 1 to 10000, with four times as many pairs of host and
+    port, each backend counted; left out: 500."""
     servers: Annotated[
         Omittable[StrictInt],
         Field(ge=1, le=MOST, json_schema_extra={"format": "int32"}, examples=[100]),

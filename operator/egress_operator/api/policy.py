@@ -12,6 +12,7 @@ from egress_operator.api.model import REFERENCE_FIELDS, Model
 from egress_operator.api.port import HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location, Moment
+from egress_operator.api.size import TEXT_CHECK
 from egress_operator.api.source import From
 from egress_operator.api.wildcard import POLICY_CHECKS
 from egress_operator.api.word import END, POLICY_WORDS, Words
@@ -45,11 +46,19 @@ def _find_too_many_hosts(spec: "EgressPolicySpec") -> Iterator[Finding]:
         yield Finding(f"the policy names {count} hosts, at most {MOST_HOSTS} are allowed")
 
 
+def _count_backends(destination: Destination) -> int:
+    """Count the backends that each port leads to; those of a failover are one, beside a mirror."""
+    if destination.backends and not destination.failover:
+        return len(destination.backends)
+    is_copied = destination.http is not None and destination.http.mirror is not None
+    return 2 if is_copied else 1
+
+
 def _find_too_many_pairs(spec: "EgressPolicySpec") -> Iterator[Finding]:
     count = sum(
         len(destination.hosts or destination.addresses)
         * len(destination.resolve_ports())
-        * (1 if destination.failover else max(1, len(destination.backends)))
+        * _count_backends(destination)
         for destination in spec.destinations
     )
     if count > MOST_PAIRS:
@@ -91,13 +100,19 @@ def _find_equal_address_ports(spec: "EgressPolicySpec") -> Iterator[Finding]:
 
 
 def _compare_per_host(destination: Destination) -> dict[str, Hashable]:
-    """Collect what Istio keeps per host. As in CEL, sets and maps are equal in any order."""
+    """Collect what Istio keeps per host.
+
+    As in CEL, sets and maps are equal in any order; but that of failover counts.
+    """
     return {
         "addresses": frozenset(destination.addresses),
         "backends": frozenset(
             (backend.name, backend.weight, frozenset(backend.endpoints))
             for backend in destination.backends
         ),
+        "failover": tuple(backend.name for backend in destination.backends)
+        if destination.failover
+        else (),
         "location": destination.location or Location.EXTERNAL,
         "traffic": destination.traffic,
     }
@@ -111,8 +126,9 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
         before, after = _compare_per_host(one), _compare_per_host(other)
         for field, value in after.items():
             if value != before[field]:
+                what = "another order of failover" if field == "failover" else f"other {field}"
                 yield Finding(
-                    f"{shared} stands in destination {first} too, with other {field}",
+                    f"{shared} stands in destination {first} too, with {what}",
                     ("destinations", second, field),
                 )
 
@@ -191,6 +207,14 @@ def _same_cel(field: str) -> str:
     return f"(has(d.{field}) ? has(e.{field}) && d.{field} == e.{field} : !has(e.{field}))"
 
 
+def _order_cel(item: str) -> str:
+    """CEL: the names of the backends where their order counts. A list of `map` has an order."""
+    return (
+        f"(has({item}.failover) && {item}.failover && has({item}.backends)"
+        f" ? {item}.backends.map(b, b.name) : [])"
+    )
+
+
 _LOCATION_CEL = (
     "(has(d.location) ? d.location : 'External') == (has(e.location) ? e.location : 'External')"
 )
@@ -229,7 +253,7 @@ class EgressPolicySpec(Model):
         ListType("atomic"),
     ]
     """The outside hosts that the namespace may call, 1 to 16 destinations with 64 hosts together,
-    and 128 pairs of host and port."""
+    and 128 pairs of host and port, each backend counted."""
     justification: Annotated[
         Omittable[str],
         Field(min_length=1, max_length=512, strict=True, examples=["card payments, PAY-123"]),
@@ -249,7 +273,8 @@ class EgressPolicySpec(Model):
             "self.destinations.map(d, (has(d.hosts) && d.hosts.size() > 0 ? d.hosts.size()"
             " : has(d.addresses) ? d.addresses.size() : 0)"
             " * (has(d.ports) ? d.ports.size() : 1)"
-            " * (has(d.backends) && !(has(d.failover) && d.failover) ? d.backends.size() : 1)"
+            " * (has(d.backends) && !(has(d.failover) && d.failover) ? d.backends.size()"
+            " : has(d.http) && has(d.http.mirror) ? 2 : 1)"
             f").sum() <= {MOST_PAIRS}",
             _find_too_many_pairs,
             "destinations",
@@ -268,7 +293,8 @@ class EgressPolicySpec(Model):
             "self.destinations.all(d, !has(d.hosts) || self.destinations.all(e, !has(e.hosts)"
             " || !sets.intersects(d.hosts, e.hosts)"
             f" || ({_same_cel('addresses')} && {_same_cel('backends')}"
-            f" && {_same_cel('traffic')} && {_LOCATION_CEL})))",
+            f" && {_same_cel('traffic')} && {_LOCATION_CEL}"
+            f" && {_order_cel('d')} == {_order_cel('e')})))",
             _find_unequal_settings,
             "destinations",
         ),
@@ -307,6 +333,7 @@ class EgressPolicySpec(Model):
             _find_internal_through_gateway,
             "destinations",
         ),
+        TEXT_CHECK,
         *POLICY_CHECKS,
     )
 

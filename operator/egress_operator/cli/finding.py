@@ -37,6 +37,8 @@ class FileRule(StrEnum):
     """Nothing to judge in what was named, as when kubectl is given no objects to apply."""
     TENANT_S_OWN = "EG910"
     """The pods of an EgressGateway are in the namespace of a tenant."""
+    PAUSED = "EG912"
+    """A policy is paused: nothing is made of it."""
 
 
 FILE_RULES: dict[FileRule, tuple[str, str]] = {
@@ -79,6 +81,10 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
     FileRule.TENANT_S_OWN: (
         "The namespace of an EgressGateway's pods is that of a tenant too (a warning)",
         "Run the gateway in a namespace in which only the platform team may write.",
+    ),
+    FileRule.PAUSED: (
+        "The policy is paused, so nothing is rendered for it (a warning)",
+        "Remove the annotation egress-operator.io/paused, or leave it as it is.",
     ),
 }
 """What is wrong, and how to fix it, by rule."""

@@ -18,6 +18,7 @@ from egress_operator.plan.reference import NOT_FOUND
 from egress_operator.plan.result import build_findings
 from egress_operator.plan.sidecar import choose_sidecars
 from egress_operator.plan.source import (
+    PAUSED_ANNOTATION,
     GatewaySource,
     NamespaceInput,
     PolicySource,
@@ -87,6 +88,8 @@ def build_outcome(inventory: Inventory, settings: Settings, now: float) -> Outco
         plans.append(plan)
         is_partial = is_partial or not all(item.accepted for item in plan.results.values())
         for policy in policies:
+            if plan.results[policy.name].paused:
+                findings.append(_build_paused(policy))
             findings += [
                 _build_no_gateway(policy, item)
                 if item.code == NOT_FOUND and not gateways
@@ -220,6 +223,23 @@ def _build_no_gateway(source: Source, diagnostic: Diagnostic) -> Finding:
         "gateway, and nothing is rendered for it; add the gateway's file with -f",
         level=Level.WARNING,
         fix=FILE_RULES[FileRule.NO_GATEWAY][1],
+    )
+
+
+def _build_paused(source: Source) -> Finding:
+    """Warn of a policy of which the operator would change nothing, and so nothing is rendered."""
+    place = find_place(source.item.place, "metadata.annotations")
+    return Finding(
+        file=source.item.file,
+        line=place.line,
+        column=place.column,
+        rule=FileRule.PAUSED.value,
+        message=f"the annotation {PAUSED_ANNOTATION} pauses the policy, so the operator keeps what "
+        "it has as it is, and nothing is rendered for it; remove the annotation to go on",
+        level=Level.WARNING,
+        fix=FILE_RULES[FileRule.PAUSED][1],
+        object=source.label,
+        path="metadata.annotations",
     )
 
 

@@ -319,9 +319,9 @@ def _is_chosen(source: Source, caller: Caller) -> bool:
 
 
 def _find_account(want: Want) -> str:
-    """Find whom the server must prove to be; TLS that the policy asks for itself comes first."""
+    """Find whom the server must prove to be."""
     accounts = (account for share in want.place.used for _, _, account in share.endpoints)
-    return "" if want.way.tls is not None else next(accounts, "")
+    return next(accounts, "")
 
 
 def _find_servers(want: Want, call: Call) -> tuple[str, ...]:

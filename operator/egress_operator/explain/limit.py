@@ -8,6 +8,8 @@ from egress_operator.explain.world import Payload, World
 DEFAULT_HOSTS = 500
 DEFAULT_SERVERS = 100
 """At a gateway that says nothing else."""
+PAIRS = 4
+"""Pairs of host and port, each backend counted, for each host of a limit."""
 
 Count = tuple[str, int, frozenset[object]]
 """What is counted, how many there may be, and those of one policy."""
@@ -37,7 +39,9 @@ def find_excesses(world: World, namespace: str) -> dict[str, str]:
 
 def _list_counts(world: World, wants: Collection[Want]) -> Iterator[Count]:
     subjects = frozenset(want.subject for want in wants)
+    pairs = frozenset(pair for want in wants for pair in _list_pairs(want))
     yield "hosts in the namespace", world.max_hosts, subjects
+    yield "pairs in the namespace", PAIRS * world.max_hosts, pairs
     name = next(iter(wants)).way.gateway
     gateway = world.gateways.get(name)
     if gateway is None:
@@ -46,8 +50,18 @@ def _list_counts(world: World, wants: Collection[Want]) -> Iterator[Count]:
     hosts = (limits and limits.hosts) or DEFAULT_HOSTS
     servers = (limits and limits.servers) or DEFAULT_SERVERS
     yield f"hosts at EgressGateway {name}", hosts, subjects
+    yield f"pairs at EgressGateway {name}", PAIRS * hosts, pairs
     own = frozenset((want.subject, want.port) for want in wants if _has_server(want))
     yield f"servers at EgressGateway {name}", servers, own
+
+
+def _list_pairs(want: Want) -> Iterator[tuple[str, int, str]]:
+    """List the backends of a port, each by its name; what is reached by one name is one."""
+    place = want.place
+    is_shared = len(place.backends) > 1 and not place.failover
+    names = {share.name for share in place.used} if is_shared else {""}
+    for name in sorted(names | {want.way.mirror} if want.way.mirror else names):
+        yield want.subject, want.port, name
 
 
 def _has_server(want: Want) -> bool:

@@ -1,25 +1,41 @@
 """What policies ask for, one (host, port) at a time, and which of it they get."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import gcd
 
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.model import Model
 from egress_operator.api.port import HTTP_LIKE, TLS_LIKE, TLS_PORT, Port
-from egress_operator.api.request import AllowedRequest, Fault
+from egress_operator.api.request import Abort, AllowedRequest, Delay, Fault, Headers, Mirror
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
+from egress_operator.api.traffic import ConnectionPool, LoadBalancer, OutlierDetection, Traffic
+from egress_operator.explain.text import ENTRY, Texts
 from egress_operator.explain.world import Call, Payload, Policy
 
 Network = IPv4Network | IPv6Network
 TLS = "TLS"
 Frozen = Hashable
 """Settings that only have to be told apart."""
-_LEFT_OUT = {"percentage": 100, "max_ejection_percent": 100}
-"""What it means to leave a field out."""
+_LEFT_OUT: Mapping[type[Model], Mapping[str, Frozen]] = {
+    Abort: {"percentage": 100},
+    Delay: {"percentage": 100},
+    Mirror: {"percentage": 100},
+    OutlierDetection: {
+        "consecutive_5xx_errors": 5,
+        "interval": 10_000,
+        "base_ejection_time": 30_000,
+        "max_ejection_percent": 100,
+    },
+    ConnectionPool: {"max_requests_per_connection": 0},
+    LoadBalancer: {"policy": "LeastRequest"},
+    Traffic: {"connection_pool": frozenset(), "load_balancer": frozenset()},
+}
+"""What it means to leave a field out; times in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +44,8 @@ class Retry:
 
     attempts: int
     per_try_ms: int | None
-    conditions: tuple[str, ...]
-    codes: tuple[int, ...]
+    conditions: frozenset[str]
+    codes: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +105,17 @@ class Way:
     """What the server gets before the path that the client asked for."""
     abort: int | None = None
     """The status with which the mesh answers every request; None: the server answers some."""
-    is_copied: bool = False
-    """Whether a second backend gets copies."""
+    mirror: str = ""
+    """The backend that gets copies; empty: none."""
     changes: Frozen = None
     """Headers, faults and copies."""
+    header_text: int = 0
+    """How much text the headers of `changes` are."""
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a second backend gets copies."""
+        return bool(self.mirror)
 
     @property
     def payload(self) -> Payload:
@@ -104,12 +127,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A backend. The only one has weight 1 and no name."""
+    """A backend. The only one has weight 1 and no name, several have the smallest weights."""
 
     name: str
     weight: int
     endpoints: tuple[tuple[str, str, str], ...]
-    """Address, locality and service account of each."""
+    """Address, locality and service account of each, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +232,13 @@ def decide(policies: Iterable[Policy]) -> tuple[list[Want], list[Defeat]]:
     """
     kept: list[Want] = []
     lost: list[Defeat] = []
+    texts = Texts()
     for policy in policies:
         for want in list_wants(policy):
             defeat = next(_find_defeats(want, kept), None)
+            if defeat is None and not texts.take(want):
+                by = next(other for other in kept if other.subject == want.subject)
+                defeat = Defeat(want, by, "text")
             if defeat is None:
                 kept.append(want)
             else:
@@ -291,13 +318,16 @@ def _overlap(one: Want, other: Want) -> bool:
 
 def _read_shares(destination: Destination) -> tuple[Share, ...]:
     several = len(destination.backends) > 1
+    whole = gcd(*(backend.weight or 0 for backend in destination.backends)) or 1
     shares = [
         Share(
             backend.name if several else "",
-            (backend.weight or 0) if several else 1,
+            (backend.weight or 0) // whole if several else 1,
             tuple(
-                (endpoint.address, endpoint.locality or "", endpoint.service_account or "")
-                for endpoint in backend.endpoints
+                sorted(
+                    (endpoint.address, endpoint.locality or "", endpoint.service_account or "")
+                    for endpoint in backend.endpoints
+                )
             ),
         )
         for backend in destination.backends
@@ -325,12 +355,22 @@ def _read_way(gateway: str, destination: Destination, host: str, port: Port) -> 
         host=rewritten,
         path_prefix=(http.rewrite and http.rewrite.path_prefix) or "",
         abort=None if http.fault is None else _find_abort(http.fault),
-        is_copied=http.mirror is not None,
+        mirror="" if http.mirror is None else http.mirror.backend,
         changes=(
             _freeze(http.headers),
             _freeze(http.fault, has_times=True),
             _freeze(http.mirror),
         ),
+        header_text=_measure_headers(http.headers) if http.headers else 0,
+    )
+
+
+def _measure_headers(headers: Headers) -> int:
+    changes = [change for change in (headers.request, headers.response) if change is not None]
+    entries = [entry for change in changes for entry in (*change.set_, *change.add)]
+    removed = [name for change in changes for name in change.remove]
+    return sum(len(entry.name) + len(entry.value) + ENTRY for entry in entries) + sum(
+        len(name) + ENTRY for name in removed
     )
 
 
@@ -355,13 +395,12 @@ def _freeze(value: object, *, has_times: bool = False) -> Frozen:
     `has_times`: every text that can be a duration is one.
     """
     if isinstance(value, Model):
-        given = {name: item for name, item in value if item not in (None, ())}
-        left_out = {
-            name: most for name, most in _LEFT_OUT.items() if name in type(value).model_fields
+        given = {
+            name: _freeze(item, has_times=has_times)
+            for name, item in value
+            if item not in (None, ())
         }
-        return frozenset(
-            (name, _freeze(item, has_times=has_times)) for name, item in (left_out | given).items()
-        )
+        return frozenset(given.items() - _LEFT_OUT.get(type(value), {}).items())
     if isinstance(value, tuple):
         return frozenset(_freeze(item, has_times=has_times) for item in value)
     if has_times and isinstance(value, str) and (length := parse_duration(value)) is not None:
@@ -391,6 +430,6 @@ def _read_retry(retries: Retries) -> Retry:
     return Retry(
         attempts=retries.attempts,
         per_try_ms=None if per_try is None else parse_duration(per_try),
-        conditions=tuple(str(condition) for condition in retries.conditions),
-        codes=tuple(retries.codes),
+        conditions=frozenset(map(str, retries.conditions)),
+        codes=frozenset(retries.codes),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from egress_operator.istio.difference import API
+from egress_operator.istio.difference import API, FORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,8 @@ class RetryIntent:
 
     attempts: int
     per_try_timeout: str
-    conditions: tuple[str, ...]
-    codes: tuple[int, ...]
+    conditions: tuple[str, ...] = field(metadata={FORM: frozenset})
+    codes: tuple[int, ...] = field(metadata={FORM: frozenset})
 
     def build(self) -> dict[str, Any]:
         """Return `retries`. Istio splits `retryOn` at commas without trimming: it has no space."""
@@ -105,7 +105,7 @@ class HttpIntent:
 
     timeout: str = ""
     retries: RetryIntent | None = None
-    allow: tuple[AllowIntent, ...] = ()
+    allow: tuple[AllowIntent, ...] = field(default=(), metadata={FORM: frozenset})
     """One of them must hold; none: all requests are allowed. Sorted."""
     request: HeaderIntent = field(default=NO_HEADERS, metadata={API: "headers.request"})
     response: HeaderIntent = field(default=NO_HEADERS, metadata={API: "headers.response"})

@@ -24,10 +24,19 @@ from egress_operator.istio.object import (
 )
 from egress_operator.istio.set_key import GatewaySet, HostSet, TenantSet
 
+MOST_POLICIES = 50
+"""Names in the policies annotation, of 253 characters at most: the API server takes 256 KiB of
+annotations, and any number of policies may name one host."""
+
 
 def build_policies_annotation(owners: Iterable[Owner]) -> str:
-    """Return the names of the policies among the owners, sorted, by comma."""
-    return ",".join(sorted({owner.name for owner in owners if owner.kind == POLICY_KIND}))
+    """Return the names of the policies among the owners, sorted, by comma; of many the first.
+
+    It is for people: who owns an object, the ownerReferences say.
+    """
+    names = sorted({owner.name for owner in owners if owner.kind == POLICY_KIND})
+    rest = len(names) - MOST_POLICIES
+    return ",".join(names[:MOST_POLICIES]) + (f",and {rest} more" if rest > 0 else "")
 
 
 def build_owner_references(owners: Iterable[Owner]) -> list[dict[str, str]]:

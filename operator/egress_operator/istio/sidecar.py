@@ -90,6 +90,11 @@ class Service:
     port: int
 
 
+PrivateNames = Mapping[int, tuple[Service, ...]]
+"""Names of the operator's to which the routes of a host lead, by the port of the host."""
+NO_NAMES: PrivateNames = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Sidecar:
     """What counts of a Sidecar."""

@@ -1,8 +1,9 @@
 """What is asked of a host and its ports: the values that the specs are built of."""
 
 from dataclasses import dataclass, field
+from math import gcd
 
-from egress_operator.istio.difference import API
+from egress_operator.istio.difference import API, FORM
 from egress_operator.istio.http import HttpIntent
 from egress_operator.istio.traffic_policy import NO_TRAFFIC, TrafficIntent
 
@@ -86,6 +87,15 @@ class BackendIntent:
     """Its share of the requests, out of the sum of all."""
 
 
+def _form_backends(backends: tuple[BackendIntent, ...]) -> object:
+    """Return backends so that endpoints count in any order, and weights by their ratio."""
+    whole = gcd(*(backend.weight for backend in backends)) or 1
+    return tuple(
+        (backend.name, frozenset(backend.endpoints), backend.weight // whole)
+        for backend in backends
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class HostIntent:
     """What a policy asks for a host as a whole, for all of its ports."""
@@ -94,7 +104,7 @@ class HostIntent:
     """What clients dial, sorted."""
     failover: bool
     """Whether the first healthy backend gets everything, and not each one its share."""
-    backends: tuple[BackendIntent, ...]
+    backends: tuple[BackendIntent, ...] = field(metadata={FORM: _form_backends})
     """In the order of failover, else by name; empty: the host's own DNS name or its addresses."""
     location: str
     """`External` or `Internal`."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from egress_operator.istio.difference import API
+from egress_operator.istio.difference import API, mean_default
 
 EVERY_ENDPOINT = 100
 """Percent that outlier detection may leave out. Istio's own default is 10, rounded down: of fewer
@@ -63,7 +63,7 @@ class PoolIntent:
     idle_timeout: str = ""
     max_connection_duration: str = ""
     max_pending_requests: int | None = None
-    max_requests_per_connection: int | None = None
+    max_requests_per_connection: int | None = field(default=None, metadata=mean_default(0))
     tcp_keepalive: KeepaliveIntent | None = None
 
     def shorten(self, other: "PoolIntent") -> "PoolIntent":
@@ -104,9 +104,11 @@ NO_POOL = PoolIntent()
 class OutlierIntent:
     """When an endpoint that fails is left out. What is empty or None is Istio's default."""
 
-    consecutive_5xx_errors: int | None = field(default=None, metadata={API: "consecutive5xxErrors"})
-    interval: str = ""
-    base_ejection_time: str = ""
+    consecutive_5xx_errors: int | None = field(
+        default=None, metadata={API: "consecutive5xxErrors", **mean_default(5)}
+    )
+    interval: str = field(default="", metadata=mean_default("10s"))
+    base_ejection_time: str = field(default="", metadata=mean_default("30s"))
     max_ejection_percent: int = EVERY_ENDPOINT
 
     def build(self) -> dict[str, Any]:
@@ -123,8 +125,12 @@ class OutlierIntent:
 class TrafficIntent:
     """What is asked for the connections to a destination, or to a gateway."""
 
-    load_balancer: LoadBalancerIntent | None = None
-    connection_pool: PoolIntent | None = None
+    load_balancer: LoadBalancerIntent | None = field(
+        default=None, metadata=mean_default(LoadBalancerIntent("LeastRequest"))
+    )
+    connection_pool: PoolIntent | None = field(
+        default=None, metadata=mean_default(PoolIntent(max_requests_per_connection=0))
+    )
     outlier_detection: OutlierIntent | None = None
 
     def build(self) -> dict[str, Any]:

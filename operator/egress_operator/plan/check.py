@@ -11,6 +11,7 @@ from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.name import DIRECT_DOMAIN
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
 from egress_operator.istio.wildcard import is_wildcard, list_covering
+from egress_operator.plan.effect import check_grpc_methods, check_mirror
 from egress_operator.plan.intent import DestinationIntent, Intent
 from egress_operator.plan.network import (
     Network,
@@ -163,7 +164,13 @@ def _check_paths(destination: DestinationIntent, facts: ClusterFacts) -> Iterato
         yield build_diagnostic(PATHS_AS_SENT, f"spec.destinations[{destination.index}].http.allow")
 
 
+def _check_effect(destination: DestinationIntent, _: ClusterFacts) -> Iterator[Diagnostic]:
+    yield from check_mirror(destination)
+    yield from check_grpc_methods(destination)
+
+
 _CHECKS: tuple[Check, ...] = (
+    _check_effect,
     _check_names,
     _check_addresses,
     _check_listener,

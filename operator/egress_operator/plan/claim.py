@@ -24,12 +24,14 @@ from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_r
 from egress_operator.plan.intent import Intent
 from egress_operator.plan.overlap import TlsIndex
 from egress_operator.plan.piece import Pieces
+from egress_operator.plan.size import MOST_TEXT, TextCount
 from egress_operator.plan.source import SENIOR
 
 HOST_CONFLICT = "EG101"
 PORT_CONFLICT = "EG102"
 ADDRESS_CONFLICT = "EG103"
 OVERLAP_CONFLICT = "EG130"
+TEXT_CONFLICT = "EG134"
 
 MOST_NAMED = 3
 """Policies that a sentence names; the rest is counted."""
@@ -67,6 +69,20 @@ class Claim:
         http = self.port.http
         is_copied = http is not None and http.mirror is not None
         return bool(self.gateway) or is_copied or self.settings.is_split
+
+    @property
+    def upstreams(self) -> int:
+        """How many upstreams the port has: each backend that gets requests or copies.
+
+        Those of a failover are one, and so is the host's own name.
+        """
+        http, settings = self.port.http, self.settings
+        used = {""}
+        if settings.is_split:
+            used = {backend.name for backend in settings.backends if backend.weight}
+        if http is not None and http.mirror is not None:
+            used.add(http.mirror.backend)
+        return len(used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +199,11 @@ class _Place:
 
 
 class _Judge:
-    """First come, first served, over (host), (host, port), (address, port), and below wildcards."""
+    """First come, first served.
+
+    What is served: (host), (host, port), (address, port), and below wildcards; and the text of a
+    host's objects.
+    """
 
     def __init__(self) -> None:
         self._hosts: dict[str, Claim] = {}
@@ -191,6 +211,7 @@ class _Judge:
         self._places: dict[tuple[int, int], RangeIndex[_Place]] = {}
         """By port and version of IP."""
         self._tls = TlsIndex()
+        self._texts = TextCount()
 
     def admit(self, claim: Claim) -> Conflict | None:
         """Take the claim, or say why it is lost."""
@@ -204,6 +225,8 @@ class _Judge:
             return _build_difference_conflict(claim, port, PORT_CONFLICT, what, field)
         if (other := self._tls.find(claim)) is not None:
             return _build_overlap_conflict(claim, other)
+        if (text := self._texts.measure(claim)) > MOST_TEXT:
+            return _build_text_conflict(claim, text)
         if port is None:
             # Else the host has its addresses on this port already: they are the same ones.
             if claim.ranges and (loss := self._admit_addresses(claim)):
@@ -211,6 +234,7 @@ class _Judge:
             self._hosts.setdefault(claim.key, claim)
             self._ports[claim.key, number] = claim
         self._tls.add(claim)
+        self._texts.add(claim, text)
         return None
 
     def _admit_addresses(self, claim: Claim) -> Conflict | None:
@@ -255,6 +279,14 @@ def _build_overlap_conflict(claim: Claim, winner: Claim) -> Conflict:
         "weights, which Istio cannot tell apart from the wildcard"
     )
     return Conflict(claim, OVERLAP_CONFLICT, build_message(OVERLAP_CONFLICT, wrong))
+
+
+def _build_text_conflict(claim: Claim, text: int) -> Conflict:
+    wrong = (
+        f"with port {claim.port.number} of this policy the objects of {claim.host} would hold "
+        f"{text} characters, at most {MOST_TEXT} are allowed, and older policies come first"
+    )
+    return Conflict(claim, TEXT_CONFLICT, build_message(TEXT_CONFLICT, wrong))
 
 
 def _name_winner(claim: Claim, winner: Claim) -> str:

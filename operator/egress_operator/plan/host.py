@@ -13,10 +13,15 @@ from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.set_key import HostSet
+from egress_operator.istio.sidecar import NO_NAMES, PrivateNames
 from egress_operator.istio.traffic import HostIntent
 from egress_operator.plan.claim import Arbitration, Claim, find_lifted
 from egress_operator.plan.intent import Authorization
-from egress_operator.plan.route import Tenants, resolve_routes
+from egress_operator.plan.route import (
+    Tenants,
+    find_private_names,
+    resolve_routes,
+)
 from egress_operator.plan.tenant import Tenant, build_restricted_access
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
@@ -32,6 +37,8 @@ class CompiledHost:
     """The tenants whose objects it needs."""
     lifted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`find_lifted` of its claims."""
+    private: PrivateNames = field(default_factory=lambda: NO_NAMES)
+    """`find_private_names` of its routes."""
 
 
 def compile_host(
@@ -57,7 +64,12 @@ def compile_host(
     used = _select_tenants(results.won, tenants)
     set_key, first = HostSet(namespace, key), results.won[0]
     builder = _Builder(set_key, tuple(sorted(owners)), first, routes, used, below)
-    return CompiledHost(builder.build(), tuple(used.values()), find_lifted(results.won))
+    return CompiledHost(
+        builder.build(),
+        tuple(used.values()),
+        find_lifted(results.won),
+        find_private_names(routes),
+    )
 
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:

@@ -6,7 +6,7 @@ what would be more has to wait.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -22,18 +22,28 @@ GATEWAY_LIMIT = "EG116"
 
 Server = tuple[str, int]
 """A host and port."""
+Pair = tuple[str, int, int]
+"""A host, a port, and the place of an upstream among those of the port, from 0."""
 Item = str | Server
-"""A host, or a host and port."""
+"""A host, or a host and port: what may have to wait."""
+Countable = Item | Pair
+
+PAIRS_PER_HOST = 4
+"""How many pairs of host and port, each backend counted, there may be for each host that a limit
+allows: each of them is as much to write, and for the proxies to keep, as a host with one port."""
 
 _PATH = "spec.destinations"
 _NAMESPACE = "hosts"
 _HOSTS = "hosts at EgressGateway {gateway}"
+_NAMESPACE_PAIRS = "pairs of host and port, each backend counted"
+_PAIRS = f"{_NAMESPACE_PAIRS}, at EgressGateway {{gateway}}"
 _SERVERS = (
     "servers at EgressGateway {gateway} (one for each host and port that is not HTTP, has "
     "from.serviceAccounts, or is a wildcard)"
 )
 NO_SERVERS: frozenset[Server] = frozenset()
-NOTHING: frozenset[Item] = frozenset()
+NO_PAIRS: frozenset[Pair] = frozenset()
+NOTHING: frozenset[Countable] = frozenset()
 """One for all: Python makes each empty frozenset anew."""
 WAITING_FOR_NOTHING: Mapping[Item, str] = {}
 
@@ -48,6 +58,8 @@ class Demand:
     """The EgressGateway; empty: direct."""
     servers: frozenset[Server]
     """The hosts and ports that need a server of their own at the gateway."""
+    pairs: frozenset[Pair] = NO_PAIRS
+    """Every upstream of every port."""
 
 
 def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
@@ -64,7 +76,10 @@ def build_demand(claims: Iterable[Claim], gateway: str) -> Demand:
         and (not claim.port.is_http or claim.source.accounts or is_wildcard(claim.key))
     }
     hosts = frozenset(claim.key for claim in found)
-    return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS)
+    pairs = frozenset(
+        (claim.key, claim.port.number, place) for claim in found for place in range(claim.upstreams)
+    )
+    return Demand(hosts, gateway, frozenset(servers) if servers else NO_SERVERS, pairs)
 
 
 NO_DEMAND = Demand(frozenset(), "", NO_SERVERS)
@@ -122,7 +137,7 @@ def find_limited(
 
     What is asked for and stands already stays. Of what is new, the oldest policy's first, so much
     may be added that no more than twice the limit stands, whoever owns it; the rest waits until
-    something is gone.
+    something is gone. A port that stands does not wait for more backends: it would have to go.
     """
     if _has_room_for_all(applicants, most_hosts, gateways, standing):
         return {}
@@ -186,27 +201,39 @@ def _has_room_for_all(
     standing: Iterable[HostStanding],
 ) -> bool:
     """Whether all that is asked for and all that stands is within every limit together."""
-    hosts: defaultdict[str, set[Item]] = defaultdict(set)
+    hosts: defaultdict[str, set[Countable]] = defaultdict(set)
     """By the label of the gateway, empty for all of the namespace."""
-    servers: defaultdict[str, set[Item]] = defaultdict(set)
+    servers: defaultdict[str, set[Countable]] = defaultdict(set)
+    pairs: defaultdict[str, set[Countable]] = defaultdict(set)
+    """As `hosts`."""
     for host in standing:
         for label in ("", *host.gateways):
             hosts[label].add(host.host)
         for label, port in host.servers:
             servers[label].add((host.host, port))
+        for label, port, place in host.pairs:
+            pairs[label].add((host.host, port, place))
     for applicant in applicants:
         demand = applicant.demand
         hosts[""] |= demand.hosts
+        pairs[""] |= demand.pairs
         if (at := gateways.get(demand.gateway)) is not None:
             hosts[at.label] |= demand.hosts
             servers[at.label] |= demand.servers
-    return len(hosts[""]) <= most_hosts and all(
-        len(hosts[at.label]) <= at.limits.hosts and len(servers[at.label]) <= at.limits.servers
-        for at in gateways.values()
+            pairs[at.label] |= demand.pairs
+    return (
+        len(hosts[""]) <= most_hosts
+        and len(pairs[""]) <= PAIRS_PER_HOST * most_hosts
+        and all(
+            len(hosts[at.label]) <= at.limits.hosts
+            and len(pairs[at.label]) <= PAIRS_PER_HOST * at.limits.hosts
+            and len(servers[at.label]) <= at.limits.servers
+            for at in gateways.values()
+        )
     )
 
 
-Kept = dict[Owner, set[Item]]
+Kept = dict[Owner, set[Countable]]
 """What policies have."""
 _NOBODY = Owner("", "")
 """Has what no policy owns any more: it counts only until it is gone."""
@@ -226,7 +253,7 @@ class _Room:
         self._most = most
         self._what = what
 
-    def count_with(self, owner: Owner, items: frozenset[Item]) -> int:
+    def count_with(self, owner: Owner, items: frozenset[Countable]) -> int:
         """Return how many there will be if a policy may have these in place of what it has."""
         kept = self.kept.get(owner, NOTHING)
         if kept == items:
@@ -234,7 +261,9 @@ class _Room:
         leaving = sum(self.counts[item] == 1 for item in kept - items)
         return len(self.counts) - leaving + len(items.difference(self.counts))
 
-    def find_excess(self, owner: Owner, items: frozenset[Item], gateway: str) -> Diagnostic | None:
+    def find_excess(
+        self, owner: Owner, items: frozenset[Countable], gateway: str
+    ) -> Diagnostic | None:
         """Tell that a policy adds something, and that it is too much then."""
         count, most = self.count_with(owner, items), self._most
         if count <= most or items <= self.counts.keys():
@@ -252,21 +281,21 @@ class _Room:
         """Whether there will be more than the limit."""
         return len(self.counts) > self._most
 
-    def find_wait(self, item: Item, gateway: str) -> str:
-        """Tell why something cannot be added now, in one line; empty when it can or stands."""
+    def find_wait(self, items: Collection[Countable], gateway: str) -> str:
+        """Tell why these cannot be added now, in one line; empty when they can, or some stand."""
         most = 2 * self._most
-        if item in self._there or len(self._there) < most:
+        if len(self._there) + len(items) <= most or not self._there.isdisjoint(items):
             return ""
         return (
             "pending until others that are not needed any more are gone, because at most "
             f"{most} {self._what.format(gateway=gateway)} may be there at a time"
         )
 
-    def add(self, item: Item) -> None:
-        """Know that something stands, or may be added now."""
-        self._there.add(item)
+    def add(self, items: Iterable[Countable]) -> None:
+        """Know that these stand, or may be added now."""
+        self._there.update(items)
 
-    def exchange(self, applicant: Applicant, items: frozenset[Item]) -> None:
+    def exchange(self, applicant: Applicant, items: frozenset[Countable]) -> None:
         """Count what a policy asks for in place of what it has.
 
         One on hold keeps that; where there is room, there is some for what it asks for as well.
@@ -280,11 +309,33 @@ class _Room:
             return
         self._count(items, 1)
 
-    def _count(self, items: Iterable[Item], change: int) -> None:
+    def _count(self, items: Iterable[Countable], change: int) -> None:
         for item in items:
             count = self.counts.pop(item, 0) + change
             if count:
                 self.counts[item] = count
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The limits of a namespace as a whole, or at a gateway."""
+
+    hosts: _Room
+    pairs: _Room
+    servers: _Room | None = None
+    """None: there are none without a gateway."""
+
+    @property
+    def rooms(self) -> tuple[_Room, ...]:
+        """All of them."""
+        return (self.hosts, self.pairs, *((self.servers,) if self.servers else ()))
+
+    def select(self, demand: Demand) -> Iterator[tuple[_Room, frozenset[Countable]]]:
+        """Yield each limit with what a policy asks for there."""
+        yield self.hosts, demand.hosts
+        yield self.pairs, demand.pairs
+        if self.servers is not None:
+            yield self.servers, demand.servers
 
 
 class _Rooms:
@@ -299,21 +350,36 @@ class _Rooms:
         hosts: defaultdict[str, Kept] = defaultdict(lambda: defaultdict(set))
         """By the label of the gateway, empty for all of the namespace."""
         servers: defaultdict[str, Kept] = defaultdict(lambda: defaultdict(set))
+        pairs: defaultdict[str, Kept] = defaultdict(lambda: defaultdict(set))
+        """As `hosts`."""
         for host in standing:
             for owner in host.owners or (_NOBODY,):
                 for label in ("", *host.gateways):
                     hosts[label][owner].add(host.host)
                 for label, port in host.servers:
                     servers[label][owner].add((host.host, port))
-        self._namespace = _Room(NAMESPACE_LIMIT, most_hosts, _NAMESPACE, hosts[""])
+                for label, port, place in host.pairs:
+                    pairs[label][owner].add((host.host, port, place))
+        self._namespace = _Place(
+            _Room(NAMESPACE_LIMIT, most_hosts, _NAMESPACE, hosts[""]),
+            _Room(NAMESPACE_LIMIT, PAIRS_PER_HOST * most_hosts, _NAMESPACE_PAIRS, pairs[""]),
+        )
         self._gateways = {
-            name: (
+            name: _Place(
                 _Room(GATEWAY_LIMIT, at.limits.hosts, _HOSTS, hosts.get(at.label, {})),
+                _Room(
+                    GATEWAY_LIMIT,
+                    PAIRS_PER_HOST * at.limits.hosts,
+                    _PAIRS,
+                    pairs.get(at.label, {}),
+                ),
                 _Room(GATEWAY_LIMIT, at.limits.servers, _SERVERS, servers.get(at.label, {})),
             )
             for name, at in gateways.items()
         }
-        self._all = (self._namespace, *chain.from_iterable(self._gateways.values()))
+        self._all = tuple(
+            room for place in (self._namespace, *self._gateways.values()) for room in place.rooms
+        )
         self._taken = {room: NOTHING for room in self._all if room.kept}
 
     def are_exceeded(self) -> bool:
@@ -345,33 +411,49 @@ class _Rooms:
             room.exchange(applicant, items)
 
     def add(self, demand: Demand) -> dict[Item, str]:
-        """Add what there is room for now; return the rest of what is asked for, and why."""
+        """Add what there is room for now; return the rest of what is asked for, and why.
+
+        Of upstreams it returns the ports.
+        """
         at = self._gateways.get(demand.gateway)
-        host_rooms = (self._namespace,) if at is None else (self._namespace, at[0])
-        waiting = self._add(sorted(demand.hosts), host_rooms, demand.gateway)
-        servers = sorted(server for server in demand.servers if server[0] not in waiting)
-        return waiting | self._add(servers, () if at is None else at[1:], demand.gateway)
+        places = (self._namespace,) if at is None else (self._namespace, at)
+        waiting = self._add(
+            {host: (host,) for host in sorted(demand.hosts)},
+            [place.hosts for place in places],
+            demand.gateway,
+        )
+        ports: defaultdict[Item, list[Countable]] = defaultdict(list)
+        for pair in sorted(demand.pairs):
+            if pair[0] not in waiting:
+                ports[pair[:2]].append(pair)
+        waiting |= self._add(ports, [place.pairs for place in places], demand.gateway)
+        servers: dict[Item, tuple[Countable, ...]] = {
+            server: (server,)
+            for server in sorted(demand.servers)
+            if server not in waiting and server[0] not in waiting
+        }
+        own = [place.servers for place in places if place.servers is not None]
+        return waiting | self._add(servers, own, demand.gateway)
 
     def _add(
-        self, items: Iterable[Item], rooms: Collection[_Room], gateway: str
+        self, wanted: Mapping[Item, Collection[Countable]], rooms: Collection[_Room], gateway: str
     ) -> dict[Item, str]:
-        """Add to all these rooms what each has room for."""
+        """Add to all these rooms what each has room for; what counts there is by what waits."""
         waiting: dict[Item, str] = {}
-        for item in items:
-            reason = next(filter(None, (room.find_wait(item, gateway) for room in rooms)), "")
+        for name, items in wanted.items():
+            reason = next(filter(None, (room.find_wait(items, gateway) for room in rooms)), "")
             if reason:
-                waiting[item] = reason
+                waiting[name] = reason
                 continue
             for room in rooms:
-                room.add(item)
+                room.add(items)
         return waiting
 
-    def _list_changes(self, applicant: Applicant) -> Iterable[tuple[_Room, frozenset[Item]]]:
+    def _list_changes(self, applicant: Applicant) -> Iterable[tuple[_Room, frozenset[Countable]]]:
         """List where a policy has something or asks for it, with what it asks for there."""
         return (self._taken | dict(self._select(applicant.demand))).items()
 
-    def _select(self, demand: Demand) -> list[tuple[_Room, frozenset[Item]]]:
-        found: list[tuple[_Room, frozenset[Item]]] = [(self._namespace, demand.hosts)]
+    def _select(self, demand: Demand) -> Iterator[tuple[_Room, frozenset[Countable]]]:
+        yield from self._namespace.select(demand)
         if (at := self._gateways.get(demand.gateway)) is not None:
-            found += [(at[0], demand.hosts), (at[1], demand.servers)]
-        return found
+            yield from at.select(demand)

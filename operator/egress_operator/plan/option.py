@@ -142,7 +142,8 @@ class PlanOptions:
     )
     max_hosts_per_namespace: int = option(
         500,
-        "Hosts that one namespace may have; a policy that would make it more is refused.",
+        "Hosts that one namespace may have, with four times as many pairs of host and port, each "
+        "backend counted; a policy that would make it more is refused.",
         minimum=1,
         maximum=100000,
     )

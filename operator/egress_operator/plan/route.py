@@ -11,7 +11,8 @@ from egress_operator.istio.name import (
     build_restricted_domain,
 )
 from egress_operator.istio.route import HostRoutes, Route
-from egress_operator.istio.traffic import BackendIntent, HostIntent
+from egress_operator.istio.sidecar import NO_NAMES, PrivateNames, Service
+from egress_operator.istio.traffic import BackendIntent, HostIntent, PortIntent
 from egress_operator.istio.upstream import Upstream
 from egress_operator.istio.wildcard import build_wildcard, is_wildcard
 from egress_operator.plan.claim import Claim, unite_sources
@@ -49,6 +50,17 @@ def resolve_routes(
         and (route := _resolve(namespace, host, found, tenants)) is not None
     )
     return HostRoutes(ports, routes, is_open, policies, is_covered)
+
+
+def find_private_names(routes: HostRoutes) -> PrivateNames:
+    """Return the private names to which routes lead, where those have another port. Pure."""
+    return {
+        route.port.number: tuple(
+            Service(route.namespace, upstream.host, route.number) for upstream in route.behind
+        )
+        for route in routes.routes
+        if route.hop is None and route.number != route.port.number
+    } or NO_NAMES
 
 
 def _resolve(namespace: str, host: str, claims: list[Claim], tenants: Tenants) -> Route | None:

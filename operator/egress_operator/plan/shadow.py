@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from egress_operator.istio.destination_rule import TRAFFIC
+from egress_operator.istio.facts import OWN_NAMESPACE
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired
 from egress_operator.istio.wildcard import find_narrowest, is_wildcard
@@ -43,31 +44,58 @@ def find_shadows(
 
     Objects with a wildcard count too: Istio takes the most specific one for a host that has no
     VirtualService, or no DestinationRule, of its own. So do objects for a name below a wildcard of
-    ours, which they take away from it. An object that has the name of one of ours is no shadow: it
-    is squatted, which `next_step` says.
+    ours, which they take away from it; and objects for the private names behind a host, which the
+    routes of its clients lead to. An object that has the name of one of ours is no shadow: it is
+    squatted, which `next_step` says.
     """
     beside: dict[str, set[str]] = {}
-    rules: dict[str, list[tuple[HandWritten, str]]] = {}
+    rules: dict[_Named, list[tuple[HandWritten, str]]] = {}
     for host, item, name in _match_below(hand_written, hosts):
         beside.setdefault(host, set()).add(_build_sentence_below(item, name, host))
-    for host, item, name in _match(hand_written, hosts):
+    for named, item, name in _match(hand_written, hosts):
         if item.kind != Kind.DESTINATION_RULE:
-            beside.setdefault(host, set()).add(_build_sentence(item, name, host))
+            beside.setdefault(named.host, set()).add(_build_sentence(item, name, named))
         elif is_seen(item, namespace):
-            rules.setdefault(host, []).append((item, name))
+            rules.setdefault(named, []).append((item, name))
     overriding: dict[str, set[str]] = {}
     rivals: set[ObjectKey] = set()
-    for host, found in rules.items():
-        own = _find_rule(host, hosts[host])
-        exact = [item for item, name in found if name == host]
+    for named, found in rules.items():
+        host = named.host
+        own = _find_rule(named.name, hosts[host])
+        exact = [item for item, name in found if name == named.name]
         if own is None:
-            told = set(_explain_followed(host, hosts[host], found))
+            told = set(_explain_followed(named, hosts[host], found))
         else:
-            over, told = _compare(host, _build_own(own, ages), exact)
-            overriding |= {host: over} if over else {}
+            over, told = _compare(named, _build_own(own, ages), exact)
+            overriding[host] = overriding.get(host, set()) | over
             rivals |= {own.key} if exact else set()
         beside[host] = beside.get(host, set()) | told
     return Shadows(_sort(beside), _sort(overriding), frozenset(rivals))
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A name that leads to a host of ours: its own, or a private one behind it."""
+
+    host: str
+    name: str
+
+    def __str__(self) -> str:
+        """Name it as people do."""
+        return self.host if self.is_own else f"{self.name} behind {self.host}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the host's own name."""
+        return self.name == self.host
+
+
+def _list_names(host: str, compiled: CompiledHost) -> Iterator[_Named]:
+    """List the names under which sidecars of the namespace reach a host."""
+    yield _Named(host, host)
+    for item in () if compiled.object_set is None else compiled.object_set.objects:
+        if item.key.kind is Kind.SERVICE_ENTRY and item.facts.export_to == OWN_NAMESPACE:
+            yield from (_Named(host, name) for name in item.facts.hosts if name != host)
 
 
 class _SuffixIndex:
@@ -89,18 +117,27 @@ class _SuffixIndex:
 
 def _match(
     hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
-) -> Iterator[tuple[str, HandWritten, str]]:
-    """Give each host that an object names, with the name by which it does."""
-    index = _SuffixIndex(hosts)
+) -> Iterator[tuple[_Named, HandWritten, str]]:
+    """Give each name of ours that an object stands for, with the name by which it does.
+
+    Private names have a ServiceEntry and a VirtualService of their own, before any by wildcard.
+    """
+    names = {
+        named.name: named
+        for host, compiled in hosts.items()
+        for named in _list_names(host, compiled)
+    }
+    index = _SuffixIndex(names)
     for item in hand_written:
         for name in item.hosts:
             if not name.startswith("*"):
                 found: Iterable[str] = [name] if name in index.hosts else []
             else:
                 found = () if item.kind == Kind.SERVICE_ENTRY else index.find(name[1:])
-            for host in found:
-                if not _is_squatter(item, hosts[host]):
-                    yield host, item, name
+            for named in map(names.__getitem__, found):
+                is_met = named.is_own or name == named.name or item.kind == Kind.DESTINATION_RULE
+                if is_met and not _is_squatter(item, hosts[named.host]):
+                    yield named, item, name
 
 
 def _match_below(
@@ -155,23 +192,26 @@ def _is_open(compiled: CompiledHost) -> bool:
 
 
 def _explain_followed(
-    host: str, compiled: CompiledHost, rules: Iterable[tuple[HandWritten, str]]
+    named: _Named, compiled: CompiledHost, rules: Iterable[tuple[HandWritten, str]]
 ) -> Iterator[str]:
-    """Explain the rules for a host without one of ours: the most specific ones are followed."""
-    longest = max(rules, key=lambda found: (found[1] == host, len(found[1])))[1]
+    """Explain the rules for a name without one of ours: the most specific ones are followed."""
+    longest = max(rules, key=lambda found: (found[1] == named.name, len(found[1])))[1]
+    is_called = not named.is_own or _is_open(compiled)
     for item, name in rules:
-        is_followed = name == longest and TRAFFIC in item.parts and _is_open(compiled)
+        is_followed = name == longest and TRAFFIC in item.parts and is_called
         if is_followed:
             effect = "Istio applies its trafficPolicy to calls of this host, so remove one"
-        elif name == host:
+        elif name == named.name:
             effect = "it has no effect beside this policy, so remove it"
         else:
             continue
-        yield f"{_name(item, name, host)}: {effect}"
+        yield f"{_name(item, name, named)}: {effect}"
 
 
-def _compare(host: str, ours: HandWritten, others: list[HandWritten]) -> tuple[set[str], set[str]]:
-    """Tell which of the other rules for a host count in place of ours, and which do not.
+def _compare(
+    named: _Named, ours: HandWritten, others: list[HandWritten]
+) -> tuple[set[str], set[str]]:
+    """Tell which of the other rules for a name count in place of ours, and which do not.
 
     In files the others may be older than ours or younger: both are tried.
     """
@@ -184,30 +224,31 @@ def _compare(host: str, ours: HandWritten, others: list[HandWritten]) -> tuple[s
                 why = explain_ruler(ruler, ours, is_certain=bool(item.created))
                 overriding.setdefault(item, why)
     over = {
-        f"DestinationRule {item.name}, written by hand, counts for {host} in place of the "
+        f"DestinationRule {item.name}, written by hand, counts for {named} in place of the "
         f"operator's own {why}: originateTLS, traffic and failover have no effect then, and "
         "requests may leave in plain text; delete it"
         for item, why in overriding.items()
     }
     told = {
-        f"{_name(item, host, host)}: it has no effect beside the operator's own, so remove it"
+        f"{_name(item, named.name, named)}: it has no effect beside the operator's own, so remove "
+        "it"
         for item in others
         if item not in overriding
     }
     return over, told
 
 
-def _name(item: HandWritten, name: str, host: str) -> str:
-    what = host if name == host else f"{host} (by {name})"
+def _name(item: HandWritten, name: str, named: _Named) -> str:
+    what = str(named) if name == named.name else f"{named.host} (by {name})"
     return f"{item.kind} {item.name}, written by hand, also names {what}"
 
 
-def _build_sentence(item: HandWritten, name: str, host: str) -> str:
+def _build_sentence(item: HandWritten, name: str, named: _Named) -> str:
     if item.kind == Kind.VIRTUAL_SERVICE:
         effect = "Istio may route by it and not by this policy"
     else:
         effect = "Istio mixes its endpoints and ports with those of this policy"
-    return f"{_name(item, name, host)}: {effect}, so remove one"
+    return f"{_name(item, name, named)}: {effect}, so remove one"
 
 
 def _build_sentence_below(item: HandWritten, name: str, host: str) -> str:

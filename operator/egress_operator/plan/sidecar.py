@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from egress_operator.istio.sidecar import NOTHING_SHOWN, EgressListener, Labels, Service, Sidecar
+from egress_operator.istio.route import PRIVATE_PORT
+from egress_operator.istio.sidecar import (
+    NO_NAMES,
+    NOTHING_SHOWN,
+    EgressListener,
+    Labels,
+    PrivateNames,
+    Service,
+    Sidecar,
+)
 from egress_operator.istio.wildcard import list_covering
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import OutboundMode
@@ -59,6 +68,15 @@ class Opening:
     hosts: Mapping[str, Ports]
     gateway: Service | None = None
     """The Service to which its routes lead."""
+    private: Mapping[str, PrivateNames] = field(default_factory=dict)
+    """By host: the private names to which its routes lead, where those have another port. Those of
+    the same port are known where the host is."""
+
+    def list_services(self, host: str, port: int) -> tuple[Service, ...]:
+        """Return what pods must know besides a host, to reach a port of it."""
+        if self.gateway is not None:
+            return (self.gateway,)
+        return self.private.get(host, NO_NAMES).get(port, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +193,7 @@ def _explain_hidden(
     """Return a sentence for each change that would show what is hidden."""
     if sidecar.listeners is None:
         return []
-    namespace, gateway = opening.namespace, opening.gateway
+    namespace = opening.namespace
     gaps: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     lost: dict[str, list[int]] = {}
     for host, ports in sorted(opening.hosts.items()):
@@ -195,7 +213,10 @@ def _explain_hidden(
                 )
                 gap = (*_find_fix(listener, host, namespace), taker)
                 gaps.setdefault(gap, {}).setdefault(host, []).append(port)
-            elif gateway is not None and not sidecar.knows(gateway, host, namespace):
+            elif not all(
+                sidecar.knows(service, host, namespace)
+                for service in opening.list_services(host, port)
+            ):
                 lost.setdefault(host, []).append(port)
     name, told = _name(sidecar, namespace), []
     for (fix, place, taker), hosts in list(gaps.items())[:MOST_NAMED]:
@@ -210,14 +231,22 @@ def _explain_hidden(
         )
     if (rest := len(gaps) - MOST_NAMED) > 0:
         told.append(f"{name} hides more of its hosts, which takes {rest} more changes")
-    if gateway is not None and lost:
-        told.append(
-            f"{name} does not import the gateway's Service, so "
-            f"{_list_some(lost)} cannot be reached; add "
-            f'"{gateway.namespace}/{gateway.host}" to an egress listener without port or for port '
-            f"{gateway.port}"
+    return [*told, f"{name} {_explain_lost(lost, opening.gateway)}"] if lost else told
+
+
+def _explain_lost(lost: Mapping[str, list[int]], gateway: Service | None) -> str:
+    """Tell that hosts are shown and not that to which their routes lead, and what to add."""
+    place = "to an egress listener without port or for port"
+    if gateway is not None:
+        return (
+            f"does not import the gateway's Service, so {_list_some(lost)} cannot be reached; add "
+            f'"{gateway.namespace}/{gateway.host}" {place} {gateway.port}'
         )
-    return told
+    entry = f"./{next(iter(lost))}" if len(lost) == 1 else "./*"
+    return (
+        f"imports {_list_some(lost)} for that port alone, and the way there has a name of its own "
+        f'on port {PRIVATE_PORT}, so it cannot be reached; add "{entry}" {place} {PRIVATE_PORT}'
+    )
 
 
 def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tuple[str, str]:

@@ -59,7 +59,8 @@ def find_policy_sight(
     if policy.sight_made_from != made_from:
         labels = () if policy.intent is None else policy.intent.source.workloads
         opened = _find_opened(policy, part.hosts) if screen.sidecars else {}
-        opening = Opening(inputs.namespace, labels, opened, service)
+        private = {key: names for key in opened if (names := part.hosts[key].compiled.private)}
+        opening = Opening(inputs.namespace, labels, opened, service, private)
         policy.sight = yield from find_sight(screen, opening, mode)
         policy.sight_made_from = made_from
     visibility = inputs.settings.entry_visibility.find(inputs.labels or {})

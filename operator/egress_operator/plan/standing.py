@@ -1,11 +1,11 @@
 """What stands of the hosts of a namespace, and whose it is, whatever is asked for."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.name import build_host_name, find_behind_port
+from egress_operator.istio.name import build_host_name, find_behind_port, is_behind_form
 from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import HostSet, SetKey
 
@@ -23,6 +23,13 @@ class HostStanding:
     """(label of the gateway, port) of each server that it has for itself there."""
     has_route: bool = False
     """Whether the VirtualService of its clients is there."""
+    pairs: frozenset[tuple[str, int, int]] = frozenset()
+    """(label of the gateway, port, place among the upstreams of the port) of each upstream that is
+    known there, with an empty label of every one wherever it is."""
+
+
+_OPEN = "*"
+"""In place of the label of a gateway: the host itself."""
 
 
 def build_host_standings(
@@ -36,6 +43,8 @@ def build_host_standings(
     owners: defaultdict[str, set[Owner]] = defaultdict(set)
     gateways: defaultdict[str, set[str]] = defaultdict(set)
     servers: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+    ports: defaultdict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
+    """By host: how many upstreams each (label of a gateway, port) has; an empty label: directly."""
     routed: set[str] = set()
     for item in observed:
         if not isinstance(item.set_key, HostSet):
@@ -44,6 +53,7 @@ def build_host_standings(
         owners[host].update(item.owners)
         if item.key.kind is Kind.SERVICE_ENTRY:
             gateways[host].update(item.facts.refs)
+            ports[host].update(_list_ports(item))
         elif item.key.kind is Kind.VIRTUAL_SERVICE:
             if item.key.name == build_host_name(host):
                 routed.add(host)
@@ -56,9 +66,34 @@ def build_host_standings(
             frozenset(gateways[host]),
             frozenset(servers[host]),
             host in routed,
+            frozenset(_list_pairs(ports[host])),
         )
         for host, found in owners.items()
     )
+
+
+def _list_ports(entry: Observed) -> Iterator[tuple[str, int]]:
+    """List where a ServiceEntry is an upstream: (label of the gateway, port of the host).
+
+    That of the host itself has all ports, and stands for their upstreams while they have no others.
+    """
+    if is_behind_form(entry.key.name):
+        port = find_behind_port(entry.key.name)
+        yield from ((label, port) for label in entry.facts.refs or ("",))
+    else:
+        yield from ((_OPEN, port.number) for port in entry.facts.ports)
+
+
+def _list_pairs(ports: Mapping[tuple[str, int], int]) -> Iterator[tuple[str, int, int]]:
+    """List the upstreams of each port by number, for each gateway and all together."""
+    totals: Counter[int] = Counter()
+    for (label, port), count in ports.items():
+        if label != _OPEN:
+            totals[port] += count
+        if label and label != _OPEN:
+            yield from ((label, port, place) for place in range(count))
+    for port in {port for _, port in ports}:
+        yield from (("", port, place) for place in range(totals[port] or 1))
 
 
 def find_kept(

@@ -46,6 +46,8 @@ def command(
     A policy without a creationTimestamp is younger than one that has it; among policies without
     one, the first by name comes first.
 
+    Nothing is printed for a policy that is paused, and a warning says so.
+
     What is refused goes to standard error; the objects of the other policies are still printed.
     When a file cannot be read, nothing is. A policy for a gateway needs the gateway's file, too.
     """
