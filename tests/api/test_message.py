@@ -68,7 +68,7 @@ def find_one(destination: object) -> Diagnostic:
         ("203.0.113.0/24", ["a CIDR goes into addresses"]),
         ("API.Example.com", ["upper-case", "write api.example.com"]),
         ("api.example.com.", ["dot at the end", "write api.example.com"]),
-        ("checkout", ["has no dot", "inside the cluster need no policy"]),
+        ("checkout", ["has no dot", "Services in the cluster need no policy"]),
         ("my_api.example.com", ["underscore"]),
         ("bücher.example.com", ["outside ASCII", "A-labels xn--bcher-kva.example.com"]),
         ("api.example.com\u200b", ["U+200B ZERO WIDTH SPACE", "remove it: write api.example.com"]),
@@ -89,6 +89,10 @@ def find_one(destination: object) -> Diagnostic:
         (" api.example.com", ["white space", "write api.example.com"]),
         (f"{'a' * 64}.example.com", ["label longer than 63"]),
         ("api..example.com", ["is not a host name", "lower-case DNS labels"]),
+        (
+            ".example.com",
+            ["begins with a dot; write example.com, or *.example.com for all names below it"],
+        ),
     ],
 )
 def test_a_bad_host_is_explained(host: str, words: list[str]) -> None:
@@ -136,14 +140,37 @@ def test_a_backend_of_copies_alone_has_the_weight_0() -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ("*", ["every host", "such as *.example.com"]),
-        ("*.com", ["all that ends with .com", "two labels at least"]),
-        ("*example.com", ["partial wildcard"]),
-        ("s3-*.amazonaws.com", ["partial wildcard", "write *.amazonaws.com, or each host"]),
-        ("api.*.example.com", ["partial wildcard", "write *.example.com"]),
-        ("*.*.example.com", ["partial wildcard", "write *.example.com"]),
-        ("*.Example.com", ["no host name after the *.", "write *.example.com"]),
-        ("*.example.com:443", ["no host name after the *."]),
+        ("*", ["stands for every host", "name each host"]),
+        ("**", ["stands for every host"]),
+        ("*.", ["stands for every host"]),
+        ("*.com", ["all that ends with .com", "two labels at least", "such as *.example.com"]),
+        ("*.localhost", ["all that ends with .localhost", "such as *.example.com"]),
+        ("*example.com", ["partial wildcard", "write *.example.com, which covers all names below"]),
+        ("**.example.com", ["partial wildcard", "write *.example.com, which covers"]),
+        ("*.*.example.com", ["partial wildcard", "write *.example.com, which covers"]),
+        ("* .example.com", ["partial wildcard", "write *.example.com, which covers"]),
+        (
+            "s3-*.amazonaws.com",
+            [
+                "partial wildcard",
+                "; name each host; *.amazonaws.com would stand for all names below amazonaws.com",
+            ],
+        ),
+        ("api.*.example.com", ["partial wildcard", "; name each host; *.example.com would stand"]),
+        ("example.*", ["partial wildcard", "; name each host"]),
+        ("*.10.0.0.1", ["addresses have none", "write a CIDR such as 203.0.113.0/24"]),
+        ("*.Example.com", ["has upper-case letters; write *.example.com"]),
+        ("*.example.com.", ["has a dot at the end; write *.example.com"]),
+        (" *.example.com", ["has white space around it; write *.example.com"]),
+        ("*.example.com:443", ["has a port; write only the host *.example.com, and the port as"]),
+        ("https://*.example.com/v1", ["is a URL; write only the host *.example.com"]),
+        ("*.example.com/v1", ["has a path", "write only the host *.example.com"]),
+        ("*.my_shop.example.com", ["underscore", "; name each host, or write *. and then"]),
+        ("*.b\u00fccher.example", ["write the name as A-labels *.xn--bcher-kva.example"]),
+        (
+            "a.example.com, *.example.com",
+            ["holds 2 hosts; write each as an entry of its own: a.example.com, *.example.com"],
+        ),
     ],
 )
 def test_a_bad_wildcard_is_explained(host: str, words: list[str]) -> None:
@@ -641,8 +668,9 @@ def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str])
             "EG216",
             "from.serviceAccounts",
             (
-                "from.serviceAccounts needs gatewayRef; add gatewayRef: "
-                "only a gateway sees who calls; or select pods by from.workloads"
+                "from.serviceAccounts needs gatewayRef; add gatewayRef, because only a gateway "
+                "sees who calls; or write from.workloads in its place, to choose pods by their "
+                "labels"
             ),
         ),
         (
@@ -710,7 +738,10 @@ def test_a_bad_name_in_tls_is_explained(field: str, name: str, words: list[str])
             {"from": {}, "destinations": [HOST]},
             "EG030",
             "from",
-            "the object is empty; give workloads or serviceAccounts, or remove it",
+            (
+                "the object is empty; give workloads or serviceAccounts; or remove it, with all "
+                "around it that is empty then"
+            ),
         ),
         (
             {"from": {"workloads": {"matchLabels": {"app": 1}}}, "destinations": [HOST]},
@@ -846,7 +877,7 @@ def test_all_findings_are_told_at_once() -> None:
     found = find(
         {"hosts": ["API.example.com"], "http": {"retries": {"attempts": 0, "codes": [503]}}},
         {"hosts": ["b.example.com", "c.example.com"], "addresses": ["10.0.0.1/8", "127.0.0.1"]},
-        {"hosts": ["d.example.com"], "ports": [{"number": 443, "protocol": "GRPC"}], "x": 1},
+        {"hosts": ["d.example.com"], "ports": [{"number": 443, "protocol": "GRPC"}]},
         {"hosts": ["b.example.com"], "justification": "x"},
     )
     assert {(item.code, item.path.removeprefix("spec.destinations")) for item in found} == {
@@ -857,7 +888,6 @@ def test_all_findings_are_told_at_once() -> None:
         ("EG013", "[1].addresses[1]"),
         ("EG203", "[1].addresses"),
         ("EG204", "[1].addresses[0]"),
-        ("EG001", "[2].x"),
         ("EG209", "[2].ports[0].protocol"),
         ("EG001", "[3].justification"),
     }
@@ -969,3 +999,41 @@ def test_secrets_are_named_without_the_namespace(name: str, words: str) -> None:
     _, (found,) = check_spec({"gatewayRef": {"name": "shared"}, "destinations": [destination]})
     assert found.code == "EG018"
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("uri", "EG041", "Istio takes uri for a part of the request and not for a header, and"),
+        ("uri", "EG041", "; write paths of the same entry of allow"),
+        ("method", "EG041", "; write methods of the same entry of allow"),
+        ("authority", "EG041", "; leave it out: hosts of the destination are what is called"),
+        ("scheme", "EG041", "; leave it out: the protocol of the port says it"),
+        (":path", "EG035", "is a part of the request, and no header; leave it out: paths of http."),
+        (":authority", "EG035", "; leave it out: hosts of the destination are what is called"),
+        ("X-Team", "EG035", "is not spelled in lower case; write x-team"),
+        ("Host", "EG035", "belongs to the connection or to the proxies; leave it out; http.rewr"),
+        ("host", "EG037", "the header host belongs to the connection or to the proxies; leave it"),
+    ],
+)
+def test_the_name_of_a_header_says_what_to_write(name: str, code: str, words: str) -> None:
+    allow = [{"headers": [{"name": name, "value": "x"}]}]
+    diagnostic = find_one(HOST | {"originateTLS": {}, "http": {"allow": allow}})
+    assert diagnostic.code == code
+    assert words in diagnostic.message
+
+
+def test_parts_of_a_request_are_names_of_headers_elsewhere() -> None:
+    headers = {"request": {"set": [{"name": "uri", "value": "x"}]}}
+    assert find(HOST | {"originateTLS": {}, "http": {"headers": headers}}) == ()
+
+
+def test_words_of_the_api_stand_in_messages_as_they_are_written() -> None:
+    retries = {"attempts": 2, "conditions": ["reset", "reset"]}
+    diagnostic = find_one(HOST | {"originateTLS": {}, "http": {"retries": retries}})
+    assert diagnostic.message == "'reset' stands in this list twice; remove one of them"
+
+
+def test_an_address_with_a_zone_gets_one_without() -> None:
+    spec = {"addresses": ["2001:db8::1%eth0"], "ports": [{"number": 443, "protocol": "TCP"}]}
+    assert find_one(spec).message.endswith("; write 2001:db8::1")

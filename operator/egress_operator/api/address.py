@@ -117,7 +117,7 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
             )
             return
     try:
-        usual = ip_network(text, strict=False)
+        usual = ip_network(text.partition("%")[0], strict=False)
     except ValueError:
         yield Finding(subject=shown)
         return
