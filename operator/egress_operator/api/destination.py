@@ -80,7 +80,12 @@ def _find_protocol_without_host(destination: "Destination") -> Iterator[Finding]
         return
     for index, port in enumerate(destination.ports):
         if port.protocol not in _DIALLED:
-            yield Finding(f"protocol {port.protocol} needs a host", ("ports", index, "protocol"))
+            yield Finding(
+                f"protocol {port.protocol} needs a host",
+                ("ports", index, "protocol"),
+                "write protocol TCP, with which the proxy sees no requests; or name the host, "
+                "beside its single address",
+            )
 
 
 def _find_backends_without_host(destination: "Destination") -> Iterator[Finding]:

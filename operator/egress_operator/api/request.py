@@ -162,6 +162,14 @@ class Headers(Model):
 class Rewrite(Model):
     """Another host or path than the application asks for."""
 
+    absent_fields: ClassVar[Words] = {
+        "authority": "write host",
+        **dict.fromkeys(
+            ("uri", "path", "prefix", "uriRegexRewrite", "regex"),
+            "write pathPrefix, which is put before each path; no part of a path can be replaced or "
+            "taken away",
+        ),
+    }
     host: Annotated[
         Omittable[ServerName], Field(examples=["bucket.s3.eu-west-1.amazonaws.com"])
     ] = None
