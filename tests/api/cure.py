@@ -18,7 +18,7 @@ _END = r"(?=$|[,;:] |: )"
 _WRITE = re.compile(rf"(?:^|; |, or |; or )write (?:only the host |only the address )?(\S+?){_END}")
 _MEANT = re.compile(r"did you mean ([-.\w]+)\?")
 _ADD = re.compile(
-    r"(?:add it|write it|write it without quotes:?)(?:, such as| such as)? (\w+: .+)$"
+    r"(?:add it|write it(?: without quotes| with its unit)?):?(?:, such as| such as)? (\w+: .+)$"
 )
 _REMOVE = re.compile(r"(?:^|; |or )remove (?:it|the key|the entry|one of them)(?=$|[,;:] |: )")
 _MOST = re.compile(r"give at most ([0-9]+)")

@@ -203,9 +203,7 @@ def test_a_bad_address_is_explained(text: str, words: str) -> None:
     assert words in diagnostic.message
 
 
-@pytest.mark.parametrize(
-    ("text", "widest"), [("0.0.0.0/0", 16), ("10.0.0.0/8", 16), ("::/0", 48), ("2000::/3", 48)]
-)
+@pytest.mark.parametrize(("text", "widest"), [("10.0.0.0/8", 16), ("2000::/3", 48)])
 def test_a_wide_range_is_too_wide_before_it_is_special(text: str, widest: int) -> None:
     diagnostic = find_one({"addresses": [text]})
     assert (diagnostic.code, diagnostic.path) == ("EG014", "spec.destinations[0].addresses[0]")
@@ -1052,3 +1050,54 @@ def test_words_of_the_api_stand_in_messages_as_they_are_written() -> None:
 def test_an_address_with_a_zone_gets_one_without() -> None:
     spec = {"addresses": ["2001:db8::1%eth0"], "ports": [{"number": 443, "protocol": "TCP"}]}
     assert find_one(spec).message.endswith("; write 2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "fix"),
+    [
+        ("1.5s", "write 1500ms"),
+        ("0.5 min", "write 30s"),
+        ("1d", "write 24h"),
+        ("2 hours", "write 2h"),
+        ("3S", "write 3s"),
+        ("250 milliseconds", "write 250ms"),
+        ("0.0001s", "write whole numbers"),
+        ("100000s", "write whole numbers"),
+        ("3", "write whole numbers"),
+        ("3 weeks", "write whole numbers"),
+        (10, 'write it with its unit, such as timeout: "10s"'),
+        (0, 'write it such as timeout: "3s"'),
+    ],
+)
+def test_a_duration_is_suggested(timeout: object, fix: str) -> None:
+    diagnostic = find_one(HOST | {"originateTLS": {}, "http": {"timeout": timeout}})
+    assert diagnostic.code == ("EG017" if isinstance(timeout, str) else "EG003")
+    assert diagnostic.message.partition("; ")[2].startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("Istio-EgressGateway", "write istio-egressgateway"),
+        ("istio_egressgateway", "write istio-egressgateway"),
+        ("istio-egress/istio-egressgateway", "write istio-egressgateway"),
+        ("istio-egressgateway.istio-egress.svc.cluster.local", "write istio-egressgateway"),
+        ("istio-egressgateway.istio-egress", "use lower-case letters"),
+        ("-", "use lower-case letters"),
+    ],
+)
+def test_a_name_is_suggested(name: str, fix: str) -> None:
+    service = {"name": name, "port": 443}
+    (diagnostic,) = check_gateway_spec(GATEWAY | {"service": service})[1]
+    assert (diagnostic.code, diagnostic.path) == ("EG018", "spec.service.name")
+    assert diagnostic.message.partition("; ")[2].startswith(fix)
+
+
+@pytest.mark.parametrize(("cidr", "widest"), [("0.0.0.0/0", 16), ("::/0", 48)])
+def test_every_address_is_no_range(cidr: str, widest: int) -> None:
+    spec = {"addresses": [cidr], "ports": [{"number": 443, "protocol": "TCP"}]}
+    (diagnostic,) = [found for found in find(spec) if found.code == "EG014"]
+    assert diagnostic.message == (
+        f"'{cidr}' is every address, and a policy names those that are called; write the ranges "
+        f"that you know, each /{widest} or narrower"
+    )

@@ -7,7 +7,6 @@ from pydantic import Field, StrictBool
 
 from egress_operator.api.address import parse_cidr
 from egress_operator.api.backend import MOST_BACKENDS, Backend
-from egress_operator.api.host import is_wildcard
 from egress_operator.api.http import Http
 from egress_operator.api.model import Model
 from egress_operator.api.port import (
@@ -17,7 +16,6 @@ from egress_operator.api.port import (
     TLS_FIRST,
     TLS_FIRST_CEL,
     TLS_LIKE,
-    TLS_LIKE_CEL,
     TLS_PORT,
     Port,
 )
@@ -25,7 +23,8 @@ from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
 from egress_operator.api.split import BACKEND_CHECKS
 from egress_operator.api.tls import OriginateTLS
-from egress_operator.api.traffic import Traffic
+from egress_operator.api.traffic import Traffic, list_http_traffic
+from egress_operator.api.usual_port import PORT_CHECKS
 from egress_operator.api.wildcard import DESTINATION_CHECKS
 from egress_operator.api.word import END, Words
 
@@ -170,87 +169,6 @@ def _find_originate_without_host(destination: "Destination") -> Iterator[Finding
         yield Finding(loc=("originateTLS",))
 
 
-def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
-    if destination.originate_tls is None:
-        return
-    for index, port in enumerate(destination.ports):
-        if port.number == HTTP_PORT and port.target_port is None:
-            fix = "add targetPort: 443, or leave ports out, which means the same"
-            if len(destination.ports) > 1:
-                fix = f"add targetPort: 443; ports with TLS go into {_OTHERS}, without originateTLS"
-            yield Finding(loc=("ports", index), fix=fix)
-
-
-def _find_plain_on_443(destination: "Destination") -> Iterator[Finding]:
-    # Sidecars tell HTTP and TLS on one port apart (istiod, mergeTCPFilterChains in listener.go), so
-    # no other host is hurt. But it is nearly always a mistake, and looks like a dead server.
-    for index, port in enumerate(destination.ports):
-        if port.number == TLS_PORT and port.protocol in HTTP_LIKE:
-            yield Finding(
-                f"protocol {port.protocol} is plain text, and on port 443 it would refuse "
-                "applications that call https://...",
-                ("ports", index, "protocol"),
-                _fix_plain_on_443(destination),
-            )
-
-
-def _fix_plain_on_443(destination: "Destination") -> str:
-    """Tell what to write by what else the destination has: what the mesh opens, or what it reads.
-
-    With a wildcard a rule of its own tells which ports it can have.
-    """
-    others = [port for port in destination.ports if port.number != TLS_PORT]
-    originate = "leave ports out (port 80, HTTP; the mesh opens TLS to port 443)"
-    if destination.originate_tls is not None:
-        if not others:
-            return f"{originate} and call http://..."
-        return (
-            "remove the port, and call http://... on port 80 with targetPort: 443; for "
-            f"applications that call https://..., write port 443 with TLS into {_OTHERS}, without "
-            "originateTLS"
-        )
-    needs = [name for name in ("http", "traffic") if _needs_requests(destination, name)]
-    if needs and others:
-        return (
-            f"move the port into {_OTHERS}, without {' and '.join(needs)}, with protocol TLS; all "
-            "ports of a host have the same traffic"
-        )
-    if needs:
-        return (
-            f"{originate}, add originateTLS: {{}} and call http://...; or write protocol TLS and "
-            f"remove {' and '.join(needs)}"
-        )
-    fix = "write protocol TLS, for applications that call https://..."
-    if not others:
-        fix += f"; or {originate}, add originateTLS: {{}} and call http://..."
-    if not others and not any(map(is_wildcard, destination.hosts)):
-        fix += (
-            "; or, for a server that speaks plain HTTP on 443, write number 80 and targetPort 443"
-        )
-    return fix
-
-
-def _needs_requests(destination: "Destination", field: str) -> bool:
-    """Whether a field has settings that act on requests."""
-    if field == "http":
-        return destination.http is not None
-    traffic = destination.traffic
-    return traffic is not None and any(_list_http_traffic(traffic))
-
-
-def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
-    # As with EG209. Whoever names addresses knows what listens there.
-    if destination.addresses:
-        return
-    for index, port in enumerate(destination.ports):
-        if port.number == HTTP_PORT and port.protocol in TLS_LIKE:
-            yield Finding(
-                f"protocol {port.protocol} on port 80 would refuse applications that call "
-                "http://...",
-                ("ports", index, "protocol"),
-            )
-
-
 def _find_internal_without_backends(destination: "Destination") -> Iterator[Finding]:
     if destination.location is Location.INTERNAL and not destination.backends:
         yield Finding(loc=("location",))
@@ -265,27 +183,13 @@ def _find_account_outside(destination: "Destination") -> Iterator[Finding]:
                 yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
 
 
-def _list_http_traffic(traffic: Traffic) -> Iterator[tuple[str, ...]]:
-    """List the settings that act on requests, by their way from the destination."""
-    pool, balancer = traffic.connection_pool, traffic.load_balancer
-    if pool is not None and pool.max_pending_requests is not None:
-        yield "traffic", "connectionPool", "maxPendingRequests"
-    if pool is not None and pool.max_requests_per_connection is not None:
-        yield "traffic", "connectionPool", "maxRequestsPerConnection"
-    consistent = None if balancer is None else balancer.consistent_hash
-    if consistent is not None and consistent.header is not None:
-        yield "traffic", "loadBalancer", "consistentHash", "header"
-    if consistent is not None and consistent.cookie is not None:
-        yield "traffic", "loadBalancer", "consistentHash", "cookie"
-
-
 def _find_http_traffic_on_opaque(destination: "Destination") -> Iterator[Finding]:
     ports = destination.resolve_ports()
     opaque = next((port for port in ports if port.protocol not in HTTP_LIKE), None)
     if destination.traffic is None or opaque is None:
         return
     default = "" if destination.ports else " (the default)"
-    for loc in _list_http_traffic(destination.traffic):
+    for loc in list_http_traffic(destination.traffic):
         yield Finding(
             f"port {opaque.number} is {opaque.protocol}{default}, so Istio sees no requests and "
             f"{loc[-1]} has no effect",
@@ -420,20 +324,6 @@ class Destination(Model):
             "http",
         ),
         Check(
-            "EG209",
-            f"!has(self.ports) || self.ports.all(p, p.number != {TLS_PORT}"
-            f" || !(p.protocol in {HTTP_LIKE_CEL}))",
-            _find_plain_on_443,
-            "ports",
-        ),
-        Check(
-            "EG210",
-            "has(self.addresses) || !has(self.ports) || !self.ports.exists(p,"
-            f" p.number == {HTTP_PORT} && p.protocol in {TLS_LIKE_CEL})",
-            _find_tls_on_80,
-            "ports",
-        ),
-        Check(
             "EG211",
             "!has(self.location) || self.location != 'Internal' || has(self.backends)",
             _find_internal_without_backends,
@@ -460,13 +350,6 @@ class Destination(Model):
             "originateTLS",
         ),
         Check(
-            "EG226",
-            "!has(self.originateTLS) || !has(self.ports)"
-            f" || !self.ports.exists(p, p.number == {HTTP_PORT} && !has(p.targetPort))",
-            _find_originate_to_80,
-            "ports",
-        ),
-        Check(
             "EG227",
             f"!has(self.traffic) || !({_HTTP_POOL_CEL} || {_HTTP_HASH_CEL}) || (has(self.ports)"
             f" ? self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}) : has(self.originateTLS))",
@@ -481,6 +364,7 @@ class Destination(Model):
             "traffic",
         ),
         *BACKEND_CHECKS,
+        *PORT_CHECKS,
         *DESTINATION_CHECKS,
     )
 

@@ -32,6 +32,7 @@ _SELECTOR_FIELDS = ("matchLabels", "matchExpressions")
 """What selectors elsewhere have; as keys in labels they have no text behind them."""
 _SHOWN = 3
 """Ports that a message writes out."""
+_DURATION = re.compile(r': "[0-9]+(h|m|s|ms)"$')
 _DIGITS = re.compile("[0-9]{1,5}")
 _RANGE = re.compile(r"[0-9]+\s*[-:]\s*[0-9]*")
 _ALL_PORTS = ("*", "all", "any")
@@ -132,6 +133,8 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     if expected == "text" and loc[-1] in _SELECTOR_FIELDS:
         fix = f"write the labels directly into {loc[-2]}, such as {_get_example(model, loc[:-1])}"
         return Finding(what, fix=fix)
+    if expected == "text" and _DURATION.search(example) and type(value) is int and value > 0:
+        return Finding(what, fix=f'write it with its unit, such as {loc[-1]}: "{value}s"')
     if not example and expected == "text" and isinstance(value, bool | int | float):
         return Finding(what, fix=f'write it in quotes: "{json.dumps(value)}"')
     return Finding(what, fix=f"write it such as {example}" if example else "")

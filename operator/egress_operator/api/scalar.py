@@ -160,6 +160,25 @@ def _build_pattern_check(code: str, pattern: str) -> Check:
     return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
 
 
+def _build_name_check(code: str, pattern: str) -> Check:
+    """Build the rule of a name in lower case by its pattern; it suggests the name that is meant."""
+    compiled = re.compile(pattern)
+
+    def find(text: str) -> Iterator[Finding]:
+        if compiled.fullmatch(text) is None:
+            meant = _find_name(text)
+            is_right = compiled.fullmatch(meant) is not None
+            yield Finding(fix=f"write {meant}" if is_right else "", subject=quote(text))
+
+    return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
+
+
+def _find_name(text: str) -> str:
+    """Return the plain name in `namespace/Name` and in `name.namespace.svc.cluster.local`."""
+    name = text.strip().rpartition("/")[2].lower().replace("_", "-")
+    return name.partition(".")[0] if ".svc" in name else name
+
+
 def _build_path_check(code: str, pattern: str) -> Check:
     """Build the rule of a path by its pattern: no segment of it is `.` or `..`."""
     compiled = re.compile(pattern)
@@ -237,12 +256,12 @@ Moment = Annotated[StrictStr, Field(max_length=MOMENT_LENGTH), MOMENT]
 Label = Annotated[
     StrictStr,
     Field(max_length=LABEL_LENGTH),
-    _build_pattern_check("EG018", LABEL_PATTERN),
+    _build_name_check("EG018", LABEL_PATTERN),
 ]
 ServiceAccountName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG019", SUBDOMAIN_PATTERN),
+    _build_name_check("EG019", SUBDOMAIN_PATTERN),
 ]
 Locality = Annotated[
     StrictStr,
@@ -290,7 +309,7 @@ CookieName = Annotated[
 GatewayName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG025", SUBDOMAIN_PATTERN),
+    _build_name_check("EG025", SUBDOMAIN_PATTERN),
 ]
 ServerName = Annotated[StrictStr, Field(max_length=HOST_LENGTH), NAME_SHAPE, RESERVED]
 FilePath = Annotated[
@@ -301,5 +320,5 @@ FilePath = Annotated[
 ObjectName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG008", SUBDOMAIN_PATTERN),
+    _build_name_check("EG008", SUBDOMAIN_PATTERN),
 ]
