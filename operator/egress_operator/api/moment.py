@@ -40,7 +40,7 @@ def _find_bad_moment(text: str) -> Iterator[Finding]:
         yield _explain_date(shown, int(date[1]), int(date[2]), int(date[3]), date[4])
     elif _SPAN.fullmatch(text.strip()):
         yield Finding(
-            f"{shown} is a span, and this is the moment when the policy ends",
+            f"{shown} is a duration, and this is the time at which the policy ends",
             fix="write its date and time, such as 2027-01-31T00:00:00Z",
         )
     else:
