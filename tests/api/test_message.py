@@ -487,7 +487,7 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
         (
             {"hosts": ["a.b"], "ports": [{"number": 80}]},
             "EG002",
-            'protocol is missing; add it, such as protocol: "TLS"',
+            "protocol is missing; add it, such as protocol: HTTP",
         ),
         (
             {"hosts": ["a.b"], "ports": []},
@@ -1101,3 +1101,17 @@ def test_every_address_is_no_range(cidr: str, widest: int) -> None:
         f"'{cidr}' is every address, and a policy names those that are called; write the ranges "
         f"that you know, each /{widest} or narrower"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (80, "add it, such as protocol: HTTP"),
+        (443, "add it, such as protocol: TLS"),
+        (5432, "add it: TLS when the application opens TLS itself"),
+        ([], "add it: TLS when the application opens TLS itself"),
+    ],
+)
+def test_the_usual_protocol_of_a_port_is_suggested(number: object, fix: str) -> None:
+    found = {one.code: one.message for one in find(HOST | {"ports": [{"number": number}]})}
+    assert found["EG002"].startswith(f"protocol is missing; {fix}")

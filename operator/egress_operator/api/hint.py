@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
 
@@ -46,6 +46,8 @@ _MEANINGS = {
     "needs a NetworkPolicy, because Istio's proxies carry only TCP"
 }
 """What to choose, for fields whose values are not known to everybody."""
+_USUAL: Mapping[int, str] = {80: "HTTP", 8080: "HTTP", 443: "TLS", 8443: "TLS"}
+"""What is usually spoken on a port, where that is clear."""
 
 
 def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
@@ -89,10 +91,16 @@ def refuse_unknown_field(loc: Loc) -> Finding:
     return Finding(f"there is no field {_show(loc[-1])}", fix="remove it")
 
 
-def explain_missing(model: type[Model], loc: Loc) -> Finding:
-    """Show the missing field with its example."""
+def explain_missing(model: type[Model], loc: Loc, holder: object) -> Finding:
+    """Show the missing field with its example; `holder` is the object that lacks it."""
     name = str(loc[-1])
     example = _get_example(model, loc)
+    if name == "protocol" and isinstance(holder, Mapping):
+        number = holder.get("number")
+        usual = _USUAL.get(number) if isinstance(number, int) else None
+        if usual is None:
+            return Finding(f"{name} is missing", fix=f"add it: {_MEANINGS[name]}")
+        example = f"{name}: {usual}"
     return Finding(f"{_show(name)} is missing", fix=f"add it, such as {example}" if example else "")
 
 
