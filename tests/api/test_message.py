@@ -517,11 +517,11 @@ def test_a_wrong_shape_is_explained(destination: object, code: str, message: str
 @pytest.mark.parametrize(
     ("protocol", "fix"),
     [
-        ("POSTGRES", "write TCP, because POSTGRES begins in plain text"),
-        ("ssh", "write TCP, because SSH begins in plain text"),
-        ("SMTP", "write TCP, because SMTP begins in plain text"),
-        ("LDAP", "write TCP, because LDAP begins in plain text"),
-        ("MSSQL", "write TCP, because MSSQL begins in plain text"),
+        ("POSTGRES", "write TCP, because POSTGRES begins in plain text; {needs}"),
+        ("ssh", "write TCP, because SSH begins in plain text; {needs}"),
+        ("SMTP", "write TCP, because SMTP begins in plain text; {needs}"),
+        ("LDAP", "write TCP, because LDAP begins in plain text; {needs}"),
+        ("MSSQL", "write TCP, because MSSQL begins in plain text; {needs}"),
         ("FTP", "write TCP, for port 21 and for each port of the data connections"),
         ("Kafka", "write TLS if the client opens TLS itself, TCP if KAFKA is in plain text"),
         ("AMQP", "write TLS if the client opens TLS itself, TCP if AMQP is in plain text"),
@@ -551,6 +551,7 @@ def test_a_wrong_shape_is_explained(destination: object, code: str, message: str
 def test_a_known_protocol_is_told_which_one_to_take(protocol: str, fix: str) -> None:
     diagnostic = find_one(HOST | {"ports": [{"number": 80, "protocol": protocol}]})
     assert diagnostic.code == "EG005"
+    fix = fix.format(needs="TCP needs addresses, or proxies that resolve names through Istio")
     assert diagnostic.message == f"'{protocol}' is not allowed here; {fix}"
 
 

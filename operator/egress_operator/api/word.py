@@ -147,7 +147,10 @@ GATEWAY_WORDS: Words = {
 }
 """Anywhere in the spec of an EgressGateway."""
 
-_PLAIN = "write TCP, because {} begins in plain text"
+_PLAIN = (
+    "write TCP, because {} begins in plain text; TCP needs addresses, or proxies that resolve "
+    "names through Istio"
+)
 _EITHER = "write TLS if the client opens TLS itself, TCP if {} is in plain text"
 _TLS = "write TLS, because the application opens TLS itself"
 _HTTP = "write HTTP for http://..., or TLS for https://..."

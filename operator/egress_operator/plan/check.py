@@ -174,8 +174,8 @@ def _check_listener(destination: DestinationIntent, facts: ClusterFacts) -> Iter
             )
 
 
-def _check_plain(destination: DestinationIntent, _: ClusterFacts) -> Iterator[Diagnostic]:
-    yield from check_plain_first(destination)
+def _check_plain(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
+    yield from check_plain_first(destination, dns_capture=facts.dns_capture)
     yield from check_plain_to_tls(destination)
     yield from check_tls_later(destination)
 
