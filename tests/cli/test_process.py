@@ -502,6 +502,15 @@ def test_input_without_a_policy_is_an_error_at_each_place_that_was_named(
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_told"), [(SHADOWED.partition("---")[2], True), (SHADOWED, False)]
+)
+def test_istio_s_objects_alone_are_not_checked(text: str, *, is_told: bool) -> None:
+    done = call("lint", "-f", "-", stdin=text.encode())
+    note = b"note: 1 object of Istio not checked: these are only compared with policies\n"
+    assert (note in done.stderr) is is_told
+
+
 def test_an_empty_file_that_was_named_is_an_error_next_to_policies_too(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").touch()
     (tmp_path / "policy.yaml").write_text(POLICY)

@@ -43,3 +43,21 @@ def test_modules(arguments: tuple[str, ...], forbidden: set[str]) -> None:
     code, modules = json.loads(done.stderr)
     assert code == 0
     assert forbidden.isdisjoint(modules), forbidden.intersection(modules)
+
+
+def test_an_environment_without_a_package_says_how_to_renew_it() -> None:
+    code = f"import sys; sys.modules['publicsuffixlist'] = None\n{CODE}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "lint", "-f", "-"],
+        input=POLICY.encode(),
+        capture_output=True,
+        env=build_environment(),
+        timeout=TIME_LIMIT_S,
+        check=True,
+    )
+    line, _, rest = done.stderr.decode().partition("\n")
+    assert line == (
+        "egressctl: the Python package publicsuffixlist is missing, so the environment is older "
+        "than the program: run make env in its checkout, or install egress-operator again"
+    )
+    assert json.loads(rest)[0] == 2

@@ -117,7 +117,7 @@ def _find_bad_spelling(text: str) -> Iterator[Finding]:
             )
             return
     try:
-        usual = ip_network(text, strict=False)
+        usual = ip_network(text.partition("%")[0], strict=False)
     except ValueError:
         yield Finding(subject=shown)
         return
@@ -157,7 +157,12 @@ def _find_wide(text: str) -> Iterator[Finding]:
     if network is None:
         return
     widest = WIDEST_V4 if isinstance(network, IPv4Network) else WIDEST_V6
-    if network.prefixlen < widest:
+    if network.prefixlen == 0:
+        yield Finding(
+            f"{quote(text)} is every address, and a policy names those that are called",
+            fix=f"write the ranges that you know, each /{widest} or narrower",
+        )
+    elif network.prefixlen < widest:
         yield Finding(
             fix=f"use /{widest} or narrower; several narrow ones are allowed",
             subject=quote(text),

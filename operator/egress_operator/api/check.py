@@ -141,7 +141,7 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     if kind == "extra_forbidden":
         code, finding = "EG001", explain_unknown_field(model, loc)
     elif kind == "missing":
-        code, finding = "EG002", explain_missing(model, loc)
+        code, finding = "EG002", explain_missing(model, loc, value)
     elif kind in _BOUNDS:
         code, finding = "EG004", _BOUNDS[kind](value, detail["ctx"])
         if kind == "too_long" and loc[-1] in _NEXT:

@@ -16,7 +16,6 @@ from egress_operator.api.port import (
     TLS_FIRST,
     TLS_FIRST_CEL,
     TLS_LIKE,
-    TLS_LIKE_CEL,
     TLS_PORT,
     Port,
 )
@@ -24,7 +23,8 @@ from egress_operator.api.rule import Check, Finding, ListType, Omittable, quote
 from egress_operator.api.scalar import AddressOrCidr, Host, Label, Location, Protocol
 from egress_operator.api.split import BACKEND_CHECKS
 from egress_operator.api.tls import OriginateTLS
-from egress_operator.api.traffic import Traffic
+from egress_operator.api.traffic import Traffic, list_http_traffic
+from egress_operator.api.usual_port import PORT_CHECKS
 from egress_operator.api.wildcard import DESTINATION_CHECKS
 from egress_operator.api.word import END, Words
 
@@ -79,7 +79,12 @@ def _find_protocol_without_host(destination: "Destination") -> Iterator[Finding]
         return
     for index, port in enumerate(destination.ports):
         if port.protocol not in _DIALLED:
-            yield Finding(f"protocol {port.protocol} needs a host", ("ports", index, "protocol"))
+            yield Finding(
+                f"protocol {port.protocol} needs a host",
+                ("ports", index, "protocol"),
+                "write protocol TCP, with which the proxy sees no requests; or name the host, "
+                "beside its single address",
+            )
 
 
 def _find_backends_without_host(destination: "Destination") -> Iterator[Finding]:
@@ -164,30 +169,6 @@ def _find_originate_without_host(destination: "Destination") -> Iterator[Finding
         yield Finding(loc=("originateTLS",))
 
 
-def _find_originate_to_80(destination: "Destination") -> Iterator[Finding]:
-    if destination.originate_tls is None:
-        return
-    for index, port in enumerate(destination.ports):
-        if port.number == HTTP_PORT and port.target_port is None:
-            fix = "add targetPort: 443, or leave ports out, which means the same"
-            if len(destination.ports) > 1:
-                fix = f"add targetPort: 443; ports with TLS go into {_OTHERS}, without originateTLS"
-            yield Finding(loc=("ports", index), fix=fix)
-
-
-def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
-    # As with EG209. Whoever names addresses knows what listens there.
-    if destination.addresses:
-        return
-    for index, port in enumerate(destination.ports):
-        if port.number == HTTP_PORT and port.protocol in TLS_LIKE:
-            yield Finding(
-                f"protocol {port.protocol} on port 80 would refuse applications that call "
-                "http://...",
-                ("ports", index, "protocol"),
-            )
-
-
 def _find_internal_without_backends(destination: "Destination") -> Iterator[Finding]:
     if destination.location is Location.INTERNAL and not destination.backends:
         yield Finding(loc=("location",))
@@ -213,27 +194,13 @@ def _find_account_beside_tls(destination: "Destination") -> Iterator[Finding]:
                 yield Finding(loc=("backends", index, "endpoints", number, "serviceAccount"))
 
 
-def _list_http_traffic(traffic: Traffic) -> Iterator[tuple[str, ...]]:
-    """List the settings that act on requests, by their way from the destination."""
-    pool, balancer = traffic.connection_pool, traffic.load_balancer
-    if pool is not None and pool.max_pending_requests is not None:
-        yield "traffic", "connectionPool", "maxPendingRequests"
-    if pool is not None and pool.max_requests_per_connection is not None:
-        yield "traffic", "connectionPool", "maxRequestsPerConnection"
-    consistent = None if balancer is None else balancer.consistent_hash
-    if consistent is not None and consistent.header is not None:
-        yield "traffic", "loadBalancer", "consistentHash", "header"
-    if consistent is not None and consistent.cookie is not None:
-        yield "traffic", "loadBalancer", "consistentHash", "cookie"
-
-
 def _find_http_traffic_on_opaque(destination: "Destination") -> Iterator[Finding]:
     ports = destination.resolve_ports()
     opaque = next((port for port in ports if port.protocol not in HTTP_LIKE), None)
     if destination.traffic is None or opaque is None:
         return
     default = "" if destination.ports else " (the default)"
-    for loc in _list_http_traffic(destination.traffic):
+    for loc in list_http_traffic(destination.traffic):
         yield Finding(
             f"port {opaque.number} is {opaque.protocol}{default}, so Istio sees no requests and "
             f"{loc[-1]} has no effect",
@@ -368,13 +335,6 @@ class Destination(Model):
             "http",
         ),
         Check(
-            "EG210",
-            "has(self.addresses) || !has(self.ports) || !self.ports.exists(p,"
-            f" p.number == {HTTP_PORT} && p.protocol in {TLS_LIKE_CEL})",
-            _find_tls_on_80,
-            "ports",
-        ),
-        Check(
             "EG211",
             "!has(self.location) || self.location != 'Internal' || has(self.backends)",
             _find_internal_without_backends,
@@ -408,13 +368,6 @@ class Destination(Model):
             "originateTLS",
         ),
         Check(
-            "EG226",
-            "!has(self.originateTLS) || !has(self.ports)"
-            f" || !self.ports.exists(p, p.number == {HTTP_PORT} && !has(p.targetPort))",
-            _find_originate_to_80,
-            "ports",
-        ),
-        Check(
             "EG227",
             f"!has(self.traffic) || !({_HTTP_POOL_CEL} || {_HTTP_HASH_CEL}) || (has(self.ports)"
             f" ? self.ports.all(p, p.protocol in {HTTP_LIKE_CEL}) : has(self.originateTLS))",
@@ -429,6 +382,7 @@ class Destination(Model):
             "traffic",
         ),
         *BACKEND_CHECKS,
+        *PORT_CHECKS,
         *DESTINATION_CHECKS,
     )
 

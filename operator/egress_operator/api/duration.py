@@ -11,6 +11,15 @@ DURATION_LENGTH = 32
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _DURATION = re.compile(DURATION_PATTERN)
 _GROUP = re.compile(r"([0-9]+)(ms|h|m|s)")
+_LOOSE = re.compile(r"([0-9]{1,7})(?:[.]([0-9]{1,3}))?\s*([A-Za-z]+)")
+_UNITS = {
+    **dict.fromkeys(("d", "day", "days"), 86_400_000),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3_600_000),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60_000),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1_000),
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1),
+}
+"""How people write units, with their milliseconds."""
 
 
 def parse_duration(text: str) -> int | None:
@@ -24,12 +33,28 @@ def _find_bad_duration(text: str) -> Iterator[Finding]:
     # Istio refuses durations under 1ms, 0s among them: no limit is said by leaving the field out.
     length = parse_duration(text)
     if length is None:
-        yield Finding(subject=quote(text))
+        meant = _find_duration(text)
+        yield Finding(fix=f"write {meant}" if meant else "", subject=quote(text))
     elif length == 0:
         yield Finding(
             f"{quote(text)} is no time at all",
             fix="write 1ms at least; leave the field out for no limit",
         )
+
+
+def _find_duration(text: str) -> str:
+    """Return what a number with its unit was meant as, such as `90s` for `1.5 min`; else empty."""
+    found = _LOOSE.fullmatch(text.strip())
+    unit = _UNITS.get(found[3].lower(), 0) if found else 0
+    if found is None or not unit:
+        return ""
+    fraction = found[2] or ""
+    length, rest = divmod(int(found[1] + fraction) * unit, 10 ** len(fraction))
+    if rest or not length:
+        return ""
+    name, size = next(item for item in _MILLISECONDS.items() if length % item[1] == 0)
+    meant = f"{length // size}{name}"
+    return meant if parse_duration(meant) else ""
 
 
 def build_duration_cel(value: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
 
@@ -32,6 +32,7 @@ _SELECTOR_FIELDS = ("matchLabels", "matchExpressions")
 """What selectors elsewhere have; as keys in labels they have no text behind them."""
 _SHOWN = 3
 """Ports that a message writes out."""
+_DURATION = re.compile(r': "[0-9]+(h|m|s|ms)"$')
 _DIGITS = re.compile("[0-9]{1,5}")
 _RANGE = re.compile(r"[0-9]+\s*[-:]\s*[0-9]*")
 _ALL_PORTS = ("*", "all", "any")
@@ -45,6 +46,8 @@ _MEANINGS = {
     "needs a NetworkPolicy, because Istio's proxies carry only TCP"
 }
 """What to choose, for fields whose values are not known to everybody."""
+_USUAL: Mapping[int, str] = {80: "HTTP", 8080: "HTTP", 443: "TLS", 8443: "TLS"}
+"""What is usually spoken on a port, where that is clear."""
 
 
 def explain_unknown_field(model: type[Model], loc: Loc) -> Finding:
@@ -88,10 +91,16 @@ def refuse_unknown_field(loc: Loc) -> Finding:
     return Finding(f"there is no field {_show(loc[-1])}", fix="remove it")
 
 
-def explain_missing(model: type[Model], loc: Loc) -> Finding:
-    """Show the missing field with its example."""
+def explain_missing(model: type[Model], loc: Loc, holder: object) -> Finding:
+    """Show the missing field with its example; `holder` is the object that lacks it."""
     name = str(loc[-1])
     example = _get_example(model, loc)
+    if name == "protocol" and isinstance(holder, Mapping):
+        number = holder.get("number")
+        usual = _USUAL.get(number) if isinstance(number, int) else None
+        if usual is None:
+            return Finding(f"{name} is missing", fix=f"add it: {_MEANINGS[name]}")
+        example = f"{name}: {usual}"
     return Finding(f"{_show(name)} is missing", fix=f"add it, such as {example}" if example else "")
 
 
@@ -132,6 +141,8 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     if expected == "text" and loc[-1] in _SELECTOR_FIELDS:
         fix = f"write the labels directly into {loc[-2]}, such as {_get_example(model, loc[:-1])}"
         return Finding(what, fix=fix)
+    if expected == "text" and _DURATION.search(example) and type(value) is int and value > 0:
+        return Finding(what, fix=f'write it with its unit, such as {loc[-1]}: "{value}s"')
     if not example and expected == "text" and isinstance(value, bool | int | float):
         return Finding(what, fix=f'write it in quotes: "{json.dumps(value)}"')
     return Finding(what, fix=f"write it such as {example}" if example else "")

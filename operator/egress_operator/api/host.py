@@ -45,7 +45,7 @@ _RESERVED_WILDCARDS = {
 }
 """The wildcards over them, each with one of them."""
 _HOST = re.compile(HOST_PATTERN)
-_WILDCARD = re.compile(WILDCARD_PATTERN)
+_EITHER = re.compile(_EITHER_PATTERN)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SRV_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)\+srv://(?:[^/@]*@)?([^/:?#]*)")
 _SRV_NAME = re.compile(r"_[A-Za-z0-9-]+\._(?:tcp|tls|udp)\.([^/:?#]+)", re.IGNORECASE)
@@ -55,6 +55,11 @@ _PORT = re.compile(r"(.+):([0-9]{1,5})")
 def is_host(text: str) -> bool:
     """Whether `text` is a host name by our rule; its length is a bound of its own."""
     return _HOST.fullmatch(text) is not None
+
+
+def _is_name(text: str) -> bool:
+    """Whether `text` is a host name, or a wildcard over one."""
+    return _EITHER.fullmatch(text) is not None
 
 
 def is_reserved(text: str) -> bool:
@@ -74,34 +79,57 @@ def is_wildcard(host: str) -> bool:
 
 
 def _find_bad_wildcard(host: str) -> Iterator[Finding]:
-    if "*" not in host or _WILDCARD.fullmatch(host) is not None:
+    if "*" not in host or _is_name(host):
         return
-    shown, domain = quote(host), host.rpartition("*")[2].partition(".")[2]
-    if host.startswith("*.") and host.count("*") == 1:
-        what = _explain_domain(shown, domain)
-    elif not host.strip("*."):
-        what = f"{shown} stands for every host, and a policy names those that are called"
-    else:
-        what = (
-            f"{shown} is a partial wildcard, and neither certificates nor proxies know such: "
-            "* stands for whole labels, at the beginning"
+    yield _explain_foreign(host) or _explain_star(host) or _explain_spelling(host)
+
+
+def _explain_star(host: str) -> Finding | None:
+    """Say it for a * in the wrong place, and for one that covers too much."""
+    shown = quote(host)
+    before, _, domain = host.rpartition("*")
+    wildcard = f"*.{domain.strip('. ').lower()}"
+    is_known = _is_name(wildcard)
+    if _is_name(host.strip()):
+        return None
+    if not host.strip("*."):
+        return Finding(
+            f"{shown} stands for every host, and a policy names those that are called",
+            fix="name each host, or the domains that you know, such as *.example.com",
         )
-    suggested = is_host(domain.lower())
-    yield Finding(
-        what, fix=f"write *.{domain.lower()}, or each host by its name" if suggested else ""
-    )
+    if is_known and not before.strip("*. "):
+        if not before and domain.startswith("."):
+            return None
+        what = f"{shown} is a partial wildcard: * stands for whole labels, as many as there are"
+        return Finding(what, fix=f"write {wildcard}, which covers all names below {wildcard[2:]}")
+    if before or domain[:1] not in {"", "."}:
+        wide = f"; {wildcard} would stand for all names below {wildcard[2:]}" if is_known else ""
+        return Finding(
+            f"{shown} is a partial wildcard: neither certificates nor proxies know such",
+            fix=f"name each host{wide}",
+        )
+    return _explain_wide(shown, domain.removeprefix(".").rstrip("."))
 
 
-def _explain_domain(shown: str, domain: str) -> str:
+def _explain_wide(shown: str, domain: str) -> Finding | None:
+    """Say it for a wildcard over less than two labels, or over addresses."""
     if is_host(f"x.{domain}"):
-        return f"{shown} stands for all that ends with .{domain}: two labels at least are needed"
-    return f"{shown} has no host name after the *."
+        return Finding(
+            f"{shown} stands for all that ends with .{domain}: two labels at least are needed",
+            fix="name each host, or a domain of one owner, such as *.example.com",
+        )
+    if re.fullmatch(r"[0-9.]+", domain):
+        return Finding(
+            f"{shown} is no wildcard over names: addresses have none",
+            fix="write a CIDR such as 203.0.113.0/24 into addresses of a destination without hosts",
+        )
+    return None
 
 
 def _find_bad_name(name: str) -> Iterator[Finding]:
     if is_host(name):
         return
-    if name.startswith("*"):
+    if "*" in name:
         yield Finding(
             f"{quote(name)} is a wildcard, and this is one name",
             fix="write a name that it covers: a certificate for *.example.com holds for "
@@ -123,7 +151,7 @@ def _explain_foreign(host: str) -> Finding | None:
     """Say it for what is not meant as a name: a URL, an address, a name with a port."""
     shown = quote(host)
     parts = [part for part in re.split(r"[,;\s]+", host) if part]
-    if len(parts) > 1 and all(is_host(part.lower()) for part in parts):
+    if len(parts) > 1 and all(_is_name(part.lower()) for part in parts):
         return Finding(
             f"{shown} holds {len(parts)} hosts",
             fix=f"write each as an entry of its own: {', '.join(parts).lower()}",
@@ -175,7 +203,6 @@ def _explain_service_record(host: str) -> Finding | None:
 def _explain_spelling(host: str) -> Finding:
     """Say it for what is nearly a name, with the right spelling where there is one."""
     lower = host.lower().rstrip(".")
-    what, fix = "is not a host name", ""
     if host != host.strip():
         what, fix = "has white space around it", f"write {host.strip()}"
     elif strange := find_strange(host):
@@ -187,29 +214,39 @@ def _explain_spelling(host: str) -> Finding:
         fix += f": write{clean}" if clean else ""
     elif not host.isascii():
         return _explain_letters(host)
-    elif is_host(lower):
+    elif _is_name(lower):
         what = "has upper-case letters" if host.lower() != host else "has a dot at the end"
         fix = f"write {lower}"
-    elif lower and "." not in lower:
-        what = "has no dot, so it is not a full host name"
-        fix = (
-            "write the full name, such as api.example.com; Services inside the cluster need no "
-            "policy"
-        )
-    elif re.fullmatch(r"[0-9]+", lower.rpartition(".")[2]):
-        what = "ends with a number, and the last part of a host name begins with a letter"
-        fix = "write the full name, such as api.example.com; an IP address goes into addresses"
-    elif "_" in lower:
-        what = "has an underscore, which Istio refuses in a host"
-    elif any(len(label) > LABEL_LENGTH for label in lower.split(".")):
-        what = f"has a label longer than {LABEL_LENGTH} characters"
+    else:
+        what, fix = _explain_labels(lower)
     return Finding(f"{quote(host)} {what}", fix=fix)
+
+
+def _explain_labels(lower: str) -> tuple[str, str]:
+    """Say what is wrong with the labels of a name in lower case, and how to fix it."""
+    if is_host(name := lower.removeprefix(".")):
+        return "begins with a dot", f"write {name}, or *.{name} for all names below it"
+    if lower and "." not in lower:
+        return (
+            "has no dot, so it is not a full host name",
+            "write the full name, such as api.example.com; Services in the cluster need no policy",
+        )
+    if re.fullmatch(r"[0-9]+", lower.rpartition(".")[2]):
+        return (
+            "ends with a number, and the last part of a host name begins with a letter",
+            "write the full name, such as api.example.com; an IP address goes into addresses",
+        )
+    if "_" in lower:
+        return "has an underscore, which Istio refuses in a host", ""
+    if any(len(label) > LABEL_LENGTH for label in lower.split(".")):
+        return f"has a label longer than {LABEL_LENGTH} characters", ""
+    return "is not a host name", ""
 
 
 def _explain_letters(host: str) -> Finding:
     """Say it for a name with letters outside ASCII, which may be meant or not."""
     narrow = unify_width(host).lower()
-    if is_host(narrow):
+    if _is_name(narrow):
         return Finding(
             f"{quote(host)} has letters or dots in another form, such as full-width",
             fix=f"write {narrow}",
@@ -224,7 +261,7 @@ def _explain_letters(host: str) -> Finding:
 
 
 def _suggest(host: str) -> str:
-    return f" {host.lower()}" if is_host(host.lower()) else ""
+    return f" {host.lower()}" if _is_name(host.lower()) else ""
 
 
 def _is_address(text: str) -> bool:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from egress_operator.api.destination import Destination
+from egress_operator.api.host import is_wildcard
 from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import REFERENCE_FIELDS, Model
-from egress_operator.api.port import HTTP_PORT, TLS_PORT
+from egress_operator.api.port import HTTP_PORT, TLS_LIKE, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location, Moment
 from egress_operator.api.size import TEXT_CHECK
@@ -134,8 +135,38 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
 
 
 def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
-    if spec.from_ is not None and spec.from_.service_accounts and spec.gateway_ref is None:
-        yield Finding(loc=("from", "serviceAccounts"))
+    if spec.from_ is None or not spec.from_.service_accounts or spec.gateway_ref is not None:
+        return
+    fixes = []
+    if all(_can_use_gateway(destination) for destination in spec.destinations):
+        files = any(one.originate_tls and one.originate_tls.files for one in spec.destinations)
+        secrets = ", and name Secrets in place of originateTLS.files" if files else ""
+        fixes.append(f"add gatewayRef, because only a gateway sees who calls{secrets}")
+    if spec.from_.workloads is not None:
+        fixes.append("remove serviceAccounts, so that workloads alone choose the pods")
+    elif all(_can_choose_workloads(destination) for destination in spec.destinations):
+        fixes.append("write from.workloads in its place, to choose pods by their labels")
+    else:
+        fixes.append(
+            "move what can only be called directly (destinations without hosts, with wildcards, "
+            "with location Internal) into a policy without from, where every workload may call it"
+        )
+    yield Finding(loc=("from", "serviceAccounts"), fix="; or ".join(fixes))
+
+
+def _can_use_gateway(destination: Destination) -> bool:
+    """Whether nothing but its policy keeps a destination from a gateway."""
+    return (
+        bool(destination.hosts)
+        and not any(map(is_wildcard, destination.hosts))
+        and destination.location is not Location.INTERNAL
+    )
+
+
+def _can_choose_workloads(destination: Destination) -> bool:
+    """Whether `from.workloads` can hold for a destination."""
+    has_tls = any(port.protocol in TLS_LIKE for port in destination.resolve_ports())
+    return bool(destination.hosts) and not (has_tls and any(map(is_wildcard, destination.hosts)))
 
 
 def _find_refs_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:

@@ -1,12 +1,11 @@
 """A port: number and protocol, and which protocols share a fate."""
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from egress_operator.api.model import Model
-from egress_operator.api.rule import Check, Finding, Omittable, build_cel_list
+from egress_operator.api.rule import Omittable, build_cel_list
 from egress_operator.api.scalar import PortNumber, Protocol
 from egress_operator.api.word import Words
 
@@ -27,17 +26,6 @@ HTTP_LIKE_CEL = build_cel_list(tuple(sorted(HTTP_LIKE)))
 TLS_LIKE_CEL = build_cel_list(tuple(sorted(TLS_LIKE)))
 
 
-def _find_plain_on_443(port: "Port") -> Iterator[Finding]:
-    # Sidecars tell HTTP and TLS on one port apart (istiod, mergeTCPFilterChains in listener.go), so
-    # no other host is hurt. But it is nearly always a mistake, and looks like a dead server.
-    if port.number == TLS_PORT and port.protocol in HTTP_LIKE:
-        yield Finding(
-            f"protocol {port.protocol} is plain text, and on port 443 it would refuse applications "
-            "that call https://...",
-            ("protocol",),
-        )
-
-
 class Port(Model):
     """A port of the hosts."""
 
@@ -52,12 +40,3 @@ class Port(Model):
     when it opens TLS itself, else TCP, MONGO, REDIS or MYSQL."""
     target_port: Annotated[Omittable[PortNumber], Field(examples=[8443])] = None
     """The destination's own port, if it is not the number that is dialled."""
-
-    checks: ClassVar[tuple[Check, ...]] = (
-        Check(
-            "EG209",
-            f"self.number != {TLS_PORT} || !(self.protocol in {HTTP_LIKE_CEL})",
-            _find_plain_on_443,
-            "protocol",
-        ),
-    )

@@ -19,6 +19,7 @@ from egress_operator.api.scalar import (
     EndToEndHeader,
     HeaderValue,
     Label,
+    MatchedHeader,
     Method,
     PathPattern,
     PathPrefix,
@@ -34,7 +35,7 @@ MOST_HEADERS = 16
 class HeaderMatch(Model):
     """A header that a request must have."""
 
-    name: Annotated[EndToEndHeader, Field(examples=["x-team"])]
+    name: Annotated[MatchedHeader, Field(examples=["x-team"])]
     """The name of the header, in lower case."""
     value: Annotated[HeaderValue, Field(examples=["shop"])]
     """Its whole value. The client chooses it, so it is no secret and no proof."""
@@ -161,6 +162,14 @@ class Headers(Model):
 class Rewrite(Model):
     """Another host or path than the application asks for."""
 
+    absent_fields: ClassVar[Words] = {
+        "authority": "write host",
+        **dict.fromkeys(
+            ("uri", "path", "prefix", "uriRegexRewrite", "regex"),
+            "write pathPrefix, which is put before each path; no part of a path can be replaced or "
+            "taken away",
+        ),
+    }
     host: Annotated[
         Omittable[ServerName], Field(examples=["bucket.s3.eu-west-1.amazonaws.com"])
     ] = None

@@ -52,7 +52,7 @@ def quote(value: object) -> str:
     """Show `value` in a message: one line, text in quotes and cut at `QUOTE_LIMIT` characters."""
     if isinstance(value, int | float):
         return str(value)
-    text = value if isinstance(value, str) else repr(value)
+    text = str(value) if isinstance(value, str) else repr(value)
     return repr(text if len(text) <= QUOTE_LIMIT else f"{text[:QUOTE_LIMIT]}...")
 
 
@@ -135,7 +135,10 @@ def build_not_empty_check(*fields: str) -> Check:
 
     def find(value: BaseModel) -> Iterator[Finding]:
         if not value.model_fields_set:
-            yield Finding(fix=f"give {' or '.join(fields)}, or remove it")
+            yield Finding(
+                fix=f"give {' or '.join(fields)}; or remove it, with all around it that is empty "
+                "then"
+            )
 
     return Check("EG030", " || ".join(f"has(self.{field})" for field in fields), find)
 

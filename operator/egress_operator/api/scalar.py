@@ -24,7 +24,7 @@ from egress_operator.api.host import (
     RESERVED,
     WILDCARD,
 )
-from egress_operator.api.moment import MOMENT_LENGTH, MOMENT_PATTERN
+from egress_operator.api.moment import MOMENT, MOMENT_LENGTH
 from egress_operator.api.rule import Check, Finding, build_cel_list, quote
 
 PROXY_PORTS = range(15000, 15100)
@@ -59,6 +59,24 @@ FIXED_HEADERS = (
     "upgrade",
 )
 """Of one connection, of the way that a request goes, or written by the last proxy in any case."""
+_HEADER = re.compile(HEADER_PATTERN)
+_REQUEST_PARTS = {
+    "authority": "leave it out: hosts of the destination are what is called",
+    "method": "write methods of the same entry of allow",
+    "scheme": "leave it out: the protocol of the port says it",
+    "uri": "write paths of the same entry of allow",
+}
+"""Names that Istio's match does not take for headers (HTTPMatchRequest), and what to write."""
+_PSEUDO_HEADERS = {
+    "authority": "leave it out: hosts of the destination are what is called, and http.rewrite.host "
+    "changes the name that is sent",
+    "method": "leave it out: methods of http.allow say which methods are allowed",
+    "path": "leave it out: paths of http.allow say which paths are allowed, and "
+    "http.rewrite.pathPrefix is put before a path",
+    "scheme": "leave it out: the protocol of the port says it",
+    "status": "leave it out: the status of a response cannot be changed",
+}
+"""Of HTTP/2, without the colon, and what to write."""
 WORD_LENGTH = 128
 PATH_PATTERN = "^(/[-._A-Za-z0-9]+)+$"
 """Without `~`, with which Istio joins the paths of a certificate and its key."""
@@ -142,6 +160,25 @@ def _build_pattern_check(code: str, pattern: str) -> Check:
     return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
 
 
+def _build_name_check(code: str, pattern: str) -> Check:
+    """Build the rule of a name in lower case by its pattern; it suggests the name that is meant."""
+    compiled = re.compile(pattern)
+
+    def find(text: str) -> Iterator[Finding]:
+        if compiled.fullmatch(text) is None:
+            meant = _find_name(text)
+            is_right = compiled.fullmatch(meant) is not None
+            yield Finding(fix=f"write {meant}" if is_right else "", subject=quote(text))
+
+    return Check(code, f"self.matches(r'{pattern}')", find, pattern=pattern)
+
+
+def _find_name(text: str) -> str:
+    """Return the plain name in `namespace/Name` and in `name.namespace.svc.cluster.local`."""
+    name = text.strip().rpartition("/")[2].lower().replace("_", "-")
+    return name.partition(".")[0] if ".svc" in name else name
+
+
 def _build_path_check(code: str, pattern: str) -> Check:
     """Build the rule of a path by its pattern: no segment of it is `.` or `..`."""
     compiled = re.compile(pattern)
@@ -156,9 +193,41 @@ def _build_path_check(code: str, pattern: str) -> Check:
     return Check(code, cel, find, pattern=pattern)
 
 
-def _find_fixed_header(name: str) -> Iterator[Finding]:
-    if name in FIXED_HEADERS or name.startswith(PROXY_HEADERS):
+def _find_bad_header(name: str) -> Iterator[Finding]:
+    if _HEADER.fullmatch(name) is not None:
+        return
+    plain = name.strip().removeprefix(":").lower()
+    if name.startswith(":") and plain in _PSEUDO_HEADERS:
+        yield Finding(
+            f"{quote(name)} is a part of the request, and no header", fix=_PSEUDO_HEADERS[plain]
+        )
+    elif is_fixed_header(plain):
+        yield Finding(
+            f"the header {plain} belongs to the connection or to the proxies",
+            fix="leave it out; http.rewrite.host changes the host",
+        )
+    elif _HEADER.fullmatch(plain) is not None:
+        yield Finding(f"{quote(name)} is not spelled in lower case", fix=f"write {plain}")
+    else:
         yield Finding(subject=quote(name))
+
+
+def _find_part(name: str) -> Iterator[Finding]:
+    if fix := _REQUEST_PARTS.get(name):
+        yield Finding(
+            f"Istio takes {name} for a part of the request and not for a header, and ignores it",
+            fix=fix,
+        )
+
+
+def is_fixed_header(name: str) -> bool:
+    """Whether a header, in lower case, belongs to the connection or to the proxies."""
+    return name in FIXED_HEADERS or name.startswith(PROXY_HEADERS)
+
+
+def _find_fixed_header(name: str) -> Iterator[Finding]:
+    if is_fixed_header(name):
+        yield Finding(f"the header {name} belongs to the connection or to the proxies")
 
 
 def _find_proxy_port(number: int) -> Iterator[Finding]:
@@ -183,20 +252,16 @@ EndpointAddress = Annotated[
     StrictStr, Field(max_length=HOST_LENGTH), ENDPOINT_SHAPE, ENDPOINT_DANGER, RESERVED
 ]
 Duration = Annotated[StrictStr, Field(max_length=DURATION_LENGTH), DURATION]
-Moment = Annotated[
-    StrictStr,
-    Field(max_length=MOMENT_LENGTH),
-    _build_pattern_check("EG062", MOMENT_PATTERN),
-]
+Moment = Annotated[StrictStr, Field(max_length=MOMENT_LENGTH), MOMENT]
 Label = Annotated[
     StrictStr,
     Field(max_length=LABEL_LENGTH),
-    _build_pattern_check("EG018", LABEL_PATTERN),
+    _build_name_check("EG018", LABEL_PATTERN),
 ]
 ServiceAccountName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG019", SUBDOMAIN_PATTERN),
+    _build_name_check("EG019", SUBDOMAIN_PATTERN),
 ]
 Locality = Annotated[
     StrictStr,
@@ -206,7 +271,7 @@ Locality = Annotated[
 HeaderName = Annotated[
     StrictStr,
     Field(max_length=WORD_LENGTH),
-    _build_pattern_check("EG035", HEADER_PATTERN),
+    Check("EG035", f"self.matches(r'{HEADER_PATTERN}')", _find_bad_header, pattern=HEADER_PATTERN),
 ]
 EndToEndHeader = Annotated[
     HeaderName,
@@ -216,6 +281,10 @@ EndToEndHeader = Annotated[
         f" || {build_cel_list(PROXY_HEADERS)}.exists(n, self.startsWith(n)))",
         _find_fixed_header,
     ),
+]
+MatchedHeader = Annotated[
+    EndToEndHeader,
+    Check("EG041", f"!({build_cel_list(tuple(_REQUEST_PARTS))}.exists(n, self == n))", _find_part),
 ]
 HeaderValue = Annotated[
     StrictStr,
@@ -240,7 +309,7 @@ CookieName = Annotated[
 GatewayName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG025", SUBDOMAIN_PATTERN),
+    _build_name_check("EG025", SUBDOMAIN_PATTERN),
 ]
 ServerName = Annotated[StrictStr, Field(max_length=HOST_LENGTH), NAME_SHAPE, RESERVED]
 FilePath = Annotated[
@@ -251,5 +320,5 @@ FilePath = Annotated[
 ObjectName = Annotated[
     StrictStr,
     Field(max_length=253),
-    _build_pattern_check("EG008", SUBDOMAIN_PATTERN),
+    _build_name_check("EG008", SUBDOMAIN_PATTERN),
 ]

@@ -196,3 +196,17 @@ class Traffic(Model):
     checks: ClassVar[tuple[Check, ...]] = (
         build_not_empty_check("loadBalancer", "connectionPool", "outlierDetection"),
     )
+
+
+def list_http_traffic(traffic: Traffic) -> Iterator[tuple[str, ...]]:
+    """List the settings that act on requests, by their way from the destination. Pure."""
+    pool, balancer = traffic.connection_pool, traffic.load_balancer
+    if pool is not None and pool.max_pending_requests is not None:
+        yield "traffic", "connectionPool", "maxPendingRequests"
+    if pool is not None and pool.max_requests_per_connection is not None:
+        yield "traffic", "connectionPool", "maxRequestsPerConnection"
+    consistent = None if balancer is None else balancer.consistent_hash
+    if consistent is not None and consistent.header is not None:
+        yield "traffic", "loadBalancer", "consistentHash", "header"
+    if consistent is not None and consistent.cookie is not None:
+        yield "traffic", "loadBalancer", "consistentHash", "cookie"

@@ -36,6 +36,14 @@ _POOL_CEL = (
 )
 
 
+_NOT_IN_PLAIN_TEXT = {
+    "idle_timeout": "idleTimeout",
+    "max_connection_duration": "maxConnectionDuration",
+    "max_requests_per_connection": "maxRequestsPerConnection",
+}
+"""Of the pool: Envoy refuses these as it refuses HTTP/2 without TLS."""
+
+
 def _find_wildcard(destination: "Destination") -> str:
     """Return the first wildcard of a destination, empty when it has none."""
     return next(filter(is_wildcard, destination.hosts), "")
@@ -60,14 +68,20 @@ def _is_known(port: Port, *, originates: bool) -> bool:
 def _find_other_port(destination: "Destination") -> Iterator[Finding]:
     host = _find_wildcard(destination)
     originates = destination.originate_tls is not None
+    fix = (
+        "leave ports out, which means port 80 with HTTP, to port 443; or name each host"
+        if originates
+        else "write {number: 443, protocol: TLS} or {number: 80, protocol: HTTP}, or name each host"
+    )
     for index, port in enumerate(destination.ports if host else ()):
         if not _is_known(port, originates=originates):
-            to = "" if port.target_port is None else f" to {port.target_port}"
+            to = "" if port.target_port is None else f" and targetPort {port.target_port}"
             yield Finding(
-                f"{host} has port {port.number}{to} with protocol {port.protocol}, and a wildcard "
-                "can have TLS on port 443 and HTTP on port 80, or with originateTLS HTTP, HTTP2 or "
-                "GRPC on port 80, to port 443",
+                f"{host} is a wildcard, which cannot have port {port.number} with protocol "
+                f"{port.protocol}{to}: of a wildcard the client says which server is meant, and "
+                "must not choose the port as well",
                 ("ports", index),
+                fix,
             )
 
 
@@ -96,32 +110,36 @@ def _find_traffic(destination: "Destination") -> Iterator[Finding]:
     host, traffic = _find_wildcard(destination), destination.traffic
     if not host or traffic is None:
         return
-    for field, given in {
-        "loadBalancer": traffic.load_balancer,
-        "outlierDetection": traffic.outlier_detection,
-    }.items():
-        if given is not None:
-            yield Finding(f"{host} is a wildcard, which can have no {field}", ("traffic", field))
-    pool = traffic.connection_pool
-    if pool is not None and destination.originate_tls is None:
-        # Envoy refuses these as it refuses HTTP/2 without TLS.
-        for field, value in {
-            "idleTimeout": pool.idle_timeout,
-            "maxConnectionDuration": pool.max_connection_duration,
-            "maxRequestsPerConnection": pool.max_requests_per_connection,
-        }.items():
-            if value is not None:
-                yield Finding(
-                    f"{host} is a wildcard, which can have {field} with originateTLS alone",
-                    ("traffic", "connectionPool", field),
-                    f"remove {field}, or add originateTLS: {{}}",
-                )
     if any(port.protocol not in HTTP_LIKE for port in destination.resolve_ports()):
         yield Finding(
             f"{host} is a wildcard with a port that is not HTTP, where it can have no traffic",
             ("traffic",),
             "remove traffic, or name each host",
         )
+        return
+    pool = traffic.connection_pool
+    kept = set() if pool is None else pool.model_fields_set
+    if destination.originate_tls is None:
+        kept = kept - _NOT_IN_PLAIN_TEXT.keys()
+    for field, given in {
+        "loadBalancer": traffic.load_balancer,
+        "outlierDetection": traffic.outlier_detection,
+    }.items():
+        if given is not None:
+            fix = f"remove {field if pool and kept else 'traffic'}, or name each host"
+            yield Finding(
+                f"{host} is a wildcard, which can have no {field}", ("traffic", field), fix
+            )
+    if pool is None or destination.originate_tls is not None:
+        return
+    for name, field in _NOT_IN_PLAIN_TEXT.items():
+        if name in pool.model_fields_set:
+            yield Finding(
+                f"{host} is a wildcard, which can have {field} with originateTLS alone",
+                ("traffic", "connectionPool", field),
+                f"remove {field if kept else 'traffic'}; or leave ports out and add originateTLS: "
+                "{}",
+            )
 
 
 def _find_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:

@@ -31,6 +31,33 @@ _CA_FILES = (
 _CALLERS = "write from.workloads.matchLabels beside destinations"
 _HOSTS = "write the names into hosts of a destination"
 _OWN_NAMESPACE = "remove it: a policy holds for its own namespace"
+_EACH_NAMESPACE = f"{_OWN_NAMESPACE}; others that need the hosts have policies of their own"
+_NO_DENIAL = (
+    "remove it: a policy only allows, and what no policy names is blocked by the mesh's mode "
+    "REGISTRY_ONLY"
+)
+_NO_RATE = (
+    "remove it: requests in a time are not limited here; traffic.connectionPool limits how many "
+    "are open together"
+)
+_NO_HEALTH_CHECK = (
+    "remove it: Istio makes no health checks; traffic.outlierDetection leaves out endpoints that "
+    "fail"
+)
+_NO_TUNNEL = (
+    "remove it: the mesh does not speak CONNECT; name the proxy as a host with protocol TCP, and "
+    "tell the application to use it"
+)
+_NO_CREDENTIALS = (
+    "remove it: the application sends its own credentials; a client certificate of the mesh goes "
+    "into originateTLS.clientCertificateRef, which needs gatewayRef"
+)
+_NO_RANGES = "remove it: there are no ranges of ports; write each port as an entry of its own"
+_NO_LOG = "remove it: an Istio Telemetry object switches the access log on"
+_PROXY_TLS = "remove it: versions and ciphers of TLS are those of Istio's proxies"
+_PAUSE = 'remove it: the annotation egress-operator.io/paused: "true" pauses a policy'
+_THROUGH = "write gatewayRef beside destinations, with the name of an EgressGateway"
+_WHY = "write justification beside destinations"
 
 POLICY_WORDS: Words = {
     # ServiceEntry
@@ -45,7 +72,7 @@ POLICY_WORDS: Words = {
     "namespaceSelector": _OWN_NAMESPACE,
     "ipBlock": "write addresses of a destination",
     "cidr": "write addresses of a destination",
-    "endPort": "remove it: there are no ranges of ports; write each port as an entry of its own",
+    **dict.fromkeys(("endPort", "portRange", "portRanges"), _NO_RANGES),
     # DestinationRule
     "trafficPolicy": _IN_TRAFFIC,
     "portLevelSettings": "remove it: all ports of a host have the same traffic",
@@ -65,8 +92,7 @@ POLICY_WORDS: Words = {
     "insecureSkipVerify": "remove it: the server's certificate is always verified; name the "
     "authority that signed it in originateTLS.caCertificateRef, or in originateTLS.files as ca",
     # VirtualService
-    "gateways": "write gatewayRef beside destinations, with the name of an EgressGateway",
-    "gateway": "write gatewayRef beside destinations, with the name of an EgressGateway",
+    **dict.fromkeys(("gateways", "gateway", "egressGateway", "via", "through"), _THROUGH),
     "match": "write http.allow, with methods, paths and headers",
     "route": "remove it: a destination leads to its own hosts; backends say where they really are",
     "sourceLabels": _CALLERS,
@@ -80,9 +106,30 @@ POLICY_WORDS: Words = {
     "mirrorPercentage": "write http.mirror.percentage",
     "redirect": NOT_SUPPORTED,
     # Tokens and certificates
-    **dict.fromkeys(("validUntil", "notAfter", "expires", "expiration"), END),
+    **dict.fromkeys(("validUntil", "notAfter", "expires", "expiration", "schedule"), END),
+    "caBundle": _CA_FILES,
+    **dict.fromkeys(("minProtocolVersion", "maxProtocolVersion", "cipherSuites"), _PROXY_TLS),
+    **dict.fromkeys(("auth", "jwt", "apiKey", "credentials", "secretRef"), _NO_CREDENTIALS),
+    # Limits and checks of other proxies
+    **dict.fromkeys(("rateLimit", "rateLimits", "localRateLimit", "bandwidth"), _NO_RATE),
+    **dict.fromkeys(("healthCheck", "healthChecks", "probe"), _NO_HEALTH_CHECK),
+    **dict.fromkeys(("tunnel", "proxy", "httpProxy", "httpsProxy", "forwardProxy"), _NO_TUNNEL),
+    **dict.fromkeys(("accessLog", "accessLogging", "logging", "telemetry"), _NO_LOG),
+    "maxRetries": "write http.retries.attempts",
+    "numRetries": "write http.retries.attempts",
     # Other products' policies
+    **dict.fromkeys(("deny", "denyHosts", "block", "blocked", "exclude", "except"), _NO_DENIAL),
+    "action": _NO_DENIAL,
+    **dict.fromkeys(("namespaces", "clusterWide", "allNamespaces"), _EACH_NAMESPACE),
+    **dict.fromkeys(("description", "reason", "comment", "owner"), _WHY),
+    **dict.fromkeys(("enabled", "disabled", "paused", "suspend"), _PAUSE),
+    **dict.fromkeys(
+        ("principal", "principals"),
+        "write from.serviceAccounts beside destinations, by plain names",
+    ),
     "domains": _HOSTS,
+    "hostname": _HOSTS,
+    "hostnames": _HOSTS,
     "fqdn": _HOSTS,
     "fqdns": _HOSTS,
     "toFQDNs": _HOSTS,
@@ -100,7 +147,10 @@ GATEWAY_WORDS: Words = {
 }
 """Anywhere in the spec of an EgressGateway."""
 
-_PLAIN = "write TCP, because {} begins in plain text"
+_PLAIN = (
+    "write TCP, because {} begins in plain text; TCP needs addresses, or proxies that resolve "
+    "names through Istio"
+)
 _EITHER = "write TLS if the client opens TLS itself, TCP if {} is in plain text"
 _TLS = "write TLS, because the application opens TLS itself"
 _HTTP = "write HTTP for http://..., or TLS for https://..."

@@ -14,6 +14,7 @@ from egress_operator.cli.output import discard_output, write_note
 from egress_operator.cli.program import program
 
 PROGRAM = "egressctl"
+_OWN = "egress_operator"
 _PLUGIN_PREFIX = "kubectl-"
 _INTERRUPTED = 130
 """What shells expect after Ctrl-C: 128 + SIGINT."""
@@ -79,10 +80,19 @@ def _explain(error: BaseException, name: str) -> tuple[str, int]:
             return "interrupted", _INTERRUPTED
         case OSError():
             discard_output()
+    return _explain_unexpected(error), ExitCode.USAGE
+
+
+def _explain_unexpected(error: BaseException) -> str:
     if program.debug or os.environ.get("EGRESSCTL_DEBUG"):
         traceback.print_exception(error)
     what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return f"unexpected error, please report it: {what}; --debug shows where", ExitCode.USAGE
+    if isinstance(error, ModuleNotFoundError) and not (error.name or _OWN).startswith(_OWN):
+        return (
+            f"the Python package {error.name} is missing, so the environment is older than the "
+            "program: run make env in its checkout, or install egress-operator again"
+        )
+    return f"unexpected error, please report it: {what}; --debug shows where"
 
 
 def _explain_usage(error: click.UsageError, name: str) -> str:

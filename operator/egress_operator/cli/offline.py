@@ -51,6 +51,12 @@ def _build_nothing(path: str) -> Finding:
 def _write_notes(inventory: Inventory) -> None:
     if inventory.ignored:
         write_note(f"note: {_count(inventory.ignored, 'document')} of other kinds left out")
+    others = sum(map(len, inventory.hand_written.values())) + len(inventory.sidecars)
+    if others and not inventory.policies:
+        write_note(
+            f"note: {_count(others, 'object')} of Istio not checked: these are only compared with "
+            "policies"
+        )
     if inventory.skipped:
         write_note(f"note: {_count(inventory.skipped, 'file')} left out, neither YAML nor ours")
 

@@ -116,7 +116,9 @@ class CachedPolicy:
         if self._facts is facts and (self._around is around or not self.gateway):
             return
         self._facts, self._around = facts, around
-        found = () if self.intent is None else check_intent(self.intent, facts)
+        found = (
+            () if self.intent is None else check_intent(self.intent, facts, self.source.namespace)
+        )
         self._checked = (*self._shape, *found)
         if self.intent is not None:
             self.reference = find_reference_problem(self.intent, around)

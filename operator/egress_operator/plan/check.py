@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
-from egress_operator.istio.name import DIRECT_DOMAIN
+from egress_operator.istio.name import DIRECT_DOMAIN, EGRESS_DOMAIN
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
 from egress_operator.istio.wildcard import is_wildcard, list_covering
+from egress_operator.plan.credential import check_credentials
 from egress_operator.plan.effect import check_grpc_methods, check_mirror
 from egress_operator.plan.intent import DestinationIntent, Intent
 from egress_operator.plan.network import (
@@ -32,8 +33,11 @@ ADDRESS_NEEDED = "EG055"
 PUBLIC_SUFFIX = "EG074"
 SHARED_DOMAIN = "EG075"
 PATHS_AS_SENT = "EG059"
+SHORT_NAME = "EG064"
 
 _SERVICE_SUFFIX = "svc"
+_NAMESPACES = ("default", "kube-public", "kube-system")
+"""Those of every cluster."""
 _CLUSTERSET = "clusterset.local"
 """The domain of the Multi-Cluster Services API, the same in all clusters."""
 
@@ -49,13 +53,18 @@ class ClusterFacts:
     shared: tuple[str, ...]
     dns_capture: bool
     normalizes_paths: bool
+    namespaces: frozenset[str]
+    """Some that are there in any case."""
 
 
 def build_cluster_facts(settings: Settings) -> ClusterFacts:
     """Prepare what the checks need. Raises `ValueError` for a setting that is no CIDR."""
     return ClusterFacts(
         cluster_domain=settings.cluster_domain.lower().strip("."),
-        synthetic_domains=tuple(sorted({*settings.synthetic_domains, DIRECT_DOMAIN})),
+        synthetic_domains=tuple(
+            sorted({*settings.synthetic_domains, DIRECT_DOMAIN, EGRESS_DOMAIN})
+        ),
+        namespaces=frozenset({*_NAMESPACES, settings.root_namespace}),
         allowed=parse_networks(settings.allowed_cidrs),
         cluster=parse_networks(settings.cluster_cidrs),
         shared=settings.allowed_shared_domains,
@@ -64,16 +73,17 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
     )
 
 
-def check_intent(intent: Intent, facts: ClusterFacts) -> tuple[Diagnostic, ...]:
-    """Everything that the facts forbid in a policy, and warnings, sorted. Pure."""
-    return tuple(
-        sorted(
-            diagnostic
-            for destination in intent.destinations
-            for check in _CHECKS
-            for diagnostic in check(destination, facts)
-        )
-    )
+def check_intent(intent: Intent, facts: ClusterFacts, namespace: str) -> tuple[Diagnostic, ...]:
+    """Everything that the facts forbid in a policy of the namespace, and warnings, sorted. Pure."""
+    found = [
+        diagnostic
+        for destination in intent.destinations
+        for check in _CHECKS
+        for diagnostic in check(destination, facts)
+    ]
+    for destination in intent.destinations:
+        found += _check_short_names(destination, facts.namespaces | {namespace})
+    return tuple(sorted(found))
 
 
 Check = Callable[[DestinationIntent, ClusterFacts], Iterator[Diagnostic]]
@@ -98,6 +108,20 @@ def _check_names(destination: DestinationIntent, facts: ClusterFacts) -> Iterato
             yield from _check_wildcard(path, name, facts)
 
 
+def _check_short_names(
+    destination: DestinationIntent, namespaces: frozenset[str]
+) -> Iterator[Diagnostic]:
+    """Find `db.shop`: in the namespace shop a Service db is called so, without any policy.
+
+    Of other namespaces nothing is asked: whoever makes one called `com` would warn everybody.
+    """
+    for path, name in _list_names(destination):
+        service, _, namespace = name.partition(".")
+        if namespace in namespaces:
+            what = f"{name} is what a Service {service} in the namespace {namespace} is called"
+            yield build_diagnostic(SHORT_NAME, path, what)
+
+
 def _check_wildcard(path: str, name: str, facts: ClusterFacts) -> Iterator[Diagnostic]:
     """Find a wildcard over names that everybody, or everybody with an account, can have."""
     domain = name.removeprefix("*.")
@@ -110,6 +134,8 @@ def _check_wildcard(path: str, name: str, facts: ClusterFacts) -> Iterator[Diagn
     is_allowed = any(domain == own or _is_under(domain, own) for own in facts.shared)
     if not is_allowed and (suffix := find_shared_domain(domain)):
         what = f"{name} covers {_name_suffix(domain, suffix)}, below which others have names too"
+        if domain.endswith(f".{suffix}"):
+            what = f"{name} is below {suffix}, where names may have any address"
         yield build_diagnostic(
             SHARED_DOMAIN,
             path,
@@ -149,10 +175,14 @@ def _check_listener(destination: DestinationIntent, facts: ClusterFacts) -> Iter
             )
 
 
-def _check_plain(destination: DestinationIntent, _: ClusterFacts) -> Iterator[Diagnostic]:
-    yield from check_plain_first(destination)
+def _check_plain(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
+    yield from check_plain_first(destination, dns_capture=facts.dns_capture)
     yield from check_plain_to_tls(destination)
     yield from check_tls_later(destination)
+
+
+def _check_credentials(destination: DestinationIntent, _: ClusterFacts) -> Iterator[Diagnostic]:
+    yield from check_credentials(destination)
 
 
 def _check_paths(destination: DestinationIntent, facts: ClusterFacts) -> Iterator[Diagnostic]:
@@ -176,6 +206,7 @@ _CHECKS: tuple[Check, ...] = (
     _check_listener,
     _check_paths,
     _check_plain,
+    _check_credentials,
 )
 
 

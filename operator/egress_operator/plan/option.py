@@ -109,8 +109,9 @@ class PlanOptions:
         check=check_domain,
     )
     synthetic_domains: tuple[str, ...] = option(
-        ("egress.internal", "direct.internal"),
-        "Domains of the operator's own internal names; policies may not use them.",
+        (),
+        "Domains that policies may not use, in addition to those of the operator's own names, "
+        "egress.internal and direct.internal.",
         check=check_domain,
     )
     platform_namespaces: tuple[str, ...] = option(

@@ -37,11 +37,14 @@ _TLS_PORTS = (443, 8443)
 """Ports where servers expect TLS."""
 
 
-def check_plain_first(destination: DestinationIntent) -> Iterator[Diagnostic]:
+def check_plain_first(destination: DestinationIntent, *, dns_capture: bool) -> Iterator[Diagnostic]:
     """Find TLS on ports whose protocol begins in plain text. Pure.
 
     Without addresses Istio knows a TLS port by the server name alone, and there is none before TLS.
+    A TCP port needs addresses, unless proxies resolve names through Istio (EG055).
     """
+    is_known = dns_capture or destination.settings.addresses or not destination.hosts
+    place = "" if is_known else ", and addresses with the IPs that clients dial"
     effect = "may refuse" if destination.settings.addresses else "refuses"
     for index, port in enumerate(destination.ports):
         usual = _PLAIN_FIRST_PORTS.get(port.number)
@@ -52,8 +55,8 @@ def check_plain_first(destination: DestinationIntent) -> Iterator[Diagnostic]:
             f"spec.destinations[{destination.index}].ports[{index}].protocol",
             f"port {port.number} is TLS, and {usual} begins in plain text, so the proxy finds no "
             f"server name and {effect} the connection",
-            "write protocol: TCP, also if TLS follows later (STARTTLS); keep TLS only if the "
-            f"clients open TLS at once{_continue(_TLS_FIRST.get(port.number))}",
+            f"write protocol: TCP{place}, also if TLS follows later (STARTTLS); keep TLS only if "
+            f"the clients open TLS at once{_continue(_TLS_FIRST.get(port.number))}",
         )
 
 

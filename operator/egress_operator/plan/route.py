@@ -12,7 +12,7 @@ from egress_operator.istio.name import (
 )
 from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.sidecar import NO_NAMES, PrivateNames, Service
-from egress_operator.istio.traffic import BackendIntent, HostIntent, PortIntent
+from egress_operator.istio.traffic import BackendIntent, HostIntent
 from egress_operator.istio.upstream import Upstream
 from egress_operator.istio.wildcard import build_wildcard, is_wildcard
 from egress_operator.plan.claim import Claim, unite_sources

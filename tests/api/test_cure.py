@@ -1,0 +1,244 @@
+"""Who does what a message says has a valid policy: no fix leads to the next rule."""
+
+from typing import Any
+
+import pytest
+
+from api.corpus import Document, Pair, check, load_pairs
+from api.cure import list_cures
+from egress_operator.api.check import check_spec
+
+NAMES_ANOTHER = {"EG002-mirror-backend"}
+"""The example in the message is the name of something else in the policy."""
+LEAST_CURED = 150
+
+WILDCARD = {"hosts": ["*.example.com"]}
+HOST = {"hosts": ["a.example.com"]}
+RANGE = {"addresses": ["203.0.113.0/24"], "ports": [{"number": 5432, "protocol": "TCP"}]}
+MACHINE = {
+    "hosts": ["vm.example.com"],
+    "location": "Internal",
+    "backends": [{"name": "vm", "endpoints": [{"address": "203.0.113.10"}]}],
+}
+FILES = {"originateTLS": {"files": {"ca": "/etc/ca.crt"}}}
+SECRETS = {"originateTLS": {"caCertificateRef": {"name": "ca"}}}
+HTTP_80 = {"number": 80, "protocol": "HTTP"}
+HTTP_443 = {"number": 443, "protocol": "HTTP"}
+TLS_443 = {"number": 443, "protocol": "TLS"}
+TO_443 = {"number": 80, "protocol": "HTTP", "targetPort": 443}
+TIMEOUT = {"http": {"timeout": "3s"}}
+POOL = {"traffic": {"connectionPool": {"maxPendingRequests": 5}}}
+GATEWAY = {"gatewayRef": {"name": "shared"}}
+ACCOUNTS = {"from": {"serviceAccounts": ["checkout"]}}
+WORKLOADS = {"from": {"workloads": {"matchLabels": {"app": "checkout"}}}}
+BOTH = {"from": ACCOUNTS["from"] | WORKLOADS["from"]}
+
+
+def build(*destinations: Document, **fields: Document) -> Document:
+    return {**fields, "destinations": list(destinations)}
+
+
+def _list_cured() -> list[tuple[Pair, Document]]:
+    found = []
+    for pair in load_pairs():
+        diagnostics = check(pair.invalid, pair.resource)[1]
+        if pair.name not in NAMES_ANOTHER and len(diagnostics) == 1:
+            found += [(pair, cure) for cure in list_cures(pair.invalid, diagnostics[0])]
+    return found
+
+
+CURED = _list_cured()
+
+
+def test_many_fixes_are_mechanical() -> None:
+    assert len(CURED) >= LEAST_CURED
+
+
+@pytest.mark.parametrize(("pair", "cure"), CURED, ids=[pair.name for pair, _ in CURED])
+def test_the_suggested_fix_is_valid(pair: Pair, cure: Document) -> None:
+    assert check(cure, pair.resource)[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "spec", "words", "cure"),
+    [
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443]}),
+            "write protocol TLS, for applications that call https://...",
+            build(HOST | {"ports": [TLS_443]}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443]}),
+            "leave ports out (port 80, HTTP; the mesh opens TLS to port 443), add originateTLS: {}",
+            build(HOST | {"originateTLS": {}}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443]}),
+            "for a server that speaks plain HTTP on 443, write number 80 and targetPort 443",
+            build(HOST | {"ports": [TO_443]}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_80, HTTP_443]}),
+            "; write protocol TLS, for applications that call https://...",
+            build(HOST | {"ports": [HTTP_80, TLS_443]}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443]} | TIMEOUT),
+            "; leave ports out (port 80, HTTP; the mesh opens TLS to port 443), add originateTLS:",
+            build(HOST | {"originateTLS": {}} | TIMEOUT),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443]} | TIMEOUT | POOL),
+            "or write protocol TLS and remove http and traffic",
+            build(HOST | {"ports": [TLS_443]}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_80, HTTP_443]} | TIMEOUT),
+            (
+                "; move the port into another destination with the same host, without http, with "
+                "protocol TLS"
+            ),
+            build(HOST | {"ports": [HTTP_80]} | TIMEOUT, HOST | {"ports": [TLS_443]}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [HTTP_443], "originateTLS": {}}),
+            "; leave ports out (port 80, HTTP; the mesh opens TLS to port 443) and call http://...",
+            build(HOST | {"originateTLS": {}}),
+        ),
+        (
+            "EG209",
+            build(HOST | {"ports": [TO_443, HTTP_443], "originateTLS": {}}),
+            (
+                "; remove the port, and call http://... on port 80 with targetPort: 443; for "
+                "applications that call https://..., write port 443 with TLS into another "
+                "destination with the same host, without originateTLS"
+            ),
+            build(HOST | {"ports": [TO_443], "originateTLS": {}}, HOST | {"ports": [TLS_443]}),
+        ),
+        (
+            "EG216",
+            build(HOST, **ACCOUNTS),
+            "; add gatewayRef, because only a gateway sees who calls;",
+            build(HOST, **ACCOUNTS, **GATEWAY),
+        ),
+        (
+            "EG216",
+            build(HOST, **ACCOUNTS),
+            "or write from.workloads in its place, to choose pods by their labels",
+            build(HOST, **WORKLOADS),
+        ),
+        (
+            "EG216",
+            build(HOST | FILES, **ACCOUNTS),
+            (
+                "; add gatewayRef, because only a gateway sees who calls, and name Secrets in "
+                "place of originateTLS.files;"
+            ),
+            build(HOST | SECRETS, **ACCOUNTS, **GATEWAY),
+        ),
+        (
+            "EG216",
+            build(HOST, **BOTH),
+            "or remove serviceAccounts, so that workloads alone choose the pods",
+            build(HOST, **WORKLOADS),
+        ),
+        (
+            "EG216",
+            build(MACHINE, **ACCOUNTS),
+            "; write from.workloads in its place, to choose pods by their labels",
+            build(MACHINE, **WORKLOADS),
+        ),
+        (
+            "EG216",
+            build(RANGE, **ACCOUNTS),
+            (
+                "; move what can only be called directly (destinations without hosts, with "
+                "wildcards, with location Internal) into a policy without from, where every "
+                "workload may call it"
+            ),
+            build(RANGE),
+        ),
+        (
+            "EG216",
+            build(WILDCARD, **ACCOUNTS),
+            "into a policy without from, where every workload may call it",
+            build(WILDCARD),
+        ),
+        (
+            "EG216",
+            build(WILDCARD | {"originateTLS": {}}, **ACCOUNTS),
+            "; write from.workloads in its place, to choose pods by their labels",
+            build(WILDCARD | {"originateTLS": {}}, **WORKLOADS),
+        ),
+        (
+            "EG240",
+            build(WILDCARD | {"traffic": {"loadBalancer": {"policy": "Random"}}}),
+            "; remove traffic, or name each host",
+            build(WILDCARD),
+        ),
+        (
+            "EG240",
+            build(
+                WILDCARD | {"ports": [HTTP_80], "traffic": {"loadBalancer": {"policy": "Random"}}}
+            ),
+            "; remove traffic, or name each host",
+            build(WILDCARD | {"ports": [HTTP_80]}),
+        ),
+        (
+            "EG240",
+            build(
+                WILDCARD
+                | {
+                    "ports": [HTTP_80],
+                    "traffic": {
+                        "loadBalancer": {"policy": "Random"},
+                        "connectionPool": {"maxConnections": 5},
+                    },
+                }
+            ),
+            "; remove loadBalancer, or name each host",
+            build(
+                WILDCARD
+                | {"ports": [HTTP_80], "traffic": {"connectionPool": {"maxConnections": 5}}}
+            ),
+        ),
+        (
+            "EG240",
+            build(
+                WILDCARD
+                | {"ports": [HTTP_80], "traffic": {"connectionPool": {"idleTimeout": "9s"}}}
+            ),
+            "; remove traffic; or leave ports out and add originateTLS: {}",
+            build(
+                WILDCARD
+                | {"originateTLS": {}, "traffic": {"connectionPool": {"idleTimeout": "9s"}}}
+            ),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [HTTP_443], "originateTLS": {}}),
+            "; leave ports out, which means port 80 with HTTP, to port 443; or name each host",
+            build(WILDCARD | {"originateTLS": {}}),
+        ),
+        (
+            "EG202",
+            build({"ports": [TLS_443]}),
+            "; name its hosts in hosts, or addresses that have no name in addresses",
+            build(RANGE),
+        ),
+    ],
+)
+def test_the_fix_fits_what_else_the_policy_has(
+    code: str, spec: Document, words: str, cure: Document
+) -> None:
+    found: dict[str, Any] = {item.code: item.message for item in check_spec(spec)[1]}
+    assert words in found[code]
+    assert check_spec(cure)[1] == ()
