@@ -85,10 +85,9 @@ def _note_opened(
 ) -> None:
     """Note a port of a wildcard that is open for a name although the name is restricted."""
     over = above[0].host
-    sources = {claim.source for claim in above}
     numbers = {claim.port.number for claim in asked}
     for claim in asked:
-        if not (field := _name_restriction(claim, sources)):
+        if not (field := _name_restriction(claim, above)):
             continue
         what = f"{claim.host}:{number}"
         names.opened.setdefault(f"{what} (policy {claim.owner.name} has {field})")
@@ -123,11 +122,11 @@ def _note_opening(
             )
 
 
-def _name_restriction(claim: Claim, sources: Collection[object]) -> str:
-    """Name the field that a call by a wildcard for `sources` does not keep to, empty for none."""
-    if claim.gateway:
+def _name_restriction(claim: Claim, above: Iterable[Claim]) -> str:
+    """Name the field that a call by the wildcard does not keep to, empty for none."""
+    if claim.gateway and any(over.gateway != claim.gateway for over in above):
         return "gatewayRef"
-    if claim.source != EVERYONE and sources != {claim.source}:
+    if claim.source != EVERYONE and any(over.source != claim.source for over in above):
         return "from"
     return "http.allow" if claim.port.http is not None and claim.port.http.allow else ""
 
