@@ -85,8 +85,7 @@ def test_a_policy_on_hold_keeps_nothing_of_a_host_that_it_shares(
     tenant.wait_ready("trial", EXPIRED)
     beside["metadata"]["annotations"] = {PAUSED_ANNOTATION: "false"}
     tenant.client.apply(beside)
-    tenant.wait_ready("beside")
-    assert "trial.example.com" in list_hosts(tenant)
+    wait_until(lambda: "trial.example.com" in list_hosts(tenant), 5, "the pause has ended")
 
 
 def test_the_last_day_is_told_in_status_and_event(tenant: TenantNamespace) -> None:
