@@ -80,6 +80,8 @@ KINDS = {
     "ownVirtualService": {"VirtualService"},
     "ownDestinationRule": {"DestinationRule"},
     "isWay": {"DestinationRule"},
+    "isInnerServer": {"Gateway"},
+    "leadsToInnerServer": {"ServiceEntry"},
     "entryAddresses": {"ServiceEntry"},
     "workloadAddresses": {"WorkloadEntry"},
     "groupAddresses": {"WorkloadGroup"},

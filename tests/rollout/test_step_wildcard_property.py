@@ -170,3 +170,17 @@ def test_a_wildcard_goes_before_the_route_that_guards_it() -> None:
     )
     gone = [write.key.kind for write in writes if isinstance(write, Delete)]
     assert gone[:2] == [Kind.SERVICE_ENTRY, Kind.VIRTUAL_SERVICE]
+
+
+def test_a_wildcard_without_a_way_opens_no_port_on_the_way_to_tls() -> None:
+    """It was withdrawn from its gateway; its requests wait, and a policy has TLS beside them."""
+    narrow = build_route("narrow", HTTP, hosts=[NARROW])
+    wide = build_route("wide", SECURE, gateway=SHARED, hosts=[WILDCARD])
+    gateways = (build_gateway(wildcards="HTTP"),)
+    checker = WildcardChecker(FakeCluster())
+    converge(checker, PolicySet((wide, narrow), gateways, frozenset()))
+    # For all that is known, the route may have been there until just now.
+    checker.cluster.restart()
+    opened = build_route("wide", HTTP, TLS, hosts=[WILDCARD], generation=2)
+    held = replace(narrow, paused=True)
+    converge(checker, PolicySet((opened, held), gateways))

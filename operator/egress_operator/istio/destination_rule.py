@@ -67,6 +67,10 @@ def build_behind_spec(
     if route.port.tls is not None:
         tenant = "" if route.hop is None else route.namespace
         policy["tls"] = _build_origination(route.port.tls, tenant)
+    if route.is_upgraded:
+        pool = policy.get("connectionPool", {})
+        upgraded = {**pool.get("http", {}), "h2UpgradePolicy": "UPGRADE"}
+        policy["connectionPool"] = {**pool, "http": upgraded}
     if not policy:
         return None
     return {"exportTo": [route.export], "host": upstream.host, "trafficPolicy": policy}

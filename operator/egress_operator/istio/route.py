@@ -10,6 +10,7 @@ from egress_operator.istio.upstream import Upstream
 PRIVATE_PORT = 443
 """Where a raw port is served under its private name, as TLS: under its own number every proxy of
 the namespace would wait for the first bytes of what other hosts speak there."""
+PLAIN_HTTP = "HTTP"
 _SOCKET = "unix://@"
 """Begins the address of a socket without a file, which only one network namespace knows: a pod."""
 
@@ -103,7 +104,18 @@ class Route:
         For what is no HTTP it is TLS, because then no proxy opens a port for it; all that matters
         to those who dial is where it leads.
         """
-        return self.port.protocol if self.port.is_http else "TLS"
+        if not self.port.is_http:
+            return "TLS"
+        return PLAIN_HTTP if self.is_upgraded else self.port.protocol
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether the DestinationRule, which opens TLS, is also what makes it HTTP/2.
+
+        Envoy refuses HTTP/2 to the names below a wildcard without TLS, and objects come and go one
+        by one.
+        """
+        return self.is_any and self.port.protocol != PLAIN_HTTP
 
 
 @dataclass(frozen=True, slots=True)

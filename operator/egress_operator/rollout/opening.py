@@ -41,7 +41,11 @@ def _build_interim(entry: ObjectPair, route: ObjectPair, *, settling: bool) -> D
         for port in entry.observed.facts.ports
         if port.number not in offered and (settling or port.number in needs)
     ]
-    return replace_ports(desired, (*desired.facts.ports, *kept)) if kept else desired
+    if not kept:
+        return desired
+    interim = replace_ports(desired, (*desired.facts.ports, *kept))
+    # For the same reason none is kept that would be led anywhere from now on.
+    return desired if interim.facts.is_dynamic and route.observed is None else interim
 
 
 def _build_entry_write(

@@ -149,6 +149,8 @@ def test_tls_of_the_mesh_checks_each_name(operated: OperatedMesh, mesh: Mesh) ->
         assert (outcome.answer.tls, outcome.answer.sni, outcome.answer.port) == (True, host, 443)
         assert outcome.answer.headers["host"] == host
     mesh.expect(CHECKOUT, "GET http://false.wild.example/", UNAVAILABLE_503)
+    # The certificate is for another spelling.
+    assert ask(mesh, f"GET http://{ONE}/", ONE.upper()) is UNAVAILABLE_503
     for port in ("80", "8443"):
         assert ask(mesh, f"GET http://{ONE}/", f"{ONE}:{port}") is DENIED_403
 
