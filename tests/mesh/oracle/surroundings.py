@@ -40,8 +40,10 @@ MODES: tuple[Object, ...] = (
     {"outboundTrafficPolicy": {"mode": REGISTRY_ONLY}},
     {"outboundTrafficPolicy": {"mode": ALLOW_ANY}},
 )
-ELSEWHERE: tuple[Object, ...] = ({}, {}, {"bind": "127.0.0.1"}, {"captureMode": "NONE"})
-"""Where a listener of a port is; those after the first two take nothing that pods dial."""
+LOCAL = {"bind": "127.0.0.1"}
+ELSEWHERE: tuple[Object, ...] = ({}, {}, LOCAL, {**LOCAL, "captureMode": "NONE"})
+"""Where a listener of a port is; those after the first two take nothing that pods dial. Without an
+address of its own one with captureMode NONE would bind those of services."""
 MOST = 10_000
 LEAST = 1_000
 """More than all sets of a batch have together."""
