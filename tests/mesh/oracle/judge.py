@@ -21,7 +21,7 @@ from testbed.request import (
     VIA_GATEWAY,
     Verdict,
 )
-from testbed.request import call as build_call
+from testbed.request import call as build_order
 
 TEXTS = {
     Payload.HTTP: "GET http://{host}:{port}{path}",
@@ -53,15 +53,7 @@ def expect(
     world: World, probe: Probe, callers: Mapping[str, Caller], servers: Mapping[str, str]
 ) -> Expected:
     """Tell what must come of a request; `servers` as in `find_fault`. Pure."""
-    call = Call(
-        callers[probe.workload],
-        probe.payload,
-        probe.site.host,
-        probe.port,
-        probe.site.address,
-        path=probe.path,
-    )
-    told = explain(world, call)
+    told = explain(world, build_call(probe, callers))
     if verdicts := _find_refusals(told, probe, servers):
         return Expected(verdicts, told)
     reached = frozenset({VIA_GATEWAY if told.fate is Fate.GATEWAY else DIRECT})
@@ -75,6 +67,18 @@ def expect(
         again = 503 in told.retry_codes and bool(told.attempts)
         return Expected(reached, told, status=200 if again else 503, count=2 if again else 1)
     return Expected(reached, told, status=200)
+
+
+def build_call(probe: Probe, callers: Mapping[str, Caller]) -> Call:
+    """Build the call that is explained. Pure."""
+    return Call(
+        callers[probe.workload],
+        probe.payload,
+        probe.site.host,
+        probe.port,
+        probe.site.address,
+        path=probe.path,
+    )
 
 
 def _find_refusals(
@@ -139,7 +143,7 @@ def find_fault(
     text = (GRPC_TEXT if probe.is_grpc else TEXTS[probe.payload]).format(
         host=probe.site.host, port=probe.port, path=path
     )
-    order = build_call(text, timeout_s=TIMEOUT_S, address=address)
+    order = build_order(text, timeout_s=TIMEOUT_S, address=address)
     outcome = mesh.request(probe.workload, order)
     if outcome.verdict not in expected.verdicts:
         return str(outcome)

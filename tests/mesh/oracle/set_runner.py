@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
-from egress_operator.explain.sidecar import Sidecar, find_sidecar
 from egress_operator.explain.world import Caller, Payload, World, read_world
 from mesh.gateway.tenant import SHARED, TENANTS, WORKLOADS, build_egress_gateway
+from mesh.oracle.certainty import is_certain, is_certain_name
 from mesh.oracle.disagreement import Disagreement
 from mesh.oracle.draw import (
     CLIENT,
@@ -25,7 +25,14 @@ from mesh.oracle.draw import (
     draw_probes,
     draw_synthetic_probes,
 )
-from mesh.oracle.judge import CLIENT_WITH_FILES, Expected, expect, find_fault, name_client
+from mesh.oracle.judge import (
+    CLIENT_WITH_FILES,
+    Expected,
+    build_call,
+    expect,
+    find_fault,
+    name_client,
+)
 from mesh.oracle.surroundings import ROOT, SIDECAR, draw_gateway_settings, draw_sidecars
 from mesh.traffic.operated_mesh import COLLECTED_S
 from mesh.traffic.policy import ENTRY, OWNED, POLICY, join_name
@@ -106,9 +113,14 @@ class SetRunner:
         def probe_all(number: int) -> None:
             seed, sites = sets[number], self._sites[number]
             synthetic = draw_synthetic_probes(seed, sites, names, SYNTHETIC_PROBES)
+            asked = draw_probes(seed, sites, drawn[number], most)
             probes = [
-                *draw_probes(seed, sites, drawn[number], most),
-                *(probe for probe in synthetic if self._is_certain(world, probe)),
+                *(probe for probe in asked if is_certain(world, build_call(probe, self._callers))),
+                *(
+                    probe
+                    for probe in synthetic
+                    if is_certain_name(world, self._callers[probe.workload], probe.payload)
+                ),
             ]
             for probe in probes:
                 if len(found) >= enough:
@@ -218,21 +230,6 @@ class SetRunner:
 
     def _is_open(self) -> bool:
         return self._mesh.istiod.option.outbound_mode == ALLOW_ANY
-
-    def _is_certain(self, world: World, probe: Probe) -> bool:
-        """Whether it is certain what becomes of a call for one of the operator's own names.
-
-        A proxy that lets everything out refuses those names that its Sidecar shows, by the hosts
-        that lead there, and of TLS it lets out what has no certificate then.
-        """
-        sidecar = self._find_sidecar(world, probe)
-        if sidecar is None or sidecar.is_open is None:
-            return not self._is_open() or (sidecar is None and probe.payload is not Payload.TLS)
-        return not sidecar.is_open
-
-    def _find_sidecar(self, world: World, probe: Probe) -> Sidecar | None:
-        caller = self._callers[probe.workload]
-        return find_sidecar(world.sidecars, caller.namespace, caller.labels, world.root_namespace)
 
     def _list_synthetic(self) -> list[Synthetic]:
         """List the operator's own names, as anybody can who may read Istio's objects."""

@@ -40,8 +40,11 @@ MODES: tuple[Object, ...] = (
     {"outboundTrafficPolicy": {"mode": REGISTRY_ONLY}},
     {"outboundTrafficPolicy": {"mode": ALLOW_ANY}},
 )
-ELSEWHERE: tuple[Object, ...] = ({}, {}, {"bind": "127.0.0.1"}, {"captureMode": "NONE"})
-"""Where a listener of a port is; those after the first two take nothing that pods dial."""
+LOCAL = {"bind": "127.0.0.1"}
+ELSEWHERE: tuple[Object, ...] = (LOCAL, {**LOCAL, "captureMode": "NONE"})
+"""Where a listener takes nothing that pods dial. With captureMode NONE the proxy listens there
+itself: without an address on those of services, and below PRIVILEGED it may not."""
+PRIVILEGED = 1024
 MOST = 10_000
 LEAST = 1_000
 """More than all sets of a batch have together."""
@@ -82,7 +85,8 @@ def _draw_listeners(rng: Random, sets: list[tuple[Site, ...]]) -> Iterator[Objec
     numbers = rng.sample(list(PORTS), rng.randint(1, 2)) if rng.random() < 0.3 else []
     for number in numbers:
         port = {"number": number, "protocol": PORTS[number], "name": f"port-{number}"}
-        yield {"port": port, "hosts": _draw_hosts(rng, sets), **rng.choice(ELSEWHERE)}
+        places = ({}, {}, *ELSEWHERE[: 2 if number >= PRIVILEGED else 1])
+        yield {"port": port, "hosts": _draw_hosts(rng, sets), **rng.choice(places)}
     hosts = _draw_hosts(rng, sets)
     if numbers and hosts != [EVERYTHING]:
         hosts = [SERVICES, GATEWAYS] if hosts == [NOTHING] else [*hosts, GATEWAYS]

@@ -6,7 +6,7 @@ import pytest
 
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import HTTP, TCP, TLS, build_destination, build_policy
-from plan.scene import API, BATCH, CALLS, CHECKOUT, DATABASE, SCENES, Scene
+from plan.scene import API, BATCH, CALLS, CHECKOUT, DATABASE, SCENES, Scene, build_sidecar
 from testbed.deadline import wait_until
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT
@@ -65,3 +65,20 @@ def test_workloads_reach_what_the_status_says(
     wait_until(
         lambda: not operated.condition(POLICY, "PartlyHidden"), TIMEOUT_S, "it is still said"
     )
+
+
+def test_an_entry_below_a_wildcard_shows_its_routes_alone(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    """So HTTP on port 80 is not blocked, whatever the name below it."""
+    hosts = ("one.wild.example", "other.wild.example")
+    for host in hosts:
+        mesh.outside.add(host)
+    operated.apply(build_policy(POLICY, build_destination("*.wild.example", ports=(HTTP, TLS))))
+    mesh.apply(build_sidecar("one", f"./{hosts[0]}"))
+    mesh.settle()
+
+    operated.wait_condition(POLICY, "Ready", "False", "Hidden")
+    for host in hosts:
+        mesh.expect(CHECKOUT, f"GET http://{host}/", DIRECT)
+        mesh.expect(CHECKOUT, f"GET https://{host}/", BLOCKED)

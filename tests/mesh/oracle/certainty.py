@@ -1,0 +1,58 @@
+"""Calls of which it cannot be told what becomes of them, beside Sidecars. Pure."""
+
+from collections.abc import Iterator
+
+from egress_operator.explain.explain import find_holds
+from egress_operator.explain.sidecar import Sidecar, find_sidecar
+from egress_operator.explain.want import Want, decide
+from egress_operator.explain.world import Call, Caller, Payload, World
+
+
+def is_certain(world: World, call: Call) -> bool:
+    """Whether it can be told what becomes of a call for a host.
+
+    Istio takes the routes of a wildcard to be shown by an entry for one host below it, but not the
+    wildcard itself. Then they hold on port 80 for all hosts below, unless one of those is shown.
+    """
+    sidecar = _find_sidecar(world, call.caller) if call.payload is Payload.HTTP else None
+    return sidecar is None or not any(
+        _has_entry_below(sidecar, want) for want in _list_hidden(world, call, sidecar)
+    )
+
+
+def _list_hidden(world: World, call: Call, sidecar: Sidecar) -> Iterator[Want]:
+    """List the wildcards over a host that a Sidecar hides."""
+    namespace = call.caller.namespace
+    holds = find_holds(world, namespace)
+    there = world.policies.get(namespace, ())
+    kept, _ = decide(policy for policy in there if policy.name not in holds)
+    for want in kept:
+        if (want.port, want.way.payload) != (call.port, Payload.HTTP) or not want.covers(call.host):
+            continue
+        if not sidecar.shows(want.host, want.port, namespace, is_http=True):
+            yield want
+
+
+def _has_entry_below(sidecar: Sidecar, want: Want) -> bool:
+    return any(
+        not entry.startswith("~") and entry.endswith(want.host[1:])
+        for port, _, entries in sidecar.egress
+        if port in {0, want.port}
+        for entry in entries
+    )
+
+
+def is_certain_name(world: World, caller: Caller, payload: Payload) -> bool:
+    """Whether it can be told what becomes of a call for one of the operator's own names.
+
+    A proxy that lets everything out refuses those names that its Sidecar shows, by the hosts that
+    lead there, and of TLS it lets out what has no certificate then.
+    """
+    sidecar = _find_sidecar(world, caller)
+    if sidecar is None:
+        return not world.open_by_default or payload is not Payload.TLS
+    return not (world.open_by_default if sidecar.is_open is None else sidecar.is_open)
+
+
+def _find_sidecar(world: World, caller: Caller) -> Sidecar | None:
+    return find_sidecar(world.sidecars, caller.namespace, caller.labels, world.root_namespace)
