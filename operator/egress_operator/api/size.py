@@ -69,10 +69,12 @@ def _sum_cel(path: str, item: str, text: str) -> str:
     return f"(has({path}) ? {path}.map({item}, {text}).sum() : 0)"
 
 
+_LABELS = "self.from.workloads.matchLabels"
 _LABELS_CEL = (
-    "(has(self.from) && has(self.from.workloads) ? self.from.workloads.matchLabels.map(k,"
-    f" k.size() + self.from.workloads.matchLabels[k].size() + {ENTRY}).sum() : 0)"
+    f"(has(self.from) && has(self.from.workloads) ? {_LABELS}.map(k, k.size() + {ENTRY}"
+    f" + (type({_LABELS}[k]) != null_type ? {_LABELS}[k].size() : 0)).sum() : 0)"
 )
+"""A label without a value is told by another rule."""
 _HEADER_CEL = f"h.name.size() + h.value.size() + {ENTRY}"
 _ALLOWED_CEL = (
     f"(has(a.paths) ? a.paths.size() : 1) * ({CONDITION} + {_LABELS_CEL}"
