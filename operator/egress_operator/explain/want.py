@@ -217,7 +217,7 @@ def list_wants(policy: Policy) -> Iterator[Want]:
                 frozenset(dialled),
                 _read_shares(destination),
                 destination.location or "External",
-                _freeze(destination.traffic, has_times=True),
+                _freeze(destination.traffic, has_times=True) or None,
                 bool(destination.failover),
             )
             for port in destination.resolve_ports():
