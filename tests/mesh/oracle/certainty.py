@@ -12,7 +12,8 @@ def is_certain(world: World, call: Call) -> bool:
     """Whether it can be told what becomes of a call for a host.
 
     Istio takes the routes of a wildcard to be shown by an entry for one host below it, but not the
-    wildcard itself. Then they hold on port 80 for all hosts below, unless one of those is shown.
+    wildcard itself. Then they hold on port 80 for all hosts below, unless one of those is shown, or
+    nothing else has that port.
     """
     sidecar = _find_sidecar(world, call.caller) if call.payload is Payload.HTTP else None
     return sidecar is None or not any(

@@ -157,7 +157,11 @@ def draw_policies(seed: str, name: str, sites: tuple[Site, ...], files: str = "/
 def draw_probes(
     seed: str, sites: tuple[Site, ...], policies: Iterable[Object], most: int
 ) -> list[Probe]:
-    """Draw calls of every kind by every workload, as many as `most`, a third for what is closed."""
+    """Draw calls of every kind by every workload, `most` at most.
+
+    A sixth of them go where no policy leads, and another one where only one of another namespace
+    does.
+    """
     rng = Random(f"{seed} asks")  # noqa: S311 - not a secret
     probes = [
         Probe(workload, site, port, payload, path)
@@ -166,24 +170,29 @@ def draw_probes(
         for port, payload in (*PORTS.items(), (DIALLED_PORT, Payload.BYTES))
         for path in _draw_paths(rng, port)
     ]
-    named = set(_list_named(policies))
-    groups: dict[bool, list[Probe]] = {True: [], False: []}
+    owners: dict[tuple[str, int], set[str]] = {}
+    for namespace, subject, port in _list_named(policies):
+        owners.setdefault((subject, port), set()).add(namespace)
+    own: list[Probe] = []
+    foreign: list[Probe] = []
+    closed: list[Probe] = []
     for probe in rng.sample(probes, len(probes)):
         subjects = (probe.site.host, probe.site.wildcard, probe.site.address)
-        groups[named.isdisjoint((subject, probe.port) for subject in subjects)].append(probe)
-    closed = groups[True][: most // 3]
-    return groups[False][: most - len(closed)] + closed
+        namespaces = set[str]().union(*(owners.get((item, probe.port), ()) for item in subjects))
+        is_own = probe.workload.partition("/")[0] in namespaces
+        (own if is_own else foreign if namespaces else closed).append(probe)
+    others = foreign[: most // 6] + closed[: most // 6]
+    return own[: most - len(others)] + others
 
 
-def _list_named(policies: Iterable[Object]) -> Iterator[tuple[str, int]]:
-    """List the hosts and addresses with the ports that policies name."""
+def _list_named(policies: Iterable[Object]) -> Iterator[tuple[str, str, int]]:
+    """List the hosts and addresses with the ports that policies name, and their namespaces."""
     for policy in policies:
         for destination in policy["spec"]["destinations"]:
             default = 80 if "originateTLS" in destination else 443
             ports = [port["number"] for port in destination.get("ports", ())] or [default]
-            yield from product(
-                (*destination.get("hosts", ()), *destination.get("addresses", ())), ports
-            )
+            subjects = (*destination.get("hosts", ()), *destination.get("addresses", ()))
+            yield from product([policy["metadata"]["namespace"]], subjects, ports)
 
 
 def draw_synthetic_probes(

@@ -165,11 +165,11 @@ class SetRunner:
         kept = {join_name(item) for item in self._sidecars}
         self._mesh.delete(*(item for item in before if join_name(item) not in kept))
         settings = draw_gateway_settings(seed) if seed else {}
-        gateways = [
-            _change_gateway(item, settings.get(item["metadata"]["name"], {}))
-            for item in self.gateways
-        ]
-        self._mesh.apply(*self._sidecars, *gateways)
+        self._mesh.apply(*self._sidecars)
+        for item in self.gateways:
+            spec = _change_gateway(item["spec"], settings.get(item["metadata"]["name"], {}))
+            # Not server-side apply: it makes null of an object that has lost all its fields.
+            self._client.json_patch(item, [{"op": "replace", "path": "/spec", "value": spec}])
         wait_until(self._is_surrounded, APPLIED_S, "the operator does not see the gateways")
 
     def _is_surrounded(self) -> bool:
@@ -300,9 +300,8 @@ def _build_gateways(gateway: Gateway) -> Iterator[Object]:
     )
 
 
-def _change_gateway(gateway: Object, settings: Object) -> Object:
-    spec = {**gateway["spec"], **settings}
-    return {**gateway, "spec": {name: item for name, item in spec.items() if item is not None}}
+def _change_gateway(spec: Object, settings: Object) -> Object:
+    return {name: item for name, item in {**spec, **settings}.items() if item is not None}
 
 
 def _build_secrets(mesh: Mesh, namespace: str) -> Iterator[Object]:

@@ -67,15 +67,14 @@ def test_workloads_reach_what_the_status_says(
     )
 
 
-def test_an_entry_below_a_wildcard_shows_its_routes_alone(
-    operated: OperatedMesh, mesh: Mesh
-) -> None:
-    """So HTTP on port 80 is not blocked, whatever the name below it."""
+def test_an_entry_below_a_wildcard_may_show_its_routes(operated: OperatedMesh, mesh: Mesh) -> None:
+    """Not the wildcard itself, but where something else has port 80, HTTP is not blocked."""
     hosts = ("one.wild.example", "other.wild.example")
     for host in hosts:
         mesh.outside.add(host)
-    operated.apply(build_policy(POLICY, build_destination("*.wild.example", ports=(HTTP, TLS))))
-    mesh.apply(build_sidecar("one", f"./{hosts[0]}"))
+    wildcard = build_destination("*.wild.example", ports=(HTTP, TLS))
+    operated.apply(build_policy(POLICY, wildcard, build_destination(API, ports=(HTTP,))))
+    mesh.apply(build_sidecar("one", f"./{hosts[0]}", f"./{API}"))
     mesh.settle()
 
     operated.wait_condition(POLICY, "Ready", "False", "Hidden")
