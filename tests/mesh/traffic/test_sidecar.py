@@ -6,7 +6,19 @@ import pytest
 
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import HTTP, TCP, TLS, build_destination, build_policy
-from plan.scene import API, BATCH, CALLS, CHECKOUT, DATABASE, SCENES, Scene, build_sidecar
+from plan.scene import (
+    API,
+    BATCH,
+    BYTES,
+    CALLS,
+    CHECKOUT,
+    DATABASE,
+    SCENES,
+    SERVICES,
+    Scene,
+    build_listener,
+    build_sidecar,
+)
 from testbed.deadline import wait_until
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT
@@ -81,3 +93,36 @@ def test_an_entry_below_a_wildcard_may_show_its_routes(operated: OperatedMesh, m
     for host in hosts:
         mesh.expect(CHECKOUT, f"GET http://{host}/", DIRECT)
         mesh.expect(CHECKOUT, f"GET https://{host}/", BLOCKED)
+
+
+@pytest.mark.parametrize(
+    ("rest", "reached"),
+    [
+        ((f"./{DATABASE}", SERVICES), True),
+        (("./*.shop.direct.internal", SERVICES), True),
+        ((SERVICES,), False),
+    ],
+    ids=["host", "private-names", "services-only"],
+)
+def test_a_listener_of_a_port_hides_where_raw_bytes_of_some_workloads_go_on(
+    operated: OperatedMesh, mesh: Mesh, rest: tuple[str, ...], *, reached: bool
+) -> None:
+    """The private name has another port: the listener of this one does not bring it."""
+    database = build_destination(
+        DATABASE, ports=(TCP,), addresses=[mesh.outside.address_of(DATABASE)]
+    )
+    policy = build_policy(POLICY, database)
+    policy["spec"]["from"] = {"workloads": {"matchLabels": {"app": "checkout"}}}
+    operated.apply(policy)
+    mesh.expect(CHECKOUT, BYTES, DIRECT)
+    sidecar = build_sidecar("database", *rest, listeners=(build_listener(5432, "TCP", "./*"),))
+    mesh.apply(sidecar)
+    mesh.settle()
+    mesh.expect(CHECKOUT, BYTES, DIRECT if reached else BLOCKED)
+    if reached:
+        operated.operator.wait_idle()
+        operated.wait_ready(POLICY)
+    else:
+        operated.wait_condition(POLICY, "Ready", "False", "Hidden")
+    mesh.delete(sidecar)
+    operated.wait_ready(POLICY)
