@@ -1116,3 +1116,10 @@ def test_every_address_is_no_range(cidr: str, widest: int) -> None:
 def test_the_usual_protocol_of_a_port_is_suggested(number: object, fix: str) -> None:
     found = {one.code: one.message for one in find(HOST | {"ports": [{"number": number}]})}
     assert found["EG002"].startswith(f"protocol is missing; {fix}")
+
+
+def test_http_to_an_address_says_which_name_to_give_it() -> None:
+    diagnostic = find_one({"addresses": ["203.0.113.20"], "ports": HTTP})
+    assert diagnostic.code == "EG205"
+    assert "a single address a name in hosts: one of a domain of yours" in diagnostic.message
+    assert find(HOST | {"addresses": ["203.0.113.20"], "ports": HTTP}) == ()

@@ -82,8 +82,9 @@ def _find_protocol_without_host(destination: "Destination") -> Iterator[Finding]
             yield Finding(
                 f"protocol {port.protocol} needs a host",
                 ("ports", index, "protocol"),
-                "write protocol TCP, with which the proxy sees no requests; or name the host, "
-                "beside its single address",
+                "write protocol TCP, with which the proxy sees no requests; or give a single "
+                "address a name in hosts: one of a domain of yours, which need not be in DNS if "
+                "clients dial the address",
             )
 
 

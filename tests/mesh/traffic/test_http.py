@@ -145,3 +145,19 @@ def count_retries(mesh: Mesh) -> int:
     found = re.search(r"^cluster\.outbound\|80\|\|api\.example;?\.\S+: (\d+)$", stats, re.MULTILINE)
     assert found is not None, stats
     return int(found[1])
+
+
+def test_an_address_is_called_by_itself_under_a_name_that_is_in_no_dns(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    address = mesh.outside.address_of("api.example")
+
+    operated.apply(
+        build_policy(
+            "box",
+            build_destination("box.example", addresses=[address], http={"timeout": "500ms"}),
+        )
+    )
+
+    mesh.expect(CHECKOUT, f"GET http://{address}/", DIRECT, server="api.example")
+    mesh.expect(CHECKOUT, f"GET http://{address}/slow?seconds=4", TIMEOUT_504)
