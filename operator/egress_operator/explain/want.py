@@ -144,7 +144,7 @@ class Place:
     backends: tuple[Share, ...]
     """In the order of failover, else by name; none: the host's own name, or `addresses`."""
     location: str
-    traffic: Frozen = None
+    traffic: Frozen = frozenset()
     """How connections are used; it lets nobody in and keeps nobody out."""
     failover: bool = False
     """Whether the first backend gets everything as long as it answers."""
@@ -217,7 +217,7 @@ def list_wants(policy: Policy) -> Iterator[Want]:
                 frozenset(dialled),
                 _read_shares(destination),
                 destination.location or "External",
-                _freeze(destination.traffic, has_times=True) or None,
+                _freeze(destination.traffic or Traffic(), has_times=True),
                 bool(destination.failover),
             )
             for port in destination.resolve_ports():
