@@ -159,16 +159,14 @@ class SetRunner:
 
     def _surround(self, seed: str) -> None:
         """Put what is drawn in the place of the Sidecars and the settings of gateways before."""
-        before, self._sidecars = self._sidecars, []
-        if seed:
-            self._sidecars = draw_sidecars(seed, self._sites)
-        kept = {join_name(item) for item in self._sidecars}
-        self._mesh.delete(*(item for item in before if join_name(item) not in kept))
-        settings = draw_gateway_settings(seed) if seed else {}
+        # Not changed in place by server-side apply, here and for the gateways: it makes null of an
+        # object that loses all its fields.
+        self._mesh.delete(*self._sidecars)
+        self._sidecars = draw_sidecars(seed, self._sites) if seed else []
         self._mesh.apply(*self._sidecars)
+        settings = draw_gateway_settings(seed) if seed else {}
         for item in self.gateways:
             spec = _change_gateway(item["spec"], settings.get(item["metadata"]["name"], {}))
-            # Not server-side apply: it makes null of an object that has lost all its fields.
             self._client.json_patch(item, [{"op": "replace", "path": "/spec", "value": spec}])
         wait_until(self._is_surrounded, APPLIED_S, "the operator does not see the gateways")
 
