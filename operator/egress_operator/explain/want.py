@@ -21,6 +21,8 @@ Network = IPv4Network | IPv6Network
 TLS = "TLS"
 Frozen = Hashable
 """Settings that only have to be told apart."""
+UNUSED: Frozen = frozenset()
+"""Those that say nothing but what holds anyway."""
 _LEFT_OUT: Mapping[type[Model], Mapping[str, Frozen]] = {
     Abort: {"percentage": 100},
     Delay: {"percentage": 100},
@@ -144,7 +146,7 @@ class Place:
     backends: tuple[Share, ...]
     """In the order of failover, else by name; none: the host's own name, or `addresses`."""
     location: str
-    traffic: Frozen = frozenset()
+    traffic: Frozen = UNUSED
     """How connections are used; it lets nobody in and keeps nobody out."""
     failover: bool = False
     """Whether the first backend gets everything as long as it answers."""
@@ -217,7 +219,7 @@ def list_wants(policy: Policy) -> Iterator[Want]:
                 frozenset(dialled),
                 _read_shares(destination),
                 destination.location or "External",
-                _freeze(destination.traffic or Traffic(), has_times=True),
+                _freeze(destination.traffic, has_times=True) if destination.traffic else UNUSED,
                 bool(destination.failover),
             )
             for port in destination.resolve_ports():
