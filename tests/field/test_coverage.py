@@ -47,7 +47,7 @@ def test_every_field_of_a_policy_is_drawn() -> None:
 
 
 def test_every_field_of_a_gateway_is_drawn_or_fixed() -> None:
-    """What says where the pods are is the same in all batches."""
+    """Where the pods are, and that wildcards go through, is the same in all batches."""
     found: Counter[str] = Counter()
     for number in range(0, SETS, WIDTH):
         drawn = draw_gateway_settings(f"{SEED}-{number}").values()
@@ -63,6 +63,7 @@ BASE: Object = {
     "selector": {"istio": "egress"},
     "service": {"name": "egress", "port": 443},
     "authorization": "Managed",
+    "wildcards": "HTTP",
 }
 
 
