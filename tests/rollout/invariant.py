@@ -40,6 +40,9 @@ class InvariantChecker:
         if self.living - policy_set.list_owners():
             self.needed_at = {}
         self.living = policy_set.list_owners()
+        self.needed_at = {
+            need: at for need, at in self.needed_at.items() if not self._may_end(need[1])
+        }
         snapshot = Snapshot(self.cluster, self.living)
         needs = snapshot.find_needs()
         self.tolerated = {need for need, key in needs.items() if key is None}
@@ -50,7 +53,8 @@ class InvariantChecker:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and remember what was needed until then."""
         self.cluster.now += seconds
-        self.needed_at |= dict.fromkeys(self.needed, self.cluster.now)
+        needed = (need for need in self.needed if not self._may_end(need[1]))
+        self.needed_at |= dict.fromkeys(needed, self.cluster.now)
 
     def _note_needs(self, snapshot: Snapshot, needs: Mapping[Need, ObjectKey | None]) -> None:
         broken = find_broken(needs) | snapshot.find_dead()
@@ -70,6 +74,13 @@ class InvariantChecker:
         """Whether the policies of a host have expired: its requests may be lost."""
         sets = [plan.sets[key] for plan in self.plans if key in plan.sets]
         return any(group.is_closing and not group.objects for group in sets)
+
+    def _may_end(self, key: SetKey) -> bool:
+        """Whether routes of a host go at once: it has expired, or is not allowed any more.
+
+        What they needed may go at once too, whatever is asked for next.
+        """
+        return self._has_expired(key) or self._may_miss(key)
 
     def find_wanted_ports(self, key: ObjectKey) -> set[int]:
         """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
@@ -101,11 +112,7 @@ class InvariantChecker:
             return
         if item.set_key is None or self._may_miss(item.set_key):
             return
-        needed_at = (
-            at
-            for (key, group), at in self.needed_at.items()
-            if key == write.key and not self._has_expired(group)
-        )
+        needed_at = (at for (key, _), at in self.needed_at.items() if key == write.key)
         since = self.cluster.now - max(needed_at, default=NEVER)
         assert since >= SETTLE - EPSILON, f"{write.key} is deleted {since} s after it was needed"
 
