@@ -68,6 +68,14 @@ def list_gateways(gateways: Mapping[str, Object]) -> list[Object]:
     ]
 
 
+def list_namespaces() -> list[Object]:
+    """Write the manifests of the tenants' namespaces."""
+    return [
+        {"kind": "Namespace", "metadata": {"name": name, "labels": {"egress": SHARED}}}
+        for name in TENANTS
+    ]
+
+
 def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
     """Ask the compiler: (policy, host or address, port) of every claim that is lost."""
     plan = make_plan(namespace, policies, GATEWAYS)
@@ -81,7 +89,7 @@ def find_conflicts(namespace: str, policies: list[Object]) -> list[tuple[str, st
 
 def find_defeats(namespace: str, policies: list[Object]) -> list[tuple[str, str, int]]:
     """Ask `explain` the same."""
-    world = read_world([*policies, *list_gateways(GATEWAYS)], now=NOW)
+    world = read_world([*policies, *list_gateways(GATEWAYS), *list_namespaces()], now=NOW)
     there = world.policies.get(namespace, ())
     holds = find_holds(world, namespace)
     _, lost = decide(policy for policy in there if policy.name not in holds)

@@ -364,33 +364,6 @@ def test_a_host_that_has_lost_its_address_is_made_anew_if_it_needs_one(
     assert ("status" not in entry) is (expected == ["Delete", "Create"])
 
 
-def test_what_a_policy_on_hold_owns_is_not_made_anew_for_another_one() -> None:
-    """The new object would not be its own, and it would go with the other policy."""
-    cluster = build_cluster(build_plan(build_policy("a", FIXED)))
-    cluster.restart()
-    (entry,) = cluster.objects.values()
-    entry["status"] = {"addresses": []}
-    plan = build_plan(build_policy("a", FIXED, paused=True), build_policy("b", TCP))
-    step = cluster.compute_step(plan, find_host(plan, HOST))
-    assert (step.writes, bool(step.wait)) == ((), True)
-    assert step.problem.startswith("waits for policy a, which is on hold")
-    plan = build_plan(build_policy("a", FIXED, generation=2), build_policy("b", TCP))
-    assert name_writes(cluster.converge(plan)) == [f"Replace {SE}"], "the younger one owns it too"
-    plan = build_plan(build_policy("b", TCP))
-    found = [name.partition(" ")[0] for name in name_writes(cluster.converge(plan))]
-    assert found == ["Delete", "Create"]
-
-
-def test_what_takes_the_calls_of_others_goes_although_a_policy_is_on_hold() -> None:
-    cluster = build_cluster(build_plan(build_policy("a", TCP)))
-    cluster.restart()
-    (entry,) = cluster.objects.values()
-    entry["status"] = {"addresses": []}
-    plan = build_plan(build_policy("a", TCP, paused=True), build_policy("b", TCP))
-    found = [name.partition(" ")[0] for name in name_writes(cluster.converge(plan))]
-    assert found == ["Delete", "Create"]
-
-
 def test_a_new_object_under_the_name_begins_without_an_address() -> None:
     cluster, _, _ = change([TLS, TCP], [TLS])
     cluster.objects.clear()

@@ -113,10 +113,10 @@ def _find_reference_problem(world: World, policy: Policy) -> str:
     gateway = world.gateways.get(name)
     if gateway is None:
         return f"there is no EgressGateway {name}"
+    if not _is_open(world, name, policy.namespace):
+        return ""
     if source and source.service_accounts and gateway.authorization is not Authorization.MANAGED:
         return f"EgressGateway {name} does not check service accounts"
-    if gateway.wildcards is not Wildcards.HTTP and any(want.is_any for want in list_wants(policy)):
-        return f"EgressGateway {name} lets no wildcards through"
     return ""
 
 
@@ -138,9 +138,8 @@ def explain(world: World, call: Call) -> Explanation:
     gateway = first.way.gateway
     names, named = _name_policies(found)
     wildcard = first.host if first.is_any else ""
-    if gateway and not _is_open(world, gateway, namespace):
-        reason = f"{named}: gateway {gateway} is not open to namespace {namespace}"
-        return Explanation(Fate.WITHDRAWN, reason, names, gateway)
+    if gateway and (closed := _find_closed(world, gateway, namespace, wildcard)):
+        return Explanation(Fate.WITHDRAWN, f"{named}: {closed}", names, gateway)
     if not any(_is_chosen(want.source, call.caller) for want in found):
         reason = f"{named}: `from` does not choose this workload"
         return Explanation(Fate.NOT_CHOSEN, reason, names, gateway, wildcard=wildcard)
@@ -287,6 +286,15 @@ def _fits(want: Want, call: Call) -> bool:
 
 def _is_same(want: Want, call: Call) -> bool:
     return (want.host, want.way.payload) == (call.host, call.payload)
+
+
+def _find_closed(world: World, gateway: str, namespace: str, wildcard: str) -> str:
+    """Tell why a host may not go through a gateway, empty when it may."""
+    if not _is_open(world, gateway, namespace):
+        return f"gateway {gateway} is not open to namespace {namespace}"
+    if wildcard and world.gateways[gateway].wildcards is not Wildcards.HTTP:
+        return f"gateway {gateway} lets no wildcards through"
+    return ""
 
 
 def _is_open(world: World, gateway: str, namespace: str) -> bool:

@@ -156,21 +156,12 @@ def needs_address(spec: Mapping[str, Any], ports: Iterable[Port]) -> bool:
     """
     if "addresses" in spec:
         return False
+    by_name = {*HTTP_LIKE, OPAQUE_TLS}
     (host,) = spec["hosts"]
     own = _build_absolute(host)
     return any(endpoint["address"] != own for endpoint in spec.get("endpoints", ())) or any(
-        _is_told_by_address(port) for port in ports
+        port.protocol not in by_name for port in ports
     )
-
-
-def catches_all(facts: Facts) -> bool:
-    """Whether a ServiceEntry whose host has no allocated address catches what goes elsewhere."""
-    return "addresses" not in facts.hazards and any(map(_is_told_by_address, facts.ports))
-
-
-def _is_told_by_address(port: Port) -> bool:
-    """Whether proxies know the connections of a port by their address alone."""
-    return port.protocol not in HTTP_LIKE and port.protocol != OPAQUE_TLS
 
 
 def is_closed(spec: Spec) -> bool:

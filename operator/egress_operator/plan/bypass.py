@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from egress_operator.istio.http import AllowIntent
 from egress_operator.istio.traffic import EVERYONE
 from egress_operator.istio.wildcard import is_wildcard, list_covering
 from egress_operator.plan.claim import MOST_NAMED, Arbitration, Claim
@@ -84,10 +85,10 @@ def _note_opened(
     names: _Names,
 ) -> None:
     """Note a port of a wildcard that is open for a name although the name is restricted."""
-    over = above[0].host
+    over, kept = above[0].host, _Kept(above)
     numbers = {claim.port.number for claim in asked}
     for claim in asked:
-        if not (field := _name_restriction(claim, above)):
+        if not (field := _name_restriction(claim, kept)):
             continue
         what = f"{claim.host}:{number}"
         names.opened.setdefault(f"{what} (policy {claim.owner.name} has {field})")
@@ -122,13 +123,27 @@ def _note_opening(
             )
 
 
-def _name_restriction(claim: Claim, above: Iterable[Claim]) -> str:
+class _Kept:
+    """What of a restriction calls by a wildcard keep to."""
+
+    def __init__(self, above: Iterable[Claim]) -> None:
+        self.gateways = {claim.gateway for claim in above}
+        self.sources = {claim.source for claim in above}
+        self.allows = {_read_allow(claim) for claim in above}
+
+
+def _name_restriction(claim: Claim, kept: _Kept) -> str:
     """Name the field that a call by the wildcard does not keep to, empty for none."""
-    if claim.gateway and any(over.gateway != claim.gateway for over in above):
+    if claim.gateway and kept.gateways != {claim.gateway}:
         return "gatewayRef"
-    if claim.source != EVERYONE and any(over.source != claim.source for over in above):
+    if claim.source != EVERYONE and kept.sources != {claim.source}:
         return "from"
-    return "http.allow" if claim.port.http is not None and claim.port.http.allow else ""
+    allow = _read_allow(claim)
+    return "http.allow" if allow and kept.allows != {allow} else ""
+
+
+def _read_allow(claim: Claim) -> frozenset[AllowIntent]:
+    return frozenset(() if claim.port.http is None else claim.port.http.allow)
 
 
 def _describe(over: str, names: _Names) -> Iterator[str]:

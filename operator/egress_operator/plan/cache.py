@@ -338,9 +338,15 @@ class CachedNamespace:
         """Take out the claims on a host that wait for room, after `limit_policies`."""
         return withhold(results, self._waiting) if self._waiting else results
 
-    def find_tenants(self, names: tuple[str, ...]) -> Tenants:
-        """Return the namespace at each of these gateways."""
-        return {name: self.around.tenants[name] for name in names} if names else NOBODY
+    def find_tenants(self, key: str, names: tuple[str, ...]) -> Tenants:
+        """Return the namespace at each of these gateways; None: the host may not go through."""
+        found = {name: self.around.tenants[name] for name in names} if names else NOBODY
+        if not is_wildcard(key):
+            return found
+        return {
+            name: None if tenant is None or tenant.gateway.refuses_wildcards else tenant
+            for name, tenant in found.items()
+        }
 
 
 class PlanCache:

@@ -9,7 +9,13 @@ from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_gateway_label, build_tenant_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet
-from egress_operator.plan.intent import Authorization, GatewayIntent, parse_gateway, parse_tenants
+from egress_operator.plan.intent import (
+    Authorization,
+    GatewayIntent,
+    Wildcards,
+    parse_gateway,
+    parse_tenants,
+)
 from egress_operator.plan.result import has_error
 from egress_operator.plan.selector import Selector
 from egress_operator.plan.source import SENIOR, GatewaySource, Settings
@@ -65,6 +71,11 @@ class Gateway:
         """Whether a namespace with these labels may use it; with None they are not known."""
         tenants = self.intent.tenants
         return tenants is not None and (labels is None or tenants.matches(labels))
+
+    @property
+    def refuses_wildcards(self) -> bool:
+        """Whether no wildcard may go through it."""
+        return self.intent.wildcards is Wildcards.DISABLED
 
     def build_export(self, namespace: str) -> str:
         """Return the entry of `exportTo` that shows it an object of this namespace.

@@ -220,7 +220,7 @@ def _compile(
     is_covered: bool = False,
     below: frozenset[ObjectKey] = NONE_BELOW,
 ) -> CachedHost:
-    tenants = part.find_tenants(results.gateways)
+    tenants = part.find_tenants(key, results.gateways)
     entry = part.hosts.get(key)
     if (
         entry is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Gateway, GatewayResult
-from egress_operator.plan.intent import Authorization, Intent, Wildcards
+from egress_operator.plan.intent import Authorization, Intent
 from egress_operator.plan.limit import GatewayRoom
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import HandWritten, NamespaceInput
@@ -19,8 +19,9 @@ NOT_ENFORCED = "EG113"
 NOT_ALLOWED = "EG114"
 NOT_READY = "EG115"
 NO_WILDCARDS = "EG125"
+NOT_GUARDED = "EG126"
 
-HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED, NO_WILDCARDS})
+HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED, NOT_GUARDED})
 """What the author, or the platform team, has to fix: until then nothing is changed."""
 
 _DEFAULT_EXPORT = (".",)
@@ -93,8 +94,18 @@ def find_reference_problem(intent: Intent, around: GatewayView) -> Diagnostic | 
 
 
 def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> Diagnostic | None:
-    """Tell what keeps the policy from using a gateway that is accepted."""
+    """Tell what keeps the policy from using a gateway that is accepted.
+
+    First of all that it is not open to the namespace: then nothing is held.
+    """
     name, authorization = gateway.name, gateway.authorization
+    if around.tenants[name] is None:
+        return build_diagnostic(
+            NOT_ALLOWED,
+            _PATH,
+            f"EgressGateway {name} is not open to this namespace, so nothing gets out: "
+            f"{around.closed[name]}",
+        )
     if intent.source.accounts and authorization is not Authorization.MANAGED:
         return build_diagnostic(
             NOT_ENFORCED,
@@ -105,13 +116,6 @@ def _find_use_problem(intent: Intent, gateway: Gateway, around: GatewayView) -> 
         )
     if intent.wildcard and (problem := _find_wildcard_problem(intent, gateway, around)):
         return problem
-    if around.tenants[name] is None:
-        return build_diagnostic(
-            NOT_ALLOWED,
-            _PATH,
-            f"EgressGateway {name} is not open to this namespace, so nothing gets out: "
-            f"{around.closed[name]}",
-        )
     if reason := around.unready.get(name):
         return Diagnostic(
             NOT_READY, _PATH, f"EgressGateway {name} cannot carry traffic now: {reason}"
@@ -127,17 +131,20 @@ def _find_wildcard_problem(
     Without the admission policies a tenant could open the socket by which another one's come in.
     """
     name, host = gateway.name, intent.wildcard
-    if gateway.intent.wildcards is Wildcards.DISABLED:
-        what = f"{host} is a wildcard, and EgressGateway {name} lets none through"
+    if gateway.refuses_wildcards:
+        what = (
+            f"{host} is a wildcard, and EgressGateway {name} lets none through, so nothing gets out"
+        )
         return build_diagnostic(NO_WILDCARDS, _PATH, what)
     if not around.guards_sockets:
         return build_diagnostic(
-            NO_WILDCARDS,
+            NOT_GUARDED,
             _PATH,
             f"{host} is a wildcard, and EgressGateway {name} lets none through while the admission "
-            "policies are not in force at the level Strict",
-            "ask the platform team for admission.level: Strict; or name each host; or move the "
-            "wildcard into a policy without gatewayRef",
+            "policies are not known to be in force at the level Strict",
+            f"ask the platform team to look at the condition Isolated of EgressGateway {name}, "
+            "which tells why; or name each host; or move the wildcard into a policy without "
+            "gatewayRef",
         )
     return None
 

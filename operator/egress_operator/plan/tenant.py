@@ -20,7 +20,7 @@ from egress_operator.istio.route import GatewayHop, Route
 from egress_operator.istio.set_key import GatewaySet, SetKey, TenantSet
 from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
-from egress_operator.plan.intent import Authorization, Wildcards
+from egress_operator.plan.intent import Authorization
 
 ACCESS_LIMIT = 10_000
 """So many AuthorizationPolicies of tenants are remembered; plans hold the same values."""
@@ -120,7 +120,7 @@ def build_tenant_set(tenant: Tenant) -> ObjectSet:
 
 def build_baseline(gateway: Gateway) -> Desired:
     """Build the AuthorizationPolicy that denies what no other one allows. Pure."""
-    has_sockets = gateway.intent.wildcards is not Wildcards.DISABLED
+    has_sockets = not gateway.refuses_wildcards
     spec = build_baseline_spec(gateway.intent.selector, sockets=has_sockets)
     return _build_access(gateway, gateway.baseline_key, spec)
 

@@ -602,10 +602,7 @@ class SetWorker:
     def _conclude(self, key: SetKey, plan: Plan, object_set: ObjectSet, step: Step) -> Step:
         """Note how far a set has come when there is nothing to write; return what to wait for."""
         if step.wait is not None:
-            outcome = self._find_obstacle(object_set)
-            if outcome is None and step.problem:
-                outcome = replace(SETTLING, problem=step.problem, lasting=True)
-            self._set(key, outcome or SETTLING)
+            self._set(key, self._find_obstacle(object_set) or SETTLING)
             return step
         if key not in plan.sets:
             self._forget(key)

@@ -11,7 +11,6 @@ from egress_operator.istio.kind import Kind
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Observed
 from egress_operator.istio.object_set import ObjectSet
-from egress_operator.istio.service_entry import catches_all
 from egress_operator.rollout.authorization import order_access
 from egress_operator.rollout.closing import close_host
 from egress_operator.rollout.deletion import (
@@ -50,7 +49,7 @@ def next_step(
         if step.writes:
             return Step(step.writes, None, squatted)
         if step.wait is not None:
-            return Step((), step.wait, squatted, problem=step.problem)
+            return Step((), step.wait, squatted)
     return Step((), None, squatted)
 
 
@@ -69,20 +68,11 @@ def _list_steps(rollout: Rollout) -> Iterator[Step]:
 def _remove_spent(rollout: Rollout) -> Step:
     """Delete a ServiceEntry that has to be made anew, whatever routes to it: that fails until then.
 
-    The other way round, connections to other servers would be led to the host. While that is not so
-    yet, one that a policy on hold owns stays, and all else of the host waits: the new one would not
-    be that policy's any more.
+    The other way round, connections to other servers would be led to the host.
     """
     entry = rollout.service_entry
     if not entry.is_spent or entry.observed is None:
         return Step()
-    holding = sorted(owner.name for owner in entry.observed.owners & rollout.around.held)
-    if holding and not catches_all(entry.observed.facts):
-        problem = (
-            f"waits for policy {holding[0]}, which is on hold: the ServiceEntry has to be deleted "
-            "and made anew, so that the host gets an address"
-        )
-        return Step(wait=rollout.clock.settle or LOOK_AGAIN_S, problem=problem)
     return build_step(Delete(entry.key, entry.observed.uid))
 
 

@@ -72,8 +72,6 @@ class Step:
     """Desired objects whose name somebody else's object has."""
     refused: tuple[Write, ...] = ()
     """Writes that are due but for the API server, which refuses them."""
-    problem: str = ""
-    """For what it waits that does not pass by itself, in one line."""
 
 
 def build_step(*writes: Write | None, wait: float | None = None) -> Step:

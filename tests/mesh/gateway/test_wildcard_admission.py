@@ -26,7 +26,7 @@ def test_without_the_level_strict_none_is_set_up(
         mesh.apply(build_egress_gateway(gateway, wildcards="HTTP"))
         operated.wait_gateway(SHARED, "Isolated", "False", "CompatibleAdmission")
         mesh.apply(POLICY)
-        operated.wait_condition("shop/wild", "Ready", "False", "WildcardsNotAllowed")
+        operated.wait_condition("shop/wild", "Ready", "False", "WildcardsNotGuarded")
         mesh.expect(CHECKOUT, f"GET http://{HOST}/", BLOCKED)
 
 
@@ -40,7 +40,7 @@ def test_what_is_set_up_stays_and_the_gateway_looks_at_who_comes(
         operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
         operated.apply(POLICY)
         mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
-    operated.wait_condition("shop/wild", "Ready", "False", "WildcardsNotAllowed")
+    operated.wait_condition("shop/wild", "Ready", "False", "WildcardsNotGuarded")
     mesh.expect(CHECKOUT, f"GET http://{HOST}/", VIA_GATEWAY)
 
     entries = (item for item in operated.children("shop/wild") if item["kind"] == "ServiceEntry")
