@@ -129,6 +129,29 @@ def build_below(count: int) -> NamespaceInput:
     )
 
 
+def build_deep(count: int) -> NamespaceInput:
+    """Build `count` policies of 64 TLS ports each with weights, of one host of 60 labels."""
+    host = ".".join(["a"] * 60)
+    backends = [
+        {"name": name, "weight": 1, "endpoints": [{"address": f"{name}.example.com"}]}
+        for name in ("one", "two")
+    ]
+    return _build(
+        [
+            {
+                "hosts": [host],
+                "ports": [
+                    {"number": 10000 + 64 * number + 16 * part + index, "protocol": "TLS"}
+                    for index in range(16)
+                ],
+                "backends": backends,
+            }
+            for part in range(4)
+        ]
+        for number in range(count)
+    )
+
+
 CASES = tuple(
     Case(name, size, build)
     for name, sizes, build in (
@@ -139,6 +162,7 @@ CASES = tuple(
         ("policies of the same 64 hosts", (25, 50, 100, 200), build_shared),
         ("x 200 wildcards, 3,200 hosts", (12, 25, 50, 100), build_wildcards),
         ("policies of 5 hosts below a wildcard", (20, 40, 80), build_below),
+        ("policies of 64 TLS ports of one host of 60 labels", (2, 4, 8), build_deep),
     )
     for size in sizes
 )

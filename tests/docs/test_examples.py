@@ -55,7 +55,11 @@ def test_lint_finds_nothing_in_an_example(
 ) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(yaml.safe_dump(document))
-    files = [path] if document["kind"] == "EgressGateway" else [path, GATEWAY]
+    gateway = yaml.safe_load(GATEWAY.read_text())
+    gateway["spec"]["wildcards"] = "HTTP"
+    beside = tmp_path / "gateway.yaml"
+    beside.write_text(yaml.safe_dump(gateway))
+    files = [path] if document["kind"] == "EgressGateway" else [path, beside]
     run(["lint", "-o", "json", "--dns-capture", "on", *map(str, files)])
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert [found for found in findings if found["rule"] not in OF_THE_CLOCK] == []

@@ -159,7 +159,7 @@ def build_team(number: int) -> Object:
 
 
 def test_both_lose_what_would_be_too_much_text() -> None:
-    teams = [build_team(number) for number in range(120)]
+    teams = [build_team(number) for number in range(180)]
     lost = find_conflicts("shop", teams)
     assert 0 < len(lost) < len(teams)
     assert find_defeats("shop", teams) == lost

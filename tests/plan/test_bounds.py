@@ -12,6 +12,7 @@ import pytest
 from bench.bounds import (
     build_addresses,
     build_below,
+    build_deep,
     build_names,
     build_ranges,
     build_shared,
@@ -77,8 +78,9 @@ def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         (build_names, (20, 40, 80)),
         (build_wildcards, (20, 40, 80)),
         (build_below, (10, 20, 40)),
+        (build_deep, (2, 4, 8)),
     ],
-    ids=["ranges", "addresses", "names", "wildcards", "below"],
+    ids=["ranges", "addresses", "names", "wildcards", "below", "deep"],
 )
 def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
     (small, _), (middle, _), (large, _) = measure(build, sizes)

@@ -11,6 +11,7 @@ from egress_operator.plan.result import ClaimState
 from egress_operator.plan.size import MOST_TEXT
 from egress_operator.plan.source import NamespaceInput, PolicySource
 from rollout.fake_cluster import FakeCluster
+from rollout.policy_set import build_gateway
 
 ETCD = 1536 * 1024
 """What etcd takes in one request."""
@@ -59,7 +60,7 @@ def build_team(number: int) -> PolicySource:
 
 
 def test_policies_that_restrict_one_host_make_no_route_that_is_too_large() -> None:
-    teams = tuple(build_team(number) for number in range(300))
+    teams = tuple(build_team(number) for number in range(450))
     plan = plan_namespace(NamespaceInput("shop", teams))
     lost = [name for name, result in plan.results.items() if any(row.code for row in result.claims)]
     assert 0 < len(lost) < len(teams) / 2
@@ -72,3 +73,53 @@ def test_policies_that_restrict_one_host_make_no_route_that_is_too_large() -> No
     opened = plan_namespace(NamespaceInput("shop", (everyone, *teams)))
     assert not any(row.code for result in opened.results.values() for row in result.claims)
     assert Owner("all", "all-uid") in opened.live
+
+
+def build_wide(number: int) -> PolicySource:
+    """Make a policy for 128 ports of one host, each with many names, and retries."""
+    ports = [{"number": 1000 + 128 * number + index, "protocol": "HTTP"} for index in range(128)]
+    names = [f"{'b' * 60}.n{index}.example" for index in range(16)]
+    spec = {
+        "destinations": [
+            {
+                "name": f"d{first}",
+                "hosts": ["api.example.com"],
+                "ports": ports[first : first + 16],
+                "originateTLS": {"subjectAltNames": names},
+                "http": {"retries": {"attempts": 3, "codes": [502, 503]}, "timeout": "20s"},
+            }
+            for first in range(0, 128, 16)
+        ]
+    }
+    return build_source(f"wide-{number:04}", spec, f"2026-01-01T00:00:{number:02}Z")
+
+
+def test_ports_and_names_count_too() -> None:
+    wide = tuple(build_wide(number) for number in range(12))
+    plan = plan_namespace(NamespaceInput("shop", wide))
+    lost = [name for name, result in plan.results.items() if any(row.code for row in result.claims)]
+    assert lost
+    texts = [item.spec_text for group in plan.sets.values() for item in group.objects]
+    assert max(map(len, texts)) < ETCD / 2
+
+
+def test_service_accounts_count_too() -> None:
+    accounts = [
+        build_source(
+            f"account-{number:04}",
+            {
+                "gatewayRef": {"name": "shared"},
+                "from": {"serviceAccounts": [f"{'a' * 240}-{number}-{n}" for n in range(16)]},
+                "destinations": [{"hosts": ["api.example.com"]}],
+            },
+            f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z",
+        )
+        for number in range(300)
+    ]
+    inputs = NamespaceInput(
+        "shop", tuple(accounts), gateways=(build_gateway(),), labels={"egress": "yes"}
+    )
+    plan = plan_namespace(inputs)
+    assert any(row.code for result in plan.results.values() for row in result.claims)
+    texts = [item.spec_text for allows in plan.allows.values() for item in allows]
+    assert ETCD / 4 < max(map(len, texts)) < ETCD

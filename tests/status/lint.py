@@ -6,7 +6,7 @@ from typing import Any
 
 from egress_operator.api.state import MOST_ROWS, Truth
 from egress_operator.diagnostic import read_rules
-from egress_operator.plan.reference import HOLDING, NOT_ALLOWED, NOT_READY
+from egress_operator.plan.reference import HOLDING, NO_WILDCARDS, NOT_ALLOWED, NOT_READY
 from egress_operator.plan.result import HIDDEN, OVERRIDDEN
 from egress_operator.status.condition import (
     ALWAYS,
@@ -158,7 +158,9 @@ def _find_reasons(first: str | None) -> frozenset[str]:
     if first == Type.PROGRAMMED:
         return frozenset({Reason.PENDING, Reason.CONFLICTED})
     if first == Type.RESOLVED_REFS:
-        return frozenset(read_rules()[code].reason for code in (*HOLDING, NOT_ALLOWED))
+        return frozenset(
+            read_rules()[code].reason for code in (*HOLDING, NOT_ALLOWED, NO_WILDCARDS)
+        )
     return frozenset(rule.reason for rule in read_rules().values())
 
 

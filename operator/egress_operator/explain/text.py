@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from egress_operator.explain.want import Want
 
-MOST = 512 * 1024
-AROUND, ENTRY = 128, 16
-"""Characters around a condition; and around a label, a header or an endpoint."""
+MOST = 768 * 1024
+AROUND, ENTRY, PORT, ACCOUNT = 128, 16, 1024, 96
+"""Characters around a condition; around a label, a header, a name or an endpoint; of all other
+settings of a port; and around a service account."""
 
 
 class Texts:
@@ -23,18 +24,25 @@ class Texts:
         callers = self._callers.get((want.subject, want.port), set())
         text = self._hosts.get(want.subject, 0)
         if not callers:
-            text += want.way.header_text + sum(
+            text += PORT + want.way.header_text + _measure_names(want)
+            text += sum(
                 sum(map(len, endpoint)) + ENTRY
                 for share in want.place.backends
                 for endpoint in share.endpoints
             )
         if want.source.labels not in callers and frozenset[tuple[str, str]]() not in callers:
             text += _measure_conditions(want)
+        text += sum(len(account) + ACCOUNT for account in want.source.accounts)
         if text > MOST:
             return False
         self._hosts[want.subject] = text
         self._callers[want.subject, want.port] = callers | {want.source.labels}
         return True
+
+
+def _measure_names(want: "Want") -> int:
+    names = frozenset[str]() if want.way.tls is None else want.way.tls.names
+    return sum(len(name) + ENTRY for name in names)
 
 
 def _measure_conditions(want: "Want") -> int:

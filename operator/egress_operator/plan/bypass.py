@@ -12,10 +12,21 @@ from typing import NamedTuple
 from egress_operator.istio.http import AllowIntent
 from egress_operator.istio.traffic import EVERYONE
 from egress_operator.istio.wildcard import is_wildcard, list_covering
-from egress_operator.plan.claim import MOST_NAMED, Arbitration, Claim
+from egress_operator.plan.claim import MOST_NAMED, Claim
 
 NOT_BYPASSED: Mapping[str, tuple[str, ...]] = {}
-Ports = Mapping[int, list[Claim]]
+Ports = dict[int, list[Claim]]
+
+
+class _Way:
+    """A port of a wildcard, and what calls by it keep to."""
+
+    def __init__(self, claims: list[Claim]) -> None:
+        self.claims = claims
+        self.named = f"{claims[0].host} of policy {claims[0].owner.name}"
+        self.gateways = {claim.gateway for claim in claims}
+        self.sources = {claim.source for claim in claims}
+        self.allows = {_read_allow(claim) for claim in claims}
 
 
 class _Names(NamedTuple):
@@ -28,34 +39,43 @@ class _Names(NamedTuple):
 
 
 def find_bypassed(
-    claims: Iterable[Claim], results: Mapping[str, Arbitration], kept: Collection[str]
+    claims: Iterable[Claim], won: Mapping[str, Iterable[Claim]], kept: Mapping[str, Collection[int]]
 ) -> Mapping[str, tuple[str, ...]]:
     """Find names and wildcards of which one lifts the restriction of the other. Pure.
 
-    `claims`: those of all policies that have not expired, also of policies on hold. `results`: what
-    holds of them, by host. `kept`: hosts of which policies on hold keep what stands. By policy
-    name: sentences that name the other policy, sorted. Linear in the claims and their labels.
+    `claims`: those of all policies that have not expired, also of policies on hold. `won`: those
+    that hold and lead somewhere, by host. `kept`: the ports that stand of hosts that policies on
+    hold keep. By policy name: sentences that name the other policy, sorted. Linear in the claims
+    and their labels.
     """
-    in_force = {key: _list_ports(result.won) for key, result in results.items() if result.won}
-    wildcards = {key: ports for key, ports in in_force.items() if is_wildcard(key)}
-    if not wildcards:
-        return NOT_BYPASSED
     by_name: defaultdict[str, list[Claim]] = defaultdict(list)
     for claim in claims:
         by_name[claim.key].append(claim)
+    in_force = {key: _list_ports(own) for key, own in won.items()}
+    for key, numbers in kept.items():
+        ports, asked = in_force.setdefault(key, {}), _list_ports(by_name[key])
+        for number in numbers:
+            ports.setdefault(number, asked.get(number, []))
+    wildcards = {
+        key: {number: _Way(own) for number, own in ports.items() if own}
+        for key, ports in in_force.items()
+        if is_wildcard(key)
+    }
+    if not wildcards:
+        return NOT_BYPASSED
     found: defaultdict[str, set[str]] = defaultdict(set)
     named: defaultdict[str, _Names] = defaultdict(lambda: _Names({}, {}))
-    for key, asked in by_name.items():
-        ports = _list_ports(asked) if key in kept else in_force.get(key, {})
+    for key, asked_for in by_name.items():
+        here = in_force.get(key, {})
         for over, number in _list_open(key, wildcards):
             above = wildcards[over][number]
-            if number in ports:
-                _note_opening(ports[number], above, found, named[over])
+            if number in here:
+                _note_opening(here[number], above, found, named[over])
             else:
-                _note_opened(asked, above, number, found, named[over])
+                _note_opened(asked_for, above, number, found, named[over])
     for over, names in named.items():
         sentences = set(_describe(over, names))
-        owners = {claim.owner.name for own in wildcards[over].values() for claim in own}
+        owners = {claim.owner.name for way in wildcards[over].values() for claim in way.claims}
         for owner in owners if sentences else ():
             found[owner] |= sentences
     return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_BYPASSED
@@ -68,7 +88,7 @@ def _list_ports(claims: Iterable[Claim]) -> Ports:
     return found
 
 
-def _list_open(key: str, wildcards: Mapping[str, Ports]) -> Iterator[tuple[str, int]]:
+def _list_open(key: str, wildcards: Mapping[str, Mapping[int, _Way]]) -> Iterator[tuple[str, int]]:
     """List the ports of wildcards over a host, each with the narrowest one that has it."""
     seen: set[int] = set()
     for over in list_covering(key):
@@ -79,16 +99,15 @@ def _list_open(key: str, wildcards: Mapping[str, Ports]) -> Iterator[tuple[str, 
 
 def _note_opened(
     asked: Collection[Claim],
-    above: list[Claim],
+    above: _Way,
     number: int,
     found: defaultdict[str, set[str]],
     names: _Names,
 ) -> None:
     """Note a port of a wildcard that is open for a name although the name is restricted."""
-    over, kept = above[0].host, _Kept(above)
     numbers = {claim.port.number for claim in asked}
     for claim in asked:
-        if not (field := _name_restriction(claim, kept)):
+        if not (field := _name_restriction(claim, above)):
             continue
         what = f"{claim.host}:{number}"
         names.opened.setdefault(f"{what} (policy {claim.owner.name} has {field})")
@@ -98,19 +117,19 @@ def _note_opened(
             else ("does not have that port", "add the port to it, or remove it from the wildcard")
         )
         found[claim.owner.name].add(
-            f"calls for {what} go by {over} of policy {above[0].owner.name}, past the {field} of "
+            f"calls for {what} go by {above.named}, past the {field} of "
             f"this policy, which {why}; {fix}"
         )
 
 
 def _note_opening(
     own: list[Claim],
-    above: list[Claim],
+    above: _Way,
     found: defaultdict[str, set[str]],
     names: _Names,
 ) -> None:
     """Note a port that a name opens to everyone although the wildcard is restricted."""
-    if any(claim.source == EVERYONE for claim in above):
+    if EVERYONE in above.sources:
         return
     for claim in own:
         if claim.source == EVERYONE:
@@ -118,28 +137,19 @@ def _note_opening(
             names.opening.setdefault(f"{what} (policy {claim.owner.name})")
             found[claim.owner.name].add(
                 f"this policy has no from, so it opens {what} to every workload of the namespace, "
-                f"although {above[0].host} of policy {above[0].owner.name} has one; give this "
+                f"although {above.named} has one; give this "
                 "policy a from, or remove the host from it"
             )
 
 
-class _Kept:
-    """What of a restriction calls by a wildcard keep to."""
-
-    def __init__(self, above: Iterable[Claim]) -> None:
-        self.gateways = {claim.gateway for claim in above}
-        self.sources = {claim.source for claim in above}
-        self.allows = {_read_allow(claim) for claim in above}
-
-
-def _name_restriction(claim: Claim, kept: _Kept) -> str:
+def _name_restriction(claim: Claim, above: _Way) -> str:
     """Name the field that a call by the wildcard does not keep to, empty for none."""
-    if claim.gateway and kept.gateways != {claim.gateway}:
+    if claim.gateway and above.gateways != {claim.gateway}:
         return "gatewayRef"
-    if claim.source != EVERYONE and kept.sources != {claim.source}:
+    if claim.source != EVERYONE and above.sources != {claim.source}:
         return "from"
     allow = _read_allow(claim)
-    return "http.allow" if allow and kept.allows != {allow} else ""
+    return "http.allow" if allow and above.allows != {allow} else ""
 
 
 def _read_allow(claim: Claim) -> frozenset[AllowIntent]:

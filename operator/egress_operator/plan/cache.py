@@ -75,6 +75,7 @@ class CachedPolicy:
         "is_live",
         "live_claims",
         "live_keys",
+        "names_wildcard",
         "owner",
         "places",
         "reference",
@@ -94,6 +95,7 @@ class CachedPolicy:
         self.claims: tuple[Claim, ...] = (
             () if self.intent is None else build_claims(self.intent, source.namespace)
         )
+        self.names_wildcard = any(is_wildcard(claim.key) for claim in self.claims)
         self.gateway = "" if self.intent is None else self.intent.gateway
         self.demand = build_demand(self.claims, self.gateway)
         self.reference: Diagnostic | None = None
@@ -182,6 +184,13 @@ class CachedHost:
     below: frozenset[ObjectKey] = frozenset()
     """Of a wildcard: the routes of the hosts below it."""
 
+    def list_leading(self) -> list[Claim]:
+        """List the claims that hold, and are not closed because a gateway is not open to them."""
+        return [claim for claim in self.results.won if not self._is_closed(claim)]
+
+    def _is_closed(self, claim: Claim) -> bool:
+        return bool(claim.gateway) and self.tenants[claim.gateway] is None
+
     def build_row(self, claim: Claim) -> ClaimResult:
         """Return the fate of one of the claims."""
         loss = self.results.lost.get(claim)
@@ -191,8 +200,7 @@ class CachedHost:
         if claim in self.results.waiting:
             message = self.results.waiting[claim]
             return build_claim_row(claim, ClaimState.WAITING, message=message)
-        withdrawn = bool(claim.gateway) and self.tenants[claim.gateway] is None
-        state = ClaimState.CLOSED if withdrawn else ClaimState.CLAIMED
+        state = ClaimState.CLOSED if self._is_closed(claim) else ClaimState.CLAIMED
         object_set = self.compiled.object_set
         set_key = None if object_set is None else object_set.key
         return build_claim_row(claim, state, set_key=set_key)

@@ -90,35 +90,38 @@ class TlsIndex:
         key, number = claim.key, claim.port.number
         if is_wildcard(key):
             return None if claim.port.is_http else self._below.get((key, number))
-        ports = {*self._ports.get(key, ())}
-        if _is_tls(claim):
-            ports.add(number)
         if key not in self._routed and not _is_routed(claim):
             return None
+        ports = self._ports.get(key, {})
+        asked = number if _is_tls(claim) else None
         return next(
             (
                 found[port]
                 for over in list_covering(key)
-                if (found := self._ports.get(over))
-                for port in sorted(ports)
-                if port in found
+                # Those of a wildcard are few, those of a name may be many.
+                for found in (self._ports.get(over, {}),)
+                for port in sorted(found)
+                if port in ports or port == asked
             ),
             None,
         )
 
     def add(self, claim: "Claim") -> None:
         """Know that a claim is admitted."""
-        key = claim.key
+        key, number = claim.key, claim.port.number
         if _is_tls(claim):
-            self._ports.setdefault(key, {}).setdefault(claim.port.number, claim)
+            self._ports.setdefault(key, {}).setdefault(number, claim)
         if is_wildcard(key):
             return
-        if _is_routed(claim):
-            self._routed.setdefault(key, claim)
-        if (first := self._routed.get(key)) is None:
-            return
-        for over in list_covering(key):
-            for port in self._ports.get(key, ()):
+        new: Iterable[int] = (number,) if _is_tls(claim) else ()
+        if key not in self._routed:
+            if not _is_routed(claim):
+                return
+            self._routed[key] = claim
+            new = self._ports.get(key, ())
+        first = self._routed[key]
+        for over in list_covering(key) if new else ():
+            for port in new:
                 self._below.setdefault((over, port), first)
 
 

@@ -7,6 +7,7 @@ from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.bypass import NOT_BYPASSED, find_bypassed
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
 from egress_operator.plan.claim import Arbitration
@@ -113,7 +114,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
     kept = find_kept(inputs.namespace, inputs.standing, held)
     expiries = part.list_expiries()
     results: dict[str, PolicyResult] = {}
-    bypassed = _find_bypassed(policies, hosts, kept)
+    bypassed = _find_bypassed(policies, hosts, inputs)
     screen = look_around(inputs, part)
     for policy in policies:
         yield
@@ -290,17 +291,23 @@ def _find_result(
 
 
 def _find_bypassed(
-    policies: list[CachedPolicy],
-    hosts: Mapping[str, CachedHost],
-    kept: Mapping[Owner, frozenset[SetKey]],
+    policies: list[CachedPolicy], hosts: Mapping[str, CachedHost], inputs: NamespaceInput
 ) -> Mapping[str, tuple[str, ...]]:
     """Find what wildcards and the hosts below them open for each other."""
-    if not any(policy.wildcards for policy in policies):
+    if not any(policy.names_wildcard for policy in policies):
         return NOT_BYPASSED
+    held = frozenset(policy.owner for policy in policies if not policy.is_live)
     return find_bypassed(
         (claim for policy in policies if not policy.is_expired for claim in policy.claims),
-        {key: host.results for key, host in hosts.items()},
-        {key.host for keys in kept.values() for key in keys if isinstance(key, HostSet)},
+        {
+            key: host.list_leading() if is_wildcard(key) else host.results.won
+            for key, host in hosts.items()
+        },
+        {
+            host.host: {port for _, port, _ in host.pairs}
+            for host in inputs.standing
+            if host.host not in hosts and not host.owners.isdisjoint(held)
+        },
     )
 
 

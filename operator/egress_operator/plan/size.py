@@ -1,7 +1,7 @@
 """How much text the objects of one host may hold, when several policies have a part in them.
 
-One policy alone is within the bound (EG044). But each that names the host adds its ports, and the
-labels of its workloads to each condition.
+What one policy makes of its conditions is bounded (EG044). But each that names the host adds its
+ports, with all that is written for each, and the labels of its workloads to each condition.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,14 @@ from egress_operator.istio.traffic import Labels
 if TYPE_CHECKING:
     from egress_operator.plan.claim import Claim
 
-EVERYONE: Labels = ()
+_EVERYBODY: Labels = ()
 
-MOST_TEXT = 512 * 1024
-"""Characters, as of one policy."""
+MOST_TEXT = 768 * 1024
+"""Characters: half of what etcd takes in one object, and more than EG044 allows one policy."""
 _CONDITION, _ENTRY = 128, 16
 """Characters that are written around a condition; and around a label, a header or an endpoint."""
+_PORT, _ACCOUNT = 1024, 96
+"""Characters of the other settings of a port, and around a service account, at most."""
 
 
 class TextCount:
@@ -35,9 +37,9 @@ class TextCount:
         text = self._hosts.get(claim.key, 0)
         if sources is None:
             text += sum(_measure_once(claim))
-        if sources is None or sources.isdisjoint({EVERYONE, claim.source.workloads}):
+        if sources is None or sources.isdisjoint({_EVERYBODY, claim.source.workloads}):
             text += _measure_conditions(claim)
-        return text
+        return text + sum(len(name) + _ACCOUNT for name in claim.source.accounts)
 
     def add(self, claim: "Claim", text: int) -> None:
         """Take a claim, with which its host has that much."""
@@ -47,6 +49,9 @@ class TextCount:
 
 def _measure_once(claim: "Claim") -> Iterator[int]:
     """Measure what is written for a port, whoever may use it."""
+    yield _PORT
+    if claim.port.tls is not None:
+        yield from (len(name) + _ENTRY for name in claim.port.tls.names)
     for endpoint in claim.settings.endpoints:
         names = (endpoint.address, endpoint.locality, endpoint.service_account)
         yield sum(map(len, names)) + _ENTRY

@@ -57,7 +57,7 @@ def build_host_standings(
         elif item.key.kind is Kind.VIRTUAL_SERVICE:
             if item.key.name == build_host_name(host):
                 routed.add(host)
-        elif item.label:
+        elif item.label and is_behind_form(item.key.name):
             servers[host].add((item.label, find_behind_port(item.key.name)))
     return tuple(
         HostStanding(

@@ -12,22 +12,32 @@ from publicsuffixlist import PSLFILE, PublicSuffixList
 
 _BUCKETS = frozenset(
     {
+        "backblazeb2.com",
         "dfs.core.windows.net",
+        "firebaseio.com",
         "queue.core.windows.net",
         "r2.cloudflarestorage.com",
+        "s3.wasabisys.com",
         "storage.googleapis.com",
         "table.core.windows.net",
+        "wasabisys.com",
     }
 )
 """Shared hosting that the list does not have."""
 _ANYWHERE = frozenset(
     {
+        "1u.ms",
         "internal",
+        "lacolhost.com",
+        "local-ip.co",
+        "localhost.direct",
         "localtest.me",
         "lvh.me",
         "nip.io",
+        "rbndr.us",
         "sslip.io",
         "traefik.me",
+        "vcap.me",
         "xip.io",
     }
 )
