@@ -3,7 +3,7 @@
 import pytest
 
 from mesh.traffic.operated_mesh import OperatedMesh
-from mesh.traffic.policy import BATCH, HTTP, TCP, TLS, build_destination, build_policy
+from mesh.traffic.policy import BATCH, ENTRY, HTTP, TCP, TLS, build_destination, build_policy
 from testbed.controlplane import ISTIOD
 from testbed.deadline import wait_until
 from testbed.mesh import Mesh
@@ -174,8 +174,11 @@ def test_an_address_that_is_taken_away_by_hand_is_given_anew(
     operated.client.merge_patch(entry, {"status": {"addresses": []}}, subresource="status")
 
     def look() -> bool:
-        uid = operated.entry("db.example")["metadata"]["uid"]
-        return bool(uid != entry["metadata"]["uid"] and operated.find_addresses("db.example"))
+        # In between it is away.
+        metadata = entry["metadata"]
+        found = operated.client.find(*ENTRY, metadata["name"], metadata["namespace"])
+        is_new = found is not None and found["metadata"]["uid"] != metadata["uid"]
+        return is_new and bool(operated.find_addresses("db.example"))
 
     wait_until(look, 20, "there is no new address")
     mesh.settle()
