@@ -117,7 +117,7 @@ def test_both_refuse_the_same(hosts: int, servers: int, most_hosts: int) -> None
     refused = 0
     for number in range(3 * SETS):
         policies = draw_policies(f"limit-{number}", "set", SITES)
-        world = read_world([*policies, *list_gateways(gateways)], now=NOW)
+        world = read_world([*policies, *list_gateways(gateways), *list_namespaces()], now=NOW)
         for namespace in TENANTS:
             plan = make_plan(namespace, policies, gateways, most_hosts)
             found = {

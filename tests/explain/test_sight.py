@@ -15,7 +15,7 @@ from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.result import ClaimState, PolicyResult
 from egress_operator.plan.sidecar import choose_sidecars
 from explain.test_agreement import GATEWAYS as GATEWAYS_THERE
-from explain.test_agreement import SITES, build_input, list_gateways
+from explain.test_agreement import SITES, build_input, list_gateways, list_namespaces
 from mesh.gateway.tenant import TENANTS
 from mesh.oracle.draw import NOW, draw_policies
 from mesh.oracle.surroundings import GATEWAYS, ROOT, draw_sidecars
@@ -56,7 +56,8 @@ def test_both_hide_the_same(batch: int) -> None:
     for number in range(SETS):
         seed = f"{SEED}-{batch}-{number}"
         policies, sidecars = draw_policies(seed, "set", SITES), draw_written(seed)
-        world = read_world([*policies, *list_gateways(GATEWAYS_THERE), *sidecars], now=NOW)
+        there = (*list_gateways(GATEWAYS_THERE), *list_namespaces(), *sidecars)
+        world = read_world([*policies, *there], now=NOW)
         for namespace in TENANTS:
             wants = list_wants(world, namespace)
             for result in plan_results(namespace, policies, sidecars):
