@@ -9,29 +9,47 @@ from egress_operator.explain.world import Call, Caller, Payload, World
 
 
 def is_certain(world: World, call: Call) -> bool:
-    """Whether it can be told what becomes of a call for a host.
+    """Whether it can be told what becomes of a call for a host."""
+    sidecar = _find_sidecar(world, call.caller)
+    if sidecar is None:
+        return True
+    if call.payload is not Payload.HTTP:
+        return not _has_own_listener(world, call, sidecar)
+    return not any(_has_entry_below(sidecar, want) for want in _list_hidden(world, call, sidecar))
+
+
+def _has_own_listener(world: World, call: Call, sidecar: Sidecar) -> bool:
+    """Whether a host may have a listener by its address beside that of a port in a Sidecar.
+
+    The listener of a port takes that port for all hosts, but those with addresses of their own that
+    another listener of the Sidecar shows have one by their address.
+    """
+    return any(port == call.port for port, _, _ in sidecar.egress) and any(
+        want.port == call.port and want.place.addresses
+        for want in _list_kept(world, call.caller.namespace)
+    )
+
+
+def _list_hidden(world: World, call: Call, sidecar: Sidecar) -> Iterator[Want]:
+    """List the wildcards over a host that a Sidecar hides.
 
     Istio takes the routes of a wildcard to be shown by an entry for one host below it, but not the
     wildcard itself. Then they hold on port 80 for all hosts below, unless one of those is shown, or
     nothing else has that port.
     """
-    sidecar = _find_sidecar(world, call.caller) if call.payload is Payload.HTTP else None
-    return sidecar is None or not any(
-        _has_entry_below(sidecar, want) for want in _list_hidden(world, call, sidecar)
-    )
-
-
-def _list_hidden(world: World, call: Call, sidecar: Sidecar) -> Iterator[Want]:
-    """List the wildcards over a host that a Sidecar hides."""
     namespace = call.caller.namespace
-    holds = find_holds(world, namespace)
-    there = world.policies.get(namespace, ())
-    kept, _ = decide(policy for policy in there if policy.name not in holds)
-    for want in kept:
+    for want in _list_kept(world, namespace):
         if (want.port, want.way.payload) != (call.port, Payload.HTTP) or not want.covers(call.host):
             continue
         if not sidecar.shows(want.host, want.port, namespace, is_http=True):
             yield want
+
+
+def _list_kept(world: World, namespace: str) -> list[Want]:
+    holds = find_holds(world, namespace)
+    there = world.policies.get(namespace, ())
+    kept, _ = decide(policy for policy in there if policy.name not in holds)
+    return kept
 
 
 def _has_entry_below(sidecar: Sidecar, want: Want) -> bool:
