@@ -24,22 +24,29 @@ TIMEOUT_S = 600 + 6 * SETS
 
 @pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize(
-    ("count", "open_count"),
+    ("count", "open_count", "has_sidecars"),
     [
-        pytest.param(*SOME, id="some"),
-        pytest.param(*MANY, id="many", marks=pytest.mark.long("oracle")),
+        pytest.param(*SOME, False, id="some"),
+        pytest.param(*MANY, True, id="many", marks=pytest.mark.long("oracle")),
     ],
 )
 def test_the_mesh_does_what_the_policies_say(
-    operated: OperatedMesh, mesh: Mesh, count: int, open_count: int
+    operated: OperatedMesh, mesh: Mesh, count: int, open_count: int, *, has_sidecars: bool
 ) -> None:
+    """Sidecars are drawn for the many alone: what Istio makes of them is not known to the end."""
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
+    name_around = name_surroundings if has_sidecars else name_nothing
     with guard(mesh, STRICT), open_set_runner(mesh) as runner:
         # Without the admission policies no wildcards go through gateways.
         operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
         for sets in list_sets(0, count):
-            assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
+            assert_agreed(runner.play(sets, surroundings=name_around(sets)))
         with mesh.outbound_mode(ALLOW_ANY):
             for sets in list_sets(count, open_count):
-                assert_agreed(runner.play(sets, surroundings=name_surroundings(sets)))
+                assert_agreed(runner.play(sets, surroundings=name_around(sets)))
         mesh.clean()
+
+
+def name_nothing(_: object) -> str:
+    """Name the seed of sets around which there is nothing."""
+    return ""
