@@ -19,6 +19,7 @@ from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.service_entry import is_closed
 from egress_operator.istio.virtual_service import MESH
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.plan import Plan, PlanCache, collect_set_allows, plan_in_pieces
 from egress_operator.plan.source import NamespaceInput
@@ -59,7 +60,8 @@ def omit_names(kind: Kind, spec: Spec) -> bool:
 def open_closed_entry(kind: Kind, spec: Spec) -> bool:
     """Let a host be reached past its routes."""
     if kind is Kind.SERVICE_ENTRY and is_closed(spec):
-        spec["resolution"] = "DNS"
+        # Istio refuses DNS for a wildcard.
+        spec["resolution"] = "DYNAMIC_DNS" if is_wildcard(spec["hosts"][0]) else "DNS"
     return True
 
 
