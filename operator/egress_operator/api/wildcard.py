@@ -143,29 +143,22 @@ def _find_traffic(destination: "Destination") -> Iterator[Finding]:
 
 
 def _find_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
-    for index, destination in enumerate(spec.destinations if spec.gateway_ref else ()):
-        host = _find_wildcard(destination)
-        if host and _has_tls(destination):
-            loc = ("destinations", index, "hosts", destination.hosts.index(host))
-            yield Finding(
-                f"{host} is a wildcard with TLS on port {TLS_PORT}, which cannot go through a "
-                "gateway",
-                loc,
-            )
+    if spec.gateway_ref is not None:
+        yield from _find_tls(spec, "which cannot go through a gateway")
 
 
 def _find_workloads(spec: "EgressPolicySpec") -> Iterator[Finding]:
-    if spec.from_ is None or spec.from_.workloads is None:
-        return
+    if spec.from_ is not None and spec.from_.workloads is not None:
+        yield from _find_tls(spec, "for which from.workloads cannot hold")
+
+
+def _find_tls(spec: "EgressPolicySpec", wrong: str) -> Iterator[Finding]:
+    """Find wildcards with a TLS port, each with what is wrong with it."""
     for index, destination in enumerate(spec.destinations):
         host = _find_wildcard(destination)
         if host and _has_tls(destination):
             loc = ("destinations", index, "hosts", destination.hosts.index(host))
-            yield Finding(
-                f"{host} is a wildcard with TLS on port {TLS_PORT}, for which from.workloads "
-                "cannot hold",
-                loc,
-            )
+            yield Finding(f"{host} is a wildcard with TLS on port {TLS_PORT}, {wrong}", loc)
 
 
 DESTINATION_CHECKS = (

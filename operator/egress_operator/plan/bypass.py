@@ -1,8 +1,8 @@
 """Hosts below a wildcard whose restriction has no effect, because one of the two opens the other.
 
-A name is asked for at its own host, and on ports that this does not have at the narrowest wildcard
-over it (plan/overlap.py). So a wildcard can open a port of a name past the policy that restricts
-the name; and a name without `from` opens what the wildcard restricts.
+A call goes by the policy of its host if that has the port, else by the narrowest wildcard over the
+host that has it (plan/overlap.py). So a wildcard can open a port of a host past the policy that
+restricts the host, and a host without `from` opens what the wildcard restricts.
 """
 
 from collections import defaultdict
@@ -117,8 +117,8 @@ def _note_opened(
             else ("does not have that port", "add the port to it, or remove it from the wildcard")
         )
         found[claim.owner.name].add(
-            f"calls for {what} go by {above.named}, past the {field} of "
-            f"this policy, which {why}; {fix}"
+            f"calls for {what} go by {above.named}, past the {field} of this policy, which {why}; "
+            f"{fix}"
         )
 
 
@@ -137,8 +137,8 @@ def _note_opening(
             names.opening.setdefault(f"{what} (policy {claim.owner.name})")
             found[claim.owner.name].add(
                 f"this policy has no from, so it opens {what} to every workload of the namespace, "
-                f"although {above.named} has one; give this "
-                "policy a from, or remove the host from it"
+                f"although {above.named} has one; give this policy a from, or remove the host from "
+                "it"
             )
 
 
