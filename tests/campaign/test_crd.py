@@ -53,7 +53,7 @@ def test_after_kinds_went_and_came_all_is_as_planned(
             work_during(burst, partial(install_crds, client, moving))
             work(burst)
         wait_until(lambda: is_as_planned(plane), CONVERGE_S, f"seed {SEED}: it does not converge")
-        # The last status may still be on its way: what is as planned need not have its last message.
+        # The last status may still be on its way.
         operator.wait_idle()
         mark = plane.audit.position()
         wait_for_resyncs(operator)

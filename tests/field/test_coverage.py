@@ -16,7 +16,7 @@ SETS, WIDTH = 500, 25
 """Sets, and those of a batch, which have their gateways together."""
 LEAST = 20
 """In how many sets each field must be."""
-SHARE = 0.95
+SHARE = 0.99
 """Of the pairs that the API allows."""
 MOST_NAMED = 60
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from egress_operator.istio.object import Observed
 from egress_operator.istio.object_set import ObjectSet
+from egress_operator.plan.gateway import judge_gateways
 from egress_operator.rollout.write import Step, Write
 from rollout.fake_cluster import EPSILON
 from rollout.invariant import InvariantChecker
@@ -47,6 +48,18 @@ def converge(checker: InvariantChecker, policy_set: PolicySet, limit: int = 40) 
     gone = any(item.owners.isdisjoint(checker.living) for item in ours)
     assert gone or any(plan.held for plan in checker.plans), "it waits for ever"
     return checker.writes[start:]
+
+
+def finish(checker: InvariantChecker, policy_set: PolicySet) -> None:
+    """Go on to the end: what is planned is there, and nothing is left to do."""
+    converge(checker, policy_set)
+    plans = policy_set.plan(checker.cluster)
+    verdicts = judge_gateways(policy_set.gateways, policy_set.settings)
+    if all(verdict.gateway for verdict in verdicts.values()) and not any(
+        plan.held for plan in plans
+    ):
+        assert checker.cluster.is_as_planned(*plans)
+    assert converge(checker, policy_set) == []
 
 
 def check_withdrawal(observed: Iterable[Observed], group: ObjectSet, step: Step) -> None:

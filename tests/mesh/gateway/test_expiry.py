@@ -25,6 +25,8 @@ TEXTS = {
     "raw": ("TCP raw-{}.example:5432", TCP),
 }
 """One host for each kind of port, and how it is called."""
+LIFE_S = 10.0
+"""Between the edit that sets the time and the end: calls are made before."""
 REMOVED_S = 2.0
 TAKEN_S = 3.0
 """For proxies to hear of it, on a machine with much to do."""
@@ -64,7 +66,7 @@ def test_its_calls_end_with_a_policy_and_no_others(way: Way, *, paused: bool) ->
     way.apply("trial", *trial, expiresAt=write_time(datetime.now(UTC) + timedelta(hours=1)))
     for text in (*list_calls("trial"), *list_calls("lasting"), f"GET http://{COMMON}/"):
         way.mesh.expect(CHECKOUT, text, way.verdict)
-    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=LIFE_S)
     way.apply("trial", *trial, expiresAt=write_time(ends))
     if paused:
         way.operated.wait_ready("trial")

@@ -207,7 +207,8 @@ def test_timeout_and_retries_hold_beside_faults(way: Way) -> None:
     apply_two(way, {"fault": {"abort": {"status": 418, "percentage": 50}}, **limits}, limits)
     way.mesh.expect(CHECKOUT, f"GET http://{OPEN}/", way.verdict)
     assert {ask(way, GUARDED, "GET /slow?seconds=2").status for _ in range(20)} == {418, 504}
-    paths = [f"/fail?times=1&status=503&n={number}" for number in range(20)]
+    paths = [f"/fail?times=1&status=503&n={number}" for number in range(60)]
+    # At the gateway each of two tries meets its share of faults.
     assert {ask(way, GUARDED, f"GET {path}").status for path in paths} == {418, 200}
     assert ask(way, OPEN, "GET /slow?seconds=2").status == 504
 

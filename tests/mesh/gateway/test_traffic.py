@@ -37,6 +37,8 @@ MANY = 24
 """Requests after which a choice at random has met every server but for one time in ten thousand."""
 LOCALITY = {"istio-locality": "eu.a"}
 NEAR = Workload("shop", "near", labels=LOCALITY, proxy_config=PATIENT)
+USERS = 16
+"""All of them meet one server of three less than one time in a million."""
 DESTINATIONS = 16
 """Of a policy, at most."""
 HANDS = 8
@@ -70,7 +72,7 @@ class Host:
 
     def list_chosen(self, headers: Callable[[int], Mapping[str, str]]) -> list[set[str]]:
         """Ask as several users, some times each, and return the servers that each one met."""
-        return [set(self.list_servers(6, headers(number))) for number in range(8)]
+        return [set(self.list_servers(6, headers(number))) for number in range(USERS)]
 
     def read_connection(self, session: str = "") -> int:
         """Ask, and return the number of the connection at the server."""

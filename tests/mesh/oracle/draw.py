@@ -171,7 +171,7 @@ def draw_probes(
         for path in _draw_paths(rng, port)
     ]
     owners: dict[tuple[str, int], set[str]] = {}
-    for namespace, subject, port in _list_named(policies):
+    for namespace, subject, port in list_named(policies):
         owners.setdefault((subject, port), set()).add(namespace)
     own: list[Probe] = []
     foreign: list[Probe] = []
@@ -185,7 +185,7 @@ def draw_probes(
     return own[: most - len(others)] + others
 
 
-def _list_named(policies: Iterable[Object]) -> Iterator[tuple[str, str, int]]:
+def list_named(policies: Iterable[Object]) -> Iterator[tuple[str, str, int]]:
     """List the hosts and addresses with the ports that policies name, and their namespaces."""
     for policy in policies:
         for destination in policy["spec"]["destinations"]:
@@ -367,8 +367,9 @@ def _add_backend(rng: Random, sites: tuple[Site, ...], destination: Object) -> N
         first["weight"], second["weight"] = rng.choice(WEIGHTS[: 3 if several else 2])
         idle = next((item["name"] for item in destination["backends"] if not item["weight"]), "")
         destination |= rng.choice(({}, {"failover": False}))
-    if idle and "http" in destination and rng.random() < 0.7:
-        destination["http"]["mirror"] = {"backend": idle, **rng.choice(({}, {"percentage": 100}))}
+    if idle and "http" in destination and rng.random() < 0.9:
+        share = {"percentage": 100} if rng.random() < 0.75 else {}
+        destination["http"]["mirror"] = {"backend": idle, **share}
 
 
 def _draw_wildcard(rng: Random, sites: tuple[Site, ...], certificates: Sequence[Object]) -> Object:
@@ -398,7 +399,8 @@ def _draw_place(rng: Random, sites: tuple[Site, ...], *, direct: bool) -> Object
     place: Object = {"backends": [{"name": "v1", "endpoints": [endpoint]}]}
     if direct and rng.random() < 0.5:
         place["location"] = "Internal"
-        endpoint |= rng.choice(({}, {"serviceAccount": "warehouse"}))
+        if rng.random() < 0.9:
+            endpoint["serviceAccount"] = "warehouse"
     elif rng.random() < 0.3:
         place["location"] = "External"
     return place
@@ -446,10 +448,10 @@ def _draw_http(rng: Random, sites: tuple[Site, ...], numbers: set[int]) -> Objec
         http["rewrite"] = {"host": rng.choice([site.host for site in sites])}
     # A gRPC client has a path and a method of its own.
     if GRPC_PORT not in numbers:
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             http["allow"] = rng.choice(ALLOW)
         if rng.random() < 0.25:
             http["rewrite"] = {**http.get("rewrite", {}), "pathPrefix": "/v2"}
-        if rng.random() < 0.25:
+        if rng.random() < 0.3:
             http["fault"] = draw_fault(rng)
     return http

@@ -95,17 +95,19 @@ class SetRunner:
         *,
         enough: int = ENOUGH,
         most: int = PROBES,
-        surroundings: str = "",
+        sidecars: str = "",
+        settings: str = "",
     ) -> list[Disagreement]:
         """Apply sets, by their numbers below WIDTH, and ask `most` questions of each.
 
-        `surroundings`: the seed of what is around them, empty for nothing.
+        `sidecars` and `settings` are the seeds of the Sidecars around them, and of the settings of
+        the gateways; empty for none.
 
         Return disagreements: one of a set at most, and about `enough` of all. What is there from
         the sets before is changed in place, or deleted.
         """
         drawn = {number: self.draw(number, seed) for number, seed in sets.items()}
-        self._surround(surroundings)
+        self._surround(sidecars, settings)
         self._replace([policy for policies in drawn.values() for policy in policies])
         world, names = self._read_world(), self._list_synthetic()
         found: list[Disagreement] = []
@@ -157,16 +159,16 @@ class SetRunner:
             return seen
         return ""
 
-    def _surround(self, seed: str) -> None:
+    def _surround(self, sidecars: str, settings: str) -> None:
         """Put what is drawn in the place of the Sidecars and the settings of gateways before."""
         # Not changed in place by server-side apply, here and for the gateways: it makes null of an
         # object that loses all its fields.
         self._mesh.delete(*self._sidecars)
-        self._sidecars = draw_sidecars(seed, self._sites) if seed else []
+        self._sidecars = draw_sidecars(sidecars, self._sites) if sidecars else []
         self._mesh.apply(*self._sidecars)
-        settings = draw_gateway_settings(seed) if seed else {}
+        drawn = draw_gateway_settings(settings) if settings else {}
         for item in self.gateways:
-            spec = _change_gateway(item["spec"], settings.get(item["metadata"]["name"], {}))
+            spec = _change_gateway(item["spec"], drawn.get(item["metadata"]["name"], {}))
             self._client.json_patch(item, [{"op": "replace", "path": "/spec", "value": spec}])
         wait_until(self._is_surrounded, APPLIED_S, "the operator does not see the gateways")
 
@@ -330,8 +332,8 @@ def list_sets(first: int, count: int) -> list[dict[int, str]]:
     return [dict(enumerate(names[start : start + WIDTH])) for start in range(0, count, WIDTH)]
 
 
-def name_surroundings(sets: Mapping[int, str]) -> str:
-    """Name the seed of what is around sets. Pure."""
+def name_batch(sets: Mapping[int, str]) -> str:
+    """Name the seed of what is around sets that are played at once. Pure."""
     return next(iter(sets.values()))
 
 

@@ -30,13 +30,15 @@ OUTLIERS: Object = {"interval": "5s", "baseEjectionTime": "1s"}
 PERCENT, EVERY_PERCENT = 50, 100
 TIMEOUTS = ("200ms", "200ms", "20s")
 TRY = "10s"
+HALF, MOST = 0.5, 0.75
+"""Shares of fields. A batch of sets has few gateways, so those have most of them."""
 CODES = ([503], [500, 503], [500])
 CONDITIONS = (["gateway-error", "reset"], ["connect-failure", "retriable-4xx"])
 
 
 def draw_traffic(rng: Random, *, is_http: bool) -> Object:
     """Draw settings of connections that let every call through."""
-    balancers = BALANCERS + HTTP_BALANCERS if is_http else BALANCERS
+    balancers = BALANCERS + 3 * HTTP_BALANCERS if is_http else BALANCERS
     parts: Object = {
         "loadBalancer": rng.choice(rng.choice(balancers)),
         "connectionPool": _draw_some(rng, POOL | HTTP_POOL if is_http else POOL),
@@ -51,17 +53,17 @@ def draw_failover_traffic(rng: Random, *, is_http: bool) -> Object:
     return {**traffic, "outlierDetection": _draw_outliers(rng, EVERY_PERCENT)}
 
 
-def _draw_outliers(rng: Random, percent: int) -> Object:
-    return PATIENCE | _draw_some(rng, {**OUTLIERS, "maxEjectionPercent": percent})
+def _draw_outliers(rng: Random, percent: int, share: float = HALF) -> Object:
+    return PATIENCE | _draw_some(rng, {**OUTLIERS, "maxEjectionPercent": percent}, share)
 
 
 def draw_gateway_traffic(rng: Random) -> Object:
     """Draw settings of the connections to a gateway that let every call through."""
     parts: Object = {
-        "connectionPool": _draw_some(rng, POOL | HTTP_POOL),
-        "outlierDetection": _draw_outliers(rng, PERCENT),
+        "connectionPool": _draw_some(rng, POOL | HTTP_POOL, MOST),
+        "outlierDetection": _draw_outliers(rng, PERCENT, MOST),
     }
-    return _draw_some(rng, parts)
+    return _draw_some(rng, parts, MOST)
 
 
 def draw_retries(rng: Random, timeout: str) -> Object:
@@ -90,10 +92,10 @@ def draw_fault(rng: Random) -> Object:
 
 
 def _draw_share(rng: Random, percent: int) -> Object:
-    return {"percentage": percent} if rng.random() < 0.75 else {}
+    return {"percentage": percent} if rng.random() < 0.85 else {}
 
 
-def _draw_some(rng: Random, fields: Object) -> Object:
-    """Draw about half of some fields, one at least."""
-    chosen = [name for name in fields if rng.random() < 0.5] or [rng.choice(list(fields))]
+def _draw_some(rng: Random, fields: Object, share: float = HALF) -> Object:
+    """Draw a share of some fields, one at least."""
+    chosen = [name for name in fields if rng.random() < share] or [rng.choice(list(fields))]
     return {name: fields[name] for name in chosen}

@@ -7,7 +7,7 @@ import pytest
 from delivery.admission import STRICT
 from mesh.gateway.guard import guard
 from mesh.gateway.tenant import SHARED
-from mesh.oracle.set_runner import assert_agreed, list_sets, name_surroundings, open_set_runner
+from mesh.oracle.set_runner import assert_agreed, list_sets, name_batch, open_set_runner
 from mesh.traffic.operated_mesh import OperatedMesh
 from testbed.mesh import Mesh
 from testbed.rig import ALLOW_ANY
@@ -35,18 +35,18 @@ def test_the_mesh_does_what_the_policies_say(
 ) -> None:
     """Sidecars are drawn for the many alone: what Istio makes of them is not known to the end."""
     print(f"EGRESS_SEED={SEED}")  # noqa: T201 - shown when the test fails
-    name_around = name_surroundings if has_sidecars else name_nothing
+
+    def play(sets: dict[int, str]) -> None:
+        batch = name_batch(sets)
+        sidecars = batch if has_sidecars else ""
+        assert_agreed(runner.play(sets, sidecars=sidecars, settings=batch))
+
     with guard(mesh, STRICT), open_set_runner(mesh) as runner:
         # Without the admission policies no wildcards go through gateways.
         operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
         for sets in list_sets(0, count):
-            assert_agreed(runner.play(sets, surroundings=name_around(sets)))
+            play(sets)
         with mesh.outbound_mode(ALLOW_ANY):
             for sets in list_sets(count, open_count):
-                assert_agreed(runner.play(sets, surroundings=name_around(sets)))
+                play(sets)
         mesh.clean()
-
-
-def name_nothing(_: object) -> str:
-    """Name the seed of sets around which there is nothing."""
-    return ""

@@ -12,7 +12,7 @@ from testbed.client import Object
 from testbed.mesh import Mesh
 from testbed.request import BLOCKED, DIRECT
 
-pytestmark = pytest.mark.mesh
+pytestmark = [pytest.mark.mesh, pytest.mark.long("contract")]
 
 PLAIN, SEALED, UNKNOWN = "api.example", "db.example", "other.example"
 AGE_S = 1.1

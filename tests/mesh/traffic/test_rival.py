@@ -65,6 +65,7 @@ def rules(mesh: Mesh) -> Iterator[None]:
     mesh.delete(*theirs, *ours)
 
 
+@pytest.mark.long("contract")
 @pytest.mark.usefixtures("rules")
 def test_istio_follows_the_rule_that_is_said_to_count(mesh: Mesh) -> None:
     expected = {rival.host: not rival.counts for rival in RIVALS}
