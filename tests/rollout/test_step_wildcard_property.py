@@ -1,9 +1,9 @@
 """A wildcard and names below it, from every mixture of old and new: no name goes a way not its own.
 
 What must hold in every state beside the rules of `InvariantChecker`: a wildcard's ServiceEntry that
-leads anywhere for HTTP has its route beside it, which admits no other port; and its route is there
-only where each host below it has one of its own, lest calls go by the wildcard's that belong to a
-gateway, or to TLS of the mesh.
+leads anywhere for HTTP has its route beside it, which admits no other port; its route is made only
+where each host below it has one of its own, and those stay as long as it is there, lest calls go by
+the wildcard's that belong to a gateway, or to TLS of the mesh.
 """
 
 from dataclasses import replace
@@ -99,11 +99,13 @@ class WildcardChecker(InvariantChecker):
         super().send(write)
         for wildcard in BELOW:
             self._check_guard(wildcard)
-        route = ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD))
-        if isinstance(write, Create) and write.key == route:
-            self._check_below(WILDCARD)
-        if isinstance(write, Delete) and write.key.kind is Kind.VIRTUAL_SERVICE:
-            self._check_below(WILDCARD)
+        if write.key.kind is not Kind.VIRTUAL_SERVICE:
+            return
+        if isinstance(write, Create) and write.key.name == build_host_name(WILDCARD):
+            self._check_below(*BELOW[WILDCARD])
+        if isinstance(write, Delete):
+            own = (host for host in BELOW[WILDCARD] if write.key.name == build_host_name(host))
+            self._check_below(*own)
 
     def _find(self, kind: Kind, host: str) -> Any:  # noqa: ANN401 - an object
         return self.cluster.objects.get(ObjectKey(kind, "shop", build_host_name(host)))
@@ -115,10 +117,10 @@ class WildcardChecker(InvariantChecker):
         if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
             assert self._find(Kind.VIRTUAL_SERVICE, wildcard), f"{wildcard} has no route"
 
-    def _check_below(self, wildcard: str) -> None:
-        if self._find(Kind.VIRTUAL_SERVICE, wildcard) is None:
+    def _check_below(self, *hosts: str) -> None:
+        if self._find(Kind.VIRTUAL_SERVICE, WILDCARD) is None:
             return
-        for host in BELOW[wildcard]:
+        for host in hosts:
             entry = self._find(Kind.SERVICE_ENTRY, host)
             if entry is None or read_observed(entry).owners.isdisjoint(self.living):
                 continue
