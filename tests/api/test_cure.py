@@ -15,6 +15,9 @@ LEAST_CURED = 150
 WILDCARD = {"hosts": ["*.example.com"]}
 HOST = {"hosts": ["a.example.com"]}
 RANGE = {"addresses": ["203.0.113.0/24"], "ports": [{"number": 5432, "protocol": "TCP"}]}
+ADDRESS = {"addresses": ["203.0.113.20"]}
+BACKEND = {"name": "v1", "endpoints": [{"address": "203.0.113.10"}]}
+OTHER_BACKEND = {"name": "v2", "endpoints": [{"address": "203.0.113.11"}]}
 MACHINE = {
     "hosts": ["vm.example.com"],
     "location": "Internal",
@@ -24,10 +27,14 @@ FILES = {"originateTLS": {"files": {"ca": "/etc/ca.crt"}}}
 SECRETS = {"originateTLS": {"caCertificateRef": {"name": "ca"}}}
 HTTP_80 = {"number": 80, "protocol": "HTTP"}
 HTTP_443 = {"number": 443, "protocol": "HTTP"}
+HTTP2_80 = {"number": 80, "protocol": "HTTP2"}
+TCP_80 = {"number": 80, "protocol": "TCP"}
+TLS_80 = {"number": 80, "protocol": "TLS"}
 TLS_443 = {"number": 443, "protocol": "TLS"}
 TO_443 = {"number": 80, "protocol": "HTTP", "targetPort": 443}
 TIMEOUT = {"http": {"timeout": "3s"}}
 POOL = {"traffic": {"connectionPool": {"maxPendingRequests": 5}}}
+LIMIT = {"traffic": {"connectionPool": {"maxConnections": 5}}}
 GATEWAY = {"gatewayRef": {"name": "shared"}}
 ACCOUNTS = {"from": {"serviceAccounts": ["checkout"]}}
 WORKLOADS = {"from": {"workloads": {"matchLabels": {"app": "checkout"}}}}
@@ -160,8 +167,8 @@ def test_the_suggested_fix_is_valid(pair: Pair, cure: Document) -> None:
             "EG216",
             build(RANGE, **ACCOUNTS),
             (
-                "; move what can only be called directly (destinations without hosts, with "
-                "wildcards, with location Internal) into a policy without from, where every "
+                "; move what can only be called directly (destinations without hosts, wildcards "
+                "with a TLS port, location Internal) into a policy without from, where every "
                 "workload may call it"
             ),
             build(RANGE),
@@ -175,8 +182,20 @@ def test_the_suggested_fix_is_valid(pair: Pair, cure: Document) -> None:
         (
             "EG216",
             build(WILDCARD | {"originateTLS": {}}, **ACCOUNTS),
-            "; write from.workloads in its place, to choose pods by their labels",
+            "; add gatewayRef, because only a gateway sees who calls;",
+            build(WILDCARD | {"originateTLS": {}}, **ACCOUNTS, **GATEWAY),
+        ),
+        (
+            "EG216",
+            build(WILDCARD | {"originateTLS": {}}, **ACCOUNTS),
+            "or write from.workloads in its place, to choose pods by their labels",
             build(WILDCARD | {"originateTLS": {}}, **WORKLOADS),
+        ),
+        (
+            "EG216",
+            build(WILDCARD | {"ports": [HTTP_80]}, **BOTH),
+            "; add gatewayRef, because only a gateway sees who calls;",
+            build(WILDCARD | {"ports": [HTTP_80]}, **BOTH, **GATEWAY),
         ),
         (
             "EG240",
@@ -227,6 +246,111 @@ def test_the_suggested_fix_is_valid(pair: Pair, cure: Document) -> None:
             build(WILDCARD | {"ports": [HTTP_443], "originateTLS": {}}),
             "; leave ports out, which means port 80 with HTTP, to port 443; or name each host",
             build(WILDCARD | {"originateTLS": {}}),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [HTTP2_80]}),
+            "; write {number: 80, protocol: HTTP}; or",
+            build(WILDCARD | {"ports": [HTTP_80]}),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [HTTP2_80]}),
+            "; or add originateTLS: {}, with targetPort: 443; or",
+            build(WILDCARD | {"ports": [HTTP2_80 | {"targetPort": 443}], "originateTLS": {}}),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [HTTP2_80]}),
+            "; or name each host",
+            build(HOST | {"ports": [HTTP2_80]}),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [TO_443]}),
+            "can have port 80 with protocol HTTP and targetPort 443 with originateTLS alone;",
+            build(WILDCARD | {"ports": [TO_443], "originateTLS": {}}),
+        ),
+        (
+            "EG237",
+            build(WILDCARD | {"ports": [HTTP2_80, TLS_443]}),
+            (
+                "with targetPort: 443; or name each host; with originateTLS, ports with TLS go "
+                "into another destination with the same host"
+            ),
+            build(
+                WILDCARD | {"ports": [HTTP2_80 | {"targetPort": 443}], "originateTLS": {}},
+                WILDCARD | {"ports": [TLS_443]},
+            ),
+        ),
+        (
+            "EG210",
+            build(WILDCARD | {"ports": [TLS_80]}),
+            "; write protocol HTTP for http://..., or port 443 for https://...; or name each host",
+            build(WILDCARD | {"ports": [TLS_443]}),
+        ),
+        (
+            "EG210",
+            build(HOST | {"ports": [TLS_80]}),
+            "; for a server that speaks TLS on 80 write number 443 and targetPort 80",
+            build(HOST | {"ports": [TLS_443 | {"targetPort": 80}]}),
+        ),
+        (
+            "EG231",
+            build(HOST | {"backends": [BACKEND | {"weight": 50}, OTHER_BACKEND]}),
+            "or add failover: true, without weights, to send everything to the first healthy one",
+            build(HOST | {"backends": [BACKEND, OTHER_BACKEND], "failover": True}),
+        ),
+        (
+            "EG215",
+            build(HOST | {"ports": [HTTP_80]} | POOL, HOST),
+            (
+                "; remove connectionPool.maxPendingRequests, with all around it that is empty "
+                "then, because not all ports of the host are HTTP, HTTP2 or GRPC; and write the "
+                "rest the same in each"
+            ),
+            build(HOST | {"ports": [HTTP_80]}, HOST),
+        ),
+        (
+            "EG215",
+            build(
+                HOST
+                | {"ports": [HTTP_80]}
+                | {"traffic": {"connectionPool": {"maxPendingRequests": 5, "maxConnections": 5}}},
+                HOST,
+            ),
+            "and write the rest the same in each",
+            build(HOST | {"ports": [HTTP_80]} | LIMIT, HOST | LIMIT),
+        ),
+        (
+            "EG215",
+            build(HOST | {"ports": [HTTP_80]} | LIMIT, HOST),
+            "; write the same in each of them,",
+            build(HOST | {"ports": [HTTP_80]} | LIMIT, HOST | LIMIT),
+        ),
+        (
+            "EG215",
+            build(WILDCARD | {"ports": [HTTP_80]} | LIMIT, WILDCARD),
+            "; remove traffic, which a wildcard with a TLS port cannot have",
+            build(WILDCARD | {"ports": [HTTP_80]}, WILDCARD),
+        ),
+        (
+            "EG204",
+            build(HOST | {"addresses": RANGE["addresses"], "ports": [HTTP_80]}),
+            "or leave hosts out, with protocol TCP, to allow the range as it is dialled",
+            build(RANGE | {"ports": [TCP_80]}),
+        ),
+        (
+            "EG208",
+            build(ADDRESS | {"ports": [TCP_80]} | TIMEOUT),
+            "; remove http; or give a single address a name in hosts, and write protocol HTTP",
+            build(ADDRESS | {"ports": [TCP_80]}),
+        ),
+        (
+            "EG208",
+            build(ADDRESS | TIMEOUT),
+            "; remove http; or give a single address a name in hosts, and write protocol HTTP",
+            build(HOST | ADDRESS | {"ports": [HTTP_80]} | TIMEOUT),
         ),
         (
             "EG202",
