@@ -78,6 +78,9 @@ def list_below() -> Iterator[tuple[str, str, str, str]]:
             ("or give the wildcard originateTLS in its place,", TLS),
         ):
             yield "EG106", broken, words, build_below(restriction, wildcard, HTTP_80)
+            if restriction != "allow":
+                own = f"{HTTP_80}, {TLS_443}"
+                yield "EG106", broken, words, build_below(restriction, wildcard, own)
     for restriction in ("gateway", "from"):
         yield (
             "EG106",
