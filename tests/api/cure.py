@@ -14,6 +14,7 @@ Edit = Callable[[Any, Any], None]
 """Takes what holds the field (an object or a list), and the key or the index of the field."""
 
 _STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[([0-9]+)\]|\.?([-_A-Za-z0-9]+)')
+_OR = re.compile(r"; or\b")
 _END = r"(?=$|[,;:] |: )"
 _WRITE = re.compile(rf"(?:^|; |, or |; or )write (?:only the host |only the address )?(\S+?){_END}")
 _MEANT = re.compile(r"did you mean ([-.\w]+)\?")
@@ -37,6 +38,11 @@ def list_cures(document: Document, diagnostic: Diagnostic) -> list[Document]:
         edit(holder, key)
         cures.append(_drop_empty(cure) if _WITH_ALL in diagnostic.message else cure)
     return cures
+
+
+def count_ways_out(fix: str) -> int:
+    """Count the alternatives of a fix that stand beside each other, each after a semicolon."""
+    return 1 + len(_OR.findall(fix))
 
 
 def _drop_empty(value: Any) -> Any:  # noqa: ANN401

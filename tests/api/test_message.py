@@ -303,7 +303,7 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     [
         ("", "workloadSelector", "write from.workloads.matchLabels beside destinations"),
         ("", "egress", "write destinations"),
-        ("", "outboundTrafficPolicy", "remove it: the platform team sets it for the whole mesh"),
+        ("", "outboundTrafficPolicy", "for the whole mesh, or a Sidecar for the namespace"),
         ("", "gateways", "write gatewayRef beside destinations"),
         ("destinations", "resolution", "remove it: names are resolved by DNS"),
         ("destinations", "tls", "write originateTLS for TLS that the mesh opens;"),
@@ -370,6 +370,12 @@ def test_a_word_of_another_api_is_told_what_to_write(place: str, word: str, fix:
 def list_names(model: type[Model]) -> set[str]:
     held = get_fields(model)
     return set(held).union(*(list_names(inner) for inner in held.values() if inner))
+
+
+def test_a_boolean_is_shown_as_yaml_writes_it() -> None:
+    (found,) = check_gateway_spec(GATEWAY | {"wildcards": True})[1]
+    assert (found.code, found.path) == ("EG005", "spec.wildcards")
+    assert found.message == "true is not allowed here; write one of Disabled, HTTP"
 
 
 @pytest.mark.parametrize("model", [EgressPolicySpec, EgressGatewaySpec])
@@ -470,6 +476,11 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
             {"hosts": ["a.b"], "ports": [{"number": "80", "protocol": "HTTP"}]},
             "EG003",
             ("expected a whole number, got the text '80'; write it without quotes: number: 80"),
+        ),
+        (
+            HOST | {"ports": HTTP, "http": {"retries": {"attempts": 2, "codes": ["503"]}}},
+            "EG003",
+            "expected a whole number, got the text '503'; write it without quotes: 503",
         ),
         (
             {"hosts": ["a.b"], "ports": [{"number": 80, "protocol": "http"}]},

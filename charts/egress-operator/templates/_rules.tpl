@@ -51,7 +51,7 @@
 {{- end -}}
 
 {{- define "egress-operator.clusterRules" -}}
-# A host such as `api.shop` could be a Service of the namespace `shop`.
+# Which labels select a gateway's tenants, and which namespaces are being deleted.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]

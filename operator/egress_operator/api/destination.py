@@ -111,7 +111,15 @@ def _find_http_on_opaque(destination: "Destination") -> Iterator[Finding]:
         return
     port = opaque[0]
     default = "" if destination.ports else " (the default)"
-    if port.protocol in TLS_LIKE:
+    if not destination.hosts:
+        yield Finding(
+            f"port {port.number} is {port.protocol}{default}, so Istio sees no requests and http "
+            "has no effect",
+            ("http",),
+            "remove http; or give a single address a name in hosts, and write protocol HTTP where "
+            "the application speaks it",
+        )
+    elif port.protocol in TLS_LIKE:
         fix = (
             "to keep TLS to the server, leave ports out, add originateTLS: {} and call http://...; "
             "for a plain-HTTP server use port 80 with protocol HTTP and call http://...; or remove "

@@ -136,7 +136,7 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     example = _get_example(model, loc, value if kind == "tuple_type" else None)
     if value is None:
         return Finding(what, fix="remove the entry, or give it a value")
-    if expected == "a whole number" and (fix := _fix_number(str(loc[-1]), value)):
+    if expected == "a whole number" and (fix := _fix_number(loc[-1], value)):
         return Finding(what, fix=fix)
     if expected == "text" and loc[-1] in _SELECTOR_FIELDS:
         fix = f"write the labels directly into {loc[-2]}, such as {_get_example(model, loc[:-1])}"
@@ -148,11 +148,12 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
     return Finding(what, fix=f"write it such as {example}" if example else "")
 
 
-def _fix_number(name: str, value: object) -> str:
-    """Tell how to write what is in the place of a number: itself in quotes, or several ports."""
+def _fix_number(name: str | int, value: object) -> str:
+    """Tell how to write what is in the place of a number: it without quotes, or several ports."""
     text = value.strip() if isinstance(value, str) else ""
     if _DIGITS.fullmatch(text):
-        return f"write it without quotes: {name}: {int(text)}"
+        key = "" if isinstance(name, int) else f"{name}: "
+        return f"write it without quotes: {key}{int(text)}"
     if name != "number":
         return ""
     if _RANGE.fullmatch(text) or text.lower() in _ALL_PORTS:

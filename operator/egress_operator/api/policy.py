@@ -10,12 +10,13 @@ from egress_operator.api.destination import Destination
 from egress_operator.api.host import is_wildcard
 from egress_operator.api.metadata import ObjectMeta
 from egress_operator.api.model import REFERENCE_FIELDS, Model
-from egress_operator.api.port import HTTP_PORT, TLS_LIKE, TLS_PORT
+from egress_operator.api.port import HTTP_LIKE, HTTP_PORT, TLS_PORT
 from egress_operator.api.rule import Check, Finding, ListType, Omittable
 from egress_operator.api.scalar import GatewayName, Location, Moment
 from egress_operator.api.size import TEXT_CHECK
 from egress_operator.api.source import From
-from egress_operator.api.wildcard import POLICY_CHECKS
+from egress_operator.api.traffic import list_http_traffic
+from egress_operator.api.wildcard import POLICY_CHECKS, find_tls_wildcard
 from egress_operator.api.word import END, POLICY_WORDS, Words
 
 GROUP = "egress-operator.io"
@@ -131,7 +132,30 @@ def _find_unequal_settings(spec: "EgressPolicySpec") -> Iterator[Finding]:
                 yield Finding(
                     f"{shared} stands in destination {first} too, with {what}",
                     ("destinations", second, field),
+                    _fix_traffic(shared, one, other) if field == "traffic" else "",
                 )
+
+
+def _fix_traffic(host: str, *shares: Destination) -> str:
+    """Tell what to remove where a host cannot have the same traffic with all ports, else nothing.
+
+    A wildcard has two ports at most, so one of two destinations has that with TLS.
+    """
+    if is_wildcard(host):
+        return "remove traffic, which a wildcard with a TLS port cannot have"
+    ports = [port for share in shares for port in share.resolve_ports()]
+    if all(port.protocol in HTTP_LIKE for port in ports):
+        return ""
+    given = [share.traffic for share in shares if share.traffic is not None]
+    names = dict.fromkeys(
+        ".".join(loc[1:]) for traffic in given for loc in list_http_traffic(traffic)
+    )
+    if not names:
+        return ""
+    return (
+        f"remove {' and '.join(names)}, with all around it that is empty then, because not all "
+        "ports of the host are HTTP, HTTP2 or GRPC; and write the rest the same in each of them"
+    )
 
 
 def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
@@ -148,25 +172,21 @@ def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding
         fixes.append("write from.workloads in its place, to choose pods by their labels")
     else:
         fixes.append(
-            "move what can only be called directly (destinations without hosts, with wildcards, "
-            "with location Internal) into a policy without from, where every workload may call it"
+            "move what can only be called directly (destinations without hosts, wildcards with a "
+            "TLS port, location Internal) into a policy without from, where every workload may "
+            "call it"
         )
     yield Finding(loc=("from", "serviceAccounts"), fix="; or ".join(fixes))
 
 
 def _can_use_gateway(destination: Destination) -> bool:
     """Whether nothing but its policy keeps a destination from a gateway."""
-    return (
-        bool(destination.hosts)
-        and not any(map(is_wildcard, destination.hosts))
-        and destination.location is not Location.INTERNAL
-    )
+    return _can_choose_workloads(destination) and destination.location is not Location.INTERNAL
 
 
 def _can_choose_workloads(destination: Destination) -> bool:
     """Whether `from.workloads` can hold for a destination."""
-    has_tls = any(port.protocol in TLS_LIKE for port in destination.resolve_ports())
-    return bool(destination.hosts) and not (has_tls and any(map(is_wildcard, destination.hosts)))
+    return bool(destination.hosts) and not find_tls_wildcard(destination)
 
 
 def _find_refs_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:

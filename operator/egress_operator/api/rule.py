@@ -50,6 +50,8 @@ class Finding(NamedTuple):
 
 def quote(value: object) -> str:
     """Show `value` in a message: one line, text in quotes and cut at `QUOTE_LIMIT` characters."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
     text = str(value) if isinstance(value, str) else repr(value)

@@ -88,6 +88,9 @@ def _find_tls_on_80(destination: "Destination") -> Iterator[Finding]:
                 f"protocol {port.protocol} on port 80 would refuse applications that call "
                 "http://...",
                 ("ports", index, "protocol"),
+                "write protocol HTTP for http://..., or port 443 for https://...; or name each host"
+                if any(map(is_wildcard, destination.hosts))
+                else "",
             )
 
 

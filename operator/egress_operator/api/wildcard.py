@@ -49,8 +49,10 @@ def _find_wildcard(destination: "Destination") -> str:
     return next(filter(is_wildcard, destination.hosts), "")
 
 
-def _has_tls(destination: "Destination") -> bool:
-    return any(port.protocol in TLS_LIKE for port in destination.resolve_ports())
+def find_tls_wildcard(destination: "Destination") -> str:
+    """Return the first wildcard of a destination with a TLS port, empty without one. Pure."""
+    has_tls = any(port.protocol in TLS_LIKE for port in destination.resolve_ports())
+    return _find_wildcard(destination) if has_tls else ""
 
 
 def _is_known(port: Port, *, originates: bool) -> bool:
@@ -68,21 +70,46 @@ def _is_known(port: Port, *, originates: bool) -> bool:
 def _find_other_port(destination: "Destination") -> Iterator[Finding]:
     host = _find_wildcard(destination)
     originates = destination.originate_tls is not None
-    fix = (
-        "leave ports out, which means port 80 with HTTP, to port 443; or name each host"
-        if originates
-        else "write {number: 443, protocol: TLS} or {number: 80, protocol: HTTP}, or name each host"
-    )
     for index, port in enumerate(destination.ports if host else ()):
-        if not _is_known(port, originates=originates):
-            to = "" if port.target_port is None else f" and targetPort {port.target_port}"
+        if _is_known(port, originates=originates):
+            continue
+        to = "" if port.target_port is None else f" and targetPort {port.target_port}"
+        what = f"port {port.number} with protocol {port.protocol}{to}"
+        if not originates and _lacks_tls(port):
             yield Finding(
-                f"{host} is a wildcard, which cannot have port {port.number} with protocol "
-                f"{port.protocol}{to}: of a wildcard the client says which server is meant, and "
-                "must not choose the port as well",
+                f"{host} is a wildcard, which can have {what} with originateTLS alone",
                 ("ports", index),
-                fix,
+                _fix_plain_text(destination),
             )
+        else:
+            yield Finding(
+                f"{host} is a wildcard, which cannot have {what}: of a wildcard the client says "
+                "which server is meant, and must not choose the port as well",
+                ("ports", index),
+                "leave ports out, which means port 80 with HTTP, to port 443; or name each host"
+                if originates
+                else "write {number: 443, protocol: TLS} or {number: 80, protocol: HTTP}, or name "
+                "each host",
+            )
+
+
+def _lacks_tls(port: Port) -> bool:
+    """Whether the port would be one of a wildcard with originateTLS and targetPort 443."""
+    return (
+        port.number == HTTP_PORT
+        and port.protocol in HTTP_LIKE
+        and port.target_port in {None, HTTP_PORT, TLS_PORT}
+    )
+
+
+def _fix_plain_text(destination: "Destination") -> str:
+    fix = (
+        "write {number: 80, protocol: HTTP}; or add originateTLS: {}, with targetPort: 443; or "
+        "name each host"
+    )
+    if find_tls_wildcard(destination):
+        fix += "; with originateTLS, ports with TLS go into another destination with the same host"
+    return fix
 
 
 def _find_place(destination: "Destination") -> Iterator[Finding]:
@@ -155,8 +182,7 @@ def _find_workloads(spec: "EgressPolicySpec") -> Iterator[Finding]:
 def _find_tls(spec: "EgressPolicySpec", wrong: str) -> Iterator[Finding]:
     """Find wildcards with a TLS port, each with what is wrong with it."""
     for index, destination in enumerate(spec.destinations):
-        host = _find_wildcard(destination)
-        if host and _has_tls(destination):
+        if host := find_tls_wildcard(destination):
             loc = ("destinations", index, "hosts", destination.hosts.index(host))
             yield Finding(f"{host} is a wildcard with TLS on port {TLS_PORT}, {wrong}", loc)
 

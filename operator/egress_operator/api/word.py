@@ -67,7 +67,8 @@ POLICY_WORDS: Words = {
     # Sidecar, NetworkPolicy
     "egress": "write destinations",
     "to": "write destinations",
-    "outboundTrafficPolicy": "remove it: the platform team sets it for the whole mesh",
+    "outboundTrafficPolicy": "remove it: the platform team sets it for the whole mesh, or a "
+    "Sidecar for the namespace",
     "podSelector": _CALLERS,
     "namespaceSelector": _OWN_NAMESPACE,
     "ipBlock": "write addresses of a destination",

@@ -48,7 +48,8 @@ class ObjectSet:
     objects: tuple[Desired, ...] = ()
     """In the order of `Kind`. An observed object of the set that is not among them is pruned."""
     is_closing: bool = False
-    """Permission is withdrawn: what is not wanted goes at once."""
+    """What is not wanted goes at once: the gateway is not open to the namespace, or lets no
+    wildcards through, or the policy has expired."""
     allows: tuple[Desired, ...] = ()
     """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
     access: Access | None = None

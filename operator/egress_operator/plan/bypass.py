@@ -15,6 +15,12 @@ from egress_operator.istio.wildcard import is_wildcard, list_covering
 from egress_operator.plan.claim import MOST_NAMED, Claim
 
 NOT_BYPASSED: Mapping[str, tuple[str, ...]] = {}
+_ADD = "add the port to it, or remove it from the wildcard"
+_REMOVE = (
+    "remove the port from the wildcard, or give the wildcard originateTLS in its place, with which "
+    "it has port 80 alone"
+)
+"""Of TLS: a name cannot both have that port beside the wildcard and be restricted (`TlsIndex`)."""
 Ports = dict[int, list[Claim]]
 
 
@@ -24,6 +30,7 @@ class _Way:
     def __init__(self, claims: list[Claim]) -> None:
         self.claims = claims
         self.named = f"{claims[0].host} of policy {claims[0].owner.name}"
+        self.is_http = claims[0].port.is_http
         self.gateways = {claim.gateway for claim in claims}
         self.sources = {claim.source for claim in claims}
         self.allows = {_read_allow(claim) for claim in claims}
@@ -114,7 +121,7 @@ def _note_opened(
         why, fix = (
             ("is not in force for that port", "make it ready, or remove the port from the wildcard")
             if number in numbers
-            else ("does not have that port", "add the port to it, or remove it from the wildcard")
+            else ("does not have that port", _ADD if above.is_http else _REMOVE)
         )
         found[claim.owner.name].add(
             f"calls for {what} go by {above.named}, past the {field} of this policy, which {why}; "
@@ -161,7 +168,7 @@ def _describe(over: str, names: _Names) -> Iterator[str]:
     if names.opened:
         yield (
             f"{over} of this policy opens {_name_some(names.opened)}, past what restricts them; "
-            "give those hosts every port that the wildcard has, or remove the port from it"
+            "remove the port from the wildcard, or, unless it is TLS, give it to those hosts too"
         )
     if names.opening:
         yield (

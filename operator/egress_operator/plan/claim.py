@@ -276,7 +276,7 @@ def _build_overlap_conflict(claim: Claim, winner: Claim) -> Conflict:
     wrong = (
         f"{claim.host} cannot stand beside {winner.host}, which {_name_winner(claim, winner)}: "
         f"both have the same TLS port, and {name.host} goes through a gateway, has a from or "
-        "weights, which Istio cannot tell apart from the wildcard"
+        "weights, or copies requests (http.mirror), which Istio cannot tell apart from the wildcard"
     )
     return Conflict(claim, OVERLAP_CONFLICT, build_message(OVERLAP_CONFLICT, wrong))
 

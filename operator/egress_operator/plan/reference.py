@@ -133,15 +133,17 @@ def _find_wildcard_problem(
     name, host = gateway.name, intent.wildcard
     if gateway.refuses_wildcards:
         what = (
-            f"{host} is a wildcard, and EgressGateway {name} lets none through, so nothing gets out"
+            f"{host} is a wildcard, and EgressGateway {name} lets none through, so it is closed; "
+            "hosts that the policy names in full go on"
         )
         return build_diagnostic(NO_WILDCARDS, _PATH, what)
     if not around.guards_sockets:
         return build_diagnostic(
             NOT_GUARDED,
             _PATH,
-            f"{host} is a wildcard, and EgressGateway {name} lets none through while the admission "
-            "policies are not known to be in force at the level Strict",
+            f"{host} is a wildcard, and the admission policies are not known to be in force at the "
+            f"level Strict, so nothing is set up for this policy at EgressGateway {name}, and what "
+            "is there goes on",
             f"ask the platform team to look at the condition Isolated of EgressGateway {name}, "
             "which tells why; or name each host; or move the wildcard into a policy without "
             "gatewayRef",

@@ -39,7 +39,8 @@ class ClaimState(StrEnum):
     EXPIRED = "Expired"
     """The time of the policy is over: nothing is claimed, and nothing stays."""
     CLOSED = "Closed"
-    """Its gateway is not open to the namespace: claimed, and nothing gets out."""
+    """Claimed, and nothing gets out: its gateway is not open to the namespace, or lets no wildcards
+    through."""
 
 
 @dataclass(frozen=True, slots=True)

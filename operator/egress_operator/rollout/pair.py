@@ -139,7 +139,7 @@ def build_rollout(
 ) -> Rollout:
     """Lay out what is wanted and what is there. Pure; the arguments are those of `next_step`.
 
-    Where permission is withdrawn nothing has to settle.
+    Where the set is closing nothing has to settle.
     """
     wanted = {desired.key: desired for desired in object_set.objects}
     there = {

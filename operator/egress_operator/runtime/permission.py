@@ -109,13 +109,13 @@ PERMISSIONS: tuple[Permission, ...] = (
         )
         for resource in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
     ),
-    # plan/check.py
+    # reconcile/namespace.py, and kopf where single namespaces are served
     Permission(
         Reach.CLUSTER,
         "",
         "namespaces",
         _WATCH,
-        "A host such as `api.shop` could be a Service of the namespace `shop`.",
+        "Which labels select a gateway's tenants, and which namespaces are being deleted.",
     ),
     # runtime/event_recorder.py; those about gateways stand in the namespace default: gateways are
     # seen only where each namespace is served

@@ -26,7 +26,7 @@ class RowState(StrEnum):
     PAUSED = "Paused"
     EXPIRED = "Expired"
     CLOSED = "Closed"
-    """Nothing gets out, because the gateway is not open to the namespace."""
+    """Nothing gets out: the gateway is not open to the namespace, or lets no wildcards through."""
 
 
 @dataclass(frozen=True, slots=True)
