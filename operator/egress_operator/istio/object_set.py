@@ -51,6 +51,9 @@ class ObjectSet:
     """Permission is withdrawn: what is not wanted goes at once."""
     allows: tuple[Desired, ...] = ()
     """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
+    permits: tuple[Desired, ...] = ()
+    """All AuthorizationPolicies by which the clients of a host come in at gateways. `Desired.after`
+    names them: they have to be there as they are here."""
     access: Access | None = None
     """Of the set of a gateway: how its AuthorizationPolicies change."""
 
