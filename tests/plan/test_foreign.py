@@ -46,6 +46,8 @@ def build_server(selector: dict[str, str], number: int, **more: object) -> dict[
 
 
 OURS = {"istio": "egressgateway"}
+SHARED = "EgressGateway shared"
+PODS = f"the pods of {SHARED}"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_gateway_that_may_select_the_pods_on_their_port(
     selector: dict[str, str], number: int
 ) -> None:
     found = find("Gateway", build_server(selector, number))
-    assert found == f"Gateway pay/x may select its pods and listens on port {number}"
+    assert found == f"Gateway pay/x may select {PODS} and listens on port {number}"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_a_gateway_for_other_pods_or_another_port(selector: dict[str, str], numb
 
 def test_a_gateway_with_bind_on_any_port() -> None:
     bound = build_server(OURS, 80, bind="0.0.0.0")  # noqa: S104 - as a tenant would write it
-    assert find("Gateway", bound) == "Gateway pay/x may select its pods and has bind"
+    assert find("Gateway", bound) == f"Gateway pay/x may select {PODS} and has bind"
     assert find("Gateway", {**bound, "selector": {"istio": "ingressgateway"}}) == ""
 
 
@@ -124,7 +126,7 @@ SOCKET = {"hosts": ["x.example.com"], "endpoints": [{"address": " UNIX:///run/sd
         (
             "ServiceEntry",
             {"hosts": ["Egress.istio-egress.svc.cluster.local"]},
-            "takes the name of its Service, egress.istio-egress.svc.cluster.local",
+            f"takes the name of the Service of {SHARED}, egress.istio-egress.svc.cluster.local",
         ),
         (
             "ServiceEntry",

@@ -90,7 +90,7 @@ def _explain(around: Surroundings, item: Observed) -> Iterator[str]:
     service = f"{gateway.intent.service}.{gateway.namespace}{_SERVICE}."
     for host in item.facts.hosts if item.key.kind is Kind.SERVICE_ENTRY else ():
         if f"{host}.".startswith(service):
-            yield f"takes the name of its Service, {host}"
+            yield f"takes the name of the Service of EgressGateway {gateway.name}, {host}"
     for name in _list_names(item):
         yield f"uses {name}"
 
@@ -108,14 +108,15 @@ def _explain_server(around: Surroundings, item: Observed) -> Iterator[str]:
     pods both name the listener.
     """
     known, ports = dict(around.labels), around.ports
+    pods = f"the pods of EgressGateway {around.gateway.name}"
     if any(known.get(key, value) != value for key, value in item.facts.selector):
         return
     if item.facts.hazards:
-        yield "may select its pods and has bind"
+        yield f"may select {pods} and has bind"
     for port in item.facts.ports:
         is_unknown = 0 in ports and port.number not in _PLAIN_PORTS
         if port.number in ports or is_unknown:
-            yield f"may select its pods and listens on port {port.number}"
+            yield f"may select {pods} and listens on port {port.number}"
 
 
 def _list_foreign(item: Observed) -> list[str]:
