@@ -272,13 +272,15 @@ class Cluster:
     def find_foreign(self, name: str) -> tuple[str, ...]:
         """Name the objects of others that may take the calls of tenants of an EgressGateway.
 
-        None while its Service is not known: a Gateway is judged by the labels and ports of that.
+        Those of kind Gateway are judged by the labels and ports of its Service; while that is not
+        known, by the labels of the EgressGateway alone, and its pods may have any port.
         """
         gateway = self.judge_gateways()[name].gateway
-        if gateway is None or not self.service_index.is_known(gateway.namespace):
+        if gateway is None:
             return ()
         intent = gateway.intent
-        services = self.service_index.services
+        is_known = self.service_index.is_known(gateway.namespace)
+        services = self.service_index.services if is_known else {}
         service = services.get((gateway.namespace, intent.service))
         selector = () if service is None else service.selector
         target = 0 if service is None else service.ports.get(intent.port, 0)

@@ -112,8 +112,8 @@ class _Index:
         tenant, each with how many there are."""
         self._served: dict[str, Counter[SetKey]] = {}
         """By the label of a gateway: hosts, each with how many names it has there."""
-        self.foreign: dict[ObjectKey, Observed] = {}
-        """Objects of others that may take the calls of tenants."""
+        self.foreign: set[ObjectKey] = set()
+        """Objects of others that may take the calls of tenants, and what only says to be ours."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
@@ -131,9 +131,9 @@ class _Index:
 
     def _note_foreign(self, old: Observed | None, new: Observed | None) -> None:
         if old is not None:
-            self.foreign.pop(old.key, None)
-        if new is not None and may_take_calls(new):
-            self.foreign[new.key] = new
+            self.foreign.discard(old.key)
+        if new is not None and may_take_calls(new.disown() if new.place else new):
+            self.foreign.add(new.key)
 
     def _count(self, item: Observed, set_key: SetKey, change: int) -> None:
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
@@ -317,9 +317,9 @@ class ObjectCache:
                 if observed.set_key is not None:
                     yield observed.set_key, observed
 
-    def list_foreign(self) -> Iterable[Observed]:
+    def list_foreign(self) -> Iterator[Observed]:
         """List the objects of others that may take the calls of tenants."""
-        return self._index.foreign.values()
+        return (item for item in self._get_all(self._index.foreign) if not item.ours)
 
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours; it looks at one object of most of them."""
