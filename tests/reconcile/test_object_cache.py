@@ -46,7 +46,7 @@ def cluster() -> Cluster:
         build_stores((EVERYWHERE,), ignore),
         on_object=ignore,
         on_namespace=ignore,
-        settings=Settings(),
+        settings=Settings(synthetic_domains=("egress.lab.example",)),
     )
     ((_, gateways),) = memory.gateways.build_sinks(lambda _: None)
     gateways.upsert(
@@ -248,4 +248,13 @@ def test_servers_are_judged_while_the_service_of_the_gateway_is_not_known(
     assert cluster.find_foreign("shared") == tuple(
         f"Gateway evil/on-{number} may select {PODS} and listens on port {number}"
         for number in (443, 9443)
+    )
+
+
+def test_objects_with_names_under_the_domains_of_the_settings_are_named(cluster: Cluster) -> None:
+    for host in ("a.egress.lab.example", "a.lab.example"):
+        item = build_entry("1", {"name": host})
+        cluster.objects.store(item | {"spec": {"hosts": [host]}})
+    assert cluster.find_foreign("shared") == (
+        "ServiceEntry shop/a.egress.lab.example uses a.egress.lab.example",
     )

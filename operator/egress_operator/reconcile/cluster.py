@@ -32,6 +32,7 @@ from egress_operator.plan.readiness import (
     find_audience,
     find_unready,
 )
+from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -79,7 +80,8 @@ class Cluster:
         self.gateways: RecordStore[GatewaySource] = stores[OwnKind.GATEWAY]
         self.namespaces = NamespaceCache(on_namespace)
         self.sidecars = SidecarCache(scopes, on_sidecar)
-        self.objects = ObjectCache(scopes, on_object, self._recognize)
+        domains = list_reserved_domains(settings)
+        self.objects = ObjectCache(scopes, on_object, self._recognize, domains)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
         self.service_index = ServiceIndex()

@@ -25,7 +25,7 @@ from egress_operator.istio.set_key import (
     TenantSet,
     find_scope,
 )
-from egress_operator.plan.foreign import may_take_calls
+from egress_operator.plan.foreign import may_take_calls, note_reserved_name
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
@@ -78,6 +78,7 @@ class _Pool:
             place=sys.intern(observed.place),
             tenant=sys.intern(observed.tenant),
             label=sys.intern(observed.label),
+            reserved=sys.intern(observed.reserved),
             maps=self.share(observed.maps),
             strays=self.share(observed.strays),
         )
@@ -216,7 +217,8 @@ def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
 class ObjectCache:
     """The Istio objects of all kinds and scopes: one engine cache per list that fills it.
 
-    `recognize` returns an object as it is to be taken: ours, or somebody else's.
+    `recognize` returns an object as it is to be taken: ours, or somebody else's. `domains` are
+    those whose names are reserved.
     """
 
     def __init__(
@@ -224,8 +226,10 @@ class ObjectCache:
         scopes: Sequence[str],
         on_change: ObjectChangeHook,
         recognize: Callable[[Observed], Observed],
+        domains: tuple[str, ...] = (),
     ) -> None:
         self._recognize = recognize
+        self._domains = domains
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
@@ -454,7 +458,8 @@ class ObjectCache:
         is_policy = observed.key.kind is Kind.AUTHORIZATION_POLICY
         if not (observed.ours or observed.is_damaged or is_policy):
             observed = replace(observed, strays=frozenset())
-        return self._pool.share_values(observed)
+        spec = obj.get("spec") or {}
+        return self._pool.share_values(note_reserved_name(observed, spec, self._domains))
 
     def _judge(self, observed: Observed | None) -> Observed | None:
         return None if observed is None else self._recognize(observed)
