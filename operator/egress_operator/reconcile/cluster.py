@@ -299,9 +299,12 @@ class Cluster:
             tuple(sorted({**dict(selector), **dict(intent.selector)}.items())),
             frozenset({intent.port, target, *aliases}),
         )
-        trusted = {*self.settings.platform_namespaces, self.settings.root_namespace}
-        items = (item for item in self.objects.list_foreign() if item.key.namespace not in trusted)
-        return self._foreign.find(name, around, items)
+        trusted = {
+            *self.settings.platform_namespaces,
+            self.settings.root_namespace,
+            gateway.namespace,
+        }
+        return self._foreign.find(name, around, self.objects.list_foreign(trusted))
 
     def find_gateway_namespaces(self) -> frozenset[str]:
         """Return the namespaces of gateways that are accepted."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -321,9 +321,15 @@ class ObjectCache:
                 if observed.set_key is not None:
                     yield observed.set_key, observed
 
-    def list_foreign(self) -> Iterator[Observed]:
-        """List the objects of others that may take the calls of tenants."""
-        return (item for item in self._get_all(self._index.foreign) if not item.ours)
+    def list_foreign(self, trusted: Collection[str]) -> Iterator[Observed]:
+        """List the objects of others that may take the calls of tenants.
+
+        Not those in namespaces that are trusted. Each is the same value until it changes.
+        """
+        for key in tuple(self._index.foreign):
+            item = None if key.namespace in trusted else self._find(key)
+            if item is not None and not self._recognize(item).ours:
+                yield item
 
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours; it looks at one object of most of them."""
