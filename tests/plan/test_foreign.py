@@ -1,13 +1,19 @@
 """Which objects of others may take the calls of a gateway's tenants."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
 
 from egress_operator.istio.observed import read_observed
-from egress_operator.plan.foreign import Surroundings, explain_foreign, may_take_calls
+from egress_operator.plan.foreign import (
+    Surroundings,
+    explain_foreign,
+    may_take_calls,
+    note_reserved_name,
+)
 from egress_operator.plan.gateway import Gateway, judge_gateways
+from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import Settings
 from egress_operator.reconcile.foreign import ForeignObjects
 from rollout.policy_set import build_gateway
@@ -15,13 +21,15 @@ from rollout.policy_set import build_gateway
 ISTIO = "networking.istio.io/v1"
 LABELS = (("app", "istio-egressgateway"), ("istio", "egressgateway"))
 PORTS = {443, 8443}
+DOMAINS = list_reserved_domains(Settings(synthetic_domains=("egress.lab.example",)))
 LABEL = "shared-h0123456789abcdef"
 INNER = "any-example-com-h0123456789abcdef-80-0123456789abcdef-in"
 
 
 def build(kind: str, spec: dict[str, Any], namespace: str = "pay", name: str = "x") -> Any:  # noqa: ANN401
     metadata = {"name": name, "namespace": namespace, "uid": "u"}
-    return read_observed({"apiVersion": ISTIO, "kind": kind, "metadata": metadata, "spec": spec})
+    body = {"apiVersion": ISTIO, "kind": kind, "metadata": metadata, "spec": spec}
+    return note_reserved_name(read_observed(body), spec, DOMAINS)
 
 
 def judge() -> Gateway:
@@ -46,6 +54,8 @@ def build_server(selector: dict[str, str], number: int, **more: object) -> dict[
 
 
 OURS = {"istio": "egressgateway"}
+SHARED = "EgressGateway shared"
+PODS = f"the pods of {SHARED}"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +73,7 @@ def test_a_gateway_that_may_select_the_pods_on_their_port(
     selector: dict[str, str], number: int
 ) -> None:
     found = find("Gateway", build_server(selector, number))
-    assert found == f"Gateway pay/x may select its pods and listens on port {number}"
+    assert found == f"Gateway pay/x may select {PODS} and listens on port {number}"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +92,7 @@ def test_a_gateway_for_other_pods_or_another_port(selector: dict[str, str], numb
 
 def test_a_gateway_with_bind_on_any_port() -> None:
     bound = build_server(OURS, 80, bind="0.0.0.0")  # noqa: S104 - as a tenant would write it
-    assert find("Gateway", bound) == "Gateway pay/x may select its pods and has bind"
+    assert find("Gateway", bound) == f"Gateway pay/x may select {PODS} and has bind"
     assert find("Gateway", {**bound, "selector": {"istio": "ingressgateway"}}) == ""
 
 
@@ -124,7 +134,7 @@ SOCKET = {"hosts": ["x.example.com"], "endpoints": [{"address": " UNIX:///run/sd
         (
             "ServiceEntry",
             {"hosts": ["Egress.istio-egress.svc.cluster.local"]},
-            "takes the name of its Service, egress.istio-egress.svc.cluster.local",
+            f"takes the name of the Service of {SHARED}, egress.istio-egress.svc.cluster.local",
         ),
         (
             "ServiceEntry",
@@ -186,6 +196,8 @@ def test_what_is_exported_beyond_its_namespace(kind: str, spec: dict[str, Any], 
         ("VirtualService", {"hosts": ["*"], "gateways": ["web-h5d0e771", "mesh"]}),
         ("DestinationRule", {"host": "*.example.com"}),
         ("ServiceEntry", {"hosts": ["*.compute.internal", "megress.internal", "*.com"]}),
+        ("VirtualService", {"hosts": ["*"], "http": [{"name": "a.egress.internal"}]}),
+        ("DestinationRule", {"host": f"{'a' * 300}.egress.internal"}),
         (
             "DestinationRule",
             {
@@ -198,6 +210,80 @@ def test_what_is_exported_beyond_its_namespace(kind: str, spec: dict[str, Any], 
 )
 def test_what_concerns_nobody_else(kind: str, spec: dict[str, Any]) -> None:
     assert find(kind, spec) == ""
+
+
+WILD = f"any-shops-example-com-h0123456789abcdef-80-0123456789abcdef.{LABEL}.shop.egress.internal"
+
+
+def build_route(host: str, **more: object) -> dict[str, Any]:
+    return {"hosts": ["a"], "http": [{"route": [{"destination": {"host": host}}], **more}]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"*.{WILD}",
+        f"pay.{WILD}",
+        WILD,
+        f"{WILD.upper()}.",
+        f"{WILD}:443",
+        "foo.egress.internal",
+        "a.egress.lab.example",
+    ],
+)
+@pytest.mark.parametrize(
+    "build_spec",
+    [
+        build_route,
+        lambda name: build_route("a", mirror={"host": name}),
+        lambda name: build_route("a", mirrors=[{"destination": {"host": name}}]),
+        lambda name: build_route("a", rewrite={"authority": name}),
+        lambda name: build_route("a", redirect={"authority": name}),
+        lambda name: build_route("a", headers={"request": {"set": {"Host": name}}}),
+        lambda name: {"hosts": ["a"], "tls": [{"match": [{"sniHosts": [name]}]}]},
+        lambda name: {
+            "hosts": ["a"],
+            "tcp": [{"route": [{"destination": {"host": name, "subset": "b"}}]}],
+        },
+    ],
+)
+def test_a_virtual_service_with_a_reserved_name_in_any_field(
+    name: str, build_spec: Callable[[str], dict[str, Any]]
+) -> None:
+    spec = build_spec(name)
+    assert find("VirtualService", spec) == f"VirtualService pay/x uses {name}"
+    assert find("VirtualService", {**spec, "exportTo": ["."]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("ServiceEntry", {"hosts": ["a"], "subjectAltNames": [WILD]}),
+        ("ServiceEntry", {"hosts": ["a"], "endpoints": [{"address": WILD}]}),
+        ("DestinationRule", {"host": "a", "trafficPolicy": {"tls": {"sni": WILD}}}),
+        ("DestinationRule", {"host": "a", "trafficPolicy": {"tunnel": {"targetHost": WILD}}}),
+        (
+            "DestinationRule",
+            {
+                "host": "a",
+                "subsets": [
+                    {"trafficPolicy": {"portLevelSettings": [{"tls": {"subjectAltNames": [WILD]}}]}}
+                ],
+            },
+        ),
+    ],
+)
+def test_a_reserved_name_in_other_kinds(kind: str, spec: dict[str, Any]) -> None:
+    assert find(kind, spec) == f"{kind} pay/x uses {WILD}"
+
+
+@pytest.mark.parametrize("name", [f"shop/{LABEL}", f"./{LABEL}", LABEL, f"{LABEL}.pay.svc.a.b"])
+def test_a_gateway_of_the_operator_s_however_it_is_named(name: str) -> None:
+    """A Service may be called like one."""
+    namespace = "shop" if name.startswith("shop") else "pay"
+    found = find("VirtualService", {"hosts": ["*"], "gateways": [name]})
+    assert found == f"VirtualService pay/x uses the Gateway {namespace}/{LABEL}"
+    assert find("VirtualService", build_route(LABEL)) == ""
 
 
 def test_what_stands_in_the_namespace_of_the_gateway_is_the_platform_s() -> None:

@@ -46,7 +46,7 @@ def cluster() -> Cluster:
         build_stores((EVERYWHERE,), ignore),
         on_object=ignore,
         on_namespace=ignore,
-        settings=Settings(),
+        settings=Settings(synthetic_domains=("egress.lab.example",)),
     )
     ((_, gateways),) = memory.gateways.build_sinks(lambda _: None)
     gateways.upsert(
@@ -216,3 +216,45 @@ def test_times_of_writes_are_kept_while_they_count() -> None:
     for _ in range(100):
         times.note(ObjectKey(Kind.GATEWAY, "shop", "x2999"), 100.0)
     assert list(times.times) == [ObjectKey(Kind.GATEWAY, "shop", "x2999")]
+
+
+SELECTOR = {"istio": "shared"}
+PODS = "the pods of EgressGateway shared"
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_server_that_says_to_be_of_a_gateway_may_take_its_calls(
+    cluster: Cluster, *, owned: bool
+) -> None:
+    label = find_label(cluster)
+    bound = {"bind": "0.0.0.0", "port": {"number": 443, "protocol": "TLS"}, "hosts": ["a.b"]}  # noqa: S104 - as a tenant would write it
+    item = build_object(SERVER, "evil", label, owned=owned)
+    cluster.objects.store(item | {"spec": {"selector": SELECTOR, "servers": [bound]}})
+    name = build_tenant_name("shop", label)
+    assert cluster.find_foreign("shared") == (
+        f"Gateway evil/{name} may select {PODS} and has bind",
+    )
+
+
+def test_servers_are_judged_while_the_service_of_the_gateway_is_not_known(
+    cluster: Cluster,
+) -> None:
+    """Its port may lead to any port of the pods."""
+    for number in (80, 443, 9443):
+        server = {"port": {"number": number, "protocol": "TLS"}, "hosts": ["a.b"]}
+        item = build_object(SERVER, "evil", LABEL)
+        item["metadata"] |= {"name": f"on-{number}", "labels": {}}
+        cluster.objects.store(item | {"spec": {"selector": SELECTOR, "servers": [server]}})
+    assert cluster.find_foreign("shared") == tuple(
+        f"Gateway evil/on-{number} may select {PODS} and listens on port {number}"
+        for number in (443, 9443)
+    )
+
+
+def test_objects_with_names_under_the_domains_of_the_settings_are_named(cluster: Cluster) -> None:
+    for host in ("a.egress.lab.example", "a.lab.example"):
+        item = build_entry("1", {"name": host})
+        cluster.objects.store(item | {"spec": {"hosts": [host]}})
+    assert cluster.find_foreign("shared") == (
+        "ServiceEntry shop/a.egress.lab.example uses a.egress.lab.example",
+    )

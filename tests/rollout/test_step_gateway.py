@@ -1,11 +1,13 @@
 """The order of writes with gateways, one situation after the other."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 
-from egress_operator.istio.kind import Kind
+from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import GatewaySource, PolicySource, Settings
@@ -20,6 +22,7 @@ SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}
 TLS = {"number": 443, "protocol": "TLS"}
 ACCOUNTS = {"serviceAccounts": ["checkout"]}
 WORKLOADS = {"workloads": {"matchLabels": {"app": "checkout"}}}
+WILDCARD = "*.example.com"
 SHOP = build_route("a", HTTP, gateway=SHARED)
 PAY = build_route("c", HTTP, gateway=SHARED, namespace="pay")
 GATEWAYS = (build_gateway(), build_gateway(OTHER))
@@ -137,6 +140,56 @@ def test_traffic_settings_of_a_gateway_are_one_write_for_each_tenant() -> None:
         build_policy_set(SHOP, PAY), build_policy_set(SHOP, PAY, traffic=traffic)
     )
     assert name_writes(writes) == [f"Replace {DR}"] * 2
+
+
+def go_on(
+    checker: InvariantChecker, policy_set: PolicySet, held: Collection[ObjectKey]
+) -> set[ObjectKey]:
+    """Go on for a while without the writes of these objects; what is written."""
+    checker.begin(policy_set)
+    start = len(checker.writes)
+    for _ in range(10):
+        checker.plans = policy_set.plan(checker.cluster)
+        for write in [write for step in list_steps(checker) for write in step.writes]:
+            if write.key not in held:
+                checker.send(write)
+        checker.pass_time(SETTLE)
+    return {write.key for write in checker.writes[start:]}
+
+
+def find_permissions(checker: InvariantChecker, tenant: str) -> set[ObjectKey]:
+    """Name the AuthorizationPolicies of a tenant; with no name, of gateways themselves."""
+    observed = (item for item in checker.cluster.observe() if item.ours)
+    return {item.key for item in observed if item.key.kind is AP and item.tenant == tenant}
+
+
+@pytest.mark.parametrize("authorization", ["Managed", "DryRun"])
+def test_clients_of_a_wildcard_wait_until_the_gateway_lets_its_own_sockets_in(
+    authorization: str,
+) -> None:
+    direct = build_route("a", HTTP, hosts=[WILDCARD])
+    moved = build_route("a", HTTP, hosts=[WILDCARD], gateway=SHARED)
+    checker = build_checker(build_policy_set(direct, PAY, authorization=authorization))
+    new = build_policy_set(moved, PAY, authorization=authorization, wildcards="HTTP")
+    route = ObjectKey(VS, "shop", build_host_name(WILDCARD))
+    assert route not in go_on(checker, new, find_permissions(checker, ""))
+    assert route in {write.key for write in converge(checker, new)}
+
+
+@pytest.mark.parametrize("source", [None, ACCOUNTS])
+def test_clients_wait_for_a_permission_that_lets_nobody_in(source: dict[str, Any] | None) -> None:
+    """It was withdrawn, and could not be deleted."""
+    new = build_policy_set(build_route("a", HTTP, gateway=SHARED, source=source), PAY)
+    permitted = build_checker(new)
+    checker = build_checker(build_policy_set(build_route("a", HTTP), PAY))
+    held = find_permissions(permitted, "shop")
+    for key in held:
+        disarmed = copy.deepcopy(permitted.cluster.objects[key])
+        del disarmed["spec"]["rules"]
+        checker.cluster.put(disarmed)
+    route = ObjectKey(VS, "shop", build_host_name(HOST))
+    assert route not in go_on(checker, new, held)
+    assert route in {write.key for write in converge(checker, new)}
 
 
 def test_restricting_to_service_accounts_switches_the_route_after_the_permission() -> None:

@@ -131,6 +131,8 @@ class Observed:
     """As of `Desired`, when it is ours."""
     label: str = ""
     """Of a Gateway: the label of the gateway whose names it serves."""
+    reserved: str = ""
+    """A name of the operator's own that an object of others uses before other namespaces."""
     has_lost_address: bool = False
     """Of a ServiceEntry: istiod has taken its allocated address back. It can give it no other one:
     its patch of the status expects `null` where it has left an empty list

@@ -52,6 +52,9 @@ class ObjectSet:
     wildcards through, or the policy has expired."""
     allows: tuple[Desired, ...] = ()
     """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
+    permits: tuple[Desired, ...] = ()
+    """All AuthorizationPolicies by which the clients of a host come in at gateways. `Desired.after`
+    names them: they have to be there as they are here."""
     access: Access | None = None
     """Of the set of a gateway: how its AuthorizationPolicies change."""
 

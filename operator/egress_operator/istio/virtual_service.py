@@ -139,10 +139,10 @@ def build_closing_spec(host: str, route: Route, upstream: Upstream) -> dict[str,
 
 def read_facts(key: ObjectKey, spec: Spec) -> Facts:
     """Return what a VirtualService needs: ports of its own hosts, and everything else. Pure."""
-    del key
     hosts = set(spec.get("hosts") or ())
     needs: set[int] = set()
-    refs = {name for name in spec.get("gateways") or () if name != MESH}
+    names = (str(name) for name in spec.get("gateways") or () if name != MESH)
+    refs = {_resolve_gateway(name, key.namespace) for name in names}
     for destination in _list_destinations(spec):
         host, subset = destination.get("host", ""), destination.get("subset", "")
         if host not in hosts:
@@ -159,6 +159,18 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
         refs=frozenset(refs),
         export_to=read_export(spec),
     )
+
+
+def _resolve_gateway(name: str, namespace: str) -> str:
+    """Return a Gateway as `namespace/name` (resolveGatewayName in pilot/pkg/model/config.go).
+
+    It may be named alone, after `./`, or as `name.namespace` with any domain behind it.
+    """
+    place, slash, own = name.partition("/")
+    if not slash:
+        own, _, rest = name.partition(".")
+        place = rest.partition(".")[0]
+    return f"{namespace if place in {'', '.'} else place}/{own}"
 
 
 def _list_destinations(spec: Spec) -> Iterator[Mapping[str, Any]]:

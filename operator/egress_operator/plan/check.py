@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
-from egress_operator.istio.name import DIRECT_DOMAIN, EGRESS_DOMAIN
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
 from egress_operator.istio.wildcard import is_wildcard, list_covering
 from egress_operator.plan.credential import check_credentials
@@ -22,6 +21,7 @@ from egress_operator.plan.network import (
     parse_networks,
 )
 from egress_operator.plan.plain import check_plain_first, check_plain_to_tls, check_tls_later
+from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import Settings
 from egress_operator.plan.suffix import find_public_suffix, find_shared_domain
 
@@ -61,9 +61,7 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
     """Prepare what the checks need. Raises `ValueError` for a setting that is no CIDR."""
     return ClusterFacts(
         cluster_domain=settings.cluster_domain.lower().strip("."),
-        synthetic_domains=tuple(
-            sorted({*settings.synthetic_domains, DIRECT_DOMAIN, EGRESS_DOMAIN})
-        ),
+        synthetic_domains=list_reserved_domains(settings),
         namespaces=frozenset({*_NAMESPACES, settings.root_namespace}),
         allowed=parse_networks(settings.allowed_cidrs),
         cluster=parse_networks(settings.cluster_cidrs),

@@ -5,19 +5,15 @@ they were off, stays as it is: so the status of a gateway names it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from egress_operator.istio.facts import Spec
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.name import (
-    DIRECT_DOMAIN,
-    EGRESS_DOMAIN,
-    INNER,
-    is_behind_form,
-    is_label,
-)
+from egress_operator.istio.name import INNER, is_behind_form, is_label
 from egress_operator.istio.object import Observed
 from egress_operator.istio.traffic import Labels
 from egress_operator.plan.gateway import Gateway
+from egress_operator.plan.reserved import find_reserved_name
 
 _PLAIN_PORTS = frozenset({80, 8080})
 """Ports of plain HTTP by convention. While the port of the pods is not known, every other port
@@ -31,7 +27,17 @@ _HAZARDS = {
     "files": "files that every proxy opens",
 }
 """Words for `Facts.hazards` of what is exported."""
-_DOMAINS = (f".{EGRESS_DOMAIN}", f".{DIRECT_DOMAIN}")
+
+
+def note_reserved_name(item: Observed, spec: Spec, domains: tuple[str, ...]) -> Observed:
+    """Return an object with the reserved name that it uses before other namespaces. Pure.
+
+    `domains`: as of `list_reserved_domains`.
+    """
+    if item.ours or not _list_foreign(item):
+        return item
+    name = find_reserved_name(spec, domains)
+    return replace(item, reserved=name) if name else item
 
 
 def may_take_calls(item: Observed) -> bool:
@@ -39,7 +45,7 @@ def may_take_calls(item: Observed) -> bool:
 
     Nearly all are not, and there may be tens of thousands.
     """
-    if item.ours or item.key.kind is Kind.AUTHORIZATION_POLICY:
+    if item.ours:
         return False
     if item.key.kind is Kind.GATEWAY:
         return True
@@ -47,8 +53,9 @@ def may_take_calls(item: Observed) -> bool:
     return bool(exported) and (
         exported != [_EVERYWHERE]
         or bool(item.facts.hazards)
+        or bool(item.reserved)
         or any(_SERVICE in host for host in item.facts.hosts)
-        or any(_list_names(item))
+        or any(_list_gateways(item))
     )
 
 
@@ -90,9 +97,11 @@ def _explain(around: Surroundings, item: Observed) -> Iterator[str]:
     service = f"{gateway.intent.service}.{gateway.namespace}{_SERVICE}."
     for host in item.facts.hosts if item.key.kind is Kind.SERVICE_ENTRY else ():
         if f"{host}.".startswith(service):
-            yield f"takes the name of its Service, {host}"
-    for name in _list_names(item):
-        yield f"uses {name}"
+            yield f"takes the name of the Service of EgressGateway {gateway.name}, {host}"
+    if item.reserved:
+        yield f"uses {item.reserved}"
+    for name in _list_gateways(item):
+        yield f"uses the Gateway {name}"
 
 
 def _name_namespaces(exported: list[str]) -> str:
@@ -108,38 +117,30 @@ def _explain_server(around: Surroundings, item: Observed) -> Iterator[str]:
     pods both name the listener.
     """
     known, ports = dict(around.labels), around.ports
+    pods = f"the pods of EgressGateway {around.gateway.name}"
     if any(known.get(key, value) != value for key, value in item.facts.selector):
         return
     if item.facts.hazards:
-        yield "may select its pods and has bind"
+        yield f"may select {pods} and has bind"
     for port in item.facts.ports:
         is_unknown = 0 in ports and port.number not in _PLAIN_PORTS
         if port.number in ports or is_unknown:
-            yield f"may select its pods and listens on port {port.number}"
+            yield f"may select {pods} and listens on port {port.number}"
 
 
 def _list_foreign(item: Observed) -> list[str]:
     """List the namespaces beside its own that an object is exported to; `*` for all."""
-    if item.key.kind is Kind.GATEWAY:
+    if item.key.kind in {Kind.GATEWAY, Kind.AUTHORIZATION_POLICY}:
         return []
     listed = item.facts.export_to or (_EVERYWHERE,)
     home = {_HERE, _NOWHERE, item.key.namespace}
     return sorted({*listed} - home)
 
 
-def _list_names(item: Observed) -> Iterator[str]:
-    """Give the names of an object that are the operator's own: hosts, and Gateways with routes."""
-    for host in item.facts.hosts:
-        if _is_reserved(host.rstrip(".")):
-            yield host
+def _list_gateways(item: Observed) -> Iterator[str]:
+    """Give the Gateways of the operator's that a VirtualService has routes on."""
     for ref in sorted(item.facts.refs) if item.key.kind is Kind.VIRTUAL_SERVICE else ():
-        name = ref.rpartition("/")[2].partition(".")[0].removesuffix(INNER)
-        if is_label(name) or is_behind_form(name):
-            yield f"the Gateway {ref}"
-
-
-def _is_reserved(host: str) -> bool:
-    """Whether a host is a name under the synthetic domains, or a wildcard over them; not `*`."""
-    if host.startswith("*") and host != _EVERYWHERE:
-        return any(domain.endswith(host[1:]) for domain in _DOMAINS) or host.endswith(_DOMAINS)
-    return f".{host}".endswith(_DOMAINS)
+        namespace, _, name = ref.rpartition("/")
+        name = name.removesuffix(INNER)
+        if namespace and (is_label(name) or is_behind_form(name)):
+            yield ref

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.gateway import Place
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.name import build_gateway_label, build_tenant_name
+from egress_operator.istio.name import build_gateway_label
 from egress_operator.istio.object import GATEWAY_KIND, Owner
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.plan.intent import (
@@ -61,11 +61,6 @@ class Gateway:
     def baseline_key(self) -> ObjectKey:
         """Where its own AuthorizationPolicy stands."""
         return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, self.label)
-
-    def find_access_key(self, namespace: str) -> ObjectKey:
-        """Return where the AuthorizationPolicy that lets a namespace in stands."""
-        name = build_tenant_name(namespace, self.label)
-        return ObjectKey(Kind.AUTHORIZATION_POLICY, self.namespace, name)
 
     def is_open_to(self, labels: Mapping[str, str] | None) -> bool:
         """Whether a namespace with these labels may use it; with None they are not known."""

@@ -22,7 +22,12 @@ from egress_operator.plan.route import (
     find_private_names,
     resolve_routes,
 )
-from egress_operator.plan.tenant import Tenant, build_restricted_access
+from egress_operator.plan.tenant import (
+    Tenant,
+    build_baseline,
+    build_restricted_access,
+    build_tenant_access,
+)
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
@@ -108,7 +113,8 @@ class _Builder:
 
     def build(self) -> ObjectSet:
         """Build the set, its objects in the order of `Kind`."""
-        objects = [self._build_entry(), *self._build_rule(), *self._build_route()]
+        permits = {item.key: item for item in self._build_permits()}
+        objects = [self._build_entry(), *self._build_rule(), *self._build_route(permits)]
         for route in self.routes.routes:
             objects += self._build_behind(route)
             objects += self._build_way(route)
@@ -116,14 +122,27 @@ class _Builder:
         closed = not self.routes.is_open
         missing = closed and len(self.routes.routes) < len(self.routes.ports)
         return ObjectSet(
-            self.set_key, tuple(ordered), is_closing=missing, allows=tuple(self._build_allows())
+            self.set_key,
+            tuple(ordered),
+            is_closing=missing,
+            # Permissions of service accounts are the host's own.
+            allows=tuple(item for item in permits.values() if item.host),
+            permits=tuple(permits.values()),
         )
 
-    def _build_allows(self) -> Iterator[Desired]:
-        """Build the permissions of service accounts."""
+    def _build_permits(self) -> Iterator[Desired]:
+        """Build what lets in who comes by the routes, where a gateway looks at it."""
         for route in self.routes.routes:
-            if route.hop is not None and route.accounts:
-                yield build_restricted_access(self.tenants[route.hop.label], self.key, route)
+            if route.hop is None:
+                continue
+            tenant = self.tenants[route.hop.label]
+            is_checked = tenant.gateway.authorization is not Authorization.NONE
+            if route.accounts:
+                yield build_restricted_access(tenant, self.key, route)
+            elif is_checked:
+                yield build_tenant_access(tenant.gateway, self.namespace)
+            if route.socket and is_checked:
+                yield build_baseline(tenant.gateway)
 
     def _build_entry(self) -> Desired:
         as_dialled = self.first.as_dialled
@@ -152,7 +171,7 @@ class _Builder:
             if spec is not None:
                 yield self._build(Kind.DESTINATION_RULE, self.name, spec)
 
-    def _build_route(self) -> Iterator[Desired]:
+    def _build_route(self, permits: Iterable[ObjectKey]) -> Iterator[Desired]:
         spec = virtual_service.build_mesh_spec(self.key, self.routes)
         if spec is not None:
             yield build_desired(
@@ -160,9 +179,7 @@ class _Builder:
                 self.set_key,
                 self.owners,
                 spec,
-                after=self.below.union(
-                    key for route in self.routes.routes for key in self._list_prerequisites(route)
-                ),
+                after=self.below.union(permits, *map(self._list_ways, self.routes.routes)),
             )
 
     def _build_behind(self, route: Route) -> Iterator[Desired]:
@@ -217,17 +234,9 @@ class _Builder:
         key = ObjectKey(kind, self.namespace, name)
         return build_desired(key, self.set_key, self.owners, spec, allocate=allocate)
 
-    def _list_prerequisites(self, route: Route) -> Iterator[ObjectKey]:
+    def _list_ways(self, route: Route) -> tuple[ObjectKey, ...]:
         """List the tenant's objects that must be there before clients are led to the gateway."""
-        if route.hop is None:
-            return
+        if route.hop is None or route.has_server:
+            return ()
         tenant = self.tenants[route.hop.label]
-        if not route.has_server:
-            yield tenant.server_key
-            yield tenant.subset_key
-        if route.accounts:
-            yield build_restricted_access(tenant, self.key, route).key
-        elif tenant.gateway.authorization is not Authorization.NONE:
-            yield tenant.access_key
-        if route.socket and tenant.gateway.authorization is not Authorization.NONE:
-            yield tenant.gateway.baseline_key
+        return tenant.server_key, tenant.subset_key

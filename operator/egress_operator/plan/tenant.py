@@ -53,11 +53,6 @@ class Tenant:
         return ObjectKey(Kind.DESTINATION_RULE, self.namespace, self.gateway.label)
 
     @property
-    def access_key(self) -> ObjectKey:
-        """Where the AuthorizationPolicy that lets it in stands."""
-        return self.gateway.find_access_key(self.namespace)
-
-    @property
     def hop(self) -> GatewayHop:
         """The way of its routes to the gateway."""
         gateway = self.gateway

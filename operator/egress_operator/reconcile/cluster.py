@@ -32,6 +32,7 @@ from egress_operator.plan.readiness import (
     find_audience,
     find_unready,
 )
+from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import (
     GatewaySource,
     NamespaceInput,
@@ -79,7 +80,8 @@ class Cluster:
         self.gateways: RecordStore[GatewaySource] = stores[OwnKind.GATEWAY]
         self.namespaces = NamespaceCache(on_namespace)
         self.sidecars = SidecarCache(scopes, on_sidecar)
-        self.objects = ObjectCache(scopes, on_object, self._recognize)
+        domains = list_reserved_domains(settings)
+        self.objects = ObjectCache(scopes, on_object, self._recognize, domains)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
         self.service_index = ServiceIndex()
@@ -272,13 +274,15 @@ class Cluster:
     def find_foreign(self, name: str) -> tuple[str, ...]:
         """Name the objects of others that may take the calls of tenants of an EgressGateway.
 
-        None while its Service is not known: a Gateway is judged by the labels and ports of that.
+        Those of kind Gateway are judged by the labels and ports of its Service; while that is not
+        known, by the labels of the EgressGateway alone, and its pods may have any port.
         """
         gateway = self.judge_gateways()[name].gateway
-        if gateway is None or not self.service_index.is_known(gateway.namespace):
+        if gateway is None:
             return ()
         intent = gateway.intent
-        services = self.service_index.services
+        is_known = self.service_index.is_known(gateway.namespace)
+        services = self.service_index.services if is_known else {}
         service = services.get((gateway.namespace, intent.service))
         selector = () if service is None else service.selector
         target = 0 if service is None else service.ports.get(intent.port, 0)
@@ -295,9 +299,12 @@ class Cluster:
             tuple(sorted({**dict(selector), **dict(intent.selector)}.items())),
             frozenset({intent.port, target, *aliases}),
         )
-        trusted = {*self.settings.platform_namespaces, self.settings.root_namespace}
-        items = (item for item in self.objects.list_foreign() if item.key.namespace not in trusted)
-        return self._foreign.find(name, around, items)
+        trusted = {
+            *self.settings.platform_namespaces,
+            self.settings.root_namespace,
+            gateway.namespace,
+        }
+        return self._foreign.find(name, around, self.objects.list_foreign(trusted))
 
     def find_gateway_namespaces(self) -> frozenset[str]:
         """Return the namespaces of gateways that are accepted."""

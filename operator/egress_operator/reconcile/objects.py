@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -25,7 +25,7 @@ from egress_operator.istio.set_key import (
     TenantSet,
     find_scope,
 )
-from egress_operator.plan.foreign import may_take_calls
+from egress_operator.plan.foreign import may_take_calls, note_reserved_name
 from egress_operator.reconcile.resource import RESOURCES
 
 ObjectChangeHook = Callable[[ObjectKey, Observed | None, Observed | None], None]
@@ -78,6 +78,7 @@ class _Pool:
             place=sys.intern(observed.place),
             tenant=sys.intern(observed.tenant),
             label=sys.intern(observed.label),
+            reserved=sys.intern(observed.reserved),
             maps=self.share(observed.maps),
             strays=self.share(observed.strays),
         )
@@ -112,8 +113,8 @@ class _Index:
         tenant, each with how many there are."""
         self._served: dict[str, Counter[SetKey]] = {}
         """By the label of a gateway: hosts, each with how many names it has there."""
-        self.foreign: dict[ObjectKey, Observed] = {}
-        """Objects of others that may take the calls of tenants."""
+        self.foreign: set[ObjectKey] = set()
+        """Objects of others that may take the calls of tenants, and what only says to be ours."""
 
     def note(self, old: Observed | None, new: Observed | None) -> None:
         """Take over a change of one object."""
@@ -131,9 +132,9 @@ class _Index:
 
     def _note_foreign(self, old: Observed | None, new: Observed | None) -> None:
         if old is not None:
-            self.foreign.pop(old.key, None)
-        if new is not None and may_take_calls(new):
-            self.foreign[new.key] = new
+            self.foreign.discard(old.key)
+        if new is not None and may_take_calls(new.disown() if new.place else new):
+            self.foreign.add(new.key)
 
     def _count(self, item: Observed, set_key: SetKey, change: int) -> None:
         for label in item.facts.refs if item.key.kind is Kind.SERVICE_ENTRY else ():
@@ -216,7 +217,8 @@ def _discard(sets: dict[T, set[ObjectKey]], name: T, key: ObjectKey) -> None:
 class ObjectCache:
     """The Istio objects of all kinds and scopes: one engine cache per list that fills it.
 
-    `recognize` returns an object as it is to be taken: ours, or somebody else's.
+    `recognize` returns an object as it is to be taken: ours, or somebody else's. `domains` are
+    those whose names are reserved.
     """
 
     def __init__(
@@ -224,8 +226,10 @@ class ObjectCache:
         scopes: Sequence[str],
         on_change: ObjectChangeHook,
         recognize: Callable[[Observed], Observed],
+        domains: tuple[str, ...] = (),
     ) -> None:
         self._recognize = recognize
+        self._domains = domains
         self._pool = _Pool()
         self._index = _Index()
         self._on_change = on_change
@@ -317,9 +321,15 @@ class ObjectCache:
                 if observed.set_key is not None:
                     yield observed.set_key, observed
 
-    def list_foreign(self) -> Iterable[Observed]:
-        """List the objects of others that may take the calls of tenants."""
-        return self._index.foreign.values()
+    def list_foreign(self, trusted: Collection[str]) -> Iterator[Observed]:
+        """List the objects of others that may take the calls of tenants.
+
+        Not those in namespaces that are trusted. Each is the same value until it changes.
+        """
+        for key in tuple(self._index.foreign):
+            item = None if key.namespace in trusted else self._find(key)
+            if item is not None and not self._recognize(item).ours:
+                yield item
 
     def find_scopes(self) -> set[Scope]:
         """Return the scopes that hold something of ours; it looks at one object of most of them."""
@@ -454,7 +464,8 @@ class ObjectCache:
         is_policy = observed.key.kind is Kind.AUTHORIZATION_POLICY
         if not (observed.ours or observed.is_damaged or is_policy):
             observed = replace(observed, strays=frozenset())
-        return self._pool.share_values(observed)
+        spec = obj.get("spec") or {}
+        return self._pool.share_values(note_reserved_name(observed, spec, self._domains))
 
     def _judge(self, observed: Observed | None) -> Observed | None:
         return None if observed is None else self._recognize(observed)

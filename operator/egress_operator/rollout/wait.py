@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from egress_operator.istio.kind import Kind
+from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.rollout.pair import ObjectPair, Rollout
 
@@ -15,10 +16,15 @@ def compute_wait_after(
 ) -> float | None:
     """Return how long an object waits for those that it comes after to be there and to settle.
 
-    When something is not there at all its own set calls again; the wait is for safety. It is
+    What lets clients in has to be as it should be: an AuthorizationPolicy from before may turn them
+    away. When something is not there at all its own set calls again; the wait is for safety. It is
     never 0.
     """
-    if not desired.after <= {item.key for item in there}:
+    found = {item.key: item for item in there}
+    permits = (item for item in rollout.object_set.permits if item.key in desired.after)
+    if not desired.after <= found.keys() or not all(
+        is_as_desired(found[item.key], item, item.owners) for item in permits
+    ):
         return rollout.clock.settle or LOOK_AGAIN_S
     wait = rollout.clock.compute_wait(desired.after)
     return wait if wait > 0 else None

@@ -156,7 +156,10 @@ def test_what_compatible_lets_through_is_named_and_gone_with_its_object(
         operated.wait_gateway(SHARED, "Isolated", "True", "CompatibleAdmission")
         server = build_foreign_server()
         thief.create(server)
-        message = f"Gateway {EVIL}/pods-port may select its pods and listens on port 8443"
+        message = (
+            f"Gateway {EVIL}/pods-port may select the pods of EgressGateway {SHARED} "
+            "and listens on port 8443"
+        )
         operated.wait_gateway(SHARED, "Isolated", "False", "ForeignObjects", message)
         thief.delete(*name(server))
         operated.wait_gateway(SHARED, "Isolated", "True", "CompatibleAdmission")
