@@ -76,9 +76,7 @@ def compute_status(
     `previous` when nothing is to be written.
     """
     status = _compute(result, progress, previous, now)
-    handled = (previous or {}).get(HANDLED, "")
-    if not result.is_on_pause:
-        handled = result.requested or handled
+    handled = result.requested or (previous or {}).get(HANDLED, "")
     return {**status, HANDLED: handled} if handled else status
 
 
