@@ -11,7 +11,7 @@ from typing import cast
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
-from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import (
     GatewaySet,
@@ -177,6 +177,8 @@ class SetWorker:
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
         self._doubts = Doubts()
         """Objects whose last write may have been made or not, or of which somebody asks."""
+        self._heirs: dict[SetKey, dict[ObjectKey, tuple[Owner, ...]]] = {}
+        """Of the objects that each set deletes to make them anew; lost with the process."""
         self._news: set[SetKey] = set()
         self._lacking: dict[SetKey, frozenset[ObjectKey]] = {}
         """What was said to lack last, by set."""
@@ -423,6 +425,7 @@ class SetWorker:
             self._cluster.orphans,
             plan.expired,
             self._refusals[object_set.key].writes if object_set.access else (),
+            self._heirs.get(object_set.key, {}),
         )
 
     def _select(self, object_set: ObjectSet) -> list[Observed]:
@@ -463,6 +466,7 @@ class SetWorker:
         key = wish.object_set.key
         refusals = self._refusals[key] if wish.object_set.access else None
         patience = None if refusals is None else ANSWER_S
+        self._note_heirs(key, writes)
         answers, late = await self._send_all(wish, writes, patience)
         now = self._clock()
         done = [write for write, answer in answers.items() if answer is None]
@@ -487,6 +491,12 @@ class SetWorker:
         if refusals is not None:
             for write, error in failures.items():
                 refusals.note(write, error)
+
+    def _note_heirs(self, key: SetKey, writes: Iterable[Write]) -> None:
+        """Remember before it is sent who owns what is made anew: the answer may be lost."""
+        for write in writes:
+            if isinstance(write, Delete) and write.heirs:
+                self._heirs.setdefault(key, {})[write.key] = write.heirs
 
     def _note_unsure(self, key: SetKey, failures: Mapping[Write, Exception]) -> None:
         """Remember the writes that may have been made. A gateway's have no order to keep."""
@@ -596,6 +606,7 @@ class SetWorker:
         if key not in plan.sets:
             self._forget(key)
             return step
+        self._heirs.pop(key, None)
         refused: tuple[Refusal, ...] = ()
         if object_set.access:
             refusals = self._refusals[key]
@@ -633,6 +644,7 @@ class SetWorker:
         self._refusals.pop(key, None)
         self._lacking.pop(key, None)
         self._doubts.forget(key)
+        self._heirs.pop(key, None)
         self._index_settling(key, UNDER_WAY)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:

@@ -43,6 +43,8 @@ class Delete:
 
     key: ObjectKey
     uid: str
+    heirs: tuple[Owner, ...] = ()
+    """Who will own the object when it is made anew; empty when it is not."""
 
 
 Write = Create | Replace | Delete
