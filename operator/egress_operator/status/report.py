@@ -14,6 +14,7 @@
 | beside an open policy, or a restricted one | as above | | | | RestrictionLifted |
 | a Sidecar hides a host from some workloads | as above | | | | PartlyHidden |
 | paused | last | last | last | last | Paused; Reconciling unless Ready or Stalled |
+| paused, a shared host expired | Unknown | Unknown | Unknown | Unknown | Paused, Reconciling |
 | paused, gateway closed | last | False/reason | False/reason | False/reason | Paused, Stalled |
 | expires within a day | as above | | | | Expiring |
 | expired, paused or not | False/Expired | Unknown | False/Expired | False/Expired | Stalled |
@@ -37,6 +38,7 @@ from egress_operator.status.condition import (
     Reason,
     Type,
     build_condition,
+    name_some,
     read_conditions,
     trim_message,
 )
@@ -49,7 +51,7 @@ from egress_operator.status.destination import (
     explain_squatter,
 )
 from egress_operator.status.expiry import has_expired, judge_expired
-from egress_operator.status.progress import SetProgress
+from egress_operator.status.progress import NOT_BEGUN, SetProgress
 
 Status = dict[str, Any]
 
@@ -92,7 +94,8 @@ def _compute(
     keys = (*result.set_keys, *result.kept)
     counts = _count(rows, [progress[key] for key in keys if key in progress])
     if result.is_on_pause:
-        return _build_paused(result, rows, counts, previous, now)
+        ended = [key for key in result.ending if not progress.get(key, NOT_BEGUN).objects]
+        return _build_paused(result, rows, counts, previous, now, ended)
     conditions: Iterable[Condition | Mapping[str, Any]]
     if result.expiry is not None and result.is_expired:
         conditions = judge_expired(result, result.expiry, _explain_rest(progress, counts))
@@ -268,8 +271,13 @@ def _build_paused(
     counts: Status,
     previous: Mapping[str, Any] | None,
     now: str,
+    ended: list[SetKey],
 ) -> Status:
-    """As it was last, `observedGeneration` too; objects are counted anew, and Ready says it."""
+    """As it was last, `observedGeneration` too; objects are counted anew, and Ready says it.
+
+    `ended`: the sets of its hosts in which it has nothing, and a policy that has expired had a
+    part.
+    """
     before = read_conditions(previous)
     paused = Condition(
         Type.PAUSED,
@@ -279,7 +287,8 @@ def _build_paused(
         result.generation,
     )
     known = all(type_ in before for type_ in ALWAYS)
-    if previous and known and not _is_restored(result, before):
+    lost = ended if known and before[Type.PROGRAMMED]["status"] == Truth.TRUE else []
+    if previous and known and not lost and not _is_restored(result, before):
         withdrawn = _judge_withdrawn(result, before)
         expiring = [item for item in _judge_company(result) if item.type == Type.EXPIRING]
         replaced = {
@@ -312,7 +321,7 @@ def _build_paused(
             type_,
             Truth.UNKNOWN,
             Reason.PAUSED,
-            "not looked at, because the policy is paused",
+            "not looked at, because the policy is paused" + _explain_lost(lost),
             result.generation,
         )
         for type_ in ALWAYS
@@ -446,6 +455,13 @@ def _explain_kept(counts: Status) -> str:
     """Tell that a policy on hold still has objects."""
     count = counts["objectCount"]
     return f"; kept from before: {_number(count, 'object')}" if count else ""
+
+
+def _explain_lost(sets: Iterable[SetKey]) -> str:
+    """Tell that objects of a paused policy went with an expired one."""
+    hosts = name_some([str(key) for key in sets])
+    why = "because another policy for the same host has expired"
+    return f"; it has no objects any more for {hosts}, {why}" if hosts else ""
 
 
 def _explain_rest(progress: Mapping[SetKey, SetProgress], counts: Status) -> str:
