@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from egress_operator.api.state import Truth
-from egress_operator.diagnostic import Diagnostic, find_rule
+from egress_operator.diagnostic import Diagnostic, find_rule, name_some
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
@@ -38,7 +38,6 @@ from egress_operator.status.condition import (
     Reason,
     Type,
     build_condition,
-    name_some,
     read_conditions,
     trim_message,
 )
