@@ -5,11 +5,14 @@ may read them; this module imports none of the layers.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
+
+MOST_NAMED = 5
+"""Things that a message names; the rest is counted."""
 
 
 class Scope(StrEnum):
@@ -100,3 +103,9 @@ def build_diagnostic(
 ) -> Diagnostic:
     """Build the finding whose message is that of `build_message`. Pure."""
     return Diagnostic(code, path, build_message(code, what, fix, subject))
+
+
+def name_some(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Name the first of these, and count the rest: a message does not grow with them. Pure."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

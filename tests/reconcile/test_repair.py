@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from egress_operator.istio.object import Desired, Owner
+from egress_operator.istio.object import MAPS, Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import HostSet
 from egress_operator.reconcile.drift import DRIFT_BURST, Drift
@@ -15,8 +15,8 @@ ONE, OTHER = build_desired("shop", 443), build_desired("shop", 8443)
 NEW = replace(ONE, key=ONE.key._replace(name="new"))
 
 
-def write(desired: Desired) -> Replace:
-    return Replace(desired, desired.owners, "uid")
+def write(desired: Desired, *more: Owner) -> Replace:
+    return Replace(desired, (*desired.owners, *more), "uid", MAPS, frozenset())
 
 
 def settle(*desired: Desired) -> Drift:
@@ -30,7 +30,7 @@ def find(drift: Drift, wanted: ObjectSet, *writes: Write) -> set[Write]:
 
 
 def test_everything_is_drift_in_a_set_that_the_plan_has_not_changed() -> None:
-    gone, on_the_way = Delete(NEW.key, "uid"), Replace(OTHER, (), "uid")
+    gone, on_the_way = Delete(NEW.key, "uid"), write(OTHER)
     writes = write(ONE), gone, on_the_way
     assert find(settle(ONE), ObjectSet(KEY, (ONE,)), *writes) == {*writes}
 
@@ -38,8 +38,8 @@ def test_everything_is_drift_in_a_set_that_the_plan_has_not_changed() -> None:
 def test_an_object_that_keeps_an_address_or_an_owner_on_hold_is_repaired_too() -> None:
     drift = settle(ONE)
     drift.note_change()
-    address = Replace(replace(ONE, allocate=True), ONE.owners, "uid")
-    owner = Replace(ONE, (*ONE.owners, Owner("paused", "2")), "uid")
+    address = write(replace(ONE, allocate=True))
+    owner = write(ONE, Owner("paused", "2"))
     assert find(drift, ObjectSet(KEY, (ONE, NEW)), address, owner) == {address, owner}
 
 

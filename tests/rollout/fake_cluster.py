@@ -75,6 +75,7 @@ class FakeCluster:
     now: float = 1000.0
     started_at: float = 0.0
     written_at: dict[ObjectKey, float] = field(default_factory=dict)
+    heirs: dict[ObjectKey, tuple[Owner, ...]] = field(default_factory=dict)
     serial: int = 0
 
     def observe(self) -> list[Observed]:
@@ -91,7 +92,7 @@ class FakeCluster:
 
     def restart(self) -> None:
         """Lose the memory of the process."""
-        self.started_at, self.written_at = self.now, {}
+        self.started_at, self.written_at, self.heirs = self.now, {}, {}
 
     def compute_step(
         self, plan: Plan, group: ObjectSet, seen: Iterable[Observed] | None = None
@@ -113,6 +114,7 @@ class FakeCluster:
                 referenced=find_references(observed, key)
                 if isinstance(key, TenantSet) and not group.objects
                 else frozenset(),
+                heirs=self.heirs,
             ),
             Clock(self.now, self.started_at, self.written_at, SETTLE),
         )
@@ -126,8 +128,9 @@ class FakeCluster:
             case Replace(desired, owners, uid, maps, strays):
                 patch = build_json_patch(desired, owners, uid, maps, strays)
                 self.objects[desired.key] = apply_patch(self.objects[desired.key], patch)
-            case Delete(key, uid):
+            case Delete(key, uid, heirs):
                 assert self.objects.pop(key)["metadata"]["uid"] == uid
+                self.heirs[key] = heirs
         self.written_at[write.key] = self.now
 
     def list_sets(self, plan: Plan) -> list[ObjectSet]:

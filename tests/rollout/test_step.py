@@ -364,6 +364,27 @@ def test_a_host_that_has_lost_its_address_is_made_anew_if_it_needs_one(
     assert ("status" not in entry) is (expected == ["Delete", "Create"])
 
 
+def test_a_host_that_is_made_anew_keeps_its_owner_on_hold() -> None:
+    cluster = build_cluster(build_plan(build_policy("a", TCP), build_policy("b", TCP)))
+    (entry,) = cluster.objects.values()
+    entry["status"] = {"addresses": []}
+    plan = build_plan(build_policy("a", TCP), build_policy("b", TCP, paused=True))
+    assert name_writes(cluster.converge(plan)) == [f"Delete {SE}", f"Create {SE}"]
+    (item,) = cluster.observe()
+    assert item.owners == {Owner("a", "a-uid"), Owner("b", "b-uid")}
+
+
+def test_a_host_that_is_made_anew_is_not_its_former_owner_s() -> None:
+    cluster = build_cluster(build_plan(build_policy("a", TCP), build_policy("b", TCP)))
+    (entry,) = cluster.objects.values()
+    entry["status"] = {"addresses": []}
+    plan = build_plan(build_policy("a", TCP), build_policy("b", TCP, paused=True))
+    cluster.send(cluster.compute_step(plan, find_host(plan, HOST)).writes[0])
+    cluster.converge(build_plan(build_policy("a", TCP), build_policy("b", OTHER, generation=2)))
+    found = [item.owners for item in cluster.observe() if item.facts.hosts == (HOST,)]
+    assert found == [{Owner("a", "a-uid")}]
+
+
 def test_a_new_object_under_the_name_begins_without_an_address() -> None:
     cluster, _, _ = change([TLS, TCP], [TLS])
     cluster.objects.clear()

@@ -235,6 +235,22 @@ def test_a_host_restricted_to_workloads_is_closed_after_its_route() -> None:
     assert name_writes(writes)[:2] == [f"Replace {SE}", f"Delete {VS}"]
 
 
+@pytest.mark.parametrize("member", ["annotations", "labels"])
+def test_an_owner_joins_a_damaged_host_before_that_is_closed(member: str) -> None:
+    checker = build_checker(build_policy_set(build_route("a", HTTP, TLS)))
+    entry = ObjectKey(SE, "shop", build_host_name(HOST))
+    del checker.cluster.objects[entry]["metadata"][member]
+    policies = [build_route(name, HTTP, TLS, source=WORKLOADS) for name in ("a", "b")]
+    after = build_policy_set(*policies)
+    joined, closed = (write for write in converge(checker, after) if write.key == entry)
+    assert isinstance(joined, Replace)
+    assert [owner.name for owner in joined.owners] == ["a", "b"]
+    assert not joined.desired.facts.is_closed
+    assert isinstance(closed, Replace)
+    assert closed.desired.facts.is_closed
+    assert checker.cluster.is_as_planned(*after.plan(checker.cluster))
+
+
 def test_another_port_by_the_same_way_waits_for_its_own_objects() -> None:
     """The way to the gateway is there already, but not what the gateway does with the new name."""
     private = build_route("b", {"number": 8080, "protocol": "HTTP"}, source=WORKLOADS)

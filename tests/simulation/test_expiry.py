@@ -146,6 +146,41 @@ async def test_it_goes_within_two_seconds_and_comes_back_with_more_time(
     await stop(controller, server)
 
 
+@pytest.mark.parametrize("follows", [False, True])
+async def test_a_paused_policy_tells_that_its_host_went_with_another_policy_s_time(
+    *, follows: bool
+) -> None:
+    """Whether or not a policy in force has a part in the host, and goes on with it."""
+    server, clock = build_server(), WallClock()
+    controller = start_controller(server, now=clock.now)
+    hosts = [{"hosts": ["web.example.com"]}]
+    server.apply(POLICIES, build_policy("web", clock.tell(60)))
+    server.apply(POLICIES, build_policy("paused", destinations=hosts))
+    if follows:
+        server.apply(POLICIES, build_policy("follows", destinations=hosts))
+    await asyncio.sleep(10)
+    server.change(
+        (POLICIES, SHOP, "paused"),
+        lambda body: body["metadata"].update(annotations={PAUSED_ANNOTATION: "true"}),
+    )
+    await asyncio.sleep(40)
+    assert find_condition(server, "paused", "Ready") == ("True", "Applied")
+    await asyncio.sleep(20)
+    assert len([*server.select(ENTRY)]) == int(follows)
+    assert find_condition(server, "paused", "Ready") == ("Unknown", "Paused")
+    status = server.objects[POLICIES, SHOP, "paused"]["status"]
+    assert (status["hosts"], status["objectCount"]) == ("0/1", 0)
+    writes = len(server.writes)
+    server.remove((POLICIES, SHOP, "web"))
+    await asyncio.sleep(60)
+    assert find_condition(server, "paused", "Ready") == ("Unknown", "Paused")
+    assert len(server.writes) == writes
+    server.change((POLICIES, SHOP, "paused"), lambda body: body["metadata"].pop("annotations"))
+    await asyncio.sleep(10)
+    assert find_condition(server, "paused", "Ready") == ("True", "Applied")
+    await stop(controller, server)
+
+
 async def test_one_that_is_over_when_it_is_made_makes_nothing() -> None:
     server, clock, events = build_server(), WallClock(), Events()
     controller = start_controller(server, now=clock.now, told=events)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from egress_operator.engine.failure import ApiError
+from egress_operator.engine.resource import Resource
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.source import PAUSED_ANNOTATION
 from egress_operator.reconcile.resource import POLICIES, RESOURCES
@@ -130,4 +132,48 @@ async def test_a_namespace_is_planned_again_only_where_a_limit_may_have_room(
     server.remove(next(list_owned(server)))
     await wait(controller, QUIET_S)
     assert (controller.planner.get("shop") is not before) is is_planned
+    await stop(controller, server)
+
+
+def share(name: str) -> Object:
+    """Return a policy for a host that needs an address."""
+    destination = {"hosts": ["db.example.com"], "ports": [{"number": 5432, "protocol": "TCP"}]}
+    return build_policy(name, spec={"destinations": [destination]})
+
+
+def refuse_creation(verb: str, resource: Resource, _: Object) -> ApiError | None:
+    is_entry = resource == ENTRY and verb == "create"
+    return ApiError(503, "ServiceUnavailable", "later") if is_entry else None
+
+
+@pytest.mark.parametrize("trouble", ["", "refused", "lost"])
+async def test_an_object_that_is_made_anew_keeps_its_owner_on_hold(trouble: str) -> None:
+    server = Server(random.Random(0))  # noqa: S311 - of a test
+    controller = start_controller(server, dns_capture=True)
+    for name in ("web", "live"):
+        server.apply(POLICIES, share(name))
+    await wait(controller, QUIET_S)
+    server.apply(POLICIES, share("web") | {"metadata": build_policy(**HOLDS["paused"])["metadata"]})
+    await wait(controller, QUIET_S)
+    (entry,) = list_owned(server)
+    uid = server.objects[entry]["metadata"]["uid"]
+    if trouble == "refused":
+        server.refusals.append(refuse_creation)
+    server.lost = 0.9 if trouble == "lost" else 0.0
+    server.change(entry, lambda body: body.update(status={"addresses": []}))
+    await wait(controller, QUIET_S)
+    if trouble == "refused":
+        assert entry not in server.objects
+        # The namespace is planned again meanwhile.
+        server.apply(POLICIES, build_policy("other", spec=OTHER))
+        await wait(controller, QUIET_S)
+    server.refusals.clear()
+    server.lost = 0.0
+    await wait(controller, 3 * QUIET_S)
+    assert server.objects[entry]["metadata"]["uid"] != uid
+    assert [*list_owned(server)] == [entry]
+    server.remove((POLICIES, "shop", "live"))
+    await wait(controller, QUIET_S)
+    assert [*list_owned(server)] == [entry]
+    check(server, 1)
     await stop(controller, server)

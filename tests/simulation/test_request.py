@@ -121,18 +121,23 @@ async def test_it_is_confirmed_after_the_look_and_not_before() -> None:
     await stop(controller, server)
 
 
-async def test_what_no_watch_has_told_is_found() -> None:
-    server = build_server()
-    controller = start_controller(server)
-    await asyncio.sleep(QUIET_S)
+def spoil_unseen(server: Server) -> None:
+    """Take an object away and edit another one, while no watch tells of it."""
     gone, other = ((ENTRY, "shop", body["metadata"]["name"]) for body in [*server.select(ENTRY)])
     del server.objects[gone]
     edited = {**server.objects[other], "spec": {"hosts": ["other.example.com"]}}
     edited["metadata"] = {**edited["metadata"], "resourceVersion": str(server.version + 1)}
     server.version += 1
     server.objects[other] = edited
+
+
+async def test_what_no_watch_has_told_is_found() -> None:
+    server = build_server()
+    controller = start_controller(server)
     await asyncio.sleep(QUIET_S)
-    assert gone not in server.objects
+    spoil_unseen(server)
+    await asyncio.sleep(QUIET_S)
+    assert len([*server.select(ENTRY)]) == 1
     mark = len(server.writes)
     annotate(server, requested="now")
     await asyncio.sleep(2)
@@ -164,7 +169,10 @@ async def test_who_asks_all_the_time_costs_no_more_reads() -> None:
     await stop(controller, server)
 
 
-async def test_a_paused_policy_confirms_when_the_pause_ends() -> None:
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_paused_policy_is_looked_at_when_the_pause_ends_and_confirms_then(
+    *, restart: bool
+) -> None:
     server = build_server()
     controller = start_controller(server)
     await asyncio.sleep(QUIET_S)
@@ -172,12 +180,38 @@ async def test_a_paused_policy_confirms_when_the_pause_ends() -> None:
     await asyncio.sleep(QUIET_S)
     annotate(server, paused="true")
     await asyncio.sleep(QUIET_S)
+    if restart:
+        await stop(controller, server)
+        controller = start_controller(server)
+        await asyncio.sleep(QUIET_S)
     annotate(server, requested="second")
     await asyncio.sleep(QUIET_S)
+    spoil_unseen(server)
+    await asyncio.sleep(QUIET_S)
     assert handled(server) == "first"
+    mark = len(server.writes)
     annotate(server, paused=None)
     await asyncio.sleep(QUIET_S)
     assert handled(server) == "second"
+    order = [write.subresource or write.verb for write in server.writes[mark:]]
+    assert sorted(order[:2]) == ["create", "patch"]
+    assert order[2:] == ["status"]
+    hosts = {body["spec"]["hosts"][0] for body in server.select(ENTRY)}
+    assert hosts == {"a.example.com", "b.example.com"}
+    await stop(controller, server)
+
+
+async def test_a_paused_policy_that_has_expired_confirms_nothing() -> None:
+    server = build_server()
+    controller = start_controller(server)
+    annotate(server, paused="true", requested="now")
+    server.change(WEB, lambda body: body["spec"].update(expiresAt="2020-01-01T00:00:00Z"))
+    await asyncio.sleep(QUIET_S)
+    assert server.objects[WEB]["status"]["conditions"][0]["reason"] == "Expired"
+    assert handled(server) == ""
+    annotate(server, paused=None)
+    await asyncio.sleep(QUIET_S)
+    assert handled(server) == "now"
     await stop(controller, server)
 
 

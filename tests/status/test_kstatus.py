@@ -24,6 +24,7 @@ SITUATIONS = {
     "paused-at-birth": IN_PROGRESS,
     "paused-later": IN_PROGRESS,
     "paused-beside-another": CURRENT,
+    "paused-beside-expired": IN_PROGRESS,
     "paused-while-pending": IN_PROGRESS,
     "paused-withdrawn": IN_PROGRESS,
     "pending": IN_PROGRESS,

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from egress_operator.diagnostic import name_some
 from egress_operator.istio.http import AllowIntent
 from egress_operator.istio.traffic import EVERYONE
 from egress_operator.istio.wildcard import is_wildcard, list_covering
@@ -178,5 +179,4 @@ def _describe(over: str, names: _Names) -> Iterator[str]:
 
 
 def _name_some(names: Collection[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(list(names)[:MOST_NAMED])}{more}"
+    return name_some([*names], MOST_NAMED)

@@ -21,12 +21,11 @@ from egress_operator.plan.limit import (
     NO_DEMAND,
     UNLIMITED,
     Applicant,
-    Item,
     build_demand,
     find_limited,
     withhold,
 )
-from egress_operator.plan.overlap import find_routed, find_unsettled, list_overlaps
+from egress_operator.plan.overlap import Item, find_routed, find_unsettled, list_overlaps
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.reference import (
     HOLDING,

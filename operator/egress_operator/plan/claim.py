@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from egress_operator.diagnostic import build_message
+from egress_operator.diagnostic import build_message, name_some
 from egress_operator.istio.difference import find_difference
 from egress_operator.istio.name import build_synthetic_host
 from egress_operator.istio.object import Owner
@@ -366,8 +366,7 @@ def _name_some(limited: Iterable[Claim]) -> str:
     names = sorted({claim.owner.name for claim in limited})
     if len(names) == 1:
         return f"policy {names[0]} restricts"
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"policies {', '.join(names[:MOST_NAMED])}{more} restrict"
+    return f"policies {name_some(names, MOST_NAMED)} restrict"
 
 
 def _unite(one: FromIntent, other: FromIntent) -> bool:

@@ -15,6 +15,7 @@ from egress_operator.istio.object import Owner
 from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.claim import Arbitration, Claim
 from egress_operator.plan.intent import Limits
+from egress_operator.plan.overlap import Item
 from egress_operator.plan.standing import HostStanding
 
 NAMESPACE_LIMIT = "EG056"
@@ -24,8 +25,6 @@ Server = tuple[str, int]
 """A host and port."""
 Pair = tuple[str, int, int]
 """A host, a port, and the place of an upstream among those of the port, from 0."""
-Item = str | Server
-"""A host, or a host and port: what may have to wait."""
 Countable = Item | Pair
 
 PAIRS_PER_HOST = 4

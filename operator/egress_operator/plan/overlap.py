@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from egress_operator.plan.claim import Claim
 
 Item = str | tuple[str, int]
-"""A host, or a host and port."""
+"""A host, or a host and port: what may have to wait."""
 
 
 def list_overlaps(keys: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -109,7 +109,8 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
         if host.object_set is not None
     }
     sets |= _build_tenant_sets(inputs.namespace, tenants, policies, part.around)
-    sets |= _build_expired_sets(inputs.namespace, policies, hosts)
+    expired = frozenset(key for policy in policies for key in policy.expired_keys)
+    sets |= _build_expired_sets(inputs.namespace, expired - hosts.keys())
     held = frozenset(policy.owner for policy in policies if not policy.is_live)
     kept = find_kept(inputs.namespace, inputs.standing, held)
     expiries = part.list_expiries()
@@ -125,6 +126,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
             shadows,
             bypassed.get(policy.source.name, ()),
             kept.get(policy.owner, NOTHING_KEPT),
+            _find_ending(policy, expired),
             sight,
         )
     return Plan(
@@ -173,16 +175,21 @@ def _build_tenant_sets(
     return sets
 
 
-def _build_expired_sets(
-    namespace: str, policies: Iterable[CachedPolicy], hosts: Mapping[str, CachedHost]
-) -> dict[SetKey, ObjectSet]:
+def _build_expired_sets(namespace: str, hosts: Iterable[str]) -> dict[SetKey, ObjectSet]:
     """Return the sets of hosts that policies claimed until they expired, and nobody does now.
 
     As where permission is withdrawn, they go in their order, and nothing has to settle.
     """
-    expired = {key for policy in policies for key in policy.expired_keys}
-    keys = [HostSet(namespace, host) for host in sorted(expired - hosts.keys())]
+    keys = [HostSet(namespace, host) for host in sorted(hosts)]
     return {key: ObjectSet(key, is_closing=True) for key in keys}
+
+
+def _find_ending(policy: CachedPolicy, expired: frozenset[str]) -> frozenset[SetKey]:
+    """Find the sets in which a policy on hold keeps nothing of what an expired one owns as well."""
+    if policy.is_live or not expired:
+        return NOTHING_KEPT
+    keys = expired.intersection(claim.key for claim in policy.claims)
+    return frozenset(HostSet(policy.source.namespace, key) for key in keys)
 
 
 def _compile_hosts(
@@ -240,6 +247,7 @@ def _find_result(
     shadows: Shadows,
     bypassed: tuple[str, ...],
     kept: frozenset[SetKey],
+    ending: frozenset[SetKey],
     sight: Sight,
 ) -> PolicyResult:
     """Return the result on a policy: that of the last call if nothing it depends on changed."""
@@ -255,6 +263,7 @@ def _find_result(
             overriding,
             bypassed,
             kept,
+            ending,
             shared,
             sight,
         ),
@@ -282,6 +291,7 @@ def _find_result(
                 *(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
             ),
             sight=sight,
+            ending=ending,
         ),
     )
     if result == before:

@@ -98,6 +98,9 @@ class PolicyResult:
     sorted."""
     sight: Sight = NO_SIDECARS
     """What Sidecars do to it."""
+    ending: tuple[SetKey, ...] = ()
+    """The sets of hosts that it asks for while it is on hold, and that a policy that has expired
+    asks for as well: of what both own it keeps nothing. Sorted."""
 
     @property
     def is_expired(self) -> bool:
@@ -118,6 +121,7 @@ class Notes(NamedTuple):
     overridden: Iterable[str] = ()
     lifted: Iterable[str] = ()
     sight: Sight = NO_SIDECARS
+    ending: Iterable[SetKey] = ()
 
 
 def build_policy_result(
@@ -154,6 +158,7 @@ def build_policy_result(
         overridden=tuple(sorted(set(notes.overridden))),
         lifted=tuple(sorted(set(notes.lifted))),
         sight=notes.sight,
+        ending=tuple(sorted(notes.ending, key=sort_key)),
     )
 
 

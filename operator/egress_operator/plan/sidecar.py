@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from egress_operator.diagnostic import name_some
 from egress_operator.istio.route import PRIVATE_PORT
 from egress_operator.istio.sidecar import (
     NO_NAMES,
@@ -264,8 +265,7 @@ def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tup
 
 def _list_some(hosts: Mapping[str, list[int]]) -> str:
     names = [f"{host} ({', '.join(map(str, ports))})" for host, ports in hosts.items()]
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return name_some(names, MOST_NAMED)
 
 
 def _name(sidecar: Sidecar, namespace: str) -> str:

@@ -78,8 +78,11 @@ def is_paused(metadata: Mapping[str, Any]) -> bool:
 def read_request(metadata: Mapping[str, Any]) -> str:
     """Return the token by which somebody asks for another look at it, empty for none. Pure.
 
-    Any text, such as a time; of a long one the beginning.
+    Any text, such as a time; of a long one the beginning. While it is paused it is not looked at,
+    so a request counts from the end of the pause on.
     """
+    if is_paused(metadata):
+        return ""
     return _read_annotation(metadata, REQUESTED_ANNOTATION)[:REQUEST_LENGTH]
 
 

@@ -11,7 +11,7 @@ from typing import cast
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
-from egress_operator.istio.object import Desired, Observed
+from egress_operator.istio.object import Desired, Observed, Owner
 from egress_operator.istio.object_set import ObjectSet, list_keys
 from egress_operator.istio.set_key import (
     GatewaySet,
@@ -25,6 +25,7 @@ from egress_operator.plan.plan import Plan
 from egress_operator.reconcile.budget import Budget
 from egress_operator.reconcile.cluster import Cluster
 from egress_operator.reconcile.dependencies import Dependencies
+from egress_operator.reconcile.doubt import Doubts
 from egress_operator.reconcile.drift import Drift
 from egress_operator.reconcile.owner_check import OwnerCheck
 from egress_operator.reconcile.planner import Planner
@@ -174,9 +175,10 @@ class SetWorker:
         self._settling: defaultdict[Scope, dict[SetKey, None]] = defaultdict(dict)
         """By namespace, in the order in which they began to wait."""
         self._refusals: defaultdict[SetKey, Refusals] = defaultdict(Refusals)
-        self._unsure: dict[ObjectKey, SetKey] = {}
-        """Objects of which it is not known how they stand, and their sets: the last write may have
-        been made or not, or somebody asks."""
+        self._doubts = Doubts()
+        """Objects whose last write may have been made or not, or of which somebody asks."""
+        self._heirs: dict[SetKey, dict[ObjectKey, tuple[Owner, ...]]] = {}
+        """Of the objects that each set deletes to make them anew; lost with the process."""
         self._news: set[SetKey] = set()
         self._lacking: dict[SetKey, frozenset[ObjectKey]] = {}
         """What was said to lack last, by set."""
@@ -223,7 +225,7 @@ class SetWorker:
         object_set = None if plan is None else plan.sets.get(key)
         if object_set is None or state is None or object_set.is_closing:
             return 0.0
-        self._unsure |= {desired.key: key for desired in object_set.objects}
+        self._doubts.add(key, (desired.key for desired in object_set.objects))
         if state.looks is None:
             state.looks = Budget(LOOK_BURST)
         return state.looks.take(self._clock())
@@ -339,23 +341,12 @@ class SetWorker:
             if plan is None or terminating:
                 return None
             object_set = plan.sets.get(key) or ObjectSet(key)
-            unsure = self._find_unsure(object_set)
+            unsure = self._doubts.find(key, _find_needs(object_set)) if self._doubts else ()
             if not unsure:
                 return plan, object_set
             for each in unsure:
                 await self._writer.read(each)
-                self._unsure.pop(each, None)
-
-    def _find_unsure(self, object_set: ObjectSet) -> list[ObjectKey]:
-        """Name the objects of a set, and those that it needs, of which only a read tells."""
-        if not self._unsure:
-            return []
-        needs = _find_needs(object_set)
-        return [
-            key
-            for key, set_key in self._unsure.items()
-            if set_key == object_set.key or key in needs
-        ]
+                self._doubts.discard(each)
 
     def _check_fight(self, key: SetKey, step: Step, held: frozenset[Write]) -> None:
         """Raise FightError while drift is held back, and until a set has been left alone since.
@@ -434,6 +425,7 @@ class SetWorker:
             self._cluster.orphans,
             plan.expired,
             self._refusals[object_set.key].writes if object_set.access else (),
+            self._heirs.get(object_set.key, {}),
         )
 
     def _select(self, object_set: ObjectSet) -> list[Observed]:
@@ -474,6 +466,7 @@ class SetWorker:
         key = wish.object_set.key
         refusals = self._refusals[key] if wish.object_set.access else None
         patience = None if refusals is None else ANSWER_S
+        self._note_heirs(key, writes)
         answers, late = await self._send_all(wish, writes, patience)
         now = self._clock()
         done = [write for write, answer in answers.items() if answer is None]
@@ -499,11 +492,17 @@ class SetWorker:
             for write, error in failures.items():
                 refusals.note(write, error)
 
+    def _note_heirs(self, key: SetKey, writes: Iterable[Write]) -> None:
+        """Remember before it is sent who owns what is made anew: the answer may be lost."""
+        for write in writes:
+            if isinstance(write, Delete) and write.heirs:
+                self._heirs.setdefault(key, {})[write.key] = write.heirs
+
     def _note_unsure(self, key: SetKey, failures: Mapping[Write, Exception]) -> None:
         """Remember the writes that may have been made. A gateway's have no order to keep."""
         for write, error in failures.items():
             if isinstance(error, ApiError) and error.may_be_done:
-                self._unsure[write.key] = key
+                self._doubts.add(key, [write.key])
 
     async def _send_all(
         self, wish: "_Wish", writes: Sequence[Write], patience: float | None
@@ -607,6 +606,7 @@ class SetWorker:
         if key not in plan.sets:
             self._forget(key)
             return step
+        self._heirs.pop(key, None)
         refused: tuple[Refusal, ...] = ()
         if object_set.access:
             refusals = self._refusals[key]
@@ -643,7 +643,8 @@ class SetWorker:
         self._states.pop(key, None)
         self._refusals.pop(key, None)
         self._lacking.pop(key, None)
-        self._unsure = {item: of for item, of in self._unsure.items() if of != key}
+        self._doubts.forget(key)
+        self._heirs.pop(key, None)
         self._index_settling(key, UNDER_WAY)
 
     def _set(self, key: SetKey, outcome: Outcome) -> None:

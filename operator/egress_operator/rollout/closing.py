@@ -38,4 +38,4 @@ def _build_owner_write(entry: ObjectPair) -> Replace | None:
         return None
     spec = desired.spec if there.facts.is_closed or desired.before is None else desired.before
     interim = replace_ports(replace_spec(desired, spec), there.facts.ports)
-    return Replace(interim, entry.owners, there.uid)
+    return Replace(interim, entry.owners, there.uid, there.maps, there.strays)

@@ -1,7 +1,7 @@
 """The rollout: all that `next_step` looks at, what is wanted beside what is there."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.manifest import is_as_desired
@@ -31,6 +31,8 @@ class RolloutContext:
     is held: what it had cannot be told from what others keep."""
     refused: Collection[Write] = ()
     """Of the set of a gateway: writes that the API server refuses, and that are not tried now."""
+    heirs: Mapping[ObjectKey, Collection[Owner]] = field(default_factory=dict)
+    """`Delete.heirs` of objects that were deleted to be made anew, until the set is as wanted."""
 
 
 def find_references(observed: Iterable[Observed], key: TenantSet) -> frozenset[str]:
@@ -74,7 +76,8 @@ class ObjectPair:
     observed: Observed | None
     """Ours, else None."""
     owners: tuple[Owner, ...]
-    """Those that claim it, and those on hold that own it already."""
+    """Those that claim it, and those on hold that own it already, or did before it was deleted to
+    be made anew."""
     squatted: bool
     """Wanted, and its name is somebody else's."""
     prunable: bool
@@ -188,7 +191,8 @@ def _build_pair(
     frozen: bool,
 ) -> ObjectPair:
     """Join what is wanted and what is there; `frozen` as in `_is_prunable`."""
-    kept = frozenset[Owner]() if ours is None else ours.owners & around.held
+    before = around.heirs.get(key, ()) if ours is None else ours.owners
+    kept = around.held.intersection(before)
     return ObjectPair(
         key=key,
         desired=_keep_address(desired, ours),

@@ -73,7 +73,7 @@ def _remove_spent(rollout: Rollout) -> Step:
     entry = rollout.service_entry
     if not entry.is_spent or entry.observed is None:
         return Step()
-    return build_step(Delete(entry.key, entry.observed.uid))
+    return build_step(Delete(entry.key, entry.observed.uid, entry.owners))
 
 
 def _await_allows(rollout: Rollout) -> Step:

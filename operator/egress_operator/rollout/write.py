@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from egress_operator.istio.kind import Kind, ObjectKey
-from egress_operator.istio.object import MAPS, Desired, Owner, Stray
+from egress_operator.istio.object import Desired, Owner, Stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Replace:
     desired: Desired
     owners: tuple[Owner, ...]
     uid: str
-    maps: frozenset[str] = MAPS
+    maps: frozenset[str]
     """As of `Observed`: the others are written whole."""
-    strays: frozenset[Stray] = frozenset()
+    strays: frozenset[Stray]
     """As of `Observed`: what it has to lose."""
 
     @property
@@ -43,6 +43,8 @@ class Delete:
 
     key: ObjectKey
     uid: str
+    heirs: tuple[Owner, ...] = ()
+    """Who will own the object when it is made anew; empty when it is not."""
 
 
 Write = Create | Replace | Delete

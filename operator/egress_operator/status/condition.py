@@ -1,6 +1,6 @@
 """Conditions: their order, their reasons, and when their time of transition moves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -8,8 +8,6 @@ from typing import Any
 from egress_operator.api.state import Truth
 
 MESSAGE_BYTES = 1024
-MOST_NAMED = 5
-"""Things that a message names; the rest is counted."""
 _ELLIPSIS = "…"
 
 
@@ -83,12 +81,6 @@ def build_condition(condition: Condition, before: Conditions, now: str) -> dict[
         "reason": str(condition.reason),
         "message": trim_message(condition.message),
     }
-
-
-def name_some(names: Sequence[str]) -> str:
-    """Name five things at most, and count the rest. Pure."""
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def trim_message(text: str, ending: str = "") -> str:

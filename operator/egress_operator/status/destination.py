@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from egress_operator.api.state import MOST_ROWS
-from egress_operator.diagnostic import find_rule
+from egress_operator.diagnostic import find_rule, name_some
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.result import ClaimResult, ClaimState
-from egress_operator.status.condition import name_some, trim_message
+from egress_operator.status.condition import trim_message
 from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 SQUATTED = "EG104"

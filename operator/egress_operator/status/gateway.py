@@ -14,14 +14,12 @@ from enum import StrEnum
 from typing import Any
 
 from egress_operator.api.state import Truth
-from egress_operator.diagnostic import find_rule
+from egress_operator.diagnostic import MOST_NAMED, find_rule, name_some
 from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization, Wildcards
 from egress_operator.status.condition import (
-    MOST_NAMED,
     Condition,
     build_condition,
-    name_some,
     read_conditions,
 )
 from egress_operator.status.destination import explain_squatter

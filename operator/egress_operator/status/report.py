@@ -14,6 +14,7 @@
 | beside an open policy, or a restricted one | as above | | | | RestrictionLifted |
 | a Sidecar hides a host from some workloads | as above | | | | PartlyHidden |
 | paused | last | last | last | last | Paused; Reconciling unless Ready or Stalled |
+| paused, a shared host expired | Unknown | Unknown | Unknown | Unknown | Paused, Reconciling |
 | paused, gateway closed | last | False/reason | False/reason | False/reason | Paused, Stalled |
 | expires within a day | as above | | | | Expiring |
 | expired, paused or not | False/Expired | Unknown | False/Expired | False/Expired | Stalled |
@@ -25,7 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from egress_operator.api.state import Truth
-from egress_operator.diagnostic import Diagnostic, find_rule
+from egress_operator.diagnostic import Diagnostic, find_rule, name_some
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import SetKey
 from egress_operator.plan.reference import NOT_ALLOWED, NOT_READY
@@ -49,7 +50,7 @@ from egress_operator.status.destination import (
     explain_squatter,
 )
 from egress_operator.status.expiry import has_expired, judge_expired
-from egress_operator.status.progress import SetProgress
+from egress_operator.status.progress import NOT_BEGUN, SetProgress
 
 Status = dict[str, Any]
 
@@ -76,9 +77,7 @@ def compute_status(
     `previous` when nothing is to be written.
     """
     status = _compute(result, progress, previous, now)
-    handled = (previous or {}).get(HANDLED, "")
-    if not result.is_on_pause:
-        handled = result.requested or handled
+    handled = result.requested or (previous or {}).get(HANDLED, "")
     return {**status, HANDLED: handled} if handled else status
 
 
@@ -94,7 +93,8 @@ def _compute(
     keys = (*result.set_keys, *result.kept)
     counts = _count(rows, [progress[key] for key in keys if key in progress])
     if result.is_on_pause:
-        return _build_paused(result, rows, counts, previous, now)
+        ended = [key for key in result.ending if not progress.get(key, NOT_BEGUN).objects]
+        return _build_paused(result, rows, counts, previous, now, ended)
     conditions: Iterable[Condition | Mapping[str, Any]]
     if result.expiry is not None and result.is_expired:
         conditions = judge_expired(result, result.expiry, _explain_rest(progress, counts))
@@ -270,8 +270,13 @@ def _build_paused(
     counts: Status,
     previous: Mapping[str, Any] | None,
     now: str,
+    ended: list[SetKey],
 ) -> Status:
-    """As it was last, `observedGeneration` too; objects are counted anew, and Ready says it."""
+    """As it was last, `observedGeneration` too; objects are counted anew, and Ready says it.
+
+    `ended`: the sets of its hosts in which it has nothing, and a policy that has expired had a
+    part.
+    """
     before = read_conditions(previous)
     paused = Condition(
         Type.PAUSED,
@@ -281,7 +286,8 @@ def _build_paused(
         result.generation,
     )
     known = all(type_ in before for type_ in ALWAYS)
-    if previous and known and not _is_restored(result, before):
+    lost = ended if known and before[Type.PROGRAMMED]["status"] == Truth.TRUE else []
+    if previous and known and not lost and not _is_restored(result, before):
         withdrawn = _judge_withdrawn(result, before)
         expiring = [item for item in _judge_company(result) if item.type == Type.EXPIRING]
         replaced = {
@@ -314,7 +320,7 @@ def _build_paused(
             type_,
             Truth.UNKNOWN,
             Reason.PAUSED,
-            "not looked at, because the policy is paused",
+            "not looked at, because the policy is paused" + _explain_lost(lost),
             result.generation,
         )
         for type_ in ALWAYS
@@ -448,6 +454,13 @@ def _explain_kept(counts: Status) -> str:
     """Tell that a policy on hold still has objects."""
     count = counts["objectCount"]
     return f"; kept from before: {_number(count, 'object')}" if count else ""
+
+
+def _explain_lost(sets: Iterable[SetKey]) -> str:
+    """Tell that objects of a paused policy went with an expired one."""
+    hosts = name_some([str(key) for key in sets])
+    why = "because another policy for the same host has expired"
+    return f"; it has no objects any more for {hosts}, {why}" if hosts else ""
 
 
 def _explain_rest(progress: Mapping[SetKey, SetProgress], counts: Status) -> str:
