@@ -15,12 +15,15 @@ from bench.bounds import (
     build_deep,
     build_names,
     build_ranges,
+    build_rules,
+    build_shadowed,
     build_shared,
     build_sidecars,
     build_wildcards,
 )
 from egress_operator.istio.sidecar import EgressListener
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
+from egress_operator.plan.shadow import MOST_NAMED
 from egress_operator.plan.sidecar import MOST_READ
 from egress_operator.plan.source import NamespaceInput
 
@@ -79,8 +82,10 @@ def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         (build_wildcards, (20, 40, 80)),
         (build_below, (10, 20, 40)),
         (build_deep, (2, 4, 8)),
+        (build_shadowed, (20, 40, 80)),
+        (build_rules, (100, 200, 400)),
     ],
-    ids=["ranges", "addresses", "names", "wildcards", "below", "deep"],
+    ids=["ranges", "addresses", "names", "wildcards", "below", "deep", "shadowed", "rules"],
 )
 def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
     (small, _), (middle, _), (large, _) = measure(build, sizes)
@@ -137,11 +142,18 @@ def test_an_unchanged_policy_is_not_compared_with_sidecars_again() -> None:
         (build_names, 200),
         (build_shared, 30),
         (build_sidecars, 200),
+        (build_shadowed, 100),
     ],
 )
 def test_a_plan_is_made_in_pieces(build: Build, size: int) -> None:
     inputs = build(size)
     check_pieces(inputs, PlanCache(), inputs)
+
+
+def test_of_many_objects_beside_a_host_few_are_named() -> None:
+    for result in plan_namespace(build_shadowed(100)).results.values():
+        assert len(result.shadowed) == 4 * (MOST_NAMED + 1)
+        assert sum(line.endswith(": 195") for line in result.shadowed) == 4
 
 
 def test_a_plan_after_all_policies_have_changed_is_made_in_pieces() -> None:
