@@ -77,20 +77,27 @@ def build_shared(count: int) -> NamespaceInput:
     return _build([{"hosts": found} for found in hosts] for _ in range(count))
 
 
-def build_sidecars(count: int) -> NamespaceInput:
-    """Build 4 policies of 8 hosts with 16 ports, and `count` Sidecars for some pods each."""
+def build_sidecars(count: int, *, others: int = 0) -> NamespaceInput:
+    """Build 4 policies of 8 hosts with 16 ports, and `count` Sidecars for some pods each.
+
+    `others`: listeners of other ports in each of these.
+    """
     ports = [{**port, "protocol": "TLS"} for port in PORTS]
     inputs = _build(
         [{"hosts": [f"h{number}-{n}.example.com" for n in range(8)], "ports": ports}]
         for number in range(4)
     )
+    listeners = [
+        {"port": {"number": 20000 + number, "protocol": "TLS"}, "hosts": ["./*"]}
+        for number in range(others)
+    ]
     sidecars = tuple(
         read_sidecar(
             {
                 "metadata": {"name": f"s{number:05}", "namespace": NAMESPACE},
                 "spec": {
                     "workloadSelector": {"labels": {"app": f"a{number}"}},
-                    "egress": [{"hosts": ["./*.example.com"]}],
+                    "egress": [*listeners, {"hosts": ["./*.example.com"]}],
                 },
             }
         )

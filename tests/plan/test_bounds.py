@@ -21,7 +21,6 @@ from bench.bounds import (
     build_sidecars,
     build_wildcards,
 )
-from egress_operator.istio.sidecar import EgressListener
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
 from egress_operator.plan.shadow import MOST_NAMED
 from egress_operator.plan.sidecar import MOST_READ
@@ -31,8 +30,6 @@ SLACK = 1.3
 """For log n, and for what is there once whatever the size."""
 
 END = object()
-
-LISTENER = EgressListener(0, {}, {})
 
 Build = Callable[[int], NamespaceInput]
 
@@ -114,11 +111,7 @@ def test_sidecars_beyond_the_limit_cost_nothing() -> None:
 def test_listeners_of_other_ports_cost_nothing() -> None:
     inputs = build_sidecars(MOST_READ)
     first = count_lines(partial(plan_namespace, inputs, PlanCache()))
-    others = tuple(replace(LISTENER, port=20000 + number) for number in range(500))
-    many = tuple(
-        replace(item, listeners=(*others, *(item.listeners or ()))) for item in inputs.sidecars
-    )
-    crowded = replace(inputs, sidecars=many)
+    crowded = build_sidecars(MOST_READ, others=500)
     assert count_lines(partial(plan_namespace, crowded, PlanCache())) < first * 1.01
 
 
