@@ -7,10 +7,13 @@ mesh compares them.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from egress_operator.istio.kind import NETWORKING
+from egress_operator.istio.object import pack_spec
 from egress_operator.istio.traffic import Labels
 
 API_VERSION = NETWORKING
@@ -175,6 +178,29 @@ def read_sidecar(obj: Mapping[str, Any]) -> Sidecar:
         mode="" if policy is None else str(policy.get("mode") or REGISTRY_ONLY),
         is_too_large=ports is None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSidecar:
+    """A Sidecar with its listeners as JSON: a tenth of what they take, and few are looked at."""
+
+    outline: Sidecar
+    """Without its listeners."""
+    spec: bytes
+    """Empty: it has no listeners, or is not looked at."""
+
+    def read(self) -> Sidecar:
+        """Return it with its listeners."""
+        if not self.spec:
+            return self.outline
+        return replace(self.outline, ports=_read_ports(orjson.loads(self.spec)["egress"]))
+
+
+def pack_sidecar(obj: Mapping[str, Any]) -> PackedSidecar:
+    """Take what counts from a Sidecar as `read_sidecar` does, with its errors. Pure."""
+    sidecar = read_sidecar(obj)
+    spec = pack_spec(obj["spec"]) if sidecar.ports else b""
+    return PackedSidecar(replace(sidecar, ports=None), spec)
 
 
 def _read_labels(labels: Mapping[str, Any]) -> Labels:
