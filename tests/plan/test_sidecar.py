@@ -229,6 +229,13 @@ def test_the_sentences_on_one_sidecar_are_few() -> None:
     assert rest == ("Sidecar most hides more hosts of this policy; 4 more changes to it are needed")
 
 
+def test_of_many_labels_a_few_are_named() -> None:
+    chosen = build_sidecar("batch", SERVICES, app="batch")
+    chosen["spec"]["workloadSelector"]["labels"] = {f"l{n}": "x" for n in range(8)}
+    (sentence,) = judge(chosen).sight.partly_hidden
+    assert "for pods with l0=x, l1=x, l2=x, l3=x, l4=x and 3 more, does not" in sentence
+
+
 def judge_below(*entries: str, wildcard_port: int = 443, other: bool = True) -> tuple[str, ...]:
     below = {"hosts": ["api.example.com"], "ports": [{"number": 443, "protocol": "TLS"}]}
     above = {"hosts": ["*.example.com"], "ports": [{"number": wildcard_port, "protocol": "TLS"}]}

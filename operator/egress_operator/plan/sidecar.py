@@ -4,7 +4,7 @@ As in initSidecarScopes and doGetSidecarScope (pilot/pkg/model/push_context.go) 
 test with a mesh compares them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -25,8 +25,8 @@ from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import OutboundMode
 
 MOST_NAMED = 5
-"""Hosts that a sentence names, and sentences on one Sidecar or on all with a workloadSelector; the
-rest is counted."""
+"""Hosts and labels that a sentence names, and sentences on one Sidecar or on all with a
+workloadSelector; the rest is counted."""
 MOST_READ = 50
 """Sidecars with a workloadSelector that are looked at in a namespace."""
 ENTRY = "NAMESPACE/HOST"
@@ -284,7 +284,10 @@ def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tup
 
 
 def _list_some(hosts: Mapping[str, list[int]]) -> str:
-    names = [f"{host} ({', '.join(map(str, ports))})" for host, ports in hosts.items()]
+    return _join([f"{host} ({', '.join(map(str, ports))})" for host, ports in hosts.items()])
+
+
+def _join(names: Sequence[str]) -> str:
     rest = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -294,5 +297,5 @@ def _name(sidecar: Sidecar, namespace: str) -> str:
         return f"Sidecar {sidecar.namespace}/{sidecar.name}, the mesh's default,"
     if sidecar.labels is None:
         return f"Sidecar {sidecar.name}"
-    labels = ", ".join(f"{key}={value}" for key, value in sidecar.labels)
+    labels = _join([f"{key}={value}" for key, value in sidecar.labels])
     return f"Sidecar {sidecar.name}, for pods with {labels or 'any labels'},"
