@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import median
 
+from egress_operator.istio.destination_rule import TRAFFIC
 from egress_operator.istio.object import Owner
 from egress_operator.istio.sidecar import read_sidecar
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
@@ -76,20 +77,27 @@ def build_shared(count: int) -> NamespaceInput:
     return _build([{"hosts": found} for found in hosts] for _ in range(count))
 
 
-def build_sidecars(count: int) -> NamespaceInput:
-    """Build 4 policies of 8 hosts with 16 ports, and `count` Sidecars for some pods each."""
+def build_sidecars(count: int, *, others: int = 0) -> NamespaceInput:
+    """Build 4 policies of 8 hosts with 16 ports, and `count` Sidecars for some pods each.
+
+    `others`: listeners of other ports in each of these.
+    """
     ports = [{**port, "protocol": "TLS"} for port in PORTS]
     inputs = _build(
         [{"hosts": [f"h{number}-{n}.example.com" for n in range(8)], "ports": ports}]
         for number in range(4)
     )
+    listeners = [
+        {"port": {"number": 20000 + number, "protocol": "TLS"}, "hosts": ["./*"]}
+        for number in range(others)
+    ]
     sidecars = tuple(
         read_sidecar(
             {
                 "metadata": {"name": f"s{number:05}", "namespace": NAMESPACE},
                 "spec": {
                     "workloadSelector": {"labels": {"app": f"a{number}"}},
-                    "egress": [{"hosts": ["./*.example.com"]}],
+                    "egress": [*listeners, {"hosts": ["./*.example.com"]}],
                 },
             }
         )
@@ -114,6 +122,32 @@ def build_wildcards(count: int) -> NamespaceInput:
         for number in range(count)
     )
     return replace(policies, hand_written=hand_written)
+
+
+def build_shadowed(count: int) -> NamespaceInput:
+    """Build `count` policies of 4 hosts, and as many VirtualServices by hand for every host."""
+    hand_written = (
+        HandWritten("VirtualService", f"v{number:05}", CREATED, ("*", "*.example.com"))
+        for number in range(count)
+    )
+    return replace(build_names(count), standing=(), hand_written=tuple(hand_written))
+
+
+def build_rules(count: int) -> NamespaceInput:
+    """Build a policy, and `count` DestinationRules by hand for its host that stand alone."""
+    destination: dict[str, object] = {"hosts": ["a.example.com"], "originateTLS": {}}
+    hand_written = (
+        HandWritten(
+            "DestinationRule",
+            f"r{number:05}",
+            CREATED,
+            ("a.example.com",),
+            (".", f"ns{number}"),
+            (TRAFFIC,),
+        )
+        for number in range(count)
+    )
+    return replace(_build([[destination]]), hand_written=tuple(hand_written))
 
 
 def build_below(count: int) -> NamespaceInput:
@@ -161,6 +195,8 @@ CASES = tuple(
         ("Sidecars, 4 policies of 128 ports", (50, 500, 5000), build_sidecars),
         ("policies of the same 64 hosts", (25, 50, 100, 200), build_shared),
         ("x 200 wildcards, 3,200 hosts", (12, 25, 50, 100), build_wildcards),
+        ("policies, each with a VirtualService for all", (50, 100, 200), build_shadowed),
+        ("DestinationRules for one host", (500, 1000, 2000), build_rules),
         ("policies of 5 hosts below a wildcard", (20, 40, 80), build_below),
         ("policies of 64 TLS ports of one host of 60 labels", (2, 4, 8), build_deep),
     )

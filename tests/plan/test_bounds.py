@@ -15,12 +15,14 @@ from bench.bounds import (
     build_deep,
     build_names,
     build_ranges,
+    build_rules,
+    build_shadowed,
     build_shared,
     build_sidecars,
     build_wildcards,
 )
-from egress_operator.istio.sidecar import EgressListener
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
+from egress_operator.plan.shadow import MOST_NAMED
 from egress_operator.plan.sidecar import MOST_READ
 from egress_operator.plan.source import NamespaceInput
 
@@ -28,8 +30,6 @@ SLACK = 1.3
 """For log n, and for what is there once whatever the size."""
 
 END = object()
-
-LISTENER = EgressListener(0, {}, {})
 
 Build = Callable[[int], NamespaceInput]
 
@@ -79,8 +79,10 @@ def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         (build_wildcards, (20, 40, 80)),
         (build_below, (10, 20, 40)),
         (build_deep, (2, 4, 8)),
+        (build_shadowed, (20, 40, 80)),
+        (build_rules, (100, 200, 400)),
     ],
-    ids=["ranges", "addresses", "names", "wildcards", "below", "deep"],
+    ids=["ranges", "addresses", "names", "wildcards", "below", "deep", "shadowed", "rules"],
 )
 def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
     (small, _), (middle, _), (large, _) = measure(build, sizes)
@@ -109,11 +111,7 @@ def test_sidecars_beyond_the_limit_cost_nothing() -> None:
 def test_listeners_of_other_ports_cost_nothing() -> None:
     inputs = build_sidecars(MOST_READ)
     first = count_lines(partial(plan_namespace, inputs, PlanCache()))
-    others = tuple(replace(LISTENER, port=20000 + number) for number in range(500))
-    many = tuple(
-        replace(item, listeners=(*others, *(item.listeners or ()))) for item in inputs.sidecars
-    )
-    crowded = replace(inputs, sidecars=many)
+    crowded = build_sidecars(MOST_READ, others=500)
     assert count_lines(partial(plan_namespace, crowded, PlanCache())) < first * 1.01
 
 
@@ -137,11 +135,18 @@ def test_an_unchanged_policy_is_not_compared_with_sidecars_again() -> None:
         (build_names, 200),
         (build_shared, 30),
         (build_sidecars, 200),
+        (build_shadowed, 100),
     ],
 )
 def test_a_plan_is_made_in_pieces(build: Build, size: int) -> None:
     inputs = build(size)
     check_pieces(inputs, PlanCache(), inputs)
+
+
+def test_of_many_objects_beside_a_host_few_are_named() -> None:
+    for result in plan_namespace(build_shadowed(100)).results.values():
+        assert len(result.shadowed) == 4 * (MOST_NAMED + 1)
+        assert sum(line.endswith(": 195") for line in result.shadowed) == 4
 
 
 def test_a_plan_after_all_policies_have_changed_is_made_in_pieces() -> None:

@@ -6,10 +6,23 @@ import pytest
 
 from egress_operator.explain.explain import Fate, explain
 from egress_operator.explain.world import Call, Caller, Payload, read_world
-from egress_operator.istio.sidecar import read_sidecar
+from egress_operator.istio.sidecar import (
+    MOST_ENTRIES,
+    MOST_EXCLUSIONS,
+    EgressListener,
+    Service,
+    read_sidecar,
+)
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.result import PolicyResult
-from egress_operator.plan.sidecar import MOST_NAMED, MOST_READ, choose_sidecars
+from egress_operator.plan.sidecar import (
+    MOST_NAMED,
+    MOST_READ,
+    Opening,
+    Screen,
+    choose_sidecars,
+    find_sight,
+)
 from egress_operator.plan.source import NamespaceInput, OutboundMode, Settings
 from plan.scene import (
     API,
@@ -140,6 +153,12 @@ def test_an_unset_mode_blocks() -> None:
     assert judge(sidecar, mode=OutboundMode.ALLOW_ANY).sight.unblocked == ""
 
 
+def read_listener(sidecar: Object) -> EgressListener:
+    listener = read_sidecar(sidecar).find_listener(443, is_http=False)
+    assert listener is not None
+    return listener
+
+
 @pytest.mark.parametrize(
     ("entry", "shown"),
     [
@@ -158,16 +177,20 @@ def test_an_unset_mode_blocks() -> None:
     ],
 )
 def test_an_entry_stands_for_the_hosts_that_istio_says(entry: str, *, shown: bool) -> None:
-    (listener,) = read_sidecar(build_sidecar("one", entry)).listeners or ()
-    assert listener.shows(API, SHOP) is shown
+    assert read_listener(build_sidecar("one", entry)).shows(API, SHOP) is shown
 
 
 @pytest.mark.parametrize(
     ("entry", "found"),
-    [("~./api.example", "~./api.example"), ("~*/*.example", "~/*.example"), ("~pay/*", "")],
+    [
+        ("~./api.example", "~./api.example"),
+        ("~*/*.example", "~*/*.example"),
+        ("~/*.example", "~/*.example"),
+        ("~pay/*", ""),
+    ],
 )
 def test_an_exclusion_is_named(entry: str, found: str) -> None:
-    (listener,) = read_sidecar(build_sidecar("most", "*/*", entry)).listeners or ()
+    listener = read_listener(build_sidecar("most", "*/*", entry))
     assert listener.find_exclusion(API, SHOP) == found
     assert listener.shows(API, SHOP) is not bool(found)
 
@@ -203,7 +226,14 @@ def test_the_sentences_on_one_sidecar_are_few() -> None:
     inputs = NamespaceInput(SHOP, (policy,), sidecars=chosen)
     *named, rest = plan_namespace(inputs).results["web"].sight.hidden
     assert len(named) == MOST_NAMED
-    assert rest == "Sidecar most hides more of its hosts, which takes 4 more changes"
+    assert rest == ("Sidecar most hides more hosts of this policy; 4 more changes to it are needed")
+
+
+def test_of_many_labels_a_few_are_named() -> None:
+    chosen = build_sidecar("batch", SERVICES, app="batch")
+    chosen["spec"]["workloadSelector"]["labels"] = {f"l{n}": "x" for n in range(8)}
+    (sentence,) = judge(chosen).sight.partly_hidden
+    assert "for pods with l0=x, l1=x, l2=x, l3=x, l4=x and 3 more, does not" in sentence
 
 
 def judge_below(*entries: str, wildcard_port: int = 443, other: bool = True) -> tuple[str, ...]:
@@ -277,3 +307,76 @@ def test_a_listener_of_a_port_hides_where_raw_bytes_of_some_workloads_go_on(
                 "there has a name of its own on port 443, so it cannot be reached; add "
                 '"./db.example" to an egress listener without port or for port 443'
             )
+
+
+GATEWAY = Service("egress", "gateway.egress.svc.cluster.local", 443)
+OWN = {"bind": "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "known"),
+    [
+        ((("./*q",), ("egress/*",)), True),
+        ((("./*q",), (f"./{API}",)), True),
+        ((("./*q",), ("pay/*",)), False),
+        ((("egress/*", "~egress/*"), ("./*q",)), False),
+        ((("egress/*", "~egress/*"), ("egress/*",)), True),
+        ((("./*q", "~egress/*"), ("egress/*", "~egress/*.cluster.local")), False),
+        ((("./*q", "~egress/*"), ("egress/*", "~pay/*")), True),
+    ],
+)
+def test_a_service_is_known_if_one_of_the_listeners_of_its_port_shows_it(
+    hosts: tuple[tuple[str, ...], ...], *, known: bool
+) -> None:
+    listeners = tuple(build_listener(443, "TLS", *entries, **OWN) for entries in hosts)
+    sidecar = read_sidecar(build_sidecar("ports", listeners=listeners))
+    assert sidecar.knows(GATEWAY, API, SHOP) is known
+
+
+def test_many_listeners_of_a_port_are_looked_up_as_one() -> None:
+    listeners = tuple(build_listener(443, "TLS", "./*q", f"./h{n}", **OWN) for n in range(500))
+    (found,) = (read_sidecar(build_sidecar("ports", listeners=listeners)).ports or {}).values()
+    (together,) = found.together
+    assert len(together.shown.texts) == 501
+
+
+def test_each_host_is_compared_with_a_sidecar_in_a_piece_of_its_own() -> None:
+    hosts = {f"h{n}.example": {443: False} for n in range(100)}
+    screen = Screen((read_sidecar(build_sidecar("narrow", SERVICES)),))
+    pieces = find_sight(screen, Opening(SHOP, (), hosts), OutboundMode.UNKNOWN)
+    assert sum(1 for _ in pieces) >= len(hosts)
+
+
+def build_crowd(listeners: int, hosts: int) -> Object:
+    return build_sidecar(
+        "large",
+        listeners=tuple(
+            build_listener(443, "TLS", *(f"./h{n}" for n in range(hosts))) for _ in range(listeners)
+        ),
+    )
+
+
+def build_exclusions(count: int) -> Object:
+    listeners = (build_listener(443, "TLS", "./*", f"~pay/h{n}") for n in range(count))
+    return build_sidecar("large", listeners=tuple(listeners))
+
+
+def test_a_sidecar_that_is_too_large_is_not_looked_at() -> None:
+    for fine in (build_crowd(2, MOST_ENTRIES // 2 - 1), build_exclusions(MOST_EXCLUSIONS)):
+        sight = judge(fine).sight
+        assert sight.hidden
+        assert sight.unread == ""
+    for large in (build_crowd(2, MOST_ENTRIES // 2), build_exclusions(MOST_EXCLUSIONS + 1)):
+        sight = judge(large).sight
+        assert (sight.hidden, sight.partly_hidden) == ((), ())
+        assert sight.unread == (
+            "Sidecar large is not looked at because it has more than 2000 listeners and hosts in "
+            "egress, or listeners of one port with more than 16 different sets of exclusions"
+        )
+    one, other = (
+        {**large, "spec": {**large["spec"], "workloadSelector": {"labels": {"app": app}}}}
+        for app in ("a", "b")
+    )
+    assert "large, for pods with app=a, is not looked at, like 1 more, because" in (
+        judge(one, other).sight.unread
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from egress_operator.plan.suffix import find_public_suffix, find_shared_domain
+from egress_operator.plan.suffix import SharedDomain, find_public_suffix, find_shared_domain
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,27 @@ def test_a_public_suffix_is_of_a_registry(domain: str, *, is_public: bool) -> No
 
 @pytest.mark.parametrize("domain", ["s3.amazonaws.com", "googleapis.com", "github.io"])
 def test_a_domain_of_shared_hosting_is_found(domain: str) -> None:
-    assert find_shared_domain(domain) == domain
+    assert find_shared_domain(domain) == SharedDomain(domain)
 
 
-@pytest.mark.parametrize("domain", ["amazonaws.com", "core.windows.net"])
+@pytest.mark.parametrize(
+    "domain", ["amazonaws.com", "core.windows.net", "cloudflarestorage.com", "windows.net"]
+)
 def test_a_domain_over_shared_hosting_is_found(domain: str) -> None:
-    assert find_shared_domain(domain).endswith(f".{domain}")
+    found = find_shared_domain(domain)
+    assert found is not None
+    assert found.name.endswith(f".{domain}")
+    assert not found.has_any_address
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [("nip.io", "nip.io"), ("10.0.0.1.nip.io", "nip.io"), ("corp.internal", "internal")],
+)
+def test_a_domain_whose_names_have_any_address_is_found(domain: str, name: str) -> None:
+    assert find_shared_domain(domain) == SharedDomain(name, has_any_address=True)
 
 
 @pytest.mark.parametrize("domain", ["bucket.s3.amazonaws.com", "example.com", "mongodb.net"])
 def test_a_domain_of_one_owner_is_not(domain: str) -> None:
-    assert find_shared_domain(domain) == ""
+    assert find_shared_domain(domain) is None

@@ -206,9 +206,12 @@ async def test_it_is_told_a_day_before() -> None:
     assert find_condition(server, "web", "Ready") == ("True", "Applied")
     assert events.posted == [("web", "Warning", "ExpiresSoon")]
     writes = len(server.writes)
-    await asyncio.sleep(3600)
+    await asyncio.sleep(600)
     assert len(server.writes) == writes
-    await asyncio.sleep(DAY_S - 3600)
+    clock.jump(DAY_S - 1200)
+    await asyncio.sleep(600 - PROMPT_S - 1)
+    assert len(server.writes) == writes
+    await asyncio.sleep(1 + PROMPT_S)
     assert find_condition(server, "web", "Expiring") == ("", "")
     assert find_condition(server, "web", "Ready") == ("False", "Expired")
     assert events.posted[1:] == [("web", "Warning", "Expired")]

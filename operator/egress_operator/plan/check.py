@@ -23,7 +23,7 @@ from egress_operator.plan.network import (
 from egress_operator.plan.plain import check_plain_first, check_plain_to_tls, check_tls_later
 from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import Settings
-from egress_operator.plan.suffix import find_public_suffix, find_shared_domain
+from egress_operator.plan.suffix import SharedDomain, find_public_suffix, find_shared_domain
 
 CLUSTER_NAME = "EG050"
 SYNTHETIC_NAME = "EG051"
@@ -130,17 +130,25 @@ def _check_wildcard(path: str, name: str, facts: ClusterFacts) -> Iterator[Diagn
         yield build_diagnostic(PUBLIC_SUFFIX, path, what)
         return
     is_allowed = any(domain == own or _is_under(domain, own) for own in facts.shared)
-    if not is_allowed and (suffix := find_shared_domain(domain)):
-        what = f"{name} covers {_name_suffix(domain, suffix)}, below which others have names too"
-        if domain.endswith(f".{suffix}"):
-            what = f"{name} is below {suffix}, where names may have any address"
-        yield build_diagnostic(
-            SHARED_DOMAIN,
-            path,
-            what,
-            f"name each host; or ask the platform team to add {domain} to allowed-shared-domains "
-            "(where it is, call egressctl with --allowed-shared-domains)",
-        )
+    if not is_allowed and (shared := find_shared_domain(domain)):
+        yield _build_shared_domain(path, name, shared)
+
+
+def _build_shared_domain(path: str, name: str, shared: SharedDomain) -> Diagnostic:
+    """Say why a wildcard is over too much, and what allows it all the same."""
+    domain = name.removeprefix("*.")
+    what = f"{name} covers {_name_suffix(domain, shared.name)}, below which"
+    if domain.endswith(f".{shared.name}"):
+        what = f"{name} is below {shared.name}, where"
+    why, condition = "others have names too", ""
+    if shared.has_any_address:
+        why = "names may have any address"
+        condition = ", if calls may go to every address, also inside the cluster,"
+    fix = (
+        f"name each host; or{condition} ask the platform team to add {domain} to "
+        "allowed-shared-domains (where it is, call egressctl with --allowed-shared-domains)"
+    )
+    return build_diagnostic(SHARED_DOMAIN, path, f"{what} {why}", fix)
 
 
 def _name_suffix(domain: str, suffix: str) -> str:

@@ -6,7 +6,6 @@ compares them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from egress_operator.istio.destination_rule import SELECTOR, TRAFFIC
 from egress_operator.plan.source import HandWritten
@@ -14,16 +13,6 @@ from egress_operator.plan.source import HandWritten
 _SELECTED = frozenset({"."})
 """What a rule with a workloadSelector counts as exported to."""
 _HERE = frozenset({".", "*"})
-
-
-@dataclass(slots=True)
-class _Entry:
-    """Rules that Istio has merged into one."""
-
-    export: frozenset[str]
-    has_selector: bool
-    ruler: HandWritten
-    """The one whose trafficPolicy counts."""
 
 
 def is_seen(rule: HandWritten, namespace: str) -> bool:
@@ -38,27 +27,36 @@ def find_rulers(rules: Iterable[HandWritten]) -> list[HandWritten]:
     workloadSelector come first, then the older ones. A rule is merged into an earlier one with the
     same exportTo, or with fewer of it; then the first trafficPolicy stays. Else it stands beside
     it, and pods that no selector chooses get the last one. A rule without a selector that is merged
-    into one with it is lost to all other pods.
+    into one with it is lost to all other pods. n log n.
     """
-    entries: list[_Entry] = []
-    for rule in sorted(rules, key=lambda item: (not _selects(item), item.created, item.name)):
-        selects = _selects(rule)
-        export = _SELECTED if selects else frozenset(rule.export_to)
-        stands_alone = True
-        for entry in entries:
-            is_same = export == entry.export
-            is_wider = bool(entry.export) and export > entry.export
-            if (selects and entry.has_selector) or not (is_same or is_wider):
-                stands_alone = True
-                continue
-            stands_alone = not is_same and entry.has_selector
-            if TRAFFIC not in entry.ruler.parts and TRAFFIC in rule.parts:
-                entry.ruler = rule
+    ordered = sorted(rules, key=lambda item: (item.created, item.name))
+    special = [rule for rule in ordered if _selects(rule)]
+    general = [(rule, frozenset(rule.export_to)) for rule in ordered if not _selects(rule)]
+    fitting = (rule for rule, export in general if _fits(export, _SELECTED) and _rules(rule))
+    filler = next(fitting, None)
+    chosen = [rule if filler is None or _rules(rule) else filler for rule in special]
+    # Istio compares a rule with all before it, and the last of these decides if it stands alone.
+    last: frozenset[str] | None = None
+    ruler: HandWritten | None = None
+    for rule, export in general:
+        if last is None:
+            stands_alone = not special or export != _SELECTED
+        else:
+            stands_alone = not _fits(export, last)
         if stands_alone:
-            entries.append(_Entry(export, selects, rule))
-    chosen = [entry.ruler for entry in entries if entry.has_selector]
-    others = [entry.ruler for entry in entries if not entry.has_selector]
-    return [*chosen, *others[-1:]]
+            last, ruler = export, rule
+        elif ruler is not None and not _rules(ruler) and _rules(rule):
+            ruler = rule
+    return chosen if ruler is None else [*chosen, ruler]
+
+
+def _fits(export: frozenset[str], older: frozenset[str]) -> bool:
+    """Whether a rule with one exportTo is merged into an older rule with another one."""
+    return export == older or (bool(older) and export > older)
+
+
+def _rules(rule: HandWritten) -> bool:
+    return TRAFFIC in rule.parts
 
 
 def explain_ruler(rule: HandWritten, ours: HandWritten, *, is_certain: bool) -> str:

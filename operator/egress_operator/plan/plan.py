@@ -102,7 +102,9 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
     }
     shadows = NO_SHADOWS
     if inputs.hand_written:
-        shadows = find_shadows(inputs.namespace, inputs.hand_written, compiled, inputs.rule_ages)
+        shadows = yield from find_shadows(
+            inputs.namespace, inputs.hand_written, compiled, inputs.rule_ages
+        )
     sets: dict[SetKey, ObjectSet] = {
         host.object_set.key: host.object_set
         for host in compiled.values()

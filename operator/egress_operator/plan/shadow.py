@@ -1,25 +1,42 @@
 """Hand-written Istio objects for a host of a policy: seen and said, not governed."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from operator import itemgetter
 
 from egress_operator.istio.destination_rule import TRAFFIC
-from egress_operator.istio.facts import OWN_NAMESPACE
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired
 from egress_operator.istio.wildcard import find_narrowest, is_wildcard
 from egress_operator.plan.host import CompiledHost
-from egress_operator.plan.override import explain_ruler, find_rulers, is_seen
+from egress_operator.plan.namesake import (
+    PIECE,
+    Group,
+    Key,
+    Named,
+    Namesakes,
+    build_namesakes,
+    list_names,
+    read_key,
+)
+from egress_operator.plan.override import explain_ruler, find_rulers
+from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import HandWritten
 
+MOST_NAMED = 5
+"""Sentences on one host; the rest is counted."""
 _FIRST, _NEXT, _LAST = "", "~", "~~"
 """In the place of a creationTimestamp: before all, after all that are there, and after that."""
+_MORE = "more objects that are written by hand and concern"
+_MORE_RULES = "more DestinationRules that are written by hand and count in place of ours for"
 
 
 @dataclass(frozen=True, slots=True)
 class Shadows:
-    """What stands beside our objects. Sentences by host, sorted."""
+    """What stands beside our objects. For each host a few sentences, sorted, and a count."""
 
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Objects that name the same host."""
@@ -37,8 +54,8 @@ def find_shadows(
     hand_written: Iterable[HandWritten],
     hosts: Mapping[str, CompiledHost],
     ages: Mapping[str, str],
-) -> Shadows:
-    """Find the objects beside ours. Pure.
+) -> Pieces[Shadows]:
+    """Find the objects beside ours, one host, or some names of objects, in each piece. Pure.
 
     `ages`: the creationTimestamp of our DestinationRules that are there, by name.
 
@@ -48,120 +65,114 @@ def find_shadows(
     routes of its clients lead to. An object that has the name of one of ours is no shadow: it is
     squatted, which `next_step` says.
     """
-    beside: dict[str, set[str]] = {}
-    rules: dict[_Named, list[tuple[HandWritten, str]]] = {}
-    for host, item, name in _match_below(hand_written, hosts):
-        beside.setdefault(host, set()).add(_build_sentence_below(item, name, host))
-    for named, item, name in _match(hand_written, hosts):
-        if item.kind != Kind.DESTINATION_RULE:
-            beside.setdefault(named.host, set()).add(_build_sentence(item, name, named))
-        elif is_seen(item, namespace):
-            rules.setdefault(named, []).append((item, name))
-    overriding: dict[str, set[str]] = {}
+    items = sorted(hand_written, key=read_key)
+    around = _look_around(hosts, frozenset(map(read_key, items)))
+    yield
+    names = [named.name for host in around.values() for named in host.names]
+    found = yield from build_namesakes(namespace, items, names)
+    yield from _tell_below(around, items)
     rivals: set[ObjectKey] = set()
-    for named, found in rules.items():
-        host = named.host
-        own = _find_rule(named.name, hosts[host])
-        exact = [item for item, name in found if name == named.name]
-        if own is None:
-            told = set(_explain_followed(named, hosts[host], found))
-        else:
-            over, told = _compare(named, _build_own(own, ages), exact)
-            overriding[host] = overriding.get(host, set()) | over
-            rivals |= {own.key} if exact else set()
-        beside[host] = beside.get(host, set()) | told
-    return Shadows(_sort(beside), _sort(overriding), frozenset(rivals))
+    for host in around.values():
+        yield
+        for named in host.names:
+            for name, group in found.find_routes(named):
+                host.tell(group, partial(_build_sentence, name=name, named=named))
+            rivals |= _tell_rules(host, named, found, ages)
+    return Shadows(
+        {key: told for key, host in around.items() if (told := host.beside.build(_MORE, key))},
+        {
+            key: told
+            for key, host in around.items()
+            if (told := host.overriding.build(_MORE_RULES, key))
+        },
+        frozenset(rivals),
+    )
+
+
+class _Sentences:
+    """Sentences on objects: the first ones by the keys of the objects, and how many there are."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[tuple[Key, str]] = []
+
+    def add(
+        self, count: int, items: Iterable[HandWritten], build: Callable[[HandWritten], str]
+    ) -> None:
+        """Take a sentence on each of `count` objects, which are sorted by their keys."""
+        self._count += count
+        for item in islice(items, MOST_NAMED):
+            key = read_key(item)
+            if len(self._first) == MOST_NAMED and key >= self._first[-1][0]:
+                return
+            insort(self._first, (key, build(item)), key=itemgetter(0))
+            del self._first[MOST_NAMED:]
+
+    def build(self, more: str, host: str) -> tuple[str, ...]:
+        """Return them, sorted; the last one tells how many are left out."""
+        rest = self._count - len(self._first)
+        told = sorted(sentence for _, sentence in self._first)
+        return (*told, f"{more} {host}: {rest}") if rest else tuple(told)
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """A name that leads to a host of ours: its own, or a private one behind it."""
+class _Host:
+    """A host of ours, and what is told of it."""
 
-    host: str
-    name: str
+    compiled: CompiledHost
+    names: tuple[Named, ...]
+    squatters: frozenset[Key]
+    """Objects by hand that have the name of one of its own."""
+    beside: _Sentences = field(default_factory=_Sentences)
+    overriding: _Sentences = field(default_factory=_Sentences)
 
-    def __str__(self) -> str:
-        """Name it as people do."""
-        return self.host if self.is_own else f"{self.name} behind {self.host}"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is the host's own name."""
-        return self.name == self.host
-
-
-def _list_names(host: str, compiled: CompiledHost) -> Iterator[_Named]:
-    """List the names under which sidecars of the namespace reach a host."""
-    yield _Named(host, host)
-    for item in () if compiled.object_set is None else compiled.object_set.objects:
-        if item.key.kind is Kind.SERVICE_ENTRY and item.facts.export_to == OWN_NAMESPACE:
-            yield from (_Named(host, name) for name in item.facts.hosts if name != host)
+    def tell(self, group: Group, build: Callable[[HandWritten], str]) -> None:
+        """Take a sentence on each object of a group that is no squatter."""
+        self.beside.add(group.count(self.squatters), group.choose(self.squatters), build)
 
 
-class _SuffixIndex:
-    """Hosts sorted by their reversed names: those with one end stand side by side."""
-
-    def __init__(self, hosts: Iterable[str]) -> None:
-        self.hosts = frozenset(hosts)
-        self._reversed = sorted(host[::-1] for host in self.hosts)
-
-    def find(self, suffix: str) -> Iterator[str]:
-        """Give the hosts that end with `suffix`; n log n in all, and what is found."""
-        start = suffix[::-1]
-        first = bisect_left(self._reversed, start)
-        for index in range(first, len(self._reversed)):
-            if not self._reversed[index].startswith(start):
-                return
-            yield self._reversed[index][::-1]
+def _look_around(hosts: Mapping[str, CompiledHost], written: frozenset[Key]) -> Mapping[str, _Host]:
+    """Gather the names of hosts, and the squatters among the objects that are written by hand."""
+    found: dict[str, _Host] = {}
+    for host, compiled in hosts.items():
+        objects = () if compiled.object_set is None else compiled.object_set.objects
+        keys: frozenset[Key] = frozenset((item.key.kind, item.key.name) for item in objects)
+        found[host] = _Host(compiled, tuple(list_names(host, compiled)), keys & written)
+    return found
 
 
-def _match(
-    hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
-) -> Iterator[tuple[_Named, HandWritten, str]]:
-    """Give each name of ours that an object stands for, with the name by which it does.
-
-    Private names have a ServiceEntry and a VirtualService of their own, before any by wildcard.
-    """
-    names = {
-        named.name: named
-        for host, compiled in hosts.items()
-        for named in _list_names(host, compiled)
-    }
-    index = _SuffixIndex(names)
-    for item in hand_written:
-        for name in item.hosts:
-            if not name.startswith("*"):
-                found: Iterable[str] = [name] if name in index.hosts else []
-            else:
-                found = () if item.kind == Kind.SERVICE_ENTRY else index.find(name[1:])
-            for named in map(names.__getitem__, found):
-                is_met = named.is_own or name == named.name or item.kind == Kind.DESTINATION_RULE
-                if is_met and not _is_squatter(item, hosts[named.host]):
-                    yield named, item, name
-
-
-def _match_below(
-    hand_written: Iterable[HandWritten], hosts: Mapping[str, CompiledHost]
-) -> Iterator[tuple[str, HandWritten, str]]:
-    """Give each wildcard of ours with an object for a name below it that is no host of ours.
+def _tell_below(around: Mapping[str, _Host], items: Iterable[HandWritten]) -> Pieces[None]:
+    """Tell of objects for a name below a wildcard of ours that is no host of ours.
 
     A DestinationRule alone takes nothing away: there is no service of that name.
     """
-    wildcards = {host for host in hosts if is_wildcard(host)}
-    for item in hand_written if wildcards else ():
-        for name in () if item.kind == Kind.DESTINATION_RULE else item.hosts:
-            if name in hosts:
-                continue
-            over = find_narrowest(name, wildcards)
-            if over is not None and not _is_squatter(item, hosts[over]):
-                yield over, item, name
+    wildcards = {host for host in around if is_wildcard(host)}
+    count = 0
+    for item in items if wildcards else ():
+        for name in () if item.kind == Kind.DESTINATION_RULE else dict.fromkeys(item.hosts):
+            count += 1
+            if count % PIECE == 0:
+                yield
+            over = None if name in around else find_narrowest(name, wildcards)
+            if over is not None and read_key(item) not in around[over].squatters:
+                build = partial(_build_sentence_below, name=name, host=over)
+                around[over].beside.add(1, (item,), build)
 
 
-def _is_squatter(item: HandWritten, host: CompiledHost) -> bool:
-    return host.object_set is not None and any(
-        desired.key.kind == item.kind and desired.key.name == item.name
-        for desired in host.object_set.objects
-    )
+def _tell_rules(
+    host: _Host, named: Named, found: Namesakes, ages: Mapping[str, str]
+) -> set[ObjectKey]:
+    """Tell of the DestinationRules for a name of a host; return ours if it has rivals."""
+    groups = {name: group for name, group in found.find_rules(named) if group.count(host.squatters)}
+    if not groups:
+        return set()
+    own = _find_rule(named.name, host.compiled)
+    if own is None:
+        _tell_followed(host, named, found, next(iter(groups)))
+    elif named.name in groups:
+        _tell_rivals(host, named, _build_own(own, ages), groups[named.name])
+        return {own.key}
+    return set()
 
 
 def _find_rule(host: str, compiled: CompiledHost) -> Desired | None:
@@ -191,59 +202,53 @@ def _is_open(compiled: CompiledHost) -> bool:
     )
 
 
-def _explain_followed(
-    named: _Named, compiled: CompiledHost, rules: Iterable[tuple[HandWritten, str]]
-) -> Iterator[str]:
-    """Explain the rules for a name without one of ours: the most specific ones are followed."""
-    longest = max(rules, key=lambda found: (found[1] == named.name, len(found[1])))[1]
-    is_called = not named.is_own or _is_open(compiled)
-    for item, name in rules:
-        is_followed = name == longest and TRAFFIC in item.parts and is_called
-        if is_followed:
-            effect = "Istio applies its trafficPolicy to calls of this host, so remove one"
-        elif name == named.name:
-            effect = "it has no effect beside this policy, so remove it"
-        else:
-            continue
-        yield f"{_name(item, name, named)}: {effect}"
+def _tell_followed(host: _Host, named: Named, found: Namesakes, name: str) -> None:
+    """Tell of the rules for a name without one of ours; `name` is the most specific of theirs."""
+    is_called = not named.is_own or _is_open(host.compiled)
+    build = partial(_build_sentence_followed, name=name, named=named, is_called=is_called)
+    if name == named.name:
+        host.tell(found.rules[name], build)
+    elif is_called and name in found.followed:
+        host.tell(found.followed[name], build)
 
 
-def _compare(
-    named: _Named, ours: HandWritten, others: list[HandWritten]
-) -> tuple[set[str], set[str]]:
-    """Tell which of the other rules for a name count in place of ours, and which do not.
+def _tell_rivals(host: _Host, named: Named, ours: HandWritten, group: Group) -> None:
+    """Tell which of the other rules for a name count in place of ours, and which do not."""
+    rivals = tuple(group.choose(host.squatters))
+    why = _find_overriding(ours, rivals)
+    over = [item for item in rivals if item in why]
+    host.overriding.add(
+        len(over), over, lambda item: _build_sentence_overriding(item, named, why[item])
+    )
+    rest = [item for item in rivals if item not in why]
+    host.beside.add(len(rest), rest, partial(_build_sentence_lost, named=named))
+
+
+def _find_overriding(
+    ours: HandWritten, rivals: Collection[HandWritten]
+) -> Mapping[HandWritten, str]:
+    """Return the other rules for a name that count in place of ours, each with the reason.
 
     In files the others may be older than ours or younger: both are tried.
     """
-    overriding: dict[HandWritten, str] = {}
-    for unknown in (_FIRST, _LAST):
-        aged = {replace(item, created=item.created or unknown): item for item in others}
+    found: dict[HandWritten, str] = {}
+    is_known = all(item.created for item in rivals)
+    for unknown in (_FIRST,) if is_known else (_FIRST, _LAST):
+        aged = {replace(item, created=item.created or unknown): item for item in rivals}
         for ruler in find_rulers([ours, *aged]):
             if ruler != ours:
                 item = aged[ruler]
                 why = explain_ruler(ruler, ours, is_certain=bool(item.created))
-                overriding.setdefault(item, why)
-    over = {
-        f"DestinationRule {item.name}, written by hand, counts for {named} in place of the "
-        f"operator's own {why}: originateTLS, traffic and failover have no effect then, and "
-        "requests may leave in plain text; delete it"
-        for item, why in overriding.items()
-    }
-    told = {
-        f"{_name(item, named.name, named)}: it has no effect beside the operator's own, so remove "
-        "it"
-        for item in others
-        if item not in overriding
-    }
-    return over, told
+                found.setdefault(item, why)
+    return found
 
 
-def _name(item: HandWritten, name: str, named: _Named) -> str:
+def _name(item: HandWritten, name: str, named: Named) -> str:
     what = str(named) if name == named.name else f"{named.host} (by {name})"
     return f"{item.kind} {item.name}, written by hand, also names {what}"
 
 
-def _build_sentence(item: HandWritten, name: str, named: _Named) -> str:
+def _build_sentence(item: HandWritten, name: str, named: Named) -> str:
     if item.kind == Kind.VIRTUAL_SERVICE:
         effect = "Istio may route by it and not by this policy"
     else:
@@ -254,10 +259,29 @@ def _build_sentence(item: HandWritten, name: str, named: _Named) -> str:
 def _build_sentence_below(item: HandWritten, name: str, host: str) -> str:
     what = f"{item.kind} {item.name}, written by hand, names {name}, which is below {host}"
     if item.kind == Kind.VIRTUAL_SERVICE:
-        effect = "Istio routes the name by it, and, if it has tls routes, TLS of no name of {host}"
-        return f"{what}: {effect.format(host=host)} is let out; so remove it, or name {name} too"
+        return (
+            f"{what}: Istio routes the name by it, and, if it has `tls` routes, no TLS connection "
+            f"to any other name below {host} gets out; remove it"
+        )
     return f"{what}: the name goes its way and not that of this policy, so remove one"
 
 
-def _sort(found: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
-    return {host: tuple(sorted(sentences)) for host, sentences in found.items() if sentences}
+def _build_sentence_followed(item: HandWritten, name: str, named: Named, *, is_called: bool) -> str:
+    if TRAFFIC in item.parts and is_called:
+        effect = "Istio applies its trafficPolicy to calls of this host, so remove one"
+    else:
+        effect = "it has no effect beside this policy, so remove it"
+    return f"{_name(item, name, named)}: {effect}"
+
+
+def _build_sentence_overriding(item: HandWritten, named: Named, why: str) -> str:
+    return (
+        f"DestinationRule {item.name}, written by hand, counts for {named} in place of the "
+        f"operator's own {why}: originateTLS, traffic and failover have no effect then, and "
+        "requests may leave in plain text; delete it"
+    )
+
+
+def _build_sentence_lost(item: HandWritten, named: Named) -> str:
+    what = _name(item, named.name, named)
+    return f"{what}: it has no effect beside the operator's own, so remove it"

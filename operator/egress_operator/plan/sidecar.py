@@ -4,28 +4,30 @@ As in initSidecarScopes and doGetSidecarScope (pilot/pkg/model/push_context.go) 
 test with a mesh compares them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from egress_operator.diagnostic import name_some
 from egress_operator.istio.route import PRIVATE_PORT
 from egress_operator.istio.sidecar import (
+    MOST_ENTRIES,
+    MOST_EXCLUSIONS,
     NO_NAMES,
     NOTHING_SHOWN,
     EgressListener,
-    Labels,
     PrivateNames,
     Service,
     Sidecar,
 )
+from egress_operator.istio.traffic import Labels
 from egress_operator.istio.wildcard import list_covering
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import OutboundMode
 
 MOST_NAMED = 5
-"""Hosts that a sentence names, and sentences on one Sidecar or on all with a workloadSelector; the
-rest is counted."""
+"""Hosts and labels that a sentence names, and sentences on one Sidecar or on all with a
+workloadSelector; the rest is counted."""
 MOST_READ = 50
 """Sidecars with a workloadSelector that are looked at in a namespace."""
 ENTRY = "NAMESPACE/HOST"
@@ -93,7 +95,7 @@ class Sight:
     capped: tuple[str, ...] = ()
     """What the mesh hides of the policy from all proxies."""
     unread: str = ""
-    """That there are more Sidecars than are looked at; empty: there are not."""
+    """Which Sidecars are not looked at; empty: all are."""
 
 
 NO_SIDECARS = Sight()
@@ -129,14 +131,14 @@ def build_screen(sidecars: tuple[Sidecar, ...], wildcards: Mapping[str, Ports]) 
 
 
 def find_sight(screen: Screen, opening: Opening, mesh_mode: OutboundMode) -> Pieces[Sight]:
-    """Tell what the Sidecars of a namespace hide, one in each piece. Pure."""
+    """Tell what the Sidecars of a namespace hide, one and a host in each piece. Pure."""
     labels, namespace = opening.labels, opening.namespace
     met = [item for item in screen.sidecars if not _contradict(item.labels or (), labels)]
     general = next((item for item in met if {*(item.labels or ())} <= {*labels}), None)
     special = list(takewhile(lambda item: item is not general, met))
     hidden: list[str] = []
     if general is not None:
-        hidden = _explain_hidden(general, screen, opening, mesh_mode)
+        hidden = yield from _explain_hidden(general, screen, opening, mesh_mode)
     partly: list[str] = []
     for index, item in enumerate(special):
         if len(partly) >= MOST_NAMED:
@@ -144,21 +146,35 @@ def find_sight(screen: Screen, opening: Opening, mesh_mode: OutboundMode) -> Pie
             partly.append(f"{rest} more Sidecars with a workloadSelector are not looked at")
             break
         yield
-        partly += _explain_hidden(item, screen, opening, mesh_mode)
+        partly += yield from _explain_hidden(item, screen, opening, mesh_mode)
     open_ones = [_explain_open(item, namespace) for item in special if _is_open(item)]
     if general is None or not general.mode:
         unblocked = _explain_mesh(mesh_mode)
     else:
         unblocked = _explain_open(general, namespace) if _is_open(general) else ""
-    unread = ""
+    unread = list(_explain_unread([*special, *([general] if general else [])], namespace))
     if screen.is_cut:
-        unread = (
-            f"of the Sidecars with a workloadSelector only the oldest {MOST_READ} are looked at"
-        )
-        partly += [unread] if partly else []
+        cut = f"of the Sidecars with a workloadSelector only the oldest {MOST_READ} are looked at"
+        unread.append(cut)
+        partly += [cut] if partly else []
     return Sight(
-        tuple(hidden), tuple(partly), unblocked or next(iter(open_ones), ""), unread=unread
+        tuple(hidden),
+        tuple(partly),
+        unblocked or next(iter(open_ones), ""),
+        unread="; ".join(unread),
     )
+
+
+def _explain_unread(sidecars: Iterable[Sidecar], namespace: str) -> Iterator[str]:
+    """Tell of Sidecars that are too large."""
+    large = [item for item in sidecars if item.is_too_large]
+    for item in large[:1]:
+        rest = f", like {len(large) - 1} more," if len(large) > 1 else ""
+        yield (
+            f"{_name(item, namespace)} is not looked at{rest} because it has more than "
+            f"{MOST_ENTRIES} listeners and hosts in egress, or listeners of one port with more "
+            f"than {MOST_EXCLUSIONS} different sets of exclusions"
+        )
 
 
 def _contradict(one: Labels, other: Labels) -> bool:
@@ -190,14 +206,15 @@ def _explain_open(sidecar: Sidecar, namespace: str) -> str:
 
 def _explain_hidden(
     sidecar: Sidecar, screen: Screen, opening: Opening, mesh_mode: OutboundMode
-) -> list[str]:
-    """Return a sentence for each change that would show what is hidden."""
-    if sidecar.listeners is None:
+) -> Pieces[list[str]]:
+    """Return a sentence for each change that would show what is hidden; a host in each piece."""
+    if sidecar.ports is None:
         return []
     namespace = opening.namespace
     gaps: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     lost: dict[str, list[int]] = {}
     for host, ports in sorted(opening.hosts.items()):
+        yield
         covering = [name for name in list_covering(host) if name in screen.wildcards]
         for port, is_http in sorted(ports.items()):
             listener = sidecar.find_listener(port, is_http=is_http)
@@ -231,8 +248,12 @@ def _explain_hidden(
             f"{fix.replace(ENTRY, entry)}{place}"
         )
     if (rest := len(gaps) - MOST_NAMED) > 0:
-        told.append(f"{name} hides more of its hosts, which takes {rest} more changes")
+        told.append(f"{name} hides more hosts of this policy; {_count_changes(rest)} needed")
     return [*told, f"{name} {_explain_lost(lost, opening.gateway)}"] if lost else told
+
+
+def _count_changes(count: int) -> str:
+    return "1 more change to it is" if count == 1 else f"{count} more changes to it are"
 
 
 def _explain_lost(lost: Mapping[str, list[int]], gateway: Service | None) -> str:
@@ -256,7 +277,7 @@ def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tup
         return f'add an egress listener without port and with "{ENTRY}" to it', ""
     place = f" of its egress listener for port {listener.port}" if listener.port else ""
     exclusion = listener.find_exclusion(host, namespace)
-    if exclusion == NOTHING_SHOWN:
+    if exclusion in NOTHING_SHOWN:
         return f'write "{ENTRY}" in place of "{exclusion}" in the egress hosts', place
     if exclusion:
         return f'take "{exclusion}" out of the egress hosts', place
@@ -273,5 +294,5 @@ def _name(sidecar: Sidecar, namespace: str) -> str:
         return f"Sidecar {sidecar.namespace}/{sidecar.name}, the mesh's default,"
     if sidecar.labels is None:
         return f"Sidecar {sidecar.name}"
-    labels = ", ".join(f"{key}={value}" for key, value in sidecar.labels)
+    labels = name_some([f"{key}={value}" for key, value in sidecar.labels], MOST_NAMED)
     return f"Sidecar {sidecar.name}, for pods with {labels or 'any labels'},"

@@ -4,7 +4,8 @@ Its first part holds the domains of registries, such as `co.uk`; its second one 
 such as `s3.amazonaws.com`, where every customer has names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -44,24 +45,33 @@ _ANYWHERE = frozenset(
 """Domains of which the names below say, or may have, any address: also inside the cluster."""
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDomain:
+    """A domain below which others have names too, or names that may have any address."""
+
+    name: str
+    has_any_address: bool = False
+    """Whether the names below it may have any address."""
+
+
 def find_public_suffix(domain: str) -> str:
     """Return the domain if a registry gives names below it, empty if not. Pure."""
     return domain if _read_list(only_icann=True).is_public(domain) else ""
 
 
-def find_shared_domain(domain: str) -> str:
-    """Return a domain of shared hosting that all names below `domain` are under, or one of them is.
+def find_shared_domain(domain: str) -> SharedDomain | None:
+    """Return a shared domain that all names below `domain` are under, or one of them is.
 
-    Empty when there is none. Pure.
+    None when there is none. Pure.
     """
     labels = domain.split(".")
     parents = (".".join(labels[start:]) for start in range(len(labels)))
-    anywhere = next((name for name in parents if name in _ANYWHERE), "")
-    if anywhere or domain in _BUCKETS:
-        return anywhere or domain
-    if _read_list(only_icann=False).is_public(domain):
-        return domain
-    return _read_below().get(domain, "")
+    if anywhere := next((name for name in parents if name in _ANYWHERE), ""):
+        return SharedDomain(anywhere, has_any_address=True)
+    if domain in _BUCKETS or _read_list(only_icann=False).is_public(domain):
+        return SharedDomain(domain)
+    below = _read_below().get(domain, "")
+    return SharedDomain(below, has_any_address=below in _ANYWHERE) if below else None
 
 
 @cache
@@ -72,16 +82,20 @@ def _read_list(*, only_icann: bool) -> PublicSuffixList:
 
 @cache
 def _read_below() -> Mapping[str, str]:
-    """Return the domains that have some of the list below them, each with the first of these."""
+    """Return the domains that have shared ones below them, each with the first of these."""
     found: dict[str, str] = {}
+    for name in (*_read_names(), *sorted(_BUCKETS | _ANYWHERE)):
+        parent = name.partition(".")[2]
+        while "." in parent:
+            found.setdefault(parent, name)
+            parent = parent.partition(".")[2]
+    return found
+
+
+def _read_names() -> Iterator[str]:
+    """Give the domains of the whole list, without what marks wildcards and exceptions."""
     with Path(PSLFILE).open(encoding="utf-8") as lines:
         for line in lines:
             name = line.partition(" ")[0].strip().lstrip("!*.").lower()
-            if not name or name.startswith("//"):
-                continue
-            name = name if name.isascii() else name.encode("idna").decode("ascii")
-            parent = name.partition(".")[2]
-            while "." in parent:
-                found.setdefault(parent, name)
-                parent = parent.partition(".")[2]
-    return found
+            if name and not name.startswith("//"):
+                yield name if name.isascii() else name.encode("idna").decode("ascii")

@@ -15,7 +15,6 @@ from egress_operator.istio.set_key import (
     find_scope,
     sort_key,
 )
-from egress_operator.istio.sidecar import Sidecar
 from egress_operator.plan.closing import find_denied
 from egress_operator.plan.foreign import may_take_calls
 from egress_operator.plan.visibility import UNCAPPED
@@ -101,7 +100,7 @@ class ChangeHandler:
         if not same and (is_capped or self._cluster.goes_through_gateway(name)):
             self._startup.mark(name)
 
-    def on_sidecar(self, key: tuple[str, str], _: Sidecar | None, __: Sidecar | None) -> None:
+    def on_sidecar(self, key: tuple[str, str]) -> None:
         """Plan the policies that a Sidecar may hold for: those of its namespace, or of all."""
         if not self.is_listening:
             return

@@ -125,6 +125,7 @@ class Cluster:
         `before`: its present plan. What that wants may come until there is another one, so it
         counts as standing, and nobody has it yet.
         """
+        sidecars = yield from self.sidecars.choose(namespace, self.settings.root_namespace)
         records = list(self.policies.select(namespace))
         policies = tuple(record.source for record in records if not record.deleting)
         objects = list(self.objects.select(namespace))
@@ -144,7 +145,7 @@ class Cluster:
             labels=self.namespaces.get_labels(namespace),
             unready=self._find_unready(namespace),
             guards_sockets=self.admission.guards_sockets,
-            sidecars=self.sidecars.choose(namespace, self.settings.root_namespace),
+            sidecars=sidecars,
         )
         hosts: defaultdict[SetKey, list[Observed]] = defaultdict(list)
         wanted = (
