@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from egress_operator.diagnostic import name_some
+from egress_operator.diagnostic import MOST_NAMED, name_some
 from egress_operator.istio.route import PRIVATE_PORT
 from egress_operator.istio.sidecar import (
     MOST_ENTRIES,
@@ -25,7 +25,6 @@ from egress_operator.istio.wildcard import list_covering
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import OutboundMode
 
-MOST_NAMED = 5
 """Hosts and labels that a sentence names, and sentences on one Sidecar or on all with a
 workloadSelector; the rest is counted."""
 MOST_READ = 50
@@ -286,7 +285,7 @@ def _find_fix(listener: EgressListener | None, host: str, namespace: str) -> tup
 
 def _list_some(hosts: Mapping[str, list[int]]) -> str:
     names = [f"{host} ({', '.join(map(str, ports))})" for host, ports in hosts.items()]
-    return name_some(names, MOST_NAMED)
+    return name_some(names)
 
 
 def _name(sidecar: Sidecar, namespace: str) -> str:
@@ -294,5 +293,5 @@ def _name(sidecar: Sidecar, namespace: str) -> str:
         return f"Sidecar {sidecar.namespace}/{sidecar.name}, the mesh's default,"
     if sidecar.labels is None:
         return f"Sidecar {sidecar.name}"
-    labels = name_some([f"{key}={value}" for key, value in sidecar.labels], MOST_NAMED)
+    labels = name_some([f"{key}={value}" for key, value in sidecar.labels])
     return f"Sidecar {sidecar.name}, for pods with {labels or 'any labels'},"
