@@ -25,8 +25,6 @@ from egress_operator.istio.wildcard import list_covering
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import OutboundMode
 
-"""Hosts and labels that a sentence names, and sentences on one Sidecar or on all with a
-workloadSelector; the rest is counted."""
 MOST_READ = 50
 """Sidecars with a workloadSelector that are looked at in a namespace."""
 ENTRY = "NAMESPACE/HOST"
