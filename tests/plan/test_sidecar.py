@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from egress_operator.diagnostic import MOST_NAMED
 from egress_operator.explain.explain import Fate, explain
 from egress_operator.explain.world import Call, Caller, Payload, read_world
 from egress_operator.istio.sidecar import (
@@ -16,7 +17,6 @@ from egress_operator.istio.sidecar import (
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.sidecar import (
-    MOST_NAMED,
     MOST_READ,
     Opening,
     Screen,
