@@ -163,17 +163,29 @@ def find_permissions(checker: InvariantChecker, tenant: str) -> set[ObjectKey]:
     return {item.key for item in observed if item.key.kind is AP and item.tenant == tenant}
 
 
-@pytest.mark.parametrize("authorization", ["Managed", "DryRun"])
+@pytest.mark.parametrize(("authorization", "waits"), [("Managed", True), ("DryRun", False)])
 def test_clients_of_a_wildcard_wait_until_the_gateway_lets_its_own_sockets_in(
-    authorization: str,
+    authorization: str, *, waits: bool
 ) -> None:
+    """One that only reports what it would deny turns nobody away."""
     direct = build_route("a", HTTP, hosts=[WILDCARD])
     moved = build_route("a", HTTP, hosts=[WILDCARD], gateway=SHARED)
     checker = build_checker(build_policy_set(direct, PAY, authorization=authorization))
     new = build_policy_set(moved, PAY, authorization=authorization, wildcards="HTTP")
     route = ObjectKey(VS, "shop", build_host_name(WILDCARD))
-    assert route not in go_on(checker, new, find_permissions(checker, ""))
-    assert route in {write.key for write in converge(checker, new)}
+    assert (route not in go_on(checker, new, find_permissions(checker, ""))) is waits
+    assert (route in {write.key for write in converge(checker, new)}) is waits
+
+
+def test_clients_do_not_wait_for_a_permission_that_only_reports() -> None:
+    def build(*policies: PolicySource) -> PolicySet:
+        return build_policy_set(*policies, authorization="DryRun")
+
+    new = build(build_route("a", HTTP, gateway=SHARED), PAY)
+    held = find_permissions(build_checker(new), "shop")
+    route = ObjectKey(VS, "shop", build_host_name(HOST))
+    assert held
+    assert route in go_on(build_checker(build(PAY)), new, held)
 
 
 @pytest.mark.parametrize("source", [None, ACCOUNTS])

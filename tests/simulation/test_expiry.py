@@ -5,14 +5,15 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import HOST_ANNOTATION
 from egress_operator.plan.life import NOTICE_S
-from egress_operator.plan.source import PAUSED_ANNOTATION
+from egress_operator.plan.source import PAUSED_ANNOTATION, REQUESTED_ANNOTATION
 from egress_operator.reconcile.expiry import LOOK_S
 from egress_operator.reconcile.resource import GATEWAYS, NAMESPACES, POLICIES, RESOURCES
 from testbed.seed import SEED
@@ -215,6 +216,27 @@ async def test_it_is_told_a_day_before() -> None:
     assert find_condition(server, "web", "Expiring") == ("", "")
     assert find_condition(server, "web", "Ready") == ("False", "Expired")
     assert events.posted[1:] == [("web", "Warning", "Expired")]
+    await stop(controller, server)
+
+
+async def test_it_ends_in_time_although_a_look_was_asked_for_and_nothing_can_be_read() -> None:
+    server, clock = build_server(), WallClock()
+    controller = start_controller(server, now=clock.now)
+    server.apply(POLICIES, build_policy("web", clock.tell(100)))
+    await asyncio.sleep(60)
+
+    async def refuse(*_: object, **__: object) -> NoReturn:
+        raise ApiError(429, "TooManyRequests", "storage is (re)initializing")
+
+    server.list_page = refuse  # type: ignore[method-assign]
+    annotations = {REQUESTED_ANNOTATION: "now"}
+    server.change(
+        (POLICIES, SHOP, "web"), lambda body: body["metadata"].update(annotations=annotations)
+    )
+    await asyncio.sleep(39)
+    assert [*server.select(ENTRY)]
+    await asyncio.sleep(1 + PROMPT_S)
+    assert not [*server.select(ENTRY)]
     await stop(controller, server)
 
 

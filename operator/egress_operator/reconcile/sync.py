@@ -331,8 +331,8 @@ class SetWorker:
         """Return the plan and what it wants of a set, once it is known what stands there.
 
         None: nothing is to be done for its namespace. What became of a write that was not answered
-        is read: its watch tells of it too, but others may tell of a new plan before. Raises
-        ApiError.
+        is read: its watch tells of it too, but others may tell of a new plan before. What closes a
+        way is written before anything is read. Raises ApiError.
         """
         scope = find_scope(key)
         while True:
@@ -342,10 +342,11 @@ class SetWorker:
                 return None
             object_set = plan.sets.get(key) or ObjectSet(key)
             unsure = self._doubts.find(key, _find_needs(object_set)) if self._doubts else ()
-            if not unsure:
+            closes = object_set.is_closing or key not in plan.sets
+            if not unsure or (closes and self._ask(plan, object_set).writes):
                 return plan, object_set
             for each in unsure:
-                await self._writer.read(each)
+                await self._writer.read(each, key.namespace)
                 self._doubts.discard(each)
 
     def _check_fight(self, key: SetKey, step: Step, held: frozenset[Write]) -> None:

@@ -131,11 +131,15 @@ class Writer:
                     await self._delete(write)
             return True
 
-    async def read(self, key: ObjectKey) -> None:
-        """Take over how an object stands, as if its watch had told. Raises ApiError."""
-        page = await self._transport.list_page(
-            RESOURCES[key.kind], namespace=key.namespace, name=key.name, limit=1
-        )
+    async def read(self, key: ObjectKey, lane: str) -> None:
+        """Take over how an object stands, as if its watch had told. Raises ApiError.
+
+        It waits its turn among the writes of all lanes.
+        """
+        async with self._slots.take(lane):
+            page = await self._transport.list_page(
+                RESOURCES[key.kind], namespace=key.namespace, name=key.name, limit=1
+            )
         for item in page["items"]:
             self._objects.observe(item)
         if not page["items"]:

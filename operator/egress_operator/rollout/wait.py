@@ -17,17 +17,24 @@ def compute_wait_after(
     """Return how long an object waits for those that it comes after to be there and to settle.
 
     What lets clients in has to be as it should be: an AuthorizationPolicy from before may turn them
-    away. When something is not there at all its own set calls again; the wait is for safety. It is
-    never 0.
+    away. One that only reports need not be there. When something is not there at all its own set
+    calls again; the wait is for safety. It is never 0.
     """
     found = {item.key: item for item in there}
-    permits = (item for item in rollout.object_set.permits if item.key in desired.after)
-    if not desired.after <= found.keys() or not all(
-        is_as_desired(found[item.key], item, item.owners) for item in permits
-    ):
+    permits = {item.key: item for item in rollout.object_set.permits}
+    if not all(_is_ready(found.get(key), permits.get(key)) for key in desired.after):
         return rollout.clock.settle or LOOK_AGAIN_S
     wait = rollout.clock.compute_wait(desired.after)
     return wait if wait > 0 else None
+
+
+def _is_ready(there: Observed | None, permit: Desired | None) -> bool:
+    """Whether an object is there; one that lets clients in must not turn them away either."""
+    if permit is not None and permit.dry_run and (there is None or there.dry_run):
+        return True
+    if there is None:
+        return False
+    return permit is None or is_as_desired(there, permit, permit.owners)
 
 
 def compute_upstream_wait(rollout: Rollout, route: ObjectPair) -> float | None:
