@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from egress_operator.istio.object import Owner
 
 pytestmark = pytest.mark.timeout(900)
+FEW = settings(
+    deadline=None,
+    max_examples=100,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+MANY = settings(FEW, max_examples=300)
 
 WILDCARD, NARROW, HOST = "*.example.com", "*.eu.example.com", "api.example.com"
 BELOW = {WILDCARD: (NARROW, HOST), NARROW: ()}
@@ -128,14 +135,20 @@ class WildcardChecker(InvariantChecker):
                 assert self._find(Kind.VIRTUAL_SERVICE, host), f"{host} has no route of its own"
 
 
-@settings(
-    deadline=None,
-    max_examples=300,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@FEW
 @given(data=st.data())
 def test_any_history_converges_and_lets_no_name_go_astray(data: st.DataObject) -> None:
+    check_history(data)
+
+
+@pytest.mark.long("campaign")
+@MANY
+@given(data=st.data())
+def test_any_of_many_histories_converges_and_lets_no_name_go_astray(data: st.DataObject) -> None:
+    check_history(data)
+
+
+def check_history(data: st.DataObject) -> None:
     cluster = FakeCluster()
     checker = WildcardChecker(cluster)
     owners: set[Owner] = set()
