@@ -31,6 +31,13 @@ POLL_S = 0.05
 GRPC_MESSAGE = "1299"
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    """One that may take a port again at once, where connections have just ended."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 class Http2Server:
     """Answers every request as the servers outside do, or with a gRPC message. A context manager.
 
@@ -56,8 +63,7 @@ class Http2Server:
         self._grpc = grpc
         self._context = context
         self._connections = itertools.count(1)
-        self._server = socketserver.ThreadingTCPServer((address, port), self._build_handler())
-        self._server.daemon_threads = True
+        self._server = _Server((address, port), self._build_handler())
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="http2", daemon=True
         )
