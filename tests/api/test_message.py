@@ -87,6 +87,8 @@ def find_one(destination: object) -> Diagnostic:
         ("\u65e5\u672c\u3002jp", ["outside ASCII", "A-labels xn--wgv71a.jp"]),
         ("paral\u00b7lel.cat", ["outside ASCII", "A-labels xn--paral"]),
         (" api.example.com", ["white space", "write api.example.com"]),
+        ("API.example.com\n", ["white space", "write api.example.com"]),
+        ("a\x1b[31m.example.com\n", ["white space around it; write lower-case DNS labels"]),
         (f"{'a' * 64}.example.com", ["label longer than 63"]),
         ("api..example.com", ["is not a host name", "lower-case DNS labels"]),
         (
@@ -1074,10 +1076,13 @@ def test_an_address_with_a_zone_gets_one_without() -> None:
         ("3S", "write 3s"),
         ("250 milliseconds", "write 250ms"),
         ("0.0001s", "write whole numbers"),
-        ("100000s", "write whole numbers"),
+        ("100000s", "write 27h46m40s"),
+        ("99999999 ms", "write 27h46m39s999ms"),
+        ("100000h", "write whole numbers with h, m, s or ms, at most five digits in each number"),
         ("3", "write whole numbers"),
         ("3 weeks", "write whole numbers"),
         (10, 'write it with its unit, such as timeout: "10s"'),
+        (100000, 'write it with its unit, such as timeout: "27h46m40s"'),
         (0, 'write it such as timeout: "3s"'),
     ],
 )

@@ -163,3 +163,72 @@ def test_both_lose_what_would_be_too_much_text() -> None:
     lost = find_conflicts("shop", teams)
     assert 0 < len(lost) < len(teams)
     assert find_defeats("shop", teams) == lost
+
+
+LONG = ".".join(["a" * 60] * 3 + ["b" * 50, "example"])
+SPLIT = {
+    "backends": [
+        {"name": f"b{n}", "endpoints": [{"address": f"m{n}.example.com"}], "weight": n}
+        for n in range(8)
+    ]
+}
+MIRROR = {"mirror": {"backend": "b0"}}
+ALLOW = {"allow": [{"methods": ["GET", "POST"], "paths": ["/a", "/b/*"]}, {"methods": ["PUT"]}]}
+ORIGIN = {
+    "originateTLS": {"subjectAltNames": [f"n{n}.example.com" for n in range(8)]},
+    "ports": [{"number": 80, "protocol": "HTTP", "targetPort": 443}],
+}
+TEXTS: dict[str, Object] = {
+    "tls": {"hosts": [LONG], "ports": [{"number": 443, "protocol": "TLS"}]},
+    "wildcard": {"hosts": [f"*.{LONG}"], "http": ALLOW},
+    "wildcard-origin": {"hosts": [f"*.{LONG}"], **ORIGIN, "originateTLS": {}},
+    "split": {"hosts": [LONG], "http": {**ALLOW, **MIRROR}, **SPLIT, **ORIGIN},
+}
+OTHER = {"traffic": {"connectionPool": {"maxConnections": 7}}}
+
+
+@pytest.mark.parametrize("gateway", [{}, {"gatewayRef": {"name": SHARED}}], ids=["direct", SHARED])
+@pytest.mark.parametrize("destination", TEXTS.values(), ids=TEXTS)
+def test_both_count_the_same_text(destination: Object, gateway: Object) -> None:
+    labels = {f"label-{n}": "v" * 60 for n in range(15)}
+    count = 600
+    policies: list[Object] = [
+        {
+            "kind": "EgressPolicy",
+            "metadata": {"name": f"p{number:04}-{'x' * (number % 200)}", "namespace": "shop"},
+            "spec": {
+                "from": {"workloads": {"matchLabels": {**labels, "app": f"a{number % 499}"}}},
+                "destinations": [
+                    {
+                        "ports": [{"number": 80, "protocol": "HTTP"}],
+                        **destination,
+                        # Of those that lose anyway the name counts.
+                        **(OTHER if number % 7 == 5 else {}),
+                    }
+                ],
+                **gateway,
+            },
+        }
+        for number in range(count)
+    ]
+    lost = find_conflicts("shop", policies)
+    assert count / 7 < len(lost) < count
+    assert find_defeats("shop", policies) == lost
+
+
+def test_both_count_the_names_of_policies_and_accounts() -> None:
+    accounts = [
+        {
+            "kind": "EgressPolicy",
+            "metadata": {"name": f"p{number:04}-{'x' * (number % 200)}", "namespace": "shop"},
+            "spec": {
+                "gatewayRef": {"name": SHARED},
+                "from": {"serviceAccounts": [f"{'a' * 200}-{4 * number + n}" for n in range(8)]},
+                "destinations": [{"hosts": ["api.example.com"]}],
+            },
+        }
+        for number in range(600)
+    ]
+    lost = find_conflicts("shop", accounts)
+    assert 0 < len(lost) < len(accounts)
+    assert find_defeats("shop", accounts) == lost

@@ -1,5 +1,6 @@
 """Sidecars: the plan and `explain` say of each scene what a mesh shows of it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from egress_operator.istio.sidecar import (
     MOST_ENTRIES,
     MOST_EXCLUSIONS,
     EgressListener,
+    Entries,
     Service,
     read_sidecar,
 )
@@ -340,11 +342,37 @@ def test_many_listeners_of_a_port_are_looked_up_as_one() -> None:
     assert len(together.shown.texts) == 501
 
 
-def test_each_host_is_compared_with_a_sidecar_in_a_piece_of_its_own() -> None:
-    hosts = {f"h{n}.example": {443: False} for n in range(100)}
+def test_each_port_is_compared_with_a_sidecar_in_a_piece_of_its_own() -> None:
+    hosts = {f"h{n}.example": {443: False, 444: True} for n in range(100)}
     screen = Screen((read_sidecar(build_sidecar("narrow", SERVICES)),))
     pieces = find_sight(screen, Opening(SHOP, (), hosts), OutboundMode.UNKNOWN)
-    assert sum(1 for _ in pieces) >= len(hosts)
+    assert sum(1 for _ in pieces) >= 2 * len(hosts)
+
+
+@pytest.mark.parametrize("entry", ["./*", "./q.example"])
+def test_a_host_with_many_ports_is_looked_up_once_in_each_listener(
+    entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    find = Entries.find
+
+    def count(entries: Entries, host: str, places: Iterable[str]) -> str:
+        looked.append(host)
+        return find(entries, host, places)
+
+    listeners = tuple(
+        build_listener(0, "", "./p.example", f"~pay/h{n}", **OWN)
+        for n in range(MOST_EXCLUSIONS - 1)
+    )
+    listeners += (build_listener(0, "", entry),)
+    ports = dict.fromkeys(range(1000, 1128), False)
+    private = {API: {port: (Service(SHOP, f"p{port}.internal", 443),) for port in ports}}
+    opening = Opening(SHOP, (), {API: ports}, private=private)
+    screen = Screen((read_sidecar(build_sidecar("large", listeners=listeners)),))
+    monkeypatch.setattr(Entries, "find", count)
+    for _ in find_sight(screen, opening, OutboundMode.UNKNOWN):
+        pass
+    assert 0 < len(looked) < len(ports)
 
 
 def build_crowd(listeners: int, hosts: int) -> Object:

@@ -1,14 +1,19 @@
 """The largest policies: what is made of them is far from what etcd takes, and converges."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
+from orjson import dumps as dump_json
 
 from api.corpus import Pair, load_pairs
+from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.object import Owner
-from egress_operator.plan.plan import plan_namespace
+from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.result import ClaimState
-from egress_operator.plan.size import MOST_TEXT
+from egress_operator.plan.size import MOST_TEXT, TextCount
 from egress_operator.plan.source import NamespaceInput, PolicySource
 from rollout.fake_cluster import FakeCluster
 from rollout.policy_set import build_gateway
@@ -123,3 +128,137 @@ def test_service_accounts_count_too() -> None:
     assert any(row.code for result in plan.results.values() for row in result.claims)
     texts = [item.spec_text for allows in plan.allows.values() for item in allows]
     assert ETCD / 4 < max(map(len, texts)) < ETCD
+
+
+LONG = ".".join(["a" * 60] * 3 + ["b" * 50, "example"])
+SHORT = "api.example.com"
+FEW = 4
+"""Times the largest object of a host: no more is counted for it."""
+HTTP = {"ports": [{"number": 80, "protocol": "HTTP"}]}
+ALLOW = {
+    "allow": [
+        {"methods": ["DELETE", "GET", "PATCH", "POST"], "paths": ["/a", "/b/*"]},
+        {"headers": [{"name": "x-team", "value": "shop"}]},
+    ]
+}
+SPLIT = {
+    "backends": [
+        {"name": f"b{n}", "endpoints": [{"address": f"m{n}.example.com"}], "weight": 1}
+        for n in range(8)
+    ]
+}
+GATEWAY: dict[str, Any] = {"gatewayRef": {"name": "shared"}}
+AT_GATEWAY: dict[str, Any] = {
+    "gateways": (build_gateway(wildcards="HTTP"),),
+    "labels": {"egress": "yes"},
+}
+
+
+def build_crowd(
+    count: int,
+    destination: Mapping[str, object],
+    source: Callable[[int], object] | None = None,
+    end: str = "",
+    **spec: Any,  # noqa: ANN401 - fields
+) -> tuple[PolicySource, ...]:
+    """Make policies for one host; `source`: of each the `from`; `end`: of their names."""
+    return tuple(
+        PolicySource(
+            "shop",
+            name,
+            str(uuid5(NAMESPACE_OID, name)),
+            1,
+            f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z",
+            {
+                **({} if source is None else {"from": source(number)}),
+                "destinations": [{"hosts": [SHORT], **destination}],
+                **spec,
+            },
+        )
+        for number in range(count)
+        for name in [f"p{number:04}{end}"]
+    )
+
+
+def choose_app(number: int) -> object:
+    return {"workloads": {"matchLabels": {"app": f"app-{number}"}}}
+
+
+def choose_accounts(number: int) -> object:
+    return {"serviceAccounts": [f"{'a' * 200}-{number // 4}-{n}" for n in range(4)]}
+
+
+CROWDS = {
+    "owners": build_crowd(100, {}, end="x" * 200),
+    "tls": build_crowd(60, {"hosts": [LONG]}, choose_app),
+    "wildcard": build_crowd(60, {"hosts": [f"*.{LONG}"], **HTTP}, choose_app),
+    "wildcard-allow": build_crowd(
+        40, {"hosts": [f"*.{'a.' * 100}example"], **HTTP, "http": ALLOW}, choose_app
+    ),
+    "allow": build_crowd(60, {**HTTP, "http": ALLOW}, choose_app),
+    "allow-through": build_crowd(200, {**HTTP, "http": ALLOW}, choose_app, **GATEWAY),
+    "wildcard-through": build_crowd(
+        60, {"hosts": [f"*.{LONG}"], **HTTP, "http": ALLOW}, choose_app, **GATEWAY
+    ),
+    "accounts": build_crowd(200, HTTP, choose_accounts, **GATEWAY),
+    "ports": tuple(
+        policy
+        for first in range(1000, 2024, 128)
+        for policy in build_crowd(
+            1,
+            {
+                "hosts": [LONG],
+                "ports": [{"number": first + n, "protocol": "HTTP"} for n in range(16)],
+                "http": {"allow": [{"paths": ["/a"]}]},
+                **SPLIT,
+            },
+            end=f"-{first}-{'x' * 200}",
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("policies", CROWDS.values(), ids=CROWDS)
+def test_what_is_counted_is_a_few_times_the_largest_object_at_most(
+    policies: tuple[PolicySource, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[TextCount] = []
+
+    def start_count() -> TextCount:
+        counts.append(TextCount())
+        return counts[-1]
+
+    monkeypatch.setattr("egress_operator.plan.claim.TextCount", start_count)
+    plan = plan_namespace(NamespaceInput("shop", policies, **AT_GATEWAY))
+    states = {row.state for result in plan.results.values() for row in result.claims}
+    assert states == {ClaimState.CLAIMED}
+    ((counted,),) = [[*count.hosts.values()] for count in counts]
+    objects = [item for group in plan.sets.values() for item in (*group.objects, *group.allows)]
+    largest = max(len(dump_json(build_manifest(item, item.owners))) for item in objects)
+    assert largest <= counted <= FEW * largest
+
+
+def find_lost(plan: Plan) -> list[str]:
+    return [name for name, result in plan.results.items() if any(row.code for row in result.claims)]
+
+
+def test_accounts_count_once_for_all_policies_that_name_them() -> None:
+    crowd = build_crowd(200, HTTP, lambda _: choose_accounts(0), **GATEWAY)
+    assert not find_lost(plan_namespace(NamespaceInput("shop", crowd, **AT_GATEWAY)))
+
+    everyone = build_crowd(1, HTTP, end="-all", **GATEWAY)
+    others = build_crowd(1000, HTTP, choose_accounts, **GATEWAY)
+    plan = plan_namespace(NamespaceInput("shop", (*everyone, *others), **AT_GATEWAY))
+    assert not find_lost(plan), "whom the objects do not name does not count"
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"addresses": ["203.0.113.9"]}], ids=["shared", "conflicting"]
+)
+def test_policies_for_whose_names_there_is_no_room_own_nothing(other: dict[str, object]) -> None:
+    crowd = (*build_crowd(1, {}), *build_crowd(2000, other, end="x" * 240))
+    plan = plan_namespace(NamespaceInput("shop", crowd))
+    assert find_lost(plan)
+    (objects,) = (group.objects for group in plan.sets.values())
+    assert 500 < len(objects[0].owners) < len(crowd)
+    assert len(dump_json(build_manifest(objects[0], objects[0].owners))) < ETCD / 2

@@ -11,7 +11,7 @@ DURATION_LENGTH = 32
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _DURATION = re.compile(DURATION_PATTERN)
 _GROUP = re.compile(r"([0-9]+)(ms|h|m|s)")
-_LOOSE = re.compile(r"([0-9]{1,7})(?:[.]([0-9]{1,3}))?\s*([A-Za-z]+)")
+_LOOSE = re.compile(r"([0-9]{1,12})(?:[.]([0-9]{1,3}))?\s*([A-Za-z]+)")
 _UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86_400_000),
     **dict.fromkeys(("h", "hr", "hour", "hours"), 3_600_000),
@@ -33,7 +33,7 @@ def _find_bad_duration(text: str) -> Iterator[Finding]:
     # Istio refuses durations under 1ms, 0s among them: no limit is said by leaving the field out.
     length = parse_duration(text)
     if length is None:
-        meant = _find_duration(text)
+        meant = find_duration(text)
         yield Finding(fix=f"write {meant}" if meant else "", subject=quote(text))
     elif length == 0:
         yield Finding(
@@ -42,8 +42,11 @@ def _find_bad_duration(text: str) -> Iterator[Finding]:
         )
 
 
-def _find_duration(text: str) -> str:
-    """Return what a number with its unit was meant as, such as `90s` for `1.5 min`; else empty."""
+def find_duration(text: str) -> str:
+    """Return what a number with its unit was meant as, such as `90s` for `1.5 min`; else empty.
+
+    A number with too many digits is written in several units: `27h46m40s` for `100000s`. Pure.
+    """
     found = _LOOSE.fullmatch(text.strip())
     unit = _UNITS.get(found[3].lower(), 0) if found else 0
     if found is None or not unit:
@@ -54,7 +57,16 @@ def _find_duration(text: str) -> str:
         return ""
     name, size = next(item for item in _MILLISECONDS.items() if length % item[1] == 0)
     meant = f"{length // size}{name}"
-    return meant if parse_duration(meant) else ""
+    return next(filter(parse_duration, (meant, _split(length))), "")
+
+
+def _split(length: int) -> str:
+    """Write milliseconds in all units that they need."""
+    parts: list[str] = []
+    for name, size in _MILLISECONDS.items():
+        number, length = divmod(length, size)
+        parts += [f"{number}{name}"] if number else []
+    return "".join(parts)
 
 
 def build_duration_cel(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from egress_operator.api.character import describe_characters, find_strange
+from egress_operator.api.duration import find_duration
 from egress_operator.api.model import Model
 from egress_operator.api.rule import QUOTE_LIMIT, Finding, quote
 from egress_operator.api.word import PROTOCOL_WORDS
@@ -142,7 +143,9 @@ def explain_type(model: type[Model], loc: Loc, kind: str, value: object) -> Find
         fix = f"write the labels directly into {loc[-2]}, such as {_get_example(model, loc[:-1])}"
         return Finding(what, fix=fix)
     if expected == "text" and _DURATION.search(example) and type(value) is int and value > 0:
-        return Finding(what, fix=f'write it with its unit, such as {loc[-1]}: "{value}s"')
+        meant = find_duration(f"{value}s")
+        example = f'{loc[-1]}: "{meant}"' if meant else example
+        return Finding(what, fix=f"write it with its unit, such as {example}")
     if not example and expected == "text" and isinstance(value, bool | int | float):
         return Finding(what, fix=f'write it in quotes: "{json.dumps(value)}"')
     return Finding(what, fix=f"write it such as {example}" if example else "")

@@ -204,7 +204,8 @@ def _explain_spelling(host: str) -> Finding:
     """Say it for what is nearly a name, with the right spelling where there is one."""
     lower = host.lower().rstrip(".")
     if host != host.strip():
-        what, fix = "has white space around it", f"write {host.strip()}"
+        clean = _suggest(host.strip())
+        what, fix = "has white space around it", f"write{clean}" if clean else ""
     elif strange := find_strange(host):
         what = f"holds {describe_characters(strange)}"
         fix = "remove it" if len(strange) == 1 else "remove them"

@@ -120,9 +120,14 @@ class Way:
         return bool(self.mirror)
 
     @property
+    def is_http(self) -> bool:
+        """Whether the mesh sees requests."""
+        return self.protocol in HTTP_LIKE
+
+    @property
     def payload(self) -> Payload:
         """What the clients speak."""
-        if self.protocol in HTTP_LIKE:
+        if self.is_http:
             return Payload.HTTP
         return Payload.TLS if self.protocol == TLS else Payload.BYTES
 
@@ -245,6 +250,7 @@ def decide(policies: Iterable[Policy]) -> tuple[list[Want], list[Defeat]]:
                 kept.append(want)
             else:
                 lost.append(defeat)
+                texts.take_policy(want)
     return kept, lost
 
 

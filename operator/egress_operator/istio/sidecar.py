@@ -6,7 +6,7 @@ mesh compares them.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,20 +142,25 @@ class Sidecar:
         found = None if own is None else own.first if is_http else own.dialled
         return found or (None if rest is None else rest.dialled)
 
-    def knows(self, service: Service, host: str, namespace: str) -> bool:
+    def knows(
+        self,
+        service: Service,
+        host: str,
+        namespace: str,
+        shows: Callable[..., bool] = EgressListener.shows,
+    ) -> bool:
         """Whether pods of a namespace know the Service to which routes of a host there lead.
 
         It comes with the routes, but to a listener of a port only with that port of its own
-        (collectImportedServices).
+        (collectImportedServices). `shows`: or the same with a memory.
         """
         is_here = service.namespace == namespace
         ports = self.ports or {}
-        return any(
-            item.shows(host, namespace)
-            or item.shows(service.host, service.namespace, is_here=is_here)
-            for port in (0, service.port)
-            if port in ports
-            for item in ports[port].together
+        found = [
+            item for port in (0, service.port) if port in ports for item in ports[port].together
+        ]
+        return any(shows(item, host, namespace) for item in found) or any(
+            shows(item, service.host, service.namespace, is_here=is_here) for item in found
         )
 
 

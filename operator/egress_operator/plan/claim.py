@@ -112,6 +112,8 @@ class Arbitration:
     waiting: Mapping[Claim, str] = field(default_factory=lambda: NONE_WAITING)
     """Claims that hold, and are not among `won` because there is no room for them yet: why, in one
     line."""
+    left_out: frozenset[Owner] = frozenset()
+    """Policies for whose names the host's objects have no room: they own none."""
 
 
 def build_claims(intent: Intent, namespace: str) -> tuple[Claim, ...]:
@@ -184,7 +186,10 @@ def judge(claims: Iterable[Claim]) -> Pieces[dict[str, Arbitration]]:
             lost.setdefault(claim.key, {})[claim] = loss
     return {
         key: Arbitration(
-            tuple(kept), lost.get(key, NONE_LOST), tuple(sorted(gateways.get(key, ())))
+            tuple(kept),
+            lost.get(key, NONE_LOST),
+            tuple(sorted(gateways.get(key, ()))),
+            left_out=judge_one.find_left_out(key),
         )
         for key, kept in won.items()
     }
@@ -213,8 +218,19 @@ class _Judge:
         self._tls = TlsIndex()
         self._texts = TextCount()
 
+    def find_left_out(self, key: str) -> frozenset[Owner]:
+        """Return the policies for whose names a host has no room."""
+        return frozenset(self._texts.left_out.get(key, ()))
+
     def admit(self, claim: Claim) -> Conflict | None:
         """Take the claim, or say why it is lost."""
+        loss = self._find_loss(claim)
+        if loss is not None:
+            self._texts.add_owner(claim)
+        return loss
+
+    def _find_loss(self, claim: Claim) -> Conflict | None:
+        """Return why the claim is lost; else it is taken."""
         number = claim.port.number
         host = self._hosts.get(claim.key)
         if host is not None and (field := _find_host_difference(host, claim)):

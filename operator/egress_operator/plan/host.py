@@ -57,14 +57,16 @@ def compile_host(
 ) -> CompiledHost:
     """Make the objects of one host from the judged claims on it. Pure.
 
-    Every policy that claims the host owns its objects, also one that lost: when the winner goes,
-    the objects are changed in place, never deleted and made anew. `tenants` has every gateway that
+    Every policy that claims the host owns its objects, also one that lost, if they have room for
+    its name: when the winner goes, the objects are changed in place, never deleted and made anew.
+    `tenants` has every gateway that
     a claim names. `is_covered`: whether a wildcard over the host has a route. `below`: the routes
     of the hosts below this one, a wildcard: without them its own would count for those too.
     """
     if not results.won:
         return CompiledHost(None)
-    owners = {claim.owner for claim in (*results.won, *results.lost, *results.waiting)}
+    claims = (*results.won, *results.lost, *results.waiting)
+    owners = {claim.owner for claim in claims} - results.left_out
     routes = resolve_routes(namespace, key, results.won, tenants, is_covered=is_covered)
     used = _select_tenants(results.won, tenants)
     set_key, first = HostSet(namespace, key), results.won[0]

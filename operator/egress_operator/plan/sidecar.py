@@ -6,6 +6,7 @@ test with a mesh compares them.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import takewhile
 
 from egress_operator.diagnostic import MOST_NAMED, name_some
@@ -128,7 +129,7 @@ def build_screen(sidecars: tuple[Sidecar, ...], wildcards: Mapping[str, Ports]) 
 
 
 def find_sight(screen: Screen, opening: Opening, mesh_mode: OutboundMode) -> Pieces[Sight]:
-    """Tell what the Sidecars of a namespace hide, one and a host in each piece. Pure."""
+    """Tell what the Sidecars of a namespace hide, one and a port in each piece. Pure."""
     labels, namespace = opening.labels, opening.namespace
     met = [item for item in screen.sidecars if not _contradict(item.labels or (), labels)]
     general = next((item for item in met if {*(item.labels or ())} <= {*labels}), None)
@@ -204,32 +205,34 @@ def _explain_open(sidecar: Sidecar, namespace: str) -> str:
 def _explain_hidden(
     sidecar: Sidecar, screen: Screen, opening: Opening, mesh_mode: OutboundMode
 ) -> Pieces[list[str]]:
-    """Return a sentence for each change that would show what is hidden; a host in each piece."""
+    """Return a sentence for each change that would show what is hidden; a port in each piece."""
     if sidecar.ports is None:
         return []
     namespace = opening.namespace
+    # A host has many ports, and the listeners of all of them may be the same.
+    shows, find_fix = cache(EgressListener.shows), cache(_find_fix)
     gaps: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     lost: dict[str, list[int]] = {}
     for host, ports in sorted(opening.hosts.items()):
-        yield
         covering = [name for name in list_covering(host) if name in screen.wildcards]
         for port, is_http in sorted(ports.items()):
+            yield
             listener = sidecar.find_listener(port, is_http=is_http)
-            if listener is None or not listener.shows(host, namespace):
+            if listener is None or not shows(listener, host, namespace):
                 taker = next(
                     (
                         name
                         for name in covering
                         if screen.wildcards[name].get(port) is is_http
                         and listener is not None
-                        and listener.shows(name, namespace)
+                        and shows(listener, name, namespace)
                     ),
                     "",
                 )
-                gap = (*_find_fix(listener, host, namespace), taker)
+                gap = (*find_fix(listener, host, namespace), taker)
                 gaps.setdefault(gap, {}).setdefault(host, []).append(port)
             elif not all(
-                sidecar.knows(service, host, namespace)
+                sidecar.knows(service, host, namespace, shows)
                 for service in opening.list_services(host, port)
             ):
                 lost.setdefault(host, []).append(port)

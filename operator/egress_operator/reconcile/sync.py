@@ -626,10 +626,10 @@ class SetWorker:
         return step
 
     def _find_obstacle(self, object_set: ObjectSet) -> Outcome | None:
-        """Return why a set waits in vain: an object of the gateway that it needs is not written."""
+        """Return why a set waits in vain: an object of another set that it needs is not written."""
         for key in sorted(_find_needs(object_set)):
             desired = self._planner.find_desired(key)
-            if desired is None or not isinstance(desired.set_key, GatewaySet):
+            if desired is None:
                 continue
             outcome, _ = self.get_outcome(desired.set_key)
             if key in outcome.squatted:
@@ -638,6 +638,13 @@ class SetWorker:
                 if refusal.write.key == key:
                     problem = f"waits for {key}, which is refused: {refusal.words}"
                     return replace(SETTLING, problem=problem, lasting=True, code="EG301")
+            if outcome.problem and self._cluster.objects.get(key) is None:
+                return replace(
+                    SETTLING,
+                    problem=f"waits for {desired.set_key}: {outcome.problem}",
+                    lasting=outcome.lasting,
+                    code=outcome.code,
+                )
         return None
 
     def _forget(self, key: SetKey) -> None:
