@@ -54,6 +54,23 @@ def count_lines(work: Callable[[], object]) -> int:
     return count
 
 
+def build_teams(count: int) -> NamespaceInput:
+    """Build `count` policies for one host, each for pods of its own."""
+    inputs = build_names(count)
+    destinations = [{"hosts": ["api.example.com"]}]
+    policies = (
+        replace(
+            policy,
+            spec={
+                "from": {"workloads": {"matchLabels": {"app": policy.name}}},
+                "destinations": destinations,
+            },
+        )
+        for policy in inputs.policies
+    )
+    return replace(inputs, policies=tuple(policies))
+
+
 def edit(inputs: NamespaceInput) -> NamespaceInput:
     """Return the input with a new generation of the oldest policy."""
     oldest, *others = inputs.policies
@@ -81,8 +98,19 @@ def measure(build: Build, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         (build_deep, (2, 4, 8)),
         (build_shadowed, (20, 40, 80)),
         (build_rules, (100, 200, 400)),
+        (build_teams, (50, 100, 200)),
     ],
-    ids=["ranges", "addresses", "names", "wildcards", "below", "deep", "shadowed", "rules"],
+    ids=[
+        "ranges",
+        "addresses",
+        "names",
+        "wildcards",
+        "below",
+        "deep",
+        "shadowed",
+        "rules",
+        "teams",
+    ],
 )
 def test_twice_the_input_costs_twice_as_much(build: Build, sizes: tuple[int, ...]) -> None:
     (small, _), (middle, _), (large, _) = measure(build, sizes)

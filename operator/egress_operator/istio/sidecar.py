@@ -46,21 +46,24 @@ class Entries:
 
     texts: frozenset[str]
     lengths: tuple[int, ...]
-    """Of what stands behind the asterisk in those with a wildcard, the longest first."""
+    """Of `ends`, the longest first."""
+    ends: frozenset[str]
+    """What stands behind the asterisk in those with a wildcard."""
 
     def find(self, host: str, places: Iterable[str]) -> str:
         """Return one that stands for a host, empty for none (SubsetOf in pkg/config/host).
 
         `places`: the namespaces, and words for them, that may stand in it.
         """
-        for place in places:
-            if (text := f"{place}/{host}") in self.texts:
-                return text
-            for length in self.lengths:
-                start = len(host) - length
-                if start >= 0 and (text := f"{place}/{_ANY}{host[start:]}") in self.texts:
-                    return text
-        return ""
+        size = len(host)
+        found = [
+            end
+            for length in self.lengths
+            if length <= size and (end := host[size - length :]) in self.ends
+        ]
+        names = (host, *(f"{_ANY}{end}" for end in found))
+        texts = (f"{place}/{name}" for place in places for name in names)
+        return next((text for text in texts if text in self.texts), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +269,7 @@ def _share_entries(texts: Iterable[str], known: dict[frozenset[str], Entries]) -
     found = frozenset(texts)
     if found not in known:
         names = (text.partition("/")[2] for text in found)
-        lengths = {len(name) - len(_ANY) for name in names if name.startswith(_ANY)}
-        fitting = (length for length in lengths if length <= _LONGEST)
-        known[found] = Entries(found, tuple(sorted(fitting, reverse=True)))
+        ends = {name.removeprefix(_ANY) for name in names if name.startswith(_ANY)}
+        fitting = {len(end) for end in ends if len(end) <= _LONGEST}
+        known[found] = Entries(found, tuple(sorted(fitting, reverse=True)), frozenset(ends))
     return known[found]
