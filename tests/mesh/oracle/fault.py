@@ -253,10 +253,13 @@ def find_planted(host: str) -> Fault | None:
 
 def spoil(fault: Fault, group: ObjectSet) -> ObjectSet:
     """Let a fault spoil the objects of a host. Pure."""
+    allows = {item.key: item for item in _spoil_objects(fault, group.allows)}
     return replace(
         group,
         objects=tuple(_spoil_objects(fault, group.objects)),
-        allows=tuple(_spoil_objects(fault, group.allows)),
+        allows=tuple(allows.values()),
+        # Clients wait for what stands: those of the gateway itself are not spoiled.
+        permits=tuple(allows.get(item.key, item) for item in group.permits),
     )
 
 
