@@ -21,8 +21,8 @@ from bench.bounds import (
     build_sidecars,
     build_wildcards,
 )
+from egress_operator.diagnostic import MOST_NAMED
 from egress_operator.plan.plan import PlanCache, plan_in_pieces, plan_namespace
-from egress_operator.plan.shadow import MOST_NAMED
 from egress_operator.plan.sidecar import MOST_READ
 from egress_operator.plan.source import NamespaceInput
 

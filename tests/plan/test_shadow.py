@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egress_operator.diagnostic import MOST_NAMED
 from egress_operator.istio.observed import read_observed
 from egress_operator.plan.host import CompiledHost
 from egress_operator.plan.piece import finish
 from egress_operator.plan.plan import plan_namespace
 from egress_operator.plan.result import PolicyResult
-from egress_operator.plan.shadow import MOST_NAMED, NO_SHADOWS, find_shadows
+from egress_operator.plan.shadow import NO_SHADOWS, find_shadows
 from egress_operator.plan.source import HandWritten, NamespaceInput, build_hand_written
 from plan.rival import POOL, RIVALS, SUBSETS, Rival, build_rule
 from rollout.fake_cluster import build_policy, find_host

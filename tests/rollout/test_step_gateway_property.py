@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from egress_operator.istio.manifest import build_manifest
@@ -20,6 +20,7 @@ from egress_operator.plan.source import (
     Settings,
 )
 from rollout.convergence import converge, finish, list_steps
+from rollout.example import FEW, MANY
 from rollout.fake_cluster import SETTLE, FakeCluster
 from rollout.invariant import InvariantChecker
 from rollout.policy_set import (
@@ -39,13 +40,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 """Much to compute: 15 s alone, and many times that where others need the processors."""
 
-FEW = settings(
-    deadline=None,
-    max_examples=100,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-MANY = settings(FEW, max_examples=300)
 Spec = Mapping[str, Any]
 PORTS: dict[str, dict[str, Any]] = {
     "http": {"number": 80, "protocol": "HTTP"},

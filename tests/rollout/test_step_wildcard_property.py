@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -20,6 +20,7 @@ from egress_operator.istio.traffic import HTTP_LIKE
 from egress_operator.plan.source import PolicySource
 from egress_operator.rollout.write import Create, Delete, Write
 from rollout.convergence import converge, finish, list_steps
+from rollout.example import FEW, MANY
 from rollout.fake_cluster import SETTLE, FakeCluster
 from rollout.invariant import InvariantChecker
 from rollout.policy_set import NAMESPACES, SHARED, PolicySet, build_gateway, build_route
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
     from egress_operator.istio.object import Owner
 
 pytestmark = pytest.mark.timeout(900)
-FEW = settings(
-    deadline=None,
-    max_examples=100,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-MANY = settings(FEW, max_examples=300)
 
 WILDCARD, NARROW, HOST = "*.example.com", "*.eu.example.com", "api.example.com"
 BELOW = {WILDCARD: (NARROW, HOST), NARROW: ()}

@@ -59,9 +59,9 @@ def compile_host(
 
     Every policy that claims the host owns its objects, also one that lost, if they have room for
     its name: when the winner goes, the objects are changed in place, never deleted and made anew.
-    `tenants` has every gateway that
-    a claim names. `is_covered`: whether a wildcard over the host has a route. `below`: the routes
-    of the hosts below this one, a wildcard: without them its own would count for those too.
+    `tenants` has every gateway that a claim names. `is_covered`: whether a wildcard over the host
+    has a route. `below`: the routes of the hosts below this one, a wildcard: without them its own
+    would count for those too.
     """
     if not results.won:
         return CompiledHost(None)

@@ -134,7 +134,7 @@ def _find_wildcard_problem(
     if gateway.refuses_wildcards:
         what = (
             f"{host} is a wildcard, and EgressGateway {name} lets none through, so it is closed; "
-            "hosts that the policy names in full go on"
+            "hosts that the policy names in full still work"
         )
         return build_diagnostic(NO_WILDCARDS, _PATH, what)
     if not around.guards_sockets:
@@ -142,8 +142,8 @@ def _find_wildcard_problem(
             NOT_GUARDED,
             _PATH,
             f"{host} is a wildcard, and the admission policies are not known to be in force at the "
-            f"level Strict, so nothing is set up for this policy at EgressGateway {name}, and what "
-            "is there goes on",
+            f"level Strict, so nothing new is set up for this policy at EgressGateway {name}, and "
+            "existing objects are kept",
             f"ask the platform team to look at the condition Isolated of EgressGateway {name}, "
             "which tells why; or name each host; or move the wildcard into a policy without "
             "gatewayRef",

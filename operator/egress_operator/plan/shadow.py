@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from operator import itemgetter
 
+from egress_operator.diagnostic import MOST_NAMED
 from egress_operator.istio.destination_rule import TRAFFIC
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired
@@ -26,8 +27,6 @@ from egress_operator.plan.override import explain_ruler, find_rulers
 from egress_operator.plan.piece import Pieces
 from egress_operator.plan.source import HandWritten
 
-MOST_NAMED = 5
-"""Sentences on one host; the rest is counted."""
 _FIRST, _NEXT, _LAST = "", "~", "~~"
 """In the place of a creationTimestamp: before all, after all that are there, and after that."""
 _MORE = "more objects that are written by hand and concern"
