@@ -1,6 +1,7 @@
 """The reflector against the real API server, healthy and with every fault in between."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -430,6 +431,38 @@ async def test_when_one_notices_that_etcd_was_restored_the_others_list_too(
     assert (first.restarts, other.restarts) == ([reason], [])
     await asyncio.sleep(1)
     assert (first.mirror.lists, other.mirror.lists) == (2, 2)
+
+
+@pytest.mark.parametrize("fault", ["403", "503"])
+async def test_one_that_is_told_so_lists_until_the_api_server_answers(
+    kind: Kind, proxy: FaultProxy, follow: Follow, fault: str
+) -> None:
+    """It has just started with what was restored: it refuses until it has read its roles."""
+    peers = Peers()
+    other = follow(kind, peers=peers)
+    await eventually(lambda: other.reflector.state is ReflectorState.WATCHING, "it watches")
+    refusal, reason = LIST_FAULTS[fault]
+    proxy.inject(refusal, Call.LIST)
+    peers.report_rollback(by=lambda: None)
+    await eventually(lambda: other.restarts == [reason], "the list fails")
+    await eventually(lambda: other.mirror.lists == 2, "then it lists")
+
+
+async def test_the_others_list_too_when_a_list_that_was_due_shows_it(
+    kind: Kind, installed_kind: Kind, proxy: FaultProxy, follow: Follow
+) -> None:
+    peers = Peers()
+    other = follow(installed_kind, peers=peers)
+    first = follow(kind, replace(FAST, lost=0.1), peers=peers)
+    both = (first.reflector, other.reflector)
+    await eventually(
+        lambda: {each.state for each in both} == {ReflectorState.WATCHING}, "both watch"
+    )
+    body = json.dumps({"items": [], "metadata": {"resourceVersion": "1"}}).encode()
+    proxy.inject(Answer(200, body), Call.LIST)
+    first.reflector.doubt()
+    await eventually(lambda: other.mirror.lists == 2, "the other lists")
+    assert RestartReason.ROLLBACK in first.restarts
 
 
 async def test_a_sink_that_raises_does_not_end_it(

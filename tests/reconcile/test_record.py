@@ -45,6 +45,10 @@ class Watched:
     def delete(self, uid: str, version: int) -> None:
         self.sink.delete(build_body(uid, version))
 
+    def drop_unlisted(self, listing: Listing) -> None:
+        """Take over a list that was asked for now."""
+        self.store.drop_unlisted(tuple(self.store.select(KEY.namespace)), listing)
+
 
 @pytest.fixture
 def watched() -> Watched:
@@ -52,7 +56,7 @@ def watched() -> Watched:
 
 
 def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(watched: Watched) -> None:
-    watched.store.drop_unlisted(Listing("20", {}), KEY.namespace)
+    watched.drop_unlisted(Listing("20", {}))
     watched.sink.upsert(build_body("one", 12))
     assert watched.store.get(KEY) is None
     watched.delete("one", 15)
@@ -60,7 +64,7 @@ def test_a_late_event_does_not_bring_back_what_a_list_showed_to_be_gone(watched:
 
 
 def test_a_policy_made_again_under_the_name_is_seen(watched: Watched) -> None:
-    watched.store.drop_unlisted(Listing("20", {PLACE: "two"}), KEY.namespace)
+    watched.drop_unlisted(Listing("20", {PLACE: "two"}))
     watched.sink.upsert(build_body("one", 12))
     watched.delete("one", 14)
     watched.sink.upsert(build_body("two", 15))
@@ -69,11 +73,18 @@ def test_a_policy_made_again_under_the_name_is_seen(watched: Watched) -> None:
     assert watched.changes == [("one", ""), ("", "two")]
 
 
-def test_what_is_newer_than_the_list_stays(watched: Watched) -> None:
+def test_what_has_changed_since_the_list_was_asked_for_stays(watched: Watched) -> None:
+    known = tuple(watched.store.select(KEY.namespace))
     watched.sink.upsert(build_body("one", 30))
     watched.changes.clear()
-    watched.store.drop_unlisted(Listing("20", {}), KEY.namespace)
+    watched.store.drop_unlisted(known, Listing("20", {}))
     assert watched.changes == []
+
+
+def test_what_a_restored_etcd_does_not_have_is_gone(watched: Watched) -> None:
+    """Its versions are lower than those from before, so they do not tell what is newer."""
+    watched.drop_unlisted(Listing("5", {}))
+    assert watched.changes == [("one", "")]
 
 
 def test_what_a_list_shows_again_is_believed(watched: Watched) -> None:

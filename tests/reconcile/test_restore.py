@@ -16,6 +16,20 @@ from .gateway import managed_gateway
 from .tenant import ENTRY, HTTP, POLICY, ROUTE, TenantNamespace, build_policy, hosts
 
 SHOP = "shop"
+LATER_WRITES = 100
+"""More than the API server itself makes when it starts: the versions of what is restored are lower.
+
+Else nothing tells at once that it was, only the next list of each kind."""
+
+
+def build_note(number: int) -> dict[str, object]:
+    """Make something of others, another one for each number."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "note", "namespace": SHOP},
+        "data": {"number": str(number)},
+    }
 
 
 @pytest.fixture
@@ -54,7 +68,10 @@ def test_policies_gateways_and_namespaces_are_as_the_backup_has_them(plane: Cont
         tenant.apply("later", hosts("c.example.com"))
         tenant.wait_ready("edited", timeout_s=40)
         tenant.wait_ready("later", timeout_s=40)
+        for number in range(LATER_WRITES):
+            client.apply(build_note(number))
         plane.copy_data(saved, data)
+        tenant.wait_hosts("a.example.com", "x.example.com", timeout_s=60)
         wait_open(expected=False)
         # Generation 2 for the second time.
         tenant.apply("edited", hosts("d.example.com"))

@@ -136,12 +136,14 @@ class Cache(Generic[K, V]):
         if entry is not None and entry.value == value:
             entry.value = value
 
-    def drop(self, key: K, uid: str) -> bool:
-        """Remove after an own DELETE was carried out. Late echoes of `uid` do not bring it back.
+    def drop(self, key: K, uid: str, resource_version: str = "") -> bool:
+        """Remove what is known to be gone, as of a version; without one, for ever.
 
-        False: the cache did not hold this incarnation.
+        Without one is for an own DELETE that was carried out. Late echoes of `uid` do not bring it
+        back. False: the cache did not hold this incarnation.
         """
-        return self._drop(key, uid, float("inf"))
+        version = parse_version(resource_version)
+        return self._drop(key, uid, float("inf") if version is None else version)
 
     def miss(self, key: K, uid: str, resource_version: str = "") -> bool:
         """Remove what an answer says is not there. A later event of `uid` proves it wrong.

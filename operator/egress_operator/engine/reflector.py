@@ -83,6 +83,8 @@ class Reflector:
         self._probe = False
         self._due = math.inf
         """Loop time from which a list is due, whatever the watch brings."""
+        self._is_told = False
+        """Whether it is due because a peer has told that etcd was restored."""
         self._failures = 0
         self._refusals = 0
         """How often the API server has answered 403, one after the other."""
@@ -123,6 +125,7 @@ class Reflector:
 
     def _on_rollback(self) -> None:
         """List at once, and end the watch that is open."""
+        self._is_told = True
         self._set_due(asyncio.get_running_loop().time())
 
     def _set_due(self, due: float) -> None:
@@ -151,7 +154,29 @@ class Reflector:
     async def _list(self) -> None:
         if self.state is ReflectorState.STARTING:
             self.state = ReflectorState.LISTING
-        was_due, self._due = self._is_due(), math.inf
+        due, self._due = self._due, math.inf
+        was_told, self._is_told = self._is_told, False
+        try:
+            version = await self._read_list()
+        except BaseException:
+            # It is as due as before.
+            self._due, self._is_told = min(self._due, due), self._is_told or was_told
+            raise
+        number = parse_version(version)
+        if number is not None and number < self._highest:
+            self._tell(RestartReason.ROLLBACK)
+            if not was_told:
+                self._peers.report_rollback(by=self._on_rollback)
+        self._highest = number or 0
+        self._hearsay.clear()
+        self._listed_at = asyncio.get_running_loop().time()
+        self._sink.finish(version)
+        self._version, self._probe = version, False
+        self.synced.set()
+        self._enter(ReflectorState.WATCHING)
+
+    async def _read_list(self) -> str:
+        """Give the sink what a list shows; return the version of the list."""
         self._sink.begin()
         token = ""
         while True:
@@ -163,20 +188,7 @@ class Reflector:
                 self._sink.upsert(obj)
             token = page["metadata"].get("continue") or ""
             if not token:
-                break
-        version = page["metadata"]["resourceVersion"]
-        number = parse_version(version)
-        if number is not None and number < self._highest:
-            self._tell(RestartReason.ROLLBACK)
-            if not was_due:
-                self._peers.report_rollback(by=self._on_rollback)
-        self._highest = number or 0
-        self._hearsay.clear()
-        self._listed_at = asyncio.get_running_loop().time()
-        self._sink.finish(version)
-        self._version, self._probe = version, False
-        self.synced.set()
-        self._enter(ReflectorState.WATCHING)
+                return str(page["metadata"]["resourceVersion"])
 
     async def _compare(self) -> None:
         """Find out whether the API server still knows our version.
@@ -294,7 +306,7 @@ class Reflector:
             self._version = ""
         if restart.reason is RestartReason.ROLLBACK:
             self._highest = 0
-            if not self._is_due():
+            if not self._is_told:
                 self._peers.report_rollback(by=self._on_rollback)
         if restart.reason is RestartReason.MISSING:
             self._empty()

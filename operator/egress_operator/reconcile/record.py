@@ -3,7 +3,7 @@
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -181,18 +181,23 @@ class RecordStore(Generic[S]):
                 ),
             )
 
-    def drop_unlisted(self, listing: Listing, namespace: str) -> None:
-        """Take over that what a list of a namespace did not show is gone, reporting each.
+    def drop_unlisted(self, known: Collection[Record[S]], listing: Listing) -> None:
+        """Take over that what a list did not show is gone, reporting each.
 
-        What is newer than the list stays, and what a later event tells of comes back.
+        `known`: what was held before the list was asked for, of the place that it is of. The list
+        shows all of it that is there, whatever the versions say: they go back when etcd is
+        restored. What has changed since then stays, and what a later event tells of comes back.
         """
-        cache = self._find_cache(namespace)
-        if cache is None:
-            return
-        for key, record in list(cache.select(namespace)):
-            uid = record.source.uid
-            listed = listing.entries.get((key.namespace, key.name))
-            if listed != uid and cache.miss(key, uid, listing.version):
+        for record in known:
+            source = record.source
+            key = self.key(source.namespace, source.name)
+            cache = self._find_cache(key.namespace)
+            if (
+                cache is not None
+                and cache.get(key) is record
+                and listing.entries.get((key.namespace, key.name)) != source.uid
+                and cache.drop(key, source.uid, listing.version)
+            ):
                 self._on_change(key, record, None)
 
     def store_status(self, body: JsonObject) -> Record[S]:
