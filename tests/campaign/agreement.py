@@ -136,22 +136,22 @@ def _find_wrong_permissions(scene: Scene) -> Iterator[str]:
         yield from _compare(scene, item)
     for key in sorted(scene.list_withdrawn()):
         yield f"{key} lets a namespace in that may not"
-    servers = [
+    standing = [
         item
         for item in scene.observed.values()
-        if item.key.kind is Kind.GATEWAY
-        and item.key.namespace in scene.plans
-        # Without its annotations it is nobody's when it is not wanted, and serves all the same.
-        and (item.ours or item.is_damaged)
+        if item.key.kind is Kind.GATEWAY and item.key.namespace in scene.plans
     ]
     for key, there in scene.observed.items():
         if not there.ours or key.kind is not Kind.AUTHORIZATION_POLICY or key in wanted:
             continue
-        served = [server for server in servers if server.label == there.place]
+        # Whoever owns it by now: what is denied has to be denied to all.
+        served = [server for server in standing if server.label == there.place]
         if not any(there.tenant in {"", server.key.namespace} for server in served):
             yield f"{key} is there, and guards nothing: {scene.objects[key]['metadata']}"
-    for server in servers:
-        yield from _find_open_server(scene, server)
+    for server in standing:
+        # Without its annotations it is nobody's when it is not wanted, and serves all the same.
+        if server.ours or server.is_damaged:
+            yield from _find_open_server(scene, server)
 
 
 def _find_open_server(scene: Scene, server: Observed) -> Iterator[str]:

@@ -170,6 +170,8 @@ class Run(Stoppable):
         memory = self.world.remember()
         yield
         self.plane.copy_data(saved, data)
+        # Else it goes on with what it has seen, and namespaces that are being deleted stay.
+        self.plane.restart_controller_manager()
         self.world.recall(memory)
 
     def do(self, operations: int) -> None:

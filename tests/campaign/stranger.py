@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from egress_operator.istio.name import build_host_name
+from egress_operator.istio.object import GATEWAY_KIND, POLICY_KIND
 from permission.standing import KINDS, LABEL, NETWORKING, OURS, find_ours
 from testbed.client import ApiError, Client, Object
 
@@ -16,6 +17,7 @@ from .place import GATEWAYS, HOSTS, TENANTS, list_places
 FORGED = "forged"
 PREFIX = "egress-operator.io/"
 MARKS = ("host", "policies", "gateway", "namespace")
+OWNERS = {POLICY_KIND, GATEWAY_KIND}
 OWN_KINDS = tuple(kind for kind in KINDS if kind[0] == NETWORKING)
 """What stands in the namespaces of tenants."""
 
@@ -91,14 +93,15 @@ class Strangers:
         self.client.merge_patch(item, {"metadata": {"ownerReferences": owners}})
 
     def clear(self) -> None:
-        """Delete all that is not the operator's, also what was and has lost every mark."""
+        """Delete all that is not the operator's, also what was: without its label, or shared."""
         for key in sorted(self.foreign):
             self._delete_foreign(key)
         label, _, value = OURS.partition("=")
         for version, kind in OWN_KINDS:
             for item in self.client.list_objects(version, kind):
                 metadata = item["metadata"]
-                if (metadata.get("labels") or {}).get(label) != value:
+                kinds = {owner["kind"] for owner in metadata.get("ownerReferences") or ()}
+                if (metadata.get("labels") or {}).get(label) != value or kinds - OWNERS:
                     path = (version, kind, metadata["name"], metadata["namespace"])
                     self.client.delete(*path, missing_ok=True)
 

@@ -338,6 +338,24 @@ async def test_a_key_whose_work_was_cancelled_from_within_is_not_lost() -> None:
     assert runs == 2
 
 
+async def test_a_key_may_change_its_lane_and_become_urgent_while_it_waits() -> None:
+    handler, moved = Recorder(1.0), set[str]()
+    queue: Queue[str] = Queue(
+        handler,
+        lane=lambda key: "moved" if key in moved else read_lane(key),
+        urgent=lambda key: key in moved,
+        workers=1,
+    )
+    for key in ("a/1", "a/2", "a/3", "a/4"):
+        queue.add(key)
+    moved |= {"a/2", "a/4"}
+    queue.forget("a/2")
+    queue.add("a/4")
+    queue.start()
+    await queue.join()
+    assert handler.order() == ["a/4", "a/1", "a/3"]
+
+
 async def test_forget_ends_waits_and_failures() -> None:
     recorder = Recorder(answers={"a/1": [OSError()]})
     queue = build_queue(recorder)

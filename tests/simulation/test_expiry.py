@@ -11,7 +11,7 @@ import pytest
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.istio.kind import Kind
-from egress_operator.istio.object import HOST_ANNOTATION
+from egress_operator.istio.object import HOST_ANNOTATION, MANAGED_BY_LABEL
 from egress_operator.plan.life import NOTICE_S
 from egress_operator.plan.source import PAUSED_ANNOTATION, REQUESTED_ANNOTATION
 from egress_operator.reconcile.expiry import LOOK_S
@@ -385,7 +385,11 @@ class MortalHistory(History):
 
 
 def list_leftovers(server: Server, clock: WallClock) -> Iterator[str]:
-    """Name what policies own whose time is over; what others took our marks off stays."""
+    """Name what policies own whose time is over.
+
+    What others took a mark of ours off while nothing wanted it, label or annotation, stays until
+    its policy goes.
+    """
     now = clock.now()
     over = {
         body["metadata"]["uid"]
@@ -394,8 +398,10 @@ def list_leftovers(server: Server, clock: WallClock) -> Iterator[str]:
     }
     for kind in RESOURCES.values():
         for body in server.select(kind):
-            owners = body["metadata"].get("ownerReferences") or []
-            is_marked = HOST_ANNOTATION in (body["metadata"].get("annotations") or {})
+            metadata = body["metadata"]
+            owners = metadata.get("ownerReferences") or []
+            is_marked = HOST_ANNOTATION in (metadata.get("annotations") or {})
+            is_marked &= MANAGED_BY_LABEL in (metadata.get("labels") or {})
             if is_marked and owners and {owner["uid"] for owner in owners} <= over:
                 yield f"left over: {read_key(kind, body)}"
 

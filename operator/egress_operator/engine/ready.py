@@ -64,24 +64,27 @@ class ReadySet(Generic[K]):
         self._lane = lane
         self._is_urgent = is_urgent
         self._rotations: dict[_Row, _Rotation[K]] = {row: _Rotation() for row in _Row}
-        self._rows: dict[K, _Row] = {}
+        self._places: dict[K, tuple[_Row, Hashable]] = {}
+        """The row and the lane of each: another one may be right for it by now."""
         self._picks = 0
 
     def add(self, key: K, *, background: bool) -> None:
         """Put it at its lane's end; one that waits in the background may be moved to the front."""
         row = _Row.URGENT if self._is_urgent(key) else _Row.BACK if background else _Row.FRONT
-        present = self._rows.get(key)
-        if present is not None and present <= row:
+        present = self._places.get(key)
+        if present is not None and present[0] <= row:
             return
         self.discard(key)
-        self._rows[key] = row
-        self._rotations[row].add(self._lane(key), key)
+        lane = self._lane(key)
+        self._places[key] = row, lane
+        self._rotations[row].add(lane, key)
 
     def discard(self, key: K) -> None:
         """Take it out if it is there."""
-        row = self._rows.pop(key, None)
-        if row is not None:
-            self._rotations[row].discard(self._lane(key), key)
+        place = self._places.pop(key, None)
+        if place is not None:
+            row, lane = place
+            self._rotations[row].discard(lane, key)
 
     def pop(self, may: Callable[[Share], bool] = lambda _: True, *, urgent_only: bool = False) -> K:
         """Take out the next one whose share may. Raises LookupError when none may.
@@ -89,7 +92,7 @@ class ReadySet(Generic[K]):
         It takes as long as there are lanes that may not: `urgent_only` leaves all others out.
         """
         key = self._choose(may, urgent_only=urgent_only)
-        del self._rows[key]
+        del self._places[key]
         return key
 
     def _choose(self, may: Callable[[Share], bool], *, urgent_only: bool) -> K:
@@ -109,8 +112,8 @@ class ReadySet(Generic[K]):
 
     def __contains__(self, key: K) -> bool:
         """Tell whether the key is in it."""
-        return key in self._rows
+        return key in self._places
 
     def __len__(self) -> int:
         """Count the keys."""
-        return len(self._rows)
+        return len(self._places)

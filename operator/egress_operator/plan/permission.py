@@ -176,10 +176,7 @@ def _plan_access(
         kept=kept,
         denials=kept & _find_served_baselines(standing),
         withdrawn=withdrawn,
-        # Who is left at a former place may be served by the same pods.
-        in_use=bool(tenants)
-        if enforces
-        else any(selects(tenant) for tenant, _ in standing.tenants),
+        in_use=bool(tenants),
         denied=tuple(sorted(denied)) if enforces else (),
         generation=generation,
     )

@@ -12,6 +12,7 @@ from egress_operator.istio.set_key import (
     HostSet,
     Scope,
     SetKey,
+    TenantSet,
     find_scope,
     sort_key,
 )
@@ -199,12 +200,18 @@ class ChangeHandler:
             self._note_unplanned(written)
             if not isinstance(write, Replace):
                 self._mark_permission(write.key)
-        if not isinstance(set_key, HostSet):
+        if self._is_needed(set_key):
             for waiting in self._worker.list_settling(find_scope(set_key)):
                 self._queues.sets.add(waiting)
         if any(isinstance(write, Delete) for write in writes):
             self._release(find_scope(set_key))
             self._make_room(find_scope(set_key))
+
+    def _is_needed(self, key: SetKey) -> bool:
+        """Whether sets may wait for this one: what serves a tenant, or lets it in at a gateway."""
+        if isinstance(key, GatewaySet):
+            return self._cluster.lanes.is_place(key)
+        return isinstance(key, TenantSet)
 
     def on_not_created(self, desired: Desired) -> None:
         """Plan a namespace again when an object that it does not want any more was not created."""
@@ -259,7 +266,10 @@ class ChangeHandler:
             self._startup.mark(key.namespace)
 
     def _release(self, scope: Scope) -> None:
-        """Look at the objects of gateways that nothing of this scope wants any more."""
+        """Look at the objects at gateways that nothing of this namespace wants any more."""
+        if scope is None:
+            # Its plan has a set for all that stands, wanted or not.
+            return
         plan = self._planner.get(scope)
         for set_key in self._cluster.objects.find_gateway_sets(scope):
             if plan is None or set_key not in plan.sets:

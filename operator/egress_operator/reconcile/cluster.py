@@ -43,6 +43,7 @@ from egress_operator.plan.source import (
 )
 from egress_operator.plan.standing import HostStanding, build_host_standings
 from egress_operator.reconcile.foreign import ForeignObjects
+from egress_operator.reconcile.lane import Lanes
 from egress_operator.reconcile.namespace import NamespaceCache, NamespaceChangeHook
 from egress_operator.reconcile.objects import (
     EVERYWHERE,
@@ -84,6 +85,7 @@ class Cluster:
         self.objects = ObjectCache(scopes, on_object, self._recognize, domains)
         self._places: dict[str, str] = {}
         """The namespaces of gateways by their labels, former ones too."""
+        self.lanes = Lanes()
         self.service_index = ServiceIndex()
         self.settings = settings
         self.gone: frozenset[Owner] = frozenset()
@@ -182,14 +184,15 @@ class Cluster:
 
     def _find_standing(self) -> dict[GatewaySet, Standing]:
         """Return what stands at each EgressGateway; also at one that is gone, and elsewhere."""
+        results = self.judge_gateways()
         policies: dict[GatewaySet, list[Observed]] = {
-            result.set_key: [] for result in self.judge_gateways().values()
+            result.set_key: [] for result in results.values()
         }
         for item in self.objects.select_policies(self.find_gateway_namespaces()):
             if isinstance(item.set_key, GatewaySet):
                 policies.setdefault(item.set_key, []).append(item)
         return {
-            key: build_standing(found, self._select_servers(self._find_places(key, found)))
+            key: build_standing(found, self._select_servers(self._find_places(key, found, results)))
             for key, found in policies.items()
         }
 
@@ -197,13 +200,18 @@ class Cluster:
         for label in places:
             yield from self.objects.select_servers(label)
 
-    def _find_places(self, key: GatewaySet, policies: Iterable[Observed]) -> set[str]:
+    def _find_places(
+        self,
+        key: GatewaySet,
+        policies: Iterable[Observed],
+        results: Mapping[str, GatewayResult],
+    ) -> set[str]:
         """Return the labels of an EgressGateway: those of its policies in a namespace.
 
         Where it is, also its present one, and those of the servers that it owns.
         """
         places = {item.place for item in policies}
-        result = self.judge_gateways().get(key.gateway)
+        result = results.get(key.gateway)
         if result is None or result.set_key != key:
             return places
         if result.gateway is not None:
@@ -222,14 +230,27 @@ class Cluster:
 
     def find_standing(self, name: str) -> tuple[set[str], int]:
         """Return the namespaces that have something at an EgressGateway, and how many hosts do."""
-        key = self.judge_gateways()[name].set_key
-        policies = list(self.objects.select_set(key))
-        places = self._find_places(key, policies)
+        results = self.judge_gateways()
+        key = results[name].set_key
+        policies = list(self.select_set(key))
+        places = self._find_places(key, policies, results)
         hosts = {host for label in places for host in self.objects.find_served(label)}
         scopes = {host.namespace for host in hosts}
         scopes |= {item.tenant for item in policies if item.tenant}
         scopes |= {find_server_namespace(item) for item in self._select_servers(places)}
         return scopes, len(hosts)
+
+    def select_set(self, key: SetKey) -> Iterator[Observed]:
+        """Our objects of a set that do not have its name.
+
+        Only at an EgressGateway that is accepted some do not name it: all that stands there is
+        looked at.
+        """
+        result = self.judge_gateways().get(key.gateway) if isinstance(key, GatewaySet) else None
+        if result is None or result.gateway is None or result.set_key != key:
+            return self.objects.select_set(key)
+        found = self.objects.select_kind(Kind.AUTHORIZATION_POLICY, key.namespace)
+        return (item for item in found if item.set_key == key)
 
     def _is_selected(self, result: GatewayResult, namespace: str) -> bool:
         """Whether a namespace may use a gateway: not one that is gone, or is being deleted."""
@@ -243,6 +264,7 @@ class Cluster:
             self._judged, self._results = seen, judge_gateways(*seen)
             self._foreign.clear()
             for result in self._results.values():
+                self.lanes.note_place(result.set_key)
                 if (gateway := result.gateway) is not None:
                     self._places[gateway.label] = gateway.namespace
         return self._results

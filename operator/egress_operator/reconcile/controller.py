@@ -92,7 +92,14 @@ class Controller:
             on_late=lambda key: self._queues.sets.add(key, hurry=True),
         )
         view = View(self.cluster, self.planner, self._worker, outside.clock)
-        self._queues = Queues(self._plan, self._sync, self._retry, self._report, workers=workers)
+        self._queues = Queues(
+            self._plan,
+            self._sync,
+            self._retry,
+            self._report,
+            self.cluster.lanes,
+            workers=workers,
+        )
         self._reporter = Reporter(view, outside, slots, self._queues.note_status)
         self._startup = Startup(self.planner, self._queues.scopes)
         self._expiry = ExpiryTimer(self.planner, self._startup)

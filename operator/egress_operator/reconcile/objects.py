@@ -18,7 +18,6 @@ from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import (
-    GatewaySet,
     HostSet,
     Scope,
     SetKey,
@@ -278,11 +277,9 @@ class ObjectCache:
                 yield self._recognize(found)
 
     def select_set(self, set_key: SetKey) -> Iterator[Observed]:
-        """Our objects of a set whose names are not the set's."""
-        if isinstance(set_key, GatewaySet):
-            found = self.select_kind(Kind.AUTHORIZATION_POLICY, set_key.namespace)
-            return (item for item in found if item.set_key == set_key)
-        return (item for item in self._get_all(self._index.find_members(set_key)) if item.ours)
+        """Our objects of a set that name it, and do not have its name."""
+        found = self._get_all(self._index.find_members(set_key))
+        return (item for item in found if item.set_key == set_key)
 
     def find_gateway_sets(self, scope: Scope) -> list[SetKey]:
         """Return the sets of gateways and tenants in a scope that hold something."""

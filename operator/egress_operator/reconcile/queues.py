@@ -10,10 +10,11 @@ from typing import TypeVar
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.reconcile.failure import log_failure
+from egress_operator.reconcile.lane import Lanes
 from egress_operator.reconcile.record import OwnKey
 from egress_operator.reconcile.recovery import Recovery
 from egress_operator.reconcile.refusal import Retry
-from egress_operator.rollout.write import Delete, Write, takes_permission
+from egress_operator.rollout.write import Delete, Write
 
 K = TypeVar("K", bound=Hashable)
 
@@ -28,6 +29,7 @@ class Queues:
     """Everything that is to be looked at again; a failed attempt is logged and repeated.
 
     What belongs to the gateways goes before everything else: a permission is withdrawn with it.
+    What only says so does not (`Lanes`).
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Queues:
         sync: Handler[SetKey],
         retry: Handler[Retry],
         report: Handler[OwnKey],
+        lanes: Lanes,
         *,
         workers: int,
     ) -> None:
@@ -50,19 +53,18 @@ class Queues:
         )
         self.sets = Queue[SetKey](
             self._follow(sync, lambda _: self._set_recovery),
-            # A gateway is a lane of its own, whatever others are in its namespace.
-            lane=lambda key: key.namespace if find_scope(key) else key,
+            lane=lambda key: lanes.find_of_set(key).lane,
             workers=workers,
             shared=True,
-            urgent=lambda key: find_scope(key) is None,
+            urgent=lambda key: lanes.find_of_set(key).urgent,
             on_failure=self._on_sync_failure,
         )
         self.retries = Queue[Retry](
             self._follow(retry, self._find_recovery),
-            lane=lambda retry: retry.lane,
+            lane=lambda retry: retry.share.lane,
             workers=RETRY_WORKERS,
             shared=True,
-            urgent=lambda retry: takes_permission(retry.write),
+            urgent=lambda retry: retry.share.urgent,
             on_failure=self._on_retry_failure,
         )
         self.reports = Queue[OwnKey](

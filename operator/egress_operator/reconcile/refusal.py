@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.ready import Share
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.reconcile.failure import Cause, find_cause
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError
@@ -37,8 +38,8 @@ class Retry:
 
     set_key: GatewaySet
     write: Write
-    lane: str = field(compare=False)
-    """The tenant that it is about."""
+    share: Share = field(compare=False)
+    """As of `Lanes`."""
 
 
 class Refusals:

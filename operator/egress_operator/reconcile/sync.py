@@ -9,6 +9,7 @@ from itertools import islice
 from typing import cast
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.ready import Share
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed, Owner
@@ -375,7 +376,7 @@ class SetWorker:
         refusals = self._refusals[key]
         for write in writes:
             if not refusals.is_sent(write):
-                self._on_refused(Retry(key, write, self._find_lane(key, write)))
+                self._on_refused(Retry(key, write, self._find_share(key, write)))
 
     def _gives_back(self, write: Write) -> bool:
         """Whether it makes an object again or gives it an owner again: an owner may be gone."""
@@ -435,7 +436,7 @@ class SetWorker:
         found = {
             item.key: item for item in map(objects.get, list_keys(object_set)) if item is not None
         }
-        found |= {item.key: item for item in objects.select_set(object_set.key)}
+        found |= {item.key: item for item in self._cluster.select_set(object_set.key)}
         return list(found.values())
 
     def _begin_writes(self, key: SetKey) -> Drift:
@@ -522,7 +523,7 @@ class SetWorker:
 
         tasks: dict[Write, asyncio.Task[bool]] = {}
         for write in writes:
-            send = self._writer.send(write, self._find_lane(key, write), wish.is_current)
+            send = self._writer.send(write, self._find_share(key, write), wish.is_current)
             tasks[write] = loop.create_task(send)
             tasks[write].add_done_callback(note_answer)
         waiting = set(tasks.values())
@@ -563,10 +564,9 @@ class SetWorker:
             on_writes(key, [write])
         self._on_late(key)
 
-    def _find_lane(self, key: SetKey, write: Write) -> str:
-        """Return whose turn a write takes: at a gateway the tenant's that it is about."""
+    def _find_share(self, key: SetKey, write: Write) -> Share:
         item = self._cluster.objects.get(write.key) if isinstance(write, Delete) else write.desired
-        return (item.tenant if item is not None else "") or key.namespace
+        return self._cluster.lanes.find_of_write(key, write, "" if item is None else item.tenant)
 
     async def stop(self) -> None:
         """Give up the writes that are not answered yet."""
@@ -582,7 +582,7 @@ class SetWorker:
             return
         refusals = self._refusals[key]
         try:
-            if not await self._writer.send(write, retry.lane, is_due):
+            if not await self._writer.send(write, retry.share, is_due):
                 return
         except Exception as error:
             refusals.note_answer(write, error, is_retry=True)

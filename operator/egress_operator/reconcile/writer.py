@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.ready import Share
 from egress_operator.engine.slots import Slots
 from egress_operator.engine.transport import JsonObject, PatchType, Transport
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -17,7 +18,7 @@ from egress_operator.istio.manifest import build_json_patch, build_manifest
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.reconcile.objects import ObjectCache
 from egress_operator.reconcile.resource import RESOURCES
-from egress_operator.rollout.write import Create, Delete, Replace, Write, takes_permission
+from egress_operator.rollout.write import Create, Delete, Replace, Write
 
 PERMANENT = frozenset(
     {
@@ -108,18 +109,18 @@ class Writer:
         return sent if sent and observed.spec_digest == answered else observed.spec_digest
 
     async def send(
-        self, write: Write, lane: str, is_wanted: Callable[[], bool] = lambda: True
+        self, write: Write, share: Share, is_wanted: Callable[[], bool] = lambda: True
     ) -> bool:
         """Send one write; return when it is acknowledged, or the object is known to be gone.
 
-        It waits its turn among the writes of all lanes; a permission that goes is first. Return
-        False if it is not wanted any more by then, and nothing is sent.
+        It waits its turn among the writes of all lanes. Return False if it is not wanted any more
+        by then, and nothing is sent.
 
         Raises StaleError when something else stands there than the cache knows, BlockedError (also
         for a deletion that waits for a finalizer), MissingKindError, and ApiError for anything that
         may pass by itself.
         """
-        async with self._slots.take(lane, urgent=takes_permission(write)):
+        async with self._slots.take(share.lane, urgent=share.urgent):
             if not is_wanted():
                 return False
             match write:

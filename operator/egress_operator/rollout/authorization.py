@@ -132,7 +132,10 @@ class _State:
         return self.access.in_use and len(keys) > 1 and not enforced
 
     def _relax(self, baseline: Desired) -> Iterator[Step]:
-        """Deny nothing at last: what allows everything comes first, and goes last."""
+        """Deny nothing at last: what allows everything comes first, and goes last.
+
+        Also where nobody has a server yet: one may be written between two deletions.
+        """
         have = self.there.get(baseline.key)
         denies = any(
             not item.dry_run and item.facts.selector == baseline.facts.selector
@@ -140,10 +143,10 @@ class _State:
             if key != baseline.key
         )
         closed = have is not None and not have.dry_run and not _is_open(have)
-        if self.access.in_use and (closed or (denies and (have is None or not _is_open(have)))):
+        if closed or (denies and (have is None or not _is_open(have))):
             yield build_step(*self._write(_open(baseline)))
         yield build_step(*self._write(*self.access.allows), *self._delete_stale())
-        if self.access.in_use and denies:
+        if denies:
             # What denies cannot be changed now: the open one stays beside it.
             return
         if self.access.is_final:
