@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from egress_operator.istio.name import build_host_name
-from egress_operator.istio.object import GATEWAY_KIND, POLICY_KIND
+from egress_operator.istio.observed import read_observed
 from permission.standing import KINDS, LABEL, NETWORKING, OURS, find_ours
 from testbed.client import ApiError, Client, Object
 
@@ -17,7 +17,6 @@ from .place import GATEWAYS, HOSTS, TENANTS, list_places
 FORGED = "forged"
 PREFIX = "egress-operator.io/"
 MARKS = ("host", "policies", "gateway", "namespace")
-OWNERS = {POLICY_KIND, GATEWAY_KIND}
 OWN_KINDS = tuple(kind for kind in KINDS if kind[0] == NETWORKING)
 """What stands in the namespaces of tenants."""
 
@@ -93,15 +92,13 @@ class Strangers:
         self.client.merge_patch(item, {"metadata": {"ownerReferences": owners}})
 
     def clear(self) -> None:
-        """Delete all that is not the operator's, also what was: without its label, or shared."""
+        """Delete all that is not the operator's, also what was and has lost a mark."""
         for key in sorted(self.foreign):
             self._delete_foreign(key)
-        label, _, value = OURS.partition("=")
         for version, kind in OWN_KINDS:
             for item in self.client.list_objects(version, kind):
-                metadata = item["metadata"]
-                kinds = {owner["kind"] for owner in metadata.get("ownerReferences") or ()}
-                if (metadata.get("labels") or {}).get(label) != value or kinds - OWNERS:
+                if not read_observed({**item, "kind": kind}).ours:
+                    metadata = item["metadata"]
                     path = (version, kind, metadata["name"], metadata["namespace"])
                     self.client.delete(*path, missing_ok=True)
 
