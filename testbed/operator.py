@@ -111,7 +111,10 @@ class Operator(Stoppable):
         it has observed, or `wait_heard`.
         """
         idleness = Idleness()
-        wait_until(lambda: idleness.look(self), timeout_s, "the operator does not become idle")
+        try:
+            wait_until(lambda: idleness.look(self), timeout_s, "the operator does not become idle")
+        except OSError as error:
+            raise AssertionError(f"{error}; its log ends so:\n{self.process.tail(50)}") from error
 
     def health(self) -> int:
         """Ask /healthz for its code."""

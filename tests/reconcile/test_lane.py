@@ -1,7 +1,7 @@
 """AuthorizationPolicies that say to be of EgressGateways which are not there.
 
-A tenant may write as many as it likes in its own namespace. They cost what they are, and get no
-more turns than any other tenant's objects. No API server is needed.
+A tenant may write as many as it likes in its own namespace. Their cost grows with their number, and
+they get no more turns than any other tenant's objects. No API server is needed.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from .test_urgent import IN_FLIGHT, WriteLog, build_gateway, build_namespace, bu
 ACCESS = RESOURCES[Kind.AUTHORIZATION_POLICY]
 FORMER = GatewaySet("shared", "egress-a")
 PRESENT = GatewaySet("shared", "egress-b")
+FORGOTTEN = GatewaySet("deleted-before-the-start", "egress-b")
 PRETENDED = GatewaySet("g1", "evil")
 SIZES = (50, 100)
 WORKERS = 32
@@ -71,15 +72,15 @@ def build_lanes() -> Lanes:
         (PRESENT, Share(PRESENT, urgent=True)),
         (FORMER, Share(FORMER, urgent=True)),
         (GatewaySet("shared", "evil"), Share("evil", urgent=True)),
-        (GatewaySet("g1", "egress-b"), Share("egress-b", urgent=False)),
+        (FORGOTTEN, Share(FORGOTTEN, urgent=True)),
         (PRETENDED, Share("evil", urgent=False)),
     ],
     ids=str,
 )
-def test_a_gateway_has_a_lane_of_its_own_where_it_is_or_was(
+def test_a_gateway_has_a_lane_of_its_own_where_one_is_or_was(
     key: GatewaySet | HostSet, share: Share
 ) -> None:
-    assert build_lanes().find_of_set(key) == share
+    assert build_lanes().find_set_share(key) == share
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_write_takes_the_turn_of_the_tenant_that_it_is_about(
     key: GatewaySet, share: Share
 ) -> None:
     write = Delete(ObjectKey(Kind.AUTHORIZATION_POLICY, key.namespace, "x"), "uid")
-    assert build_lanes().find_of_write(key, write, "shop") == share
+    assert build_lanes().find_write_share(key, write, "shop") == share
 
 
 def test_where_a_gateway_is_stays_known_when_it_moves() -> None:
@@ -111,7 +112,7 @@ def test_where_a_gateway_is_stays_known_when_it_moves() -> None:
     (after,) = (result.set_key for result in crowd.cluster.judge_gateways().values())
     assert after != before
     for key in (before, after):
-        assert crowd.cluster.lanes.find_of_set(key) == Share(key, urgent=True)
+        assert crowd.cluster.lanes.find_set_share(key) == Share(key, urgent=True)
 
 
 def test_a_set_is_found_without_a_look_at_others_of_its_namespace() -> None:

@@ -81,6 +81,14 @@ def test_what_has_changed_since_the_list_was_asked_for_stays(watched: Watched) -
     assert watched.changes == []
 
 
+def test_what_has_changed_since_then_and_is_older_than_the_list_is_gone(watched: Watched) -> None:
+    known = tuple(watched.store.select(KEY.namespace))
+    watched.sink.upsert(build_body("one", 12, spec={"destinations": []}))
+    watched.changes.clear()
+    watched.store.drop_unlisted(known, Listing("20", {}))
+    assert watched.changes == [("one", "")]
+
+
 def test_what_a_restored_etcd_does_not_have_is_gone(watched: Watched) -> None:
     """Its versions are lower than those from before, so they do not tell what is newer."""
     watched.drop_unlisted(Listing("5", {}))

@@ -19,7 +19,7 @@ SHOP = "shop"
 LATER_WRITES = 100
 """More than the API server itself makes when it starts: the versions of what is restored are lower.
 
-Else nothing tells at once that it was, only the next list of each kind."""
+Otherwise only the next list of each kind shows that etcd was restored."""
 
 
 def build_note(number: int) -> dict[str, object]:

@@ -159,6 +159,15 @@ def test_a_gateway_that_denies_goes_on_denying(
     assert not any(map(gateway.lets_in, leaving))
 
 
+@pytest.mark.parametrize("mode", ["DryRun", "None"])
+def test_nobody_is_denied_while_a_gateway_that_serves_nobody_yet_stops_enforcing(mode: str) -> None:
+    """A tenant may get its server between two of the writes."""
+    gateway, rng = Gateway(), random.Random(0)  # noqa: S311
+    list(gateway.advance(build_access("Managed", {"shop"}, in_use=False), rng))
+    for _ in gateway.advance(build_access(mode, {"shop"}, in_use=False), rng):
+        assert gateway.lets_in("shop")
+
+
 def test_a_gateway_without_tenants_denies_with_its_first_write() -> None:
     gateway = Gateway()
     access = build_access("Managed", (), in_use=False)

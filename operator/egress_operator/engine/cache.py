@@ -139,7 +139,7 @@ class Cache(Generic[K, V]):
     def drop(self, key: K, uid: str, resource_version: str = "") -> bool:
         """Remove what is known to be gone, as of a version; without one, for ever.
 
-        Without one is for an own DELETE that was carried out. Late echoes of `uid` do not bring it
+        Leave it out after an own DELETE that was carried out. Late echoes of `uid` do not bring it
         back. False: the cache did not hold this incarnation.
         """
         version = parse_version(resource_version)

@@ -40,7 +40,7 @@ class Reflector:
     a watch has lost, and what a restored etcd has taken back, is seen at the next list at the
     latest. While a call fails the sink keeps what it has. Waits between tries end early when
     one of the `peers` succeeds again, and by `poke`. All list when one of them notices that etcd
-    was restored.
+    was restored. Once a list is due nothing is watched until one has succeeded.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class Reflector:
     def _on_rollback(self) -> None:
         """List at once, and end the watch that is open."""
         self._is_told = True
+        self._wake.set()
         self._set_due(asyncio.get_running_loop().time())
 
     def _set_due(self, due: float) -> None:
@@ -165,7 +166,7 @@ class Reflector:
         number = parse_version(version)
         if number is not None and number < self._highest:
             self._tell(RestartReason.ROLLBACK)
-            if not was_told:
+            if not (was_told or self._is_told):
                 self._peers.report_rollback(by=self._on_rollback)
         self._highest = number or 0
         self._hearsay.clear()

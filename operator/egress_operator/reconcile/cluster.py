@@ -241,10 +241,10 @@ class Cluster:
         return scopes, len(hosts)
 
     def select_set(self, key: SetKey) -> Iterator[Observed]:
-        """Our objects of a set that do not have its name.
+        """Our objects of a set; of a host those that do not have its name.
 
-        Only at an EgressGateway that is accepted some do not name it: all that stands there is
-        looked at.
+        Only at an accepted EgressGateway can there be some that do not name it, so everything that
+        stands there is looked at.
         """
         result = self.judge_gateways().get(key.gateway) if isinstance(key, GatewaySet) else None
         if result is None or result.gateway is None or result.set_key != key:

@@ -42,6 +42,7 @@ class OwnerCheck:
             if self._ended[place] <= begun:
                 self._begun[place] += 1
                 number = self._begun[place]
+                # Before the request: the list may not show what comes meanwhile.
                 known = tuple(store.select(place[1]))
                 listing = await list_entries(self._transport, store.resource, place[1])
                 store.drop_unlisted(known, listing)

@@ -29,7 +29,7 @@ class Queues:
     """Everything that is to be looked at again; a failed attempt is logged and repeated.
 
     What belongs to the gateways goes before everything else: a permission is withdrawn with it.
-    What only says so does not (`Lanes`).
+    What merely claims to belong to one does not (`Lanes`).
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Queues:
         )
         self.sets = Queue[SetKey](
             self._follow(sync, lambda _: self._set_recovery),
-            lane=lambda key: lanes.find_of_set(key).lane,
+            lane=lambda key: lanes.find_set_share(key).lane,
             workers=workers,
             shared=True,
-            urgent=lambda key: lanes.find_of_set(key).urgent,
+            urgent=lambda key: lanes.find_set_share(key).urgent,
             on_failure=self._on_sync_failure,
         )
         self.retries = Queue[Retry](

@@ -184,21 +184,21 @@ class RecordStore(Generic[S]):
     def drop_unlisted(self, known: Collection[Record[S]], listing: Listing) -> None:
         """Take over that what a list did not show is gone, reporting each.
 
-        `known`: what was held before the list was asked for, of the place that it is of. The list
-        shows all of it that is there, whatever the versions say: they go back when etcd is
-        restored. What has changed since then stays, and what a later event tells of comes back.
+        `known`: what was held before the list was asked for, in the namespace that is listed. The
+        list shows all of it that is there, whatever the versions say: they go back when etcd is
+        restored. Of what has changed since then they do tell: what is newer than the list stays.
+        What a later event tells of comes back.
         """
         for record in known:
-            source = record.source
-            key = self.key(source.namespace, source.name)
-            cache = self._find_cache(key.namespace)
-            if (
-                cache is not None
-                and cache.get(key) is record
-                and listing.entries.get((key.namespace, key.name)) != source.uid
-                and cache.drop(key, source.uid, listing.version)
-            ):
-                self._on_change(key, record, None)
+            key = self.key(record.source.namespace, record.source.name)
+            cache, held = self._find_cache(key.namespace), self.get(key)
+            if cache is None or held is None:
+                continue
+            uid = held.source.uid
+            remove = cache.drop if held is record else cache.miss
+            listed = listing.entries.get((key.namespace, key.name))
+            if listed != uid and remove(key, uid, listing.version):
+                self._on_change(key, held, None)
 
     def store_status(self, body: JsonObject) -> Record[S]:
         """Take over the answer to a status write, and return it; its echo is no change then.

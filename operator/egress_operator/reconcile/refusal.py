@@ -39,7 +39,7 @@ class Retry:
     set_key: GatewaySet
     write: Write
     share: Share = field(compare=False)
-    """As of `Lanes`."""
+    """Whose turn it takes, as `Lanes` says."""
 
 
 class Refusals:

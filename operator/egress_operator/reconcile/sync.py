@@ -566,7 +566,7 @@ class SetWorker:
 
     def _find_share(self, key: SetKey, write: Write) -> Share:
         item = self._cluster.objects.get(write.key) if isinstance(write, Delete) else write.desired
-        return self._cluster.lanes.find_of_write(key, write, "" if item is None else item.tenant)
+        return self._cluster.lanes.find_write_share(key, write, "" if item is None else item.tenant)
 
     async def stop(self) -> None:
         """Give up the writes that are not answered yet."""

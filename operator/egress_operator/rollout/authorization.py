@@ -142,8 +142,7 @@ class _State:
             for key, item in self.there.items()
             if key != baseline.key
         )
-        closed = have is not None and not have.dry_run and not _is_open(have)
-        if closed or (denies and (have is None or not _is_open(have))):
+        if denies and (have is None or not _is_open(have)):
             yield build_step(*self._write(_open(baseline)))
         yield build_step(*self._write(*self.access.allows), *self._delete_stale())
         if denies:
