@@ -56,7 +56,7 @@ def test_a_restart_writes_nothing_when_all_is_in_order(
     second = start(command=command, settings={"EGRESS_RESYNC": "1"})
     settled = 'egress_operator_reconcile_total{result="settled"}'
     wanted = second.metric("egress_operator_hosts")
-    wait_until(lambda: second.metric(settled) >= 3 * wanted > 0, 30, "all was compared thrice")
+    wait_until(lambda: second.metric(settled) >= 3 * wanted > 0, 60, "all was compared")
     assert tenant.writes(mark) == []
 
 
