@@ -170,7 +170,7 @@ class Run(Stoppable):
         memory = self.world.remember()
         yield
         self.plane.copy_data(saved, data)
-        # Else it goes on with what it has seen, and namespaces that are being deleted stay.
+        # Its watches would go on from later versions, and namespaces would stay Terminating.
         self.plane.restart_controller_manager()
         self.world.recall(memory)
 

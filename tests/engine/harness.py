@@ -11,7 +11,7 @@ from egress_operator.engine.credential import Credentials, Login
 from egress_operator.engine.reflector import Reflector
 from egress_operator.engine.resource import Resource
 from egress_operator.engine.restart import RestartReason
-from egress_operator.engine.timing import ReflectorTiming
+from egress_operator.engine.timing import ReflectorState, ReflectorTiming
 from egress_operator.engine.transport import JsonObject
 from testbed.client import Client
 from testbed.controlplane import ControlPlane
@@ -84,6 +84,10 @@ class Follower:
     mirror: Mirror
     restarts: list[RestartReason]
     task: asyncio.Task[None]
+
+    async def watches(self) -> None:
+        """Wait until the reflector has listed and watches."""
+        await eventually(lambda: self.reflector.state is ReflectorState.WATCHING, "it watches")
 
     async def sees(self, *names: str) -> None:
         """Wait until the mirror holds exactly these names."""

@@ -412,8 +412,8 @@ async def test_success_of_one_wakes_the_others(
     await eventually(lambda: slow.reflector.state is ReflectorState.RETRYING, "the slow one fails")
     proxy.inject(build_refusal(503, "ServiceUnavailable"), Call.LIST)
     quick = follow(kind, FAST, peers=peers)
-    await eventually(lambda: quick.reflector.state is ReflectorState.WATCHING, "the quick one")
-    await eventually(lambda: slow.reflector.state is ReflectorState.WATCHING, "then the slow one")
+    await quick.watches()
+    await slow.watches()
 
 
 async def test_when_one_notices_that_etcd_was_restored_the_others_list_too(
@@ -422,7 +422,7 @@ async def test_when_one_notices_that_etcd_was_restored_the_others_list_too(
     """The versions of the others may have passed those from before: they see nothing wrong."""
     peers = Peers()
     other = follow(installed_kind, peers=peers)
-    await eventually(lambda: other.reflector.state is ReflectorState.WATCHING, "the other")
+    await other.watches()
     await eventually(lambda: proxy.seen[Call.WATCH] == 1, "its watch")
     fault, reason = ONLY_WATCH["went-back"]
     proxy.inject(fault, Call.WATCH)
@@ -440,7 +440,7 @@ async def test_one_that_is_told_so_lists_until_the_api_server_answers(
     """It has just started with what was restored: it refuses until it has read its roles."""
     peers = Peers()
     other = follow(kind, peers=peers)
-    await eventually(lambda: other.reflector.state is ReflectorState.WATCHING, "it watches")
+    await other.watches()
     refusal, reason = LIST_FAULTS[fault]
     proxy.inject(refusal, Call.LIST)
     peers.report_rollback(by=lambda: None)
@@ -454,10 +454,8 @@ async def test_the_others_list_too_when_a_list_that_was_due_shows_it(
     peers = Peers()
     other = follow(installed_kind, peers=peers)
     first = follow(kind, replace(FAST, lost=0.1), peers=peers)
-    both = (first.reflector, other.reflector)
-    await eventually(
-        lambda: {each.state for each in both} == {ReflectorState.WATCHING}, "both watch"
-    )
+    await first.watches()
+    await other.watches()
     body = json.dumps({"items": [], "metadata": {"resourceVersion": "1"}}).encode()
     proxy.inject(Answer(200, body), Call.LIST)
     first.reflector.doubt()

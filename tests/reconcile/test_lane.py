@@ -1,4 +1,4 @@
-"""AuthorizationPolicies that say to be of EgressGateways which are not there.
+"""AuthorizationPolicies that claim to belong to EgressGateways that do not exist.
 
 A tenant may write as many as it likes in its own namespace. Their cost grows with their number, and
 they get no more turns than any other tenant's objects. No API server is needed.

@@ -23,7 +23,7 @@ Otherwise only the next list of each kind shows that etcd was restored."""
 
 
 def build_note(number: int) -> dict[str, object]:
-    """Make something of others, another one for each number."""
+    """Build a ConfigMap, which is nothing to the operator; each number makes a new version."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

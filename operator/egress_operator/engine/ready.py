@@ -65,7 +65,7 @@ class ReadySet(Generic[K]):
         self._is_urgent = is_urgent
         self._rotations: dict[_Row, _Rotation[K]] = {row: _Rotation() for row in _Row}
         self._places: dict[K, tuple[_Row, Hashable]] = {}
-        """The row and the lane of each: another one may be right for it by now."""
+        """The row and the lane in which each waits; by now another one may be right for it."""
         self._picks = 0
 
     def add(self, key: K, *, background: bool) -> None:

@@ -160,7 +160,7 @@ class Reflector:
         try:
             version = await self._read_list()
         except BaseException:
-            # It is as due as before.
+            # The list is still due.
             self._due, self._is_told = min(self._due, due), self._is_told or was_told
             raise
         number = parse_version(version)

@@ -1,8 +1,9 @@
 """Whose turn a set or a write takes, and whether it goes before all others.
 
 Anybody may write AuthorizationPolicies in their own namespace that claim to belong to an
-EgressGateway, under as many names as they like. So that is believed only in the namespace of an
-EgressGateway: of that name, or of another one for what was left behind before the start.
+EgressGateway, under as many names as they like. The claim is believed only in a namespace that has
+an EgressGateway, or has had one since the start; of whatever name, because that of the claim may
+have been deleted before.
 """
 
 from egress_operator.engine.ready import Share

@@ -186,8 +186,8 @@ class RecordStore(Generic[S]):
 
         `known`: what was held before the list was asked for, in the namespace that is listed. The
         list shows all of it that is there, whatever the versions say: they go back when etcd is
-        restored. Of what has changed since then they do tell: what is newer than the list stays.
-        What a later event tells of comes back.
+        restored. For what has changed since then the versions decide: what is newer than the list
+        stays. What a later event tells of comes back.
         """
         for record in known:
             key = self.key(record.source.namespace, record.source.name)
