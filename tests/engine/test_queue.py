@@ -439,6 +439,24 @@ ACTIONS = st.lists(
 ANSWERS = st.lists(st.sampled_from(["done", "done", "wait", "fail", "throttle"]), max_size=40)
 
 
+async def test_a_rounding_error_is_no_wait() -> None:
+    """34.5 is over at 34.5, and not by a wait that is too short to end later."""
+    runs: list[float] = []
+
+    async def handler(_: str) -> float | None:
+        now = asyncio.get_running_loop().time()
+        runs.append(now)
+        assert len(runs) < 10
+        return 7e-15 if now < 34.5005 else None
+
+    queue = build_queue(handler)
+    queue.start()
+    await asyncio.sleep(34.5)
+    queue.add("shop/a")
+    await asyncio.sleep(1.0)
+    assert len(runs) == 2
+
+
 @settings(max_examples=300, deadline=None)
 @given(actions=ACTIONS, answers=ANSWERS, workers=st.integers(1, 4), shared=st.booleans())
 def test_no_add_is_ever_lost(

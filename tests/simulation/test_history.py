@@ -86,7 +86,14 @@ async def check(number: int, first: str = SEED) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "number"), [("31", 90), ("1795949114", 174), ("1795990512", 285), ("1796016551", 127)]
+    ("first", "number"),
+    [
+        ("31", 90),
+        ("1795949114", 174),
+        ("1795990512", 285),
+        ("1796016551", 127),
+        ("1796126870", 241),
+    ],
 )
 async def test_a_history_that_has_failed_once(first: str, number: int) -> None:
     """31/90: a permission came and went, and the status that counts it was not looked at.
@@ -98,6 +105,8 @@ async def test_a_history_that_has_failed_once(first: str, number: int) -> None:
 
     1796016551/127: a label was taken off an object while its set waited for what is refused, and
     the status went on to count it.
+
+    1796126870/241: a wait of a rounding error ended when it began, again and again.
     """
     await check(number, first)
 

@@ -19,6 +19,8 @@ exception: back-off; one with a `retry_after` attribute (ApiError) waits at leas
 FailureHook = Callable[[K, Exception, float], None]
 """(key, exception, seconds until the next try): log and count here."""
 
+_SHORTEST_S = 0.001
+"""No wait is shorter: one that is a rounding error long would end at the moment that it began."""
 _COMPACT = 64
 """Timers beyond twice the waiting keys that are tolerated before the dead ones are swept."""
 
@@ -162,7 +164,7 @@ class Queue(Generic[K]):
         item = self._items.setdefault(key, _Item())
         if key in self._ready or (item.failures and item.due is not None):
             return
-        due = max(self._now() + delay, item.floor)
+        due = max(self._now() + max(delay, _SHORTEST_S), item.floor)
         if item.due is None or due < item.due:
             self._wait(key, item, due)
 
