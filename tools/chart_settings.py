@@ -4,9 +4,18 @@ import json
 import re
 from typing import Any
 
+import yaml
 from pydantic.alias_generators import to_camel
 
-from egress_operator.plan.option import DOMAIN_LENGTH, LABEL, check_cidr, check_domain, check_label
+from egress_operator.plan.option import (
+    DOMAIN_LENGTH,
+    LABEL,
+    VERSION,
+    check_cidr,
+    check_domain,
+    check_label,
+    check_version,
+)
 from egress_operator.runtime.settings import OPTIONS, Option, OptionType, check_address
 
 OUTSIDE = frozenset({"metrics-port", "health-port", "kubeconfig", "context"})
@@ -18,6 +27,7 @@ _FORMS: dict[Any, dict[str, Any]] = {
     None: {},
     check_label: {"pattern": f"^{LABEL.pattern}$"},
     check_domain: {"maxLength": DOMAIN_LENGTH, "pattern": "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"},
+    check_version: {"pattern": f"^{VERSION.pattern}$"},
     check_cidr: {"pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"},
     check_address: {"pattern": "^[0-9a-fA-F.:]+$"},
 }
@@ -52,7 +62,10 @@ def write_schema(text: str) -> str:
 def _show(option: Option) -> str:
     if option.type is OptionType.LIST:
         return f"[{', '.join(option.default)}]"
-    return option.default_text
+    text = option.default_text
+    is_text = option.type in {OptionType.TEXT, OptionType.CHOICE}
+    # A bare 1.30 is the number 1.3.
+    return json.dumps(text) if is_text and yaml.safe_load(text) != text else text
 
 
 def _build_schema(option: Option) -> dict[str, Any]:

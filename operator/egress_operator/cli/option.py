@@ -30,6 +30,7 @@ COMPILE_OPTIONS = frozenset(
         "dns-capture",
         "istio-namespace",
         "gateway-objects",
+        "istio-version",
         "max-hosts-per-namespace",
     }
 )

@@ -374,7 +374,8 @@ class PlanCache:
             self._parts.pop(inputs.namespace, None)
             return CachedNamespace(facts, around)
         part = self._parts.setdefault(inputs.namespace, CachedNamespace(facts, around))
-        part.facts = facts
+        if part.facts != facts:
+            part.facts, part.hosts = facts, {}
         if part.around != around:
             part.around = around
         return part

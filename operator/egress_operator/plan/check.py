@@ -5,7 +5,7 @@ A policy passes through every check of the list; each is pure and reports all th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.traffic import HTTP_LIKE, OPAQUE_TLS
@@ -18,12 +18,14 @@ from egress_operator.plan.network import (
     is_public,
     is_within,
     overlaps,
+    parse_address,
     parse_networks,
 )
 from egress_operator.plan.plain import check_plain_first, check_plain_to_tls, check_tls_later
 from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import Settings
 from egress_operator.plan.suffix import SharedDomain, find_public_suffix, find_shared_domain
+from egress_operator.plan.version import IstioVersion, check_needs, parse_version
 
 CLUSTER_NAME = "EG050"
 SYNTHETIC_NAME = "EG051"
@@ -53,6 +55,8 @@ class ClusterFacts:
     shared: tuple[str, ...]
     dns_capture: bool
     normalizes_paths: bool
+    istio: IstioVersion
+    """The oldest among the proxies."""
     namespaces: frozenset[str]
     """Some that are there in any case."""
 
@@ -68,6 +72,7 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
         shared=settings.allowed_shared_domains,
         dns_capture=settings.dns_capture,
         normalizes_paths=settings.normalizes_paths,
+        istio=parse_version(settings.istio_version),
     )
 
 
@@ -81,6 +86,7 @@ def check_intent(intent: Intent, facts: ClusterFacts, namespace: str) -> tuple[D
     ]
     for destination in intent.destinations:
         found += _check_short_names(destination, facts.namespaces | {namespace})
+    found += check_needs(intent, facts.istio)
     return tuple(sorted(found))
 
 
@@ -221,7 +227,7 @@ def _list_names(destination: DestinationIntent) -> Iterator[tuple[str, str]]:
     for index, host in enumerate(destination.hosts):
         yield f"{path}.hosts[{index}]", host
     for endpoint in destination.settings.endpoints:
-        if _parse_ip(endpoint.address) is None:
+        if parse_address(endpoint.address) is None:
             yield f"{path}.{endpoint.path}.address", endpoint.address
     if destination.tls is not None:
         if destination.tls.server_name:
@@ -238,7 +244,7 @@ def _list_addresses(destination: DestinationIntent) -> Iterator[tuple[str, str, 
     for index, address in enumerate(destination.addresses):
         yield f"{path}.addresses[{index}]", address, ip_network(address)
     for endpoint in destination.settings.endpoints:
-        network = _parse_ip(endpoint.address)
+        network = parse_address(endpoint.address)
         if network is not None:
             yield f"{path}.{endpoint.path}.address", endpoint.address, network
 
@@ -249,10 +255,3 @@ def _is_over(name: str, domain: str) -> bool:
 
 def _is_under(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
-
-
-def _parse_ip(text: str) -> Network | None:
-    try:
-        return ip_network(ip_address(text))
-    except ValueError:
-        return None

@@ -15,6 +15,7 @@ from egress_operator.istio.route import HostRoutes, Route
 from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.sidecar import NO_NAMES, PrivateNames
 from egress_operator.istio.traffic import HostIntent
+from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.claim import Arbitration, Claim, find_lifted
 from egress_operator.plan.intent import Authorization
 from egress_operator.plan.route import (
@@ -54,6 +55,7 @@ def compile_host(
     *,
     is_covered: bool = False,
     below: frozenset[ObjectKey] = frozenset(),
+    resolves_wildcards: bool = True,
 ) -> CompiledHost:
     """Make the objects of one host from the judged claims on it. Pure.
 
@@ -61,7 +63,7 @@ def compile_host(
     its name: when the winner goes, the objects are changed in place, never deleted and made anew.
     `tenants` has every gateway that a claim names. `is_covered`: whether a wildcard over the host
     has a route. `below`: the routes of the hosts below this one, a wildcard: without them its own
-    would count for those too.
+    would count for those too. `resolves_wildcards`: whether proxies can.
     """
     if not results.won:
         return CompiledHost(None)
@@ -70,7 +72,9 @@ def compile_host(
     routes = resolve_routes(namespace, key, results.won, tenants, is_covered=is_covered)
     used = _select_tenants(results.won, tenants)
     set_key, first = HostSet(namespace, key), results.won[0]
-    builder = _Builder(set_key, tuple(sorted(owners)), first, routes, used, below)
+    builder = _Builder(
+        set_key, tuple(sorted(owners)), first, routes, used, below, resolves_wildcards
+    )
     return CompiledHost(
         builder.build(),
         tuple(used.values()),
@@ -96,6 +100,7 @@ class _Builder:
     tenants: Mapping[str, Tenant]
     """By the label of the gateway."""
     below: frozenset[ObjectKey]
+    resolves_wildcards: bool
 
     @property
     def namespace(self) -> str:
@@ -150,7 +155,10 @@ class _Builder:
         as_dialled = self.first.as_dialled
         ports = service_entry.build_ports(self.routes.ports, as_dialled=as_dialled)
         spec = service_entry.build_service_entry_spec(
-            self.key, self.settings, ports, as_dialled=as_dialled
+            self.key,
+            self.settings,
+            ports,
+            as_dialled=as_dialled or (is_wildcard(self.key) and not self.resolves_wildcards),
         )
         before: Spec | None = None
         allocate = service_entry.needs_address(spec, ports)

@@ -1,6 +1,6 @@
 """Ranges of addresses: which overlap, which are public."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
@@ -54,6 +54,14 @@ def is_public(network: Network) -> bool:
     return is_within(network, _PUBLIC_V6) and not any(
         overlaps(network, private) for private in _PRIVATE_V6
     )
+
+
+def parse_address(text: str) -> Network | None:
+    """Return an address as a range of one; None for what is a name. Pure."""
+    try:
+        return ip_network(ip_address(text))
+    except ValueError:
+        return None
 
 
 def parse_networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+VERSION = re.compile(r"1\.(0|[1-9][0-9]{0,2})")
+"""A minor version of Istio."""
+
 DOMAIN_LENGTH = 253
 """RFC 1035, without the dot at the end."""
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -54,6 +57,11 @@ def check_domain(text: str) -> str | None:
     if len(text) <= DOMAIN_LENGTH and all(LABEL.fullmatch(label) for label in text.split(".")):
         return None
     return "is not a domain of lower-case DNS labels without a dot at either end"
+
+
+def check_version(text: str) -> str | None:
+    """Say why `text` is no minor version of Istio."""
+    return None if VERSION.fullmatch(text) else "is not a minor version of Istio; write it as 1.31"
 
 
 def check_cidr(text: str) -> str | None:
@@ -140,6 +148,12 @@ class PlanOptions:
         GatewayObjects.TENANT,
         "Where Gateways are written: GatewayNamespace for PILOT_SCOPE_GATEWAY_TO_NAMESPACE.",
         choices=tuple(item.value for item in GatewayObjects),
+    )
+    istio_version: str = option(
+        "1.31",
+        "The oldest version of Istio among the mesh's proxies, such as 1.29. Below 1.30 they do "
+        "not resolve wildcards: those that have TLS alone go where the client dialled.",
+        check=check_version,
     )
     max_hosts_per_namespace: int = option(
         500,

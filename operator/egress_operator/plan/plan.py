@@ -239,7 +239,15 @@ def _compile(
         and (entry.is_covered, entry.below) == (is_covered, below)
     ):
         return entry
-    compiled = compile_host(namespace, key, results, tenants, is_covered=is_covered, below=below)
+    compiled = compile_host(
+        namespace,
+        key,
+        results,
+        tenants,
+        is_covered=is_covered,
+        below=below,
+        resolves_wildcards=part.facts.istio.has_wildcards,
+    )
     return CachedHost(results, tenants, compiled, is_covered, below)
 
 

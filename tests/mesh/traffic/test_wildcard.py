@@ -94,6 +94,26 @@ def test_tls_goes_where_the_name_is_whatever_was_dialled(
     mesh.expect(CHECKOUT, forged, BLOCKED)
 
 
+def test_for_older_proxies_tls_goes_where_the_client_has_dialled(
+    operated: OperatedMesh, mesh: Mesh
+) -> None:
+    thief = mesh.outside.address_of(THIEF)
+    with operated.with_settings(EGRESS_ISTIO_VERSION="1.29"):
+        apply(operated, ports=(TLS,))
+
+        for host in NAMES:
+            mesh.expect(CHECKOUT, f"GET https://{host}/", DIRECT)
+        mesh.expect(APP, f"GET https://{ONE}/", BLOCKED)
+        mesh.expect(CHECKOUT, f"GET http://{ONE}/", BLOCKED)
+        mesh.expect(CHECKOUT, call(f"TLS {ONE}:443", server_name=THIEF), BLOCKED)
+        # What it cannot check, as the docs tell: the name and the address belong together.
+        forged = call(f"TLS {ONE}:443", address=thief)
+        mesh.expect(CHECKOUT, forged, DIRECT, server=THIEF)
+
+    operated.wait_idle()
+    mesh.expect(CHECKOUT, forged, DIRECT, server=ONE)
+
+
 def test_http_reaches_every_name_and_no_other_port(operated: OperatedMesh, mesh: Mesh) -> None:
     apply(operated, ports=(HTTP,))
 
