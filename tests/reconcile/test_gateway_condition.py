@@ -82,6 +82,19 @@ async def test_a_gateway_stays_isolated_while_tenants_come_and_go() -> None:
     await site.controller.stop(0)
 
 
+async def test_a_gateway_is_not_said_to_serve_before_its_services_are_read() -> None:
+    site = await start()
+    log: Any = site.log
+    assert {reasons["Ready"] for reasons in log.reasons} == {"Pending", "ServiceUnknown"}
+    log.reasons.clear()
+    for sink in site.controller.build_service_sinks("istio-egress"):
+        sink.begin()
+        sink.finish("1")
+    await asyncio.sleep(SETTLED_S)
+    assert {reasons["Ready"] for reasons in log.reasons} == {"NotServing"}
+    await site.controller.stop(0)
+
+
 async def test_a_permission_that_is_not_made_leaves_the_gateway_isolated() -> None:
     site = await start()
     log: Any = site.log

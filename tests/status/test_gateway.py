@@ -92,6 +92,31 @@ def test_why_it_cannot_serve_is_said_before_what_is_pending() -> None:
     assert tell(judge(), facts)["Ready"] == ("False", "NotServing", "there is no Service a/b")
 
 
+def test_until_the_services_are_read_nobody_knows_whether_it_can_serve() -> None:
+    facts = replace(FACTS, is_service_known=False)
+    message = "the Services of namespace istio-egress have not been read yet"
+    assert tell(judge(), facts)["Ready"] == ("Unknown", "ServiceUnknown", message)
+    assert tell(judge(), replace(facts, progress=NOT_BEGUN))["Ready"][1] == "Pending"
+
+
+@pytest.mark.parametrize("unready", ["", "there is no Service a/b"])
+def test_until_the_services_are_read_again_what_was_known_of_it_stays(unready: str) -> None:
+    """After a restart; a gateway that was edited meanwhile may have another Service."""
+    verdict, facts = judge(), replace(FACTS, is_service_known=False)
+    before = compute_gateway_status(verdict, replace(FACTS, unready=unready), None, NOW)
+    assert compute_gateway_status(verdict, facts, before, LATER) == before
+    edited = replace(verdict, source=replace(verdict.source, generation=99))
+    after = compute_gateway_status(edited, facts, before, NOW)
+    assert read_conditions(after)["Ready"]["reason"] == "ServiceUnknown"
+
+
+def test_what_is_not_known_is_no_event() -> None:
+    status, events = list_events(replace(FACTS, is_service_known=False), None)
+    assert {reason for _, reason in events}.isdisjoint({"ServiceUnknown"})
+    _, events = list_events(FACTS, status)
+    assert events == [("Normal", "Serving")]
+
+
 @pytest.mark.parametrize(
     ("progress", "message"),
     [

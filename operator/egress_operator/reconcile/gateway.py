@@ -68,6 +68,7 @@ def _compute_answer(view: View, record: Record[GatewaySource], note: Hashable, n
         hosts=hosts,
         denied=() if access is None else access.denied,
         stuck=tuple(_list_stuck(view, name)),
+        is_service_known=view.cluster.service_index.is_known(result.source.place),
         serves_itself=result.source.place in namespaces,
         foreign=_find_foreign(view, result),
     )

@@ -36,7 +36,7 @@ def diff_gateway_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -
     """List the events between two statuses of a gateway, in the order of the conditions. Pure.
 
     One for each condition whose status or reason is new, or that names other objects of others; one
-    for several that say the same.
+    for several that say the same, and none for what is not known yet.
     """
     before, after = read_conditions(old), read_conditions(new)
     return list(
@@ -49,6 +49,8 @@ def diff_gateway_events(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -
 
 
 def _is_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    if after["status"] == Truth.UNKNOWN:
+        return False
     fields = ["status", "reason"]
     if after["reason"] == GatewayReason.FOREIGN_OBJECTS:
         fields.append("message")

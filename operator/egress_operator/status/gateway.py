@@ -19,6 +19,7 @@ from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization, Wildcards
 from egress_operator.status.condition import (
     Condition,
+    Conditions,
     build_condition,
     read_conditions,
 )
@@ -43,6 +44,7 @@ class GatewayReason(StrEnum):
     NOT_ACCEPTED = "NotAccepted"
     SERVING = "Serving"
     NOT_SERVING = "NotServing"
+    SERVICE_UNKNOWN = "ServiceUnknown"
     PENDING = "Pending"
     ISOLATED = "Isolated"
     NOT_ENFORCED = "NotEnforced"
@@ -100,6 +102,8 @@ class GatewayFacts:
     stuck: tuple[StuckPermission, ...] = ()
     serves_itself: bool = False
     """Whether the namespace of its pods has something at it too."""
+    is_service_known: bool = True
+    """Whether the Services around its pods have been read."""
     foreign: tuple[str, ...] = ()
     """What others wrote that may take the calls of tenants, one line each."""
 
@@ -114,13 +118,15 @@ def compute_gateway_status(
     before = read_conditions(previous)
     return {
         "observedGeneration": result.source.generation,
-        "conditions": [build_condition(item, before, now) for item in _judge(result, facts)],
+        "conditions": [
+            build_condition(item, before, now) for item in _judge(result, facts, before)
+        ],
         "namespaces": facts.namespaces,
         "hosts": facts.hosts,
     }
 
 
-def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
+def _judge(result: GatewayResult, facts: GatewayFacts, before: Conditions) -> Iterable[Condition]:
     generation = result.source.generation
     if result.gateway is None:
         first = result.diagnostics[0]
@@ -143,7 +149,10 @@ def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
         + [f"Warning: {item.path}: {item.message} ({item.code})" for item in result.diagnostics[:3]]
     )
     yield Condition(GatewayType.ACCEPTED, Truth.TRUE, GatewayReason.ACCEPTED, message, generation)
-    truth, reason, message = _judge_ready(facts)
+    last = before.get(GatewayType.READY, {})
+    if last.get("observedGeneration") != generation:
+        last = {}
+    truth, reason, message = _judge_ready(result.gateway, facts, last)
     yield Condition(GatewayType.READY, truth, reason, message, generation)
     truth, reason, message = _judge_isolated(result.gateway, facts)
     yield Condition(GatewayType.ISOLATED, truth, reason, message, generation)
@@ -152,11 +161,17 @@ def _judge(result: GatewayResult, facts: GatewayFacts) -> Iterable[Condition]:
 _Judgement = tuple[Truth, GatewayReason, str]
 
 
-def _judge_ready(facts: GatewayFacts) -> _Judgement:
+def _judge_ready(gateway: Gateway, facts: GatewayFacts, last: Mapping[str, Any]) -> _Judgement:
+    """Judge by the Services; until they are read, what was known before a restart stays."""
     if facts.unready:
         return Truth.FALSE, GatewayReason.NOT_SERVING, facts.unready
     if pending := _find_pending(facts.progress):
         return Truth.FALSE, GatewayReason.PENDING, pending
+    if not facts.is_service_known:
+        if last.get("reason") in {GatewayReason.SERVING, GatewayReason.NOT_SERVING}:
+            return Truth(last["status"]), GatewayReason(last["reason"]), last["message"]
+        message = f"the Services of namespace {gateway.namespace} have not been read yet"
+        return Truth.UNKNOWN, GatewayReason.SERVICE_UNKNOWN, message
     return Truth.TRUE, GatewayReason.SERVING, "the Service leads to pods that are ready"
 
 
