@@ -262,3 +262,37 @@ def test_policies_for_whose_names_there_is_no_room_own_nothing(other: dict[str, 
     (objects,) = (group.objects for group in plan.sets.values())
     assert 500 < len(objects[0].owners) < len(crowd)
     assert len(dump_json(build_manifest(objects[0], objects[0].owners))) < ETCD / 2
+
+
+def store(text: bytes) -> str:
+    """Return JSON as the API server stores it: `encoding/json` of Go escapes three signs more."""
+    found = text.decode()
+    for sign in "<>&":
+        found = found.replace(sign, f"\\u{ord(sign):04x}")
+    return found
+
+
+@pytest.mark.parametrize("sign", ["&", "<", '"', "\\", "a"])
+def test_signs_count_as_they_are_stored(sign: str) -> None:
+    """A policy that fits by its own text, and whose objects etcd would refuse, is refused first."""
+    values = [{"name": f"x-{number}", "value": sign * 500} for number in range(16)]
+    spec = {
+        "destinations": [
+            {
+                "name": f"d{first}",
+                "hosts": ["api.example.com"],
+                "ports": [
+                    {"number": 1000 + number, "protocol": "HTTP"}
+                    for number in range(first, first + 4)
+                ],
+                "http": {"headers": {"request": {"set": values}, "response": {"set": values}}},
+            }
+            for first in range(0, 24, 4)
+        ]
+    }
+    plan = plan_namespace(NamespaceInput("shop", (build_source("web", spec),)))
+    result = plan.results["web"]
+    assert result.accepted, result.diagnostics
+    texts = [store(item.spec_text) for group in plan.sets.values() for item in group.objects]
+    assert max(map(len, texts)) < ETCD / 2
+    assert any(row.code for row in result.claims) or sign in '"\\a'

@@ -30,6 +30,8 @@ _PORT, _UPSTREAM, _ACCOUNT = 1024, 256, 96
 """Characters of the other settings of a port; for each upstream; and around a service account."""
 _NAMES, _NAMES_OF_ALLOWED = 3, 4
 """How often the host stands in the routes of an HTTP port; and how often more, with `allow`."""
+_ESCAPES = {"<": 5, ">": 5, "&": 5, '"': 1, "\\": 1}
+"""Characters more that the API server stores for one of these (`encoding/json` of Go)."""
 _PATTERN = 32
 """Characters around the domain in the pattern of a wildcard."""
 
@@ -110,7 +112,7 @@ def _measure_port(claim: "Claim") -> Iterator[int]:
         yield sum(map(len, names)) + _ENTRY
     if http is None:
         return
-    yield len(http.host) + len(http.path_prefix)
+    yield len(http.host) + _measure_text(http.path_prefix)
     yield from _measure_headers(http.request)
     yield from _measure_headers(http.response)
     if http.allow:
@@ -127,7 +129,12 @@ def _measure_headers(change: HeaderIntent) -> Iterator[int]:
 
 def _measure_pair(pair: tuple[str, str]) -> int:
     name, value = pair
-    return len(name) + len(value) + _ENTRY
+    return len(name) + _measure_text(value) + _ENTRY
+
+
+def _measure_text(text: str) -> int:
+    """Measure what a user wrote, as it is stored."""
+    return len(text) + sum(more * text.count(sign) for sign, more in _ESCAPES.items())
 
 
 def _measure_source(claim: "Claim") -> int:
@@ -147,7 +154,8 @@ def _measure_requests(claim: "Claim", labels: int) -> int:
     for entry in allow:
         methods = sum(len(name) + 1 for name in entry.methods)
         headers = sum(map(_measure_pair, entry.headers))
-        text += (len(entry.paths) or 1) * (common + methods + headers) + sum(map(len, entry.paths))
+        text += (len(entry.paths) or 1) * (common + methods + headers)
+        text += sum(map(_measure_text, entry.paths))
     return text
 
 
