@@ -33,6 +33,9 @@ class GrpcCaller:
 
     def __init__(self, ca_file: str) -> None:
         self._roots = Path(ca_file).read_bytes()
+        # grpc imports the rest of itself with the first channel. The user of the application may
+        # not read where it is installed, such as below the home of root.
+        grpc.insecure_channel("ipv4:127.0.0.1:1").close()
 
     def call(self, order: Order) -> Result:
         """Make one call; a proxy's refusal is told with the status that it would have on HTTP."""

@@ -77,7 +77,7 @@ class ObjectSet:
 def list_keys(object_set: ObjectSet) -> set[ObjectKey]:
     """List where objects of a set stand by their names, and where it wants one.
 
-    Its other objects are found by `Observed.set`.
+    Its other objects are those whose `Observed.set_key` is that of the set.
     """
     keys = {desired.key for desired in object_set.objects}
     if isinstance(object_set.key, HostSet):

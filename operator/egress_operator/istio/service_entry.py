@@ -70,15 +70,18 @@ def build_port_list(ports: Iterable[Port]) -> list[dict[str, Any]]:
 
 
 def build_service_entry_spec(
-    host: str, settings: HostIntent, ports: tuple[Port, ...], *, as_dialled: bool
+    host: str, settings: HostIntent, ports: tuple[Port, ...], *, resolves: bool
 ) -> dict[str, Any]:
-    """Return the spec. `exportTo` is always there: Istio's default is the whole mesh."""
+    """Return the spec. `exportTo` is always there: Istio's default is the whole mesh.
+
+    `resolves`: whether the proxy looks for the address; else it takes the one that was dialled.
+    """
     spec: dict[str, Any] = {"exportTo": ["."], "hosts": [host]}
     if settings.addresses:
         spec["addresses"] = list(settings.addresses)
     spec["location"] = build_location(settings)
     spec["ports"] = build_port_list(ports)
-    if as_dialled:
+    if not resolves:
         spec["resolution"] = "NONE"
         return spec
     return spec | _build_resolution(host, settings, Upstream("", host, settings.backends))

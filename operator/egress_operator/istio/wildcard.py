@@ -2,7 +2,8 @@
 
 Istio makes a dynamic forward proxy of a ServiceEntry with such a host and resolution DYNAMIC_DNS
 (1.30 and later): the proxy asks DNS for the name in the request's Host, or in the server name of
-TLS, and dials what it gets. Where the client dials does not matter.
+TLS, and dials what it gets. Where the client dials does not matter then; with resolution NONE, for
+older proxies, the connection goes there.
 """
 
 from collections.abc import Container, Iterator

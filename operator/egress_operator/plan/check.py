@@ -25,7 +25,7 @@ from egress_operator.plan.plain import check_plain_first, check_plain_to_tls, ch
 from egress_operator.plan.reserved import list_reserved_domains
 from egress_operator.plan.source import Settings
 from egress_operator.plan.suffix import SharedDomain, find_public_suffix, find_shared_domain
-from egress_operator.plan.version import IstioVersion, check_needs, parse_version
+from egress_operator.plan.version import check_needs, parse_minor
 
 CLUSTER_NAME = "EG050"
 SYNTHETIC_NAME = "EG051"
@@ -55,10 +55,10 @@ class ClusterFacts:
     shared: tuple[str, ...]
     dns_capture: bool
     normalizes_paths: bool
-    istio: IstioVersion
-    """The oldest among the proxies."""
+    istio_minor: int
+    """The minor version of the oldest Istio among the proxies."""
     namespaces: frozenset[str]
-    """Some that are there in any case."""
+    """Namespaces that every cluster has."""
 
 
 def build_cluster_facts(settings: Settings) -> ClusterFacts:
@@ -72,7 +72,7 @@ def build_cluster_facts(settings: Settings) -> ClusterFacts:
         shared=settings.allowed_shared_domains,
         dns_capture=settings.dns_capture,
         normalizes_paths=settings.normalizes_paths,
-        istio=parse_version(settings.istio_version),
+        istio_minor=parse_minor(settings.istio_version),
     )
 
 
@@ -86,7 +86,7 @@ def check_intent(intent: Intent, facts: ClusterFacts, namespace: str) -> tuple[D
     ]
     for destination in intent.destinations:
         found += _check_short_names(destination, facts.namespaces | {namespace})
-    found += check_needs(intent, facts.istio)
+    found += check_needs(intent, facts.istio_minor)
     return tuple(sorted(found))
 
 

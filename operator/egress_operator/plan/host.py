@@ -158,7 +158,7 @@ class _Builder:
             self.key,
             self.settings,
             ports,
-            as_dialled=as_dialled or (is_wildcard(self.key) and not self.resolves_wildcards),
+            resolves=not as_dialled and (self.resolves_wildcards or not is_wildcard(self.key)),
         )
         before: Spec | None = None
         allocate = service_entry.needs_address(spec, ports)

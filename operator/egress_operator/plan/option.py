@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-VERSION = re.compile(r"1\.(0|[1-9][0-9]{0,2})")
-"""A minor version of Istio."""
+VERSION = re.compile(r"1\.(2[2-9]|[3-9][0-9])")
+"""A minor version of Istio, from 1.22 on: older ones do not have `v1` of the kinds."""
 
 DOMAIN_LENGTH = 253
 """RFC 1035, without the dot at the end."""
@@ -60,8 +60,13 @@ def check_domain(text: str) -> str | None:
 
 
 def check_version(text: str) -> str | None:
-    """Say why `text` is no minor version of Istio."""
-    return None if VERSION.fullmatch(text) else "is not a minor version of Istio; write it as 1.31"
+    """Say why `text` is no minor version of Istio that the operator writes for."""
+    if VERSION.fullmatch(text):
+        return None
+    return (
+        "is not a minor version of Istio from 1.22 on; write it as 1.31, in YAML with quotes, "
+        "because a bare 1.30 is the number 1.3"
+    )
 
 
 def check_cidr(text: str) -> str | None:
@@ -151,8 +156,9 @@ class PlanOptions:
     )
     istio_version: str = option(
         "1.31",
-        "The oldest version of Istio among the mesh's proxies, such as 1.29. Below 1.30 they do "
-        "not resolve wildcards: those that have TLS alone go where the client dialled.",
+        "The oldest version of Istio among the mesh's proxies, such as 1.29. Below 1.30, the name "
+        "of a wildcard host is not resolved: with TLS the sidecar connects to the address that the "
+        "client chose, which nobody checks, and everything else is refused.",
         check=check_version,
     )
     max_hosts_per_namespace: int = option(

@@ -29,6 +29,7 @@ from egress_operator.plan.sight import find_policy_sight, look_around
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.plan.standing import find_kept
 from egress_operator.plan.tenant import Tenant, build_tenant_set
+from egress_operator.plan.version import WILDCARDS
 
 __all__ = [
     "ClaimResult",
@@ -246,7 +247,7 @@ def _compile(
         tenants,
         is_covered=is_covered,
         below=below,
-        resolves_wildcards=part.facts.istio.has_wildcards,
+        resolves_wildcards=part.facts.istio_minor >= WILDCARDS,
     )
     return CachedHost(results, tenants, compiled, is_covered, below)
 

@@ -104,13 +104,11 @@ def _find_unusable(gateway: Gateway, service: ServiceFacts, export_to: tuple[str
     return ""
 
 
-def _agree(
-    one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]], *, shared: int = 1
-) -> bool:
+def _agree(one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]]) -> bool:
     """Whether two selectors have a label in common, and none with different values."""
     first, second = dict(one), dict(other)
     common = first.keys() & second.keys()
-    return len(common) >= shared and all(first[key] == second[key] for key in common)
+    return bool(common) and all(first[key] == second[key] for key in common)
 
 
 def _find_rival(gateway: Gateway, numbers: Collection[int], servers: Iterable[Observed]) -> str:

@@ -1,76 +1,88 @@
 """What a policy needs that older versions of Istio do not have."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
-from egress_operator.istio.traffic import HTTP_LIKE
+from egress_operator.istio.traffic import EVERYONE, HTTP_LIKE
+from egress_operator.istio.traffic_policy import NO_TRAFFIC
 from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.intent import DestinationIntent, Intent
 from egress_operator.plan.network import parse_address
 
 ISTIO_TOO_OLD = "EG076"
-_NEEDS = " needs Istio 1.30, and the setting istio-version is lower"
-_NO_FAILOVER = "write the addresses of the endpoints, or remove failover and give weights"
+ADDRESS_NOT_CHECKED = "EG077"
+
+WILDCARDS = 30
+"""The minor version from which on sidecars resolve names of wildcards (DYNAMIC_DNS).
+
+Source: se-wildcard-host-sidecar.yaml in the release notes of Istio 1.30.
+"""
+FAILOVER = 30
+"""The one from which on endpoints that are names have an order of failover.
+
+Source: dns-failover-priority.yaml in the release notes of Istio 1.30.
+"""
+_SETTING = (
+    "or ask the platform team to update Istio, and then to raise istio-version (where it is, call "
+    "egressctl with --istio-version)"
+)
 
 
-class IstioVersion(NamedTuple):
-    """A minor version, compared by its numbers."""
-
-    major: int
-    minor: int
-
-    @property
-    def has_wildcards(self) -> bool:
-        """Whether sidecars resolve names of wildcards (DYNAMIC_DNS).
-
-        Istio 1.30, se-wildcard-host-sidecar.yaml in its release notes.
-        """
-        return self >= (1, 30)
-
-    @property
-    def has_failover(self) -> bool:
-        """Whether endpoints that are names have an order.
-
-        Istio 1.30, dns-failover-priority.yaml in its release notes.
-        """
-        return self >= (1, 30)
+def parse_minor(text: str) -> int:
+    """Return the minor version of a checked text such as `1.31`. Pure."""
+    return int(text.partition(".")[2])
 
 
-def parse_version(text: str) -> IstioVersion:
-    """Return the version that a checked text such as `1.31` names. Pure."""
-    major, _, minor = text.partition(".")
-    return IstioVersion(int(major), int(minor))
-
-
-def check_needs(intent: Intent, version: IstioVersion) -> Iterator[Diagnostic]:
-    """Find what a policy asks for and the proxies do not have. Pure."""
+def check_needs(intent: Intent, minor: int) -> Iterator[Diagnostic]:
+    """Find what a policy asks for, and proxies of Istio 1.`minor` do not have. Pure."""
     for destination in intent.destinations:
-        if not version.has_wildcards:
-            yield from _check_wildcards(destination, intent.gateway)
-        if not version.has_failover:
+        if minor < WILDCARDS:
+            yield from _check_wildcards(destination, intent)
+        if minor < FAILOVER:
             yield from _check_failover(destination)
 
 
-def _check_wildcards(destination: DestinationIntent, gateway: str) -> Iterator[Diagnostic]:
+def _check_wildcards(destination: DestinationIntent, intent: Intent) -> Iterator[Diagnostic]:
     """Find wildcards whose names the proxy would have to resolve.
 
     A connection can go on to the address that the client has dialled, if the server name of TLS is
     below the wildcard. Requests cannot, and a gateway does not know that address.
     """
-    what = "through a gateway" if gateway else "with HTTP ports"
-    if not gateway and all(port.protocol not in HTTP_LIKE for port in destination.ports):
-        return
+    has_requests = any(port.protocol in HTTP_LIKE for port in destination.ports)
     for index, host in enumerate(destination.hosts):
-        if is_wildcard(host):
-            path = f"spec.destinations[{destination.index}].hosts[{index}]"
-            yield build_diagnostic(ISTIO_TOO_OLD, path, f"{host}, a wildcard {what},{_NEEDS}")
+        if not is_wildcard(host):
+            continue
+        path = f"spec.destinations[{destination.index}].hosts[{index}]"
+        if intent.gateway or has_requests:
+            what = f"{host}, a wildcard {'through a gateway' if intent.gateway else 'with HTTP'},"
+            fix = "name each host; "
+            if not intent.gateway and _may_be_tls(destination, intent):
+                fix += "or leave ports and originateTLS out, and call https://...; "
+            yield build_diagnostic(
+                ISTIO_TOO_OLD, path, f"{what} {_build_need(WILDCARDS)}", fix + _SETTING
+            )
+        else:
+            yield build_diagnostic(ADDRESS_NOT_CHECKED, path, subject=host)
+
+
+def _may_be_tls(destination: DestinationIntent, intent: Intent) -> bool:
+    """Whether nothing that is asked for needs requests in place of TLS of the application."""
+    has_http = any(port.http is not None for port in destination.ports)
+    is_for_all = intent.source == EVERYONE
+    return is_for_all and not has_http and destination.settings.traffic == NO_TRAFFIC
 
 
 def _check_failover(destination: DestinationIntent) -> Iterator[Diagnostic]:
     settings = destination.settings
     if not settings.failover or all(parse_address(item.address) for item in settings.endpoints):
         return
-    path = f"spec.destinations[{destination.index}].failover"
-    what = f"failover between endpoints that are names{_NEEDS}"
-    yield build_diagnostic(ISTIO_TOO_OLD, path, what, _NO_FAILOVER)
+    yield build_diagnostic(
+        ISTIO_TOO_OLD,
+        f"spec.destinations[{destination.index}].failover",
+        f"failover between endpoints that are names {_build_need(FAILOVER)}",
+        f"write the addresses of the endpoints; or remove failover and give weights; {_SETTING}",
+    )
+
+
+def _build_need(minor: int) -> str:
+    return f"needs Istio 1.{minor}, and the setting istio-version is lower"

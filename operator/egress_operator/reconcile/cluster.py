@@ -241,7 +241,7 @@ class Cluster:
         return scopes, len(hosts)
 
     def select_set(self, key: SetKey) -> Iterator[Observed]:
-        """Our objects of a set; of a host those that do not have its name.
+        """Give the objects of a set that stand; of a host, those with other names than the host's.
 
         Only at an accepted EgressGateway can there be some that do not name it, so everything that
         stands there is looked at.

@@ -98,6 +98,7 @@ class Controller:
             self._retry,
             self._report,
             self.cluster.lanes,
+            self._worker.find_share,
             workers=workers,
         )
         self._reporter = Reporter(view, outside, slots, self._queues.note_status)

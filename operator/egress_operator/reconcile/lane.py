@@ -1,9 +1,11 @@
 """Whose turn a set or a write takes, and whether it goes before all others.
 
 Anybody may write AuthorizationPolicies in their own namespace that claim to belong to an
-EgressGateway, under as many names as they like. The claim is believed only in a namespace that has
-an EgressGateway, or has had one since the start; of whatever name, because that of the claim may
-have been deleted before.
+EgressGateway, under as many names as they like. In a namespace that has an EgressGateway, or has
+had one since the start, every claim is believed, because the EgressGateway of that name may have
+been deleted before. Elsewhere a claim is urgent if there is, or was, an EgressGateway of that name,
+which may have moved before the start: a permission that it left behind goes first. It takes the
+turns of its namespace all the same.
 """
 
 from egress_operator.engine.ready import Share
@@ -24,7 +26,10 @@ class Lanes:
         self._namespaces.add(key.namespace)
 
     def is_place(self, key: GatewaySet) -> bool:
-        """Whether an EgressGateway is, or was, in this namespace: there tenants write nothing."""
+        """Whether an EgressGateway is, or was, in this namespace.
+
+        It is trusted: only the platform team may write where a gateway runs.
+        """
         return key.namespace in self._namespaces
 
     def find_set_share(self, key: SetKey) -> Share:

@@ -277,7 +277,7 @@ class ObjectCache:
                 yield self._recognize(found)
 
     def select_set(self, set_key: SetKey) -> Iterator[Observed]:
-        """Our objects of a set that name it; of a host those that do not have its name."""
+        """Give the objects whose annotations name a set; of a host, those with other names."""
         found = self._get_all(self._index.find_members(set_key))
         return (item for item in found if item.set_key == set_key)
 

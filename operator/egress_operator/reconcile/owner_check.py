@@ -9,7 +9,7 @@ a deletion in the meantime. However many objects wait, one list serves them all.
 """
 
 import asyncio
-from collections import defaultdict
+from dataclasses import dataclass, field
 
 from egress_operator.engine.transport import Transport
 from egress_operator.reconcile.cluster import Cluster
@@ -20,15 +20,25 @@ _Place = tuple[OwnKind, str]
 """A kind of owners, and their namespace; empty when they have none."""
 
 
+@dataclass(slots=True)
+class _Lists:
+    """The lists of one place, while somebody waits for one."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    callers: int = 0
+    begun: int = 0
+    ended: int = 0
+    """The number of the last one that has ended well."""
+
+
 class OwnerCheck:
     """Lists the owners of objects and drops from the cache what is gone."""
 
     def __init__(self, transport: Transport, cluster: Cluster) -> None:
         self._transport = transport
         self._cluster = cluster
-        self._locks: defaultdict[_Place, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._begun: defaultdict[_Place, int] = defaultdict(int)
-        self._ended: defaultdict[_Place, int] = defaultdict(int)
+        self._lists: dict[_Place, _Lists] = {}
+        """Of the places that somebody waits for."""
 
     async def refresh(self, kind: OwnKind, namespace: str) -> None:
         """Drop the owners of objects of a namespace that are gone by now. Raises ApiError.
@@ -37,13 +47,20 @@ class OwnerCheck:
         """
         store = self._cluster.stores[kind]
         place = store.key(namespace, "")[:2]
-        begun = self._begun[place]
-        async with self._locks[place]:
-            if self._ended[place] <= begun:
-                self._begun[place] += 1
-                number = self._begun[place]
-                # Before the request: the list may not show what comes meanwhile.
-                known = tuple(store.select(place[1]))
-                listing = await list_entries(self._transport, store.resource, place[1])
-                store.drop_unlisted(known, listing)
-                self._ended[place] = number
+        lists = self._lists.setdefault(place, _Lists())
+        begun = lists.begun
+        lists.callers += 1
+        try:
+            async with lists.lock:
+                if lists.ended <= begun:
+                    lists.begun += 1
+                    number = lists.begun
+                    # Before the request: the list may not show what comes meanwhile.
+                    known = tuple(store.select(place[1]))
+                    listing = await list_entries(self._transport, store.resource, place[1])
+                    store.drop_unlisted(known, listing)
+                    lists.ended = number
+        finally:
+            lists.callers -= 1
+            if lists.callers == 0:
+                del self._lists[place]

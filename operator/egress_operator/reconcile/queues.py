@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Hashable
 from typing import TypeVar
 
 from egress_operator.engine.queue import Handler, Queue, QueueLoad
+from egress_operator.engine.ready import Share
 from egress_operator.istio.set_key import Scope, SetKey, find_scope
 from egress_operator.reconcile.failure import log_failure
 from egress_operator.reconcile.lane import Lanes
@@ -29,7 +30,7 @@ class Queues:
     """Everything that is to be looked at again; a failed attempt is logged and repeated.
 
     What belongs to the gateways goes before everything else: a permission is withdrawn with it.
-    What merely claims to belong to one does not (`Lanes`).
+    `Lanes` tells what that is: anybody may write what claims to belong to one.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Queues:
         retry: Handler[Retry],
         report: Handler[OwnKey],
         lanes: Lanes,
+        find_retry_share: Callable[[Retry], Share],
         *,
         workers: int,
     ) -> None:
@@ -61,10 +63,10 @@ class Queues:
         )
         self.retries = Queue[Retry](
             self._follow(retry, self._find_recovery),
-            lane=lambda retry: retry.share.lane,
+            lane=lambda retry: find_retry_share(retry).lane,
             workers=RETRY_WORKERS,
             shared=True,
-            urgent=lambda retry: retry.share.urgent,
+            urgent=lambda retry: find_retry_share(retry).urgent,
             on_failure=self._on_retry_failure,
         )
         self.reports = Queue[OwnKey](
@@ -150,11 +152,11 @@ class Queues:
 
     def _on_sync_failure(self, key: SetKey, error: Exception, wait: float) -> None:
         self._set_recovery.note(key, error)
-        log_failure(error, wait, {"namespace": find_scope(key) or "", "host": str(key)})
+        log_failure(error, wait, {"namespace": key.namespace, "host": str(key)})
 
     def _on_retry_failure(self, retry: Retry, error: Exception, wait: float) -> None:
         self._find_recovery(retry).note(retry, error)
-        log_failure(error, wait, {"namespace": "", "host": str(retry.set_key)})
+        log_failure(error, wait, {"namespace": retry.set_key.namespace, "host": str(retry.set_key)})
 
     def _on_report_failure(self, key: OwnKey, error: Exception, wait: float) -> None:
         self._report_recovery.note(key, error)

@@ -7,10 +7,9 @@ own in a queue of its own.
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.ready import Share
 from egress_operator.istio.set_key import GatewaySet
 from egress_operator.reconcile.failure import Cause, find_cause
 from egress_operator.reconcile.writer import BlockedError, MissingKindError, StaleError
@@ -38,8 +37,6 @@ class Retry:
 
     set_key: GatewaySet
     write: Write
-    share: Share = field(compare=False)
-    """Whose turn it takes, as `Lanes` says."""
 
 
 class Refusals:

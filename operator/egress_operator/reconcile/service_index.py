@@ -92,7 +92,11 @@ def parse_service(body: Mapping[str, Any]) -> ServiceFacts:
     export = (body["metadata"].get("annotations") or {}).get(EXPORT_TO, "")
     return ServiceFacts(
         selector=tuple(sorted((spec.get("selector") or {}).items())),
-        ports={int(port["port"]): _read_target(port) for port in spec.get("ports") or ()},
+        ports={
+            int(port["port"]): _read_target(port)
+            for port in spec.get("ports") or ()
+            if port.get("protocol", "TCP") == "TCP"
+        },
         headless=spec.get("clusterIP") in {None, "", "None"},
         export_to=tuple(part.strip() for part in export.split(",") if part.strip()),
     )

@@ -376,7 +376,7 @@ class SetWorker:
         refusals = self._refusals[key]
         for write in writes:
             if not refusals.is_sent(write):
-                self._on_refused(Retry(key, write, self._find_share(key, write)))
+                self._on_refused(Retry(key, write))
 
     def _gives_back(self, write: Write) -> bool:
         """Whether it makes an object again or gives it an owner again: an owner may be gone."""
@@ -568,6 +568,10 @@ class SetWorker:
         item = self._cluster.objects.get(write.key) if isinstance(write, Delete) else write.desired
         return self._cluster.lanes.find_write_share(key, write, "" if item is None else item.tenant)
 
+    def find_share(self, retry: Retry) -> Share:
+        """Return whose turn a write takes that is tried alone."""
+        return self._find_share(retry.set_key, retry.write)
+
     async def stop(self) -> None:
         """Give up the writes that are not answered yet."""
         for task in self._late:
@@ -582,7 +586,7 @@ class SetWorker:
             return
         refusals = self._refusals[key]
         try:
-            if not await self._writer.send(write, retry.share, is_due):
+            if not await self._writer.send(write, self.find_share(retry), is_due):
                 return
         except Exception as error:
             refusals.note_answer(write, error, is_retry=True)

@@ -73,9 +73,9 @@ def _build_route_write(
 ) -> Create | Replace | None:
     """Return the write of the VirtualService, once the ServiceEntry has what it needs.
 
-    That it is open, because this route leads to the host itself. That includes its owners, too: a
-    ServiceEntry with fewer of them may be deleted by Kubernetes, with the last one it has, while
-    the VirtualService stays.
+    The ServiceEntry must be open, because this route leads to the host itself. It must also have
+    all its owners: Kubernetes deletes one with fewer of them when the last of these goes, while the
+    VirtualService stays.
     """
     if route.desired is None or entry.squatted or entry.desired is None:
         return None

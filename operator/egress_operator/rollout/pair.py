@@ -16,8 +16,9 @@ class RolloutContext:
     """What `next_step` reads beside the set itself."""
 
     held: frozenset[Owner]
+    """`Plan.held`."""
     live: frozenset[Owner]
-    """Both of the plan."""
+    """`Plan.live`."""
     outside: Collection[Observed] = ()
     """The objects of other sets that `Desired.after` names, as far as they are there and ours."""
     referenced: frozenset[str] = frozenset()

@@ -27,9 +27,10 @@ class Replace:
     owners: tuple[Owner, ...]
     uid: str
     maps: frozenset[str]
-    """As of `Observed`: the others are written whole."""
+    """The maps of the metadata that are there (`Observed.maps`): they get single keys, and the
+    others are written whole."""
     strays: frozenset[Stray]
-    """As of `Observed`: what it has to lose."""
+    """The keys that are removed (`Observed.strays`)."""
 
     @property
     def key(self) -> ObjectKey:
