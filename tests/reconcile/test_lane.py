@@ -1,7 +1,7 @@
 """AuthorizationPolicies that claim to belong to EgressGateways that do not exist.
 
 A tenant may write as many as it likes in its own namespace. Their cost grows with their number, and
-they get no more turns than any other tenant's objects. No API server is needed.
+they hold up no other tenant. No API server is needed.
 """
 
 import asyncio
@@ -200,7 +200,7 @@ class NamedLog(WriteLog):
 
 
 @pytest.mark.looptime
-async def test_many_names_get_no_more_turns_than_one_tenant() -> None:
+async def test_many_names_hold_up_no_other_tenant() -> None:
     log = NamedLog()
     wired = start(log)
     await asyncio.sleep(60)

@@ -19,8 +19,9 @@ exception: back-off; one with a `retry_after` attribute (ApiError) waits at leas
 FailureHook = Callable[[K, Exception, float], None]
 """(key, exception, seconds until the next try): log and count here."""
 
-_SHORTEST_S = 0.001
-"""No wait is shorter: one that is a rounding error long would end at the moment that it began."""
+CLOCK_S = 0.001
+"""The resolution of the loop's clock, in seconds: a shorter wait may end when it begins, and then
+begin again."""
 _COMPACT = 64
 """Timers beyond twice the waiting keys that are tolerated before the dead ones are swept."""
 
@@ -164,7 +165,7 @@ class Queue(Generic[K]):
         item = self._items.setdefault(key, _Item())
         if key in self._ready or (item.failures and item.due is not None):
             return
-        due = max(self._now() + max(delay, _SHORTEST_S), item.floor)
+        due = max(self._now() + max(delay, CLOCK_S), item.floor)
         if item.due is None or due < item.due:
             self._wait(key, item, due)
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import cast
 
 from egress_operator.engine.failure import ApiError
+from egress_operator.engine.queue import CLOCK_S
 from egress_operator.engine.ready import Share
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
@@ -49,11 +50,9 @@ set goes to the back of the queue with a back-off."""
 
 ANSWER_S = 1.2
 """Seconds without any answer after which a gateway goes on without the writes under way; fewer than
-`PATIENCE_S`, so that those that wait for a slot meanwhile go on without it as well."""
+`engine.shares.PATIENCE_S`, so that those that wait for a slot meanwhile go on without it as well."""
 LOOK_BURST = 5.0
 """Times that the objects of one set may be read at once because somebody asks for it."""
-CLOCK_S = 0.001
-"""The resolution of the loop's clock, in seconds: a shorter timeout may not let time pass."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
 """Called with the acknowledged writes of one step of a set."""
 RetryHook = Callable[[Retry], None]
