@@ -49,8 +49,11 @@ STEP_LIMIT = 16
 set goes to the back of the queue with a back-off."""
 
 ANSWER_S = 1.2
-"""Seconds without any answer after which a gateway goes on without the writes under way; fewer than
-`engine.shares.PATIENCE_S`, so that those that wait for a slot meanwhile go on without it as well."""
+"""Seconds without any answer after which a gateway goes on without the writes under way.
+
+Fewer than `engine.shares.PATIENCE_S`, so that those that wait for a slot meanwhile go on without it
+as well.
+"""
 LOOK_BURST = 5.0
 """Times that the objects of one set may be read at once because somebody asks for it."""
 WriteHook = Callable[[SetKey, Sequence[Write]], None]
