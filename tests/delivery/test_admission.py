@@ -82,6 +82,7 @@ KINDS = {
     "ownDestinationRule": {"DestinationRule"},
     "isWay": {"DestinationRule"},
     "isInnerServer": {"Gateway"},
+    "isResolver": {"EnvoyFilter"},
     "leadsToInnerServer": {"ServiceEntry"},
     "entryAddresses": {"ServiceEntry"},
     "workloadAddresses": {"WorkloadEntry"},
@@ -368,7 +369,7 @@ def _build_typed(policy: Object, group: str, kind: str) -> Object:
     typed["metadata"] = {"name": f"typed-{policy['metadata']['name']}"}
     rule = {
         "apiGroups": [group],
-        "apiVersions": ["v1"],
+        "apiVersions": ["v1alpha3" if kind == "EnvoyFilter" else "v1"],
         "operations": ["CREATE", "UPDATE"],
         "resources": [PLURALS[kind]],
     }

@@ -118,14 +118,15 @@ def test_every_way_to_write_is_judged(tenant: Client, ours: Object) -> None:
 
 
 def test_words_name_the_field_and_the_fix(tenant: Client, ours: Object) -> None:
+    name = ours["metadata"]["name"]
     words = find_words(tenant, ours, {"labels": {"istio.io/rev": "none"}})
     assert words.partition(" denied request: ")[2] == (
-        f"istio.io/rev of {OUR_NAME} is egress-operator's own: change the EgressPolicy instead;"
+        f"istio.io/rev of {name} is egress-operator's own: change the EgressPolicy instead;"
         " a backup or migration tool needs admission.exemptUsers, a value of the chart, for the"
         " platform team"
     )
     words = find_words(tenant, ours, {"ownerReferences": None})
-    assert f"ownerReferences of {OUR_NAME} is egress-operator's own" in words
+    assert f"ownerReferences of {name} is egress-operator's own" in words
 
 
 def test_other_metadata_is_everybody_s(tenant: Client, ours: Object) -> None:

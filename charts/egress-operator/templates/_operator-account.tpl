@@ -55,15 +55,15 @@ variables:
   - name: isResolver
     expression: >-
       object.kind == 'EnvoyFilter' && has(object.spec) &&
-      object.spec.all(k, k in ['workloadSelector', 'configPatches']) &&
+      dyn(object.spec).all(k, k in ['workloadSelector', 'configPatches']) &&
       object.spec.?workloadSelector.?labels.orValue({}).size() > 0 &&
       object.spec.?configPatches.orValue([]).size() == 1 && object.spec.configPatches.all(p,
       p.?applyTo.orValue('') == 'NETWORK_FILTER' && p.?match.?context.orValue('') == 'GATEWAY' &&
       p.?match.?listener.?name.orValue('') == 'unix://@' + object.metadata.name + '_0' &&
       p.?patch.?operation.orValue('') == 'INSERT_BEFORE' && has(p.patch.value) &&
-      p.patch.value.all(k, k in ['name', 'typed_config']) &&
-      p.patch.value.?name.orValue('') == 'envoy.filters.network.sni_dynamic_forward_proxy') &&
-      object.spec.configPatches.map(p, p.patch.value.?typed_config.orValue({})).all(c,
+      dyn(p.patch.value).all(k, k in ['name', 'typed_config']) &&
+      dyn(p.patch.value).?name.orValue('') == 'envoy.filters.network.sni_dynamic_forward_proxy') &&
+      object.spec.configPatches.map(p, dyn(p.patch.value).?typed_config.orValue({})).all(c,
       c.all(k, k in ['@type', 'port_value', 'dns_cache_config']) &&
       c[?'@type'].orValue('') == 'type.googleapis.com/envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig' &&
       c.?port_value.orValue(0) == 443 && c.?dns_cache_config.orValue({}).size() == 2 &&
