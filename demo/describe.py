@@ -182,18 +182,24 @@ def _describe_access(spec: Object) -> list[str]:
     return [f"allows {' and '.join(dict.fromkeys([*namespaces, *accounts]))}"]
 
 
+def _describe_filter(spec: Object) -> list[str]:
+    sockets = [patch["match"]["listener"]["name"] for patch in spec["configPatches"]]
+    return [f"finds names by the server name of TLS on {', '.join(map(shorten, sockets))}"]
+
+
 _FACTS: Mapping[str, Callable[[Object], list[str]]] = {
     "ServiceEntry": _describe_entry,
     "VirtualService": _describe_route,
     "DestinationRule": _describe_destination,
     "Gateway": _describe_gateway,
     "AuthorizationPolicy": _describe_access,
+    "EnvoyFilter": _describe_filter,
 }
 
 
 def is_at_gateway(item: Object) -> bool:
     """Whether an object is for a gateway's proxies, not for sidecars."""
-    return item["kind"] in {"Gateway", "AuthorizationPolicy"} or (
+    return item["kind"] in {"Gateway", "AuthorizationPolicy", "EnvoyFilter"} or (
         item["spec"].get("exportTo") not in (None, ["."])
     )
 

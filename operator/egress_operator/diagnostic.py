@@ -62,7 +62,7 @@ class Diagnostic:
     """What is wrong with this value and how to fix it, in one line."""
 
 
-RETIRED = frozenset({"EG052", "EG201"})
+RETIRED = frozenset({"EG052", "EG201", "EG241"})
 """Codes of rules that are gone. No other rule gets them: people's alerts and scripts hold codes."""
 
 

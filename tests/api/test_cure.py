@@ -173,17 +173,16 @@ CASES: list[tuple[str, Document, str, Document]] = [
         "EG216",
         build(RANGE, **ACCOUNTS),
         (
-            "; move what can only be called directly (destinations without hosts, wildcards "
-            "with a TLS port, location Internal) into a policy without from, where every "
-            "workload may call it"
+            "; move what can only be called directly (destinations without hosts, location "
+            "Internal) into a policy without from, where every workload may call it"
         ),
         build(RANGE),
     ),
     (
         "EG216",
         build(WILDCARD, **ACCOUNTS),
-        "into a policy without from, where every workload may call it",
-        build(WILDCARD),
+        "; add gatewayRef, because only a gateway sees who calls",
+        build(WILDCARD, **ACCOUNTS, **GATEWAY),
     ),
     (
         "EG216",
@@ -408,15 +407,14 @@ CASES: list[tuple[str, Document, str, Document]] = [
         build(HOST | {"backends": WEIGHTED}),
     ),
     *(
-        (code, build(WILDCARD, **field), words, cure)
-        for code, field, place in (("EG241", GATEWAY, "gatewayRef"), ("EG242", WORKLOADS, "from"))
+        ("EG242", build(WILDCARD, **WORKLOADS), words, cure)
         for words, cure in (
             (
                 "leave ports out, add originateTLS: {} and call http://...",
-                build(WILDCARD | {"originateTLS": {}}, **field),
+                build(WILDCARD | {"originateTLS": {}}, **WORKLOADS),
             ),
-            ("name each host;", build(HOST, **field)),
-            (f"or move the wildcard into a policy without {place}", build(WILDCARD)),
+            ("name each host;", build(HOST, **WORKLOADS)),
+            ("or move the wildcard into a policy without from", build(WILDCARD)),
         )
     ),
     (

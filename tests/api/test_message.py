@@ -377,7 +377,7 @@ def list_names(model: type[Model]) -> set[str]:
 def test_a_boolean_is_shown_as_yaml_writes_it() -> None:
     (found,) = check_gateway_spec(GATEWAY | {"wildcards": True})[1]
     assert (found.code, found.path) == ("EG005", "spec.wildcards")
-    assert found.message == "true is not allowed here; write one of Disabled, HTTP"
+    assert found.message == "true is not allowed here; write one of Disabled, HTTP, HTTPAndTLS"
 
 
 @pytest.mark.parametrize("model", [EgressPolicySpec, EgressGatewaySpec])

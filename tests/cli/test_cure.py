@@ -92,6 +92,7 @@ def list_below() -> Iterator[tuple[str, str, str, str]]:
 
 OPEN_GATEWAY = GATEWAY.replace("spec:\n", "spec:\n  wildcards: HTTP\n")
 THROUGH = build("*.example.com", TLS).replace("spec:\n", f"spec:\n{BELOW['gateway']}")
+THROUGH_TLS = build("*.example.com", port(TLS_443)).replace("spec:\n", f"spec:\n{BELOW['gateway']}")
 CASES = [
     (
         "EG055",
@@ -156,6 +157,24 @@ CASES = [
             ),
             ("or name each host;", f"{GATEWAY}{THROUGH.replace('*', 'a')}"),
             ("or move the wildcard into a policy without gatewayRef", build("*.example.com", TLS)),
+        )
+    ),
+    *(
+        ("EG125", f"{OPEN_GATEWAY}{THROUGH_TLS}", words, cure)
+        for words, cure in (
+            (
+                "; ask the platform team for wildcards: HTTPAndTLS in its spec;",
+                f"{OPEN_GATEWAY.replace(': HTTP', ': HTTPAndTLS')}{THROUGH_TLS}",
+            ),
+            (
+                "or leave ports out, add originateTLS: {} and call http://...,",
+                f"{OPEN_GATEWAY}{THROUGH}",
+            ),
+            ("or name each host;", f"{OPEN_GATEWAY}{THROUGH_TLS.replace('*', 'a')}"),
+            (
+                "or move the wildcard into a policy without gatewayRef",
+                build("*.example.com", port(TLS_443)),
+            ),
         )
     ),
     (

@@ -65,7 +65,8 @@ def build_policies(level: str = STRICT, **settings: object) -> list[Object]:
 def build_ours(kind: str, spec: Object, name: str = OUR_NAME) -> Object:
     """Make an object as the operator does, in the tenant's namespace."""
     group = "security" if kind == "AuthorizationPolicy" else "networking"
-    item = build_object(f"{group}.istio.io/v1", kind, spec, name)
+    version = "v1alpha3" if kind == "EnvoyFilter" else "v1"
+    item = build_object(f"{group}.istio.io/{version}", kind, spec, name)
     item["metadata"] |= {
         "labels": {"app.kubernetes.io/managed-by": "egress-operator"},
         "annotations": {

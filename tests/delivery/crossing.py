@@ -546,6 +546,7 @@ def _list_marks() -> Iterator[Crossing]:
         "DestinationRule": {"host": "reviews"},
         "Gateway": {"selector": {"istio": "ingressgateway"}},
         "AuthorizationPolicy": {"selector": {"matchLabels": {"app": "a"}}},
+        "EnvoyFilter": {"workloadSelector": {"labels": {"app": "a"}}},
     }
     mark = "internal.istio.io/gateway-service"
     for kind, spec in specs.items():

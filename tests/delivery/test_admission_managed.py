@@ -14,10 +14,12 @@ from delivery.admission import (
     find_refusal,
 )
 from delivery.attack import BEHIND, ISTIO, TENANT, build_object, build_service_entry
+from egress_operator.istio.envoy_filter import LookupFamily, build_resolver_spec
 from testbed.client import ApiError, Client
 from testbed.controlplane import CONTROLLER_MANAGER, ControlPlane
 
 SECURITY = "security.istio.io/v1"
+WILD = "any-example-com-h47287a8f16ec75e6-443-658aeeb5924a9340"
 LABEL = "app.kubernetes.io/managed-by"
 OWNER = {
     "apiVersion": "egress-operator.io/v1alpha1",
@@ -58,7 +60,12 @@ SPECS: dict[str, Object] = {
     "DestinationRule": {"host": TENANT, "exportTo": ["."]},
     "Gateway": {"selector": {"istio": "egressgateway"}},
     "AuthorizationPolicy": {"action": "ALLOW", "selector": {"matchLabels": {"istio": "egress"}}},
+    "EnvoyFilter": build_resolver_spec(
+        (("istio", "egress"),), f"unix://@{WILD}", f"*.{WILD}.{TENANT}", LookupFamily.ALL
+    ),
 }
+NAMES = {"EnvoyFilter": WILD}
+"""Those that have the name of a listener."""
 
 
 @pytest.fixture(params=SPECS)
@@ -66,7 +73,8 @@ def ours(
     request: pytest.FixtureRequest, operator: Client, guarded: ControlPlane
 ) -> Iterator[Object]:
     """Make an object of the operator's, of each kind."""
-    item = build_ours(request.param, SPECS[request.param])
+    name = NAMES.get(request.param, OUR_NAME)
+    item = build_ours(request.param, SPECS[request.param], name)
     item["metadata"]["ownerReferences"] = [OWNER]
     # Its owner is nowhere, and the garbage collector would see that.
     with guarded.suspend_controller_manager():
@@ -110,14 +118,15 @@ def test_every_way_to_write_is_judged(tenant: Client, ours: Object) -> None:
 
 
 def test_words_name_the_field_and_the_fix(tenant: Client, ours: Object) -> None:
+    name = ours["metadata"]["name"]
     words = find_words(tenant, ours, {"labels": {"istio.io/rev": "none"}})
     assert words.partition(" denied request: ")[2] == (
-        f"istio.io/rev of {OUR_NAME} is egress-operator's own: change the EgressPolicy instead;"
+        f"istio.io/rev of {name} is egress-operator's own: change the EgressPolicy instead;"
         " a backup or migration tool needs admission.exemptUsers, a value of the chart, for the"
         " platform team"
     )
     words = find_words(tenant, ours, {"ownerReferences": None})
-    assert f"ownerReferences of {OUR_NAME} is egress-operator's own" in words
+    assert f"ownerReferences of {name} is egress-operator's own" in words
 
 
 def test_other_metadata_is_everybody_s(tenant: Client, ours: Object) -> None:

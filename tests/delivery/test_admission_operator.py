@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from delivery.attack import (
     build_object,
     build_service_entry,
 )
+from egress_operator.istio.envoy_filter import LookupFamily, build_resolver_spec
 from testbed.client import ApiError, Client
 from testbed.controlplane import ControlPlane
 from testbed.document import load_documents
@@ -54,6 +56,14 @@ INNER: Object = {
 }
 
 
+RESOLVER = build_resolver_spec(
+    (("istio", "egressgateway"),),
+    f"unix://@{WILD}",
+    f"*.{WILD}.{TENANT}",
+    LookupFamily.V4_ONLY,
+)
+
+
 FOREIGN_EXPORTS: list[Object] = [
     {},
     {"exportTo": []},
@@ -82,6 +92,7 @@ def test_all_that_the_operator_makes_passes(strict: ControlPlane, strict_operato
         "DestinationRule",
         "Gateway",
         "AuthorizationPolicy",
+        "EnvoyFilter",
     }
     for name in sorted({item["metadata"]["namespace"] for item in items}):
         strict.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -121,12 +132,10 @@ def _list_foreign() -> dict[str, tuple[Object, str]]:
         "Sidecar": (build_ours("Sidecar", {}), "writes no Sidecar"),
         "WorkloadEntry": (build_ours("WorkloadEntry", {"address": "10.1.2.3"}), "writes no Work"),
         "WorkloadGroup": (build_ours("WorkloadGroup", {"template": {}}), "writes no Work"),
-        "EnvoyFilter": (build_ours("EnvoyFilter", {}), "writes no EnvoyFilter"),
         "ProxyConfig": (build_ours("ProxyConfig", {}), "writes no ProxyConfig"),
         "PeerAuthentication": (build_ours("PeerAuthentication", {}), "writes no PeerAuth"),
         "RequestAuthentication": (build_ours("RequestAuthentication", {}), "writes no RequestAuth"),
     }
-    items["EnvoyFilter"][0]["apiVersion"] = "networking.istio.io/v1alpha3"
     items["ProxyConfig"][0]["apiVersion"] = "networking.istio.io/v1beta1"
     for name in ("PeerAuthentication", "RequestAuthentication"):
         items[name][0]["apiVersion"] = "security.istio.io/v1"
@@ -204,7 +213,50 @@ def _list_specs() -> dict[str, tuple[Object, str]]:
         {**ACCESS, "selector": {"matchLabels": {}}},
     ):
         items[f"AuthorizationPolicy {spec}"] = (build_ours("AuthorizationPolicy", spec), access)
+    for name, spec in _list_filters().items():
+        items[f"EnvoyFilter, {name}"] = (
+            build_ours("EnvoyFilter", spec, WILD),
+            "writes EnvoyFilters that find the names of a wildcard by TLS",
+        )
+    items["EnvoyFilter of another name"] = (
+        build_ours("EnvoyFilter", RESOLVER, f"{WILD[:-1]}f"),
+        "writes EnvoyFilters that find the names of a wildcard by TLS",
+    )
     return items
+
+
+def _list_filters() -> dict[str, Object]:
+    """List EnvoyFilters that are not that of a wildcard's socket, by what is wrong."""
+    found: dict[str, Object] = {}
+
+    def spoil(name: str, *path: str | int, value: object) -> None:
+        found[name] = spec = copy.deepcopy(RESOLVER)
+        place: Any = spec
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+
+    patch, config = ("configPatches", 0), ("configPatches", 0, "patch", "value", "typed_config")
+    cache = (*config, "dns_cache_config")
+    found["nothing"] = {}
+    found["all pods"] = {"configPatches": RESOLVER["configPatches"]}
+    found["two patches"] = {**RESOLVER, "configPatches": 2 * RESOLVER["configPatches"]}
+    spoil("no labels", "workloadSelector", value={"labels": {}})
+    spoil("a priority", "priority", value=10)
+    spoil("a cluster", *patch, "applyTo", value="CLUSTER")
+    spoil("sidecars", *patch, "match", "context", value="SIDECAR_OUTBOUND")
+    spoil("another listener", *patch, "match", "listener", "name", value="0.0.0.0_8443")
+    spoil("every listener", *patch, "match", value={"context": "GATEWAY"})
+    spoil("in place", *patch, "patch", "operation", value="REPLACE")
+    spoil("another filter", *patch, "patch", "value", "name", value="envoy.filters.network.rbac")
+    spoil("no value", *patch, "patch", value={"operation": "INSERT_BEFORE"})
+    spoil("another type", *config, "@type", value="type.googleapis.com/google.protobuf.Empty")
+    spoil("more settings", *config, "save_upstream_address", value=True)
+    spoil("another port", *config, "port_value", value=22)
+    spoil("another cache", *cache, "name", value=f"*.{TENANT}_dfp_dns_cache")
+    spoil("another family", *cache, "dns_lookup_family", value="AUTO")
+    spoil("a resolver", *cache, "dns_failure_refresh_rate", value={"base_interval": "1s"})
+    return found
 
 
 def _list_inner_servers() -> dict[str, list[Object]]:
@@ -214,6 +266,13 @@ def _list_inner_servers() -> dict[str, list[Object]]:
         "a file": [{**INNER, "bind": f"unix:///{WILD}"}],
         "a port": [{**INNER, "port": {**INNER["port"], "number": 443}}],
         "another protocol": [{**INNER, "port": {**INNER["port"], "protocol": "TCP"}}],
+        "TLS that ends": [
+            {
+                **INNER,
+                "port": {**INNER["port"], "protocol": "TLS"},
+                "tls": {"mode": "SIMPLE", "credentialName": "a"},
+            }
+        ],
         "a name": [{**INNER, "hosts": ["shop/api.example.com"]}],
         "every name": [{**INNER, "hosts": ["shop/*"]}],
         "every namespace": [{**INNER, "hosts": ["*/*.example.com"]}],

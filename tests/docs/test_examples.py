@@ -56,7 +56,7 @@ def test_lint_finds_nothing_in_an_example(
     path = tmp_path / "example.yaml"
     path.write_text(yaml.safe_dump(document))
     gateway = yaml.safe_load(GATEWAY.read_text())
-    gateway["spec"]["wildcards"] = "HTTP"
+    gateway["spec"]["wildcards"] = "HTTPAndTLS"
     beside = tmp_path / "gateway.yaml"
     beside.write_text(yaml.safe_dump(gateway))
     files = [path] if document["kind"] == "EgressGateway" else [path, beside]

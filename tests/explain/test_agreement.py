@@ -26,7 +26,7 @@ GATEWAYS = {
         "service": {"name": name, "port": 443},
         "namespaces": {"matchLabels": {"egress": name if name == CLOSED else SHARED}},
         "authorization": authorization,
-        "wildcards": "Disabled" if name == DOWN else "HTTP",
+        "wildcards": "Disabled" if name == DOWN else "HTTPAndTLS",
     }
     for name, authorization in ((SHARED, "Managed"), (CLOSED, "Managed"), (DOWN, "DryRun"))
 }

@@ -359,6 +359,39 @@ def test_a_wildcard_goes_through_a_gateway_that_lets_it() -> None:
     assert ask_through(BATCH, wildcards="HTTP").fate is Fate.NOT_CHOSEN
 
 
+def test_tls_of_a_wildcard_goes_through_a_gateway_that_lets_it() -> None:
+    policy = build_policy("a", WILD, gateway="shared", source=ACCOUNTS)
+
+    def ask_through(wildcards: str, caller: Caller = CHECKOUT, **more: Any) -> Explanation:  # noqa: ANN401
+        gateway = build_gateway("shared", "egress", wildcards=wildcards)
+        return ask(read_world([policy, gateway, SHOP]), caller=caller, **more)
+
+    for wildcards in ("Disabled", "HTTP"):
+        assert ask_through(wildcards).fate is Fate.WITHDRAWN
+    assert "gateway shared lets only HTTP of wildcards through" in ask_through("HTTP").reason
+    assert ask_through("HTTP", port=80, payload=Payload.HTTP).fate is Fate.GATEWAY
+    told = ask_through("HTTPAndTLS")
+    assert (told.fate, told.gateway, told.wildcard) == (Fate.GATEWAY, "shared", "*.example.com")
+    assert (told.servers, told.port, told.tls) == ((HOST,), 443, None)
+    assert ask_through("HTTPAndTLS", BATCH).fate is Fate.NOT_CHOSEN
+
+
+@pytest.mark.parametrize("below", ["api.example.com", "*.eu.example.com"])
+@pytest.mark.parametrize("gateway", ["", "shared"])
+def test_tls_below_a_wildcard_through_a_gateway_has_no_way_of_its_own(
+    below: str, gateway: str
+) -> None:
+    through = build_policy("a", WILD, gateway="shared")
+    younger = build_policy("b", {"hosts": [below]}, gateway=gateway)
+    shared = build_gateway("shared", "egress", wildcards="HTTPAndTLS")
+    for first, second in ((through, younger), (younger, through)):
+        second["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
+        first["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        world = read_world([first, second, shared, SHOP])
+        host = below.replace("*", "a")
+        assert ask(world, host=host).policies == (first["metadata"]["name"],)
+
+
 def test_all_ports_of_a_wildcard_go_one_way() -> None:
     through = build_policy("a", {"hosts": ["*.example.com"], "originateTLS": {}}, gateway="shared")
     direct = build_policy("b", {"hosts": ["*.example.com"]})

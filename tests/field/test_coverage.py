@@ -63,7 +63,7 @@ BASE: Object = {
     "selector": {"istio": "egress"},
     "service": {"name": "egress", "port": 443},
     "authorization": "Managed",
-    "wildcards": "HTTP",
+    "wildcards": "HTTPAndTLS",
 }
 
 

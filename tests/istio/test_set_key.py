@@ -14,7 +14,7 @@ from egress_operator.istio.set_key import GatewaySet, HostSet, SetKey, TenantSet
 from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.plan import Plan, plan_namespace
 from egress_operator.plan.source import NamespaceInput, Settings
-from rollout.fake_cluster import AP, DR, GW, SE, VS, FakeCluster, build_policy, find_host
+from rollout.fake_cluster import AP, DR, EF, GW, SE, VS, FakeCluster, build_policy, find_host
 from rollout.policy_set import SHARED, PolicySet, build_gateway, build_route
 
 HOST = "api.example.com"
@@ -44,8 +44,10 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
         build_route("c", ports[0], source={"workloads": {"matchLabels": {"app": "x"}}}),
         build_route("d", ports[0], gateway=SHARED, hosts=["*.example.org"]),
         build_route("e", ports[0], gateway=SHARED, hosts=["*.example.net"], source=restricted),
+        build_route("f", ports[1], gateway=SHARED, hosts=["*.example.info"]),
+        build_route("g", ports[1], gateway=SHARED, hosts=["*.example.biz"], source=restricted),
     )
-    gateway = build_gateway(namespace=namespace, wildcards="HTTP")
+    gateway = build_gateway(namespace=namespace, wildcards="HTTPAndTLS")
     found = PolicySet(policies, (gateway,), settings=Settings(gateway_objects=place))
     plans = found.plan(FakeCluster())
     objects = [item for plan in plans for group in plan.sets.values() for item in group.objects]
@@ -84,6 +86,10 @@ def test_every_planned_object_is_read_back_as_of_its_set(*, scoped: bool, namesp
             LABEL,
         ),
         (GatewaySet(LABEL, "istio-egress"), ObjectKey(AP, "istio-egress", NAME), LABEL),
+        (HostSet("shop", WILDCARD), ObjectKey(EF, "shop", WILD), ""),
+        (HostSet("shop", WILDCARD), ObjectKey(EF, "istio-egress", WILD), LABEL),
+        (GatewaySet("a", "istio-egress"), ObjectKey(EF, "istio-egress", LABEL), LABEL),
+        (GatewaySet("a", "istio-egress"), ObjectKey(EF, "istio-egress", WILD), LABEL),
         (GatewaySet(LABEL, "istio-egress"), ObjectKey(DR, "istio-egress", LABEL), LABEL),
         (GatewaySet("web", "istio-egress"), ObjectKey(AP, "istio-egress", "web"), "web"),
         (GatewaySet(LABEL, "istio-egress"), ObjectKey(AP, "evil", LABEL), LABEL),

@@ -11,6 +11,7 @@ KINDS = (
     (NETWORKING, "VirtualService"),
     (NETWORKING, "DestinationRule"),
     (NETWORKING, "Gateway"),
+    (f"{NETWORKING}alpha3", "EnvoyFilter"),
     AUTHORIZATION,
 )
 LABEL, ACCOUNT = "app.kubernetes.io/managed-by", "egress-operator"

@@ -69,6 +69,16 @@ def forge(
                 }
             ],
         },
+        "EnvoyFilter": {
+            "workloadSelector": {"labels": {"a": "b"}},
+            "configPatches": [
+                {
+                    "applyTo": "CLUSTER",
+                    "match": {"context": "GATEWAY"},
+                    "patch": {"operation": "MERGE", "value": {"connect_timeout": "1s"}},
+                }
+            ],
+        },
         "AuthorizationPolicy": {
             "selector": {"matchLabels": {"a": "b"}},
             "rules": [{"from": [{"source": {"namespaces": [namespace]}}]}],

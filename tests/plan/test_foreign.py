@@ -325,6 +325,7 @@ def test_what_changes_is_judged_again() -> None:
         ("VirtualService", {"hosts": ["x.example.com"]}),
         ("DestinationRule", {"host": "x.example.com"}),
         ("AuthorizationPolicy", {}),
+        ("EnvoyFilter", {"configPatches": [{}]}),
     ],
 )
 def test_ordinary_public_objects_are_not_looked_at(kind: str, spec: dict[str, Any]) -> None:

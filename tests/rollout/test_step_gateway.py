@@ -2,10 +2,12 @@
 
 import copy
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from egress_operator.istio.envoy_filter import LookupFamily
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Owner
@@ -13,7 +15,18 @@ from egress_operator.plan.option import GatewayObjects
 from egress_operator.plan.source import GatewaySource, PolicySource, Settings
 from egress_operator.rollout.write import Create, Replace, Write
 from rollout.convergence import converge, list_steps
-from rollout.fake_cluster import AP, DR, GW, SE, SETTLE, VS, FakeCluster, list_of, name_writes
+from rollout.fake_cluster import (
+    AP,
+    DR,
+    EF,
+    GW,
+    SE,
+    SETTLE,
+    VS,
+    FakeCluster,
+    list_of,
+    name_writes,
+)
 from rollout.invariant import InvariantChecker
 from rollout.policy_set import HOST, OTHER, SHARED, PolicySet, build_gateway, build_route
 
@@ -175,6 +188,93 @@ def test_clients_of_a_wildcard_wait_until_the_gateway_lets_its_own_sockets_in(
     route = ObjectKey(VS, "shop", build_host_name(WILDCARD))
     assert (route not in go_on(checker, new, find_permissions(checker, ""))) is waits
     assert (route in {write.key for write in converge(checker, new)}) is waits
+
+
+WILD = build_route("a", TLS, hosts=[WILDCARD], gateway=SHARED)
+
+
+def build_wild(*policies: PolicySource, wildcards: str = "HTTPAndTLS", **more: Any) -> PolicySet:  # noqa: ANN401
+    return build_policy_set(*policies, wildcards=wildcards, **more)
+
+
+def count_filters(checker: InvariantChecker) -> int:
+    return sum(item.key.kind is EF for item in checker.cluster.observe())
+
+
+@pytest.mark.parametrize("authorization", ["Managed", "DryRun", "None"])
+def test_what_finds_names_is_there_before_its_listener_and_goes_after_it(
+    authorization: str,
+) -> None:
+    without, there = (
+        build_wild(*policies, authorization=authorization) for policies in ((), (WILD,))
+    )
+    checker, writes = apply_edit(without, there)
+    created = find_first(writes, f"Create {EF}")
+    assert created < find_first(writes, f"Create {GW}", "-in")
+    assert created < find_first(writes, f"Create {VS}", build_host_name(WILDCARD))
+    (written,) = (write for write in writes if write.key.kind is EF)
+    assert checker.changed_at[written.key] + SETTLE <= max(checker.changed_at.values())
+    assert count_filters(checker) == 1
+    other = build_wild(
+        build_route("a", HTTP, hosts=[WILDCARD], gateway=SHARED), authorization=authorization
+    )
+    _, writes = apply_edit(there, other)
+    assert find_first(writes, f"Delete {GW}", "-in") < find_first(writes, f"Delete {EF}")
+
+
+def test_the_listener_waits_for_what_finds_names() -> None:
+    found = build_checker(build_wild(WILD))
+    held = {item.key for item in found.cluster.observe() if item.key.kind is EF}
+    checker = build_checker(build_wild(PAY))
+    written = go_on(checker, build_wild(WILD, PAY), held)
+    assert not any(key.kind is GW and key.name.endswith("-in") for key in written)
+    assert ObjectKey(VS, "shop", build_host_name(WILDCARD)) not in written
+    written = {write.key for write in converge(checker, build_wild(WILD, PAY))}
+    assert held < written
+
+
+@pytest.mark.parametrize(
+    "paused",
+    [False, True],
+)
+@pytest.mark.parametrize("wildcards", ["HTTP", "Disabled"])
+def test_what_finds_names_goes_first_when_the_gateway_does_not_want_it(
+    wildcards: str, *, paused: bool
+) -> None:
+    """A policy on hold keeps its listener."""
+    wild = replace(WILD, paused=paused)
+    checker = build_checker(build_wild(WILD))
+    writes = converge(checker, build_wild(wild, wildcards=wildcards))
+    assert name_writes(writes)[0] == f"Delete {EF}" or not paused
+    assert find_first(writes, f"Delete {EF}") >= 0
+    assert count_filters(checker) == 0
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_finds_names_goes_with_the_permission(*, paused: bool) -> None:
+    checker = build_checker(build_wild(WILD, PAY))
+    wild = replace(WILD, paused=paused)
+    writes = converge(checker, replace(build_wild(wild, PAY), selected=frozenset({"pay"})))
+    own = [write for write in writes if write.key.kind in {AP, EF}]
+    assert sorted(name_writes(own)) == [f"Delete {AP}", f"Delete {EF}"]
+    assert count_filters(checker) == 0
+
+
+@pytest.mark.parametrize(
+    "place", [{"service": {"name": "egress", "port": 8443}}, {"namespace": "egress-moved"}]
+)
+def test_a_gateway_that_moves_finds_names_at_both_places_meanwhile(place: dict[str, Any]) -> None:
+    _, writes = apply_edit(build_wild(WILD), build_wild(WILD, **place))
+    switch = find_first(writes, f"Replace {VS}", build_host_name(WILDCARD))
+    assert find_first(writes, f"Create {EF}") < switch < find_first(writes, f"Delete {EF}")
+    assert find_first(writes, f"Delete {GW}", "-in") < find_first(writes, f"Delete {EF}")
+
+
+def test_another_family_of_addresses_is_one_write() -> None:
+    wide = Settings(dns_capture=True, gateway_lookup_family=LookupFamily.ALL)
+    checker = build_checker(build_wild(WILD))
+    writes = converge(checker, replace(build_wild(WILD), settings=wide))
+    assert name_writes(writes) == [f"Replace {EF}"]
 
 
 def test_clients_do_not_wait_for_a_permission_that_only_reports() -> None:

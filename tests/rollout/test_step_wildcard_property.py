@@ -36,6 +36,7 @@ HTTP: dict[str, Any] = {"number": 80, "protocol": "HTTP"}
 SECURE = {**HTTP, "targetPort": 443, "originateTLS": {}}
 TLS: dict[str, Any] = {"number": 443, "protocol": "TLS"}
 OTHER = {"hosts": ["other.example.org"]}
+ALLOWED = ("HTTP", "HTTPAndTLS", "HTTPAndTLS", "Disabled")
 WORKLOADS = {"workloads": {"matchLabels": {"app": "a"}}}
 TIMED = {**HTTP, "http": {"timeout": "1s"}}
 WIDE: tuple[tuple[Any, ...], ...] = ((HTTP,), (SECURE,), (TLS,), (HTTP, TLS), (TIMED, TLS))
@@ -63,9 +64,10 @@ def build_policies(draw: st.DrawFn, generation: int) -> tuple[PolicySource, ...]
         ports = draw(st.sampled_from(WIDE))
         if host == HOST:
             ports, gateway, source = draw(st.sampled_from(OWN))
-        elif TLS not in ports:
+        else:
             gateway = draw(st.sampled_from(["", SHARED]))
-            source = draw(st.sampled_from([None, WORKLOADS, *([ACCOUNTS] if gateway else [])]))
+            chosen = [] if TLS in ports else [WORKLOADS]
+            source = draw(st.sampled_from([None, *chosen, *([ACCOUNTS] if gateway else [])]))
         found.append(
             build_route(
                 name,
@@ -87,7 +89,7 @@ def build_policy_sets(draw: st.DrawFn, generation: int) -> PolicySet:
     """All that users wrote at one time."""
     return PolicySet(
         policies=draw(build_policies(generation)),
-        gateways=(build_gateway(wildcards=draw(st.sampled_from(["HTTP", "HTTP", "Disabled"]))),),
+        gateways=(build_gateway(wildcards=draw(st.sampled_from(ALLOWED))),),
         selected=draw(st.sampled_from([frozenset(NAMESPACES)] * 3 + [frozenset[str]()])),
     )
 
@@ -97,6 +99,7 @@ class WildcardChecker(InvariantChecker):
 
     def send(self, write: Write) -> None:
         """Check a write and the state after it."""
+        self._check_filter(write)
         super().send(write)
         for wildcard in BELOW:
             self._check_guard(wildcard)
@@ -107,6 +110,21 @@ class WildcardChecker(InvariantChecker):
         if isinstance(write, Delete):
             own = (host for host in BELOW[WILDCARD] if write.key.name == build_host_name(host))
             self._check_below(*own)
+
+    def _check_filter(self, write: Write) -> None:
+        """No listener of TLS comes before what finds its names, and that does not go before it."""
+        is_gone = write.key.kind is Kind.ENVOY_FILTER and isinstance(write, Delete)
+        if is_gone and not self._is_withdrawn_permission(write.key):
+            left = [key for key in self.cluster.objects if key.name == f"{write.key.name}-in"]
+            assert not left, f"{left} are still there"
+        if write.key.kind is Kind.GATEWAY and isinstance(write, Create):
+            (server,) = write.desired.spec["servers"]
+            if server.get("bind") and server["port"]["protocol"] == "TLS":
+                name = write.key.name.removesuffix("-in")
+                filters = {
+                    key.name for key in self.cluster.objects if key.kind is Kind.ENVOY_FILTER
+                }
+                assert name in filters, f"{write.key} comes before its EnvoyFilter"
 
     def _find(self, kind: Kind, host: str) -> Any:  # noqa: ANN401 - an object
         return self.cluster.objects.get(ObjectKey(kind, "shop", build_host_name(host)))

@@ -7,14 +7,16 @@ from egress_operator.istio.name import build_host_name
 from egress_operator.runtime.permission import PERMISSIONS
 from reconcile.gateway import ManagedGateway, managed_gateway
 from reconcile.tenant import HTTP, build_policy, hosts
-from testbed.client import Client
-from testbed.controlplane import ControlPlane
+from testbed.chart import render_chart
+from testbed.client import Client, Object
+from testbed.controlplane import CONTROLLER_MANAGER, ControlPlane
 from testbed.deadline import wait_until
 from testbed.operator import Operator, OperatorOption
 
 Start = Callable[[OperatorOption], Operator]
 GROUP = "egress-operator.io/v1alpha1"
 ISTIO = "networking.istio.io/v1"
+ALPHA = "networking.istio.io/v1alpha3"
 DISCOVERY = {"", "/api", "/apis"}
 
 
@@ -44,6 +46,39 @@ def use_gateway(
             client.merge_patch({**item, "apiVersion": version, "kind": kind}, {"spec": change})
     client.delete(GROUP, "EgressPolicy", "through", namespace)
     wait_until(lambda: len(gateway.objects()) == 1, 60, "what serves the tenant goes")
+
+
+def use_filters(
+    plane: ControlPlane, operator: Operator, gateway: ManagedGateway, namespace: str
+) -> None:
+    """Have an EnvoyFilter made, changed and deleted: that needs the admission policies."""
+    client = plane.admin
+    rendered = render_chart({"admission": {"exemptUsers": [operator.user, "admin"]}})
+    policies = [item for item in rendered if "ValidatingAdmission" in item["kind"]]
+    for item in policies:
+        client.apply(item)
+    try:
+        gateway.apply(wildcards="HTTPAndTLS")
+        gateway.wait_condition("Isolated", "True", "Isolated")
+        policy = build_policy(namespace, "wild", hosts("*.gw.example.com"))
+        policy["spec"]["gatewayRef"] = {"name": gateway.name}
+        client.apply(policy)
+
+        def find() -> list[Object]:
+            return client.list_objects(ALPHA, "EnvoyFilter", gateway.namespace)
+
+        wait_until(find, 60, "the EnvoyFilter is made")
+        (item,) = find()
+        spoiler = plane.client_as(CONTROLLER_MANAGER, "system:masters")
+        spoiler.merge_patch(
+            {**item, "apiVersion": ALPHA, "kind": "EnvoyFilter"}, {"spec": {"priority": 7}}
+        )
+        wait_until(lambda: [found["spec"] for found in find()] == [item["spec"]], 60, "restored")
+        client.delete(GROUP, "EgressPolicy", "wild", namespace)
+        wait_until(lambda: not find(), 60, "the EnvoyFilter goes")
+    finally:
+        for item in reversed(policies):
+            client.delete(item["apiVersion"], item["kind"], item["metadata"]["name"])
 
 
 def test_nothing_is_refused_and_nothing_granted_is_unused(
@@ -90,6 +125,7 @@ def test_nothing_is_refused_and_nothing_granted_is_unused(
         wait_until(partial(is_gone, client, kind, gone, namespace), 20, f"{kind} is gone")
     with managed_gateway(client, f"gw-{namespace}") as gateway:
         use_gateway(gateway, namespace, wait_ready)
+        use_filters(control_plane, operator, gateway, namespace)
     # A transition is told as an event.
     apply("refused", f"db.{namespace}.svc")
     wait_ready("refused", "False")

@@ -8,7 +8,7 @@ matchConstraints:
     - apiGroups: [networking.istio.io]
       apiVersions: ["*"]
       operations: [CREATE, UPDATE]
-      resources: [serviceentries, serviceentries/status, virtualservices, destinationrules, gateways]
+      resources: [serviceentries, serviceentries/status, virtualservices, destinationrules, gateways, envoyfilters]
     - apiGroups: [security.istio.io]
       apiVersions: ["*"]
       operations: [CREATE, UPDATE]

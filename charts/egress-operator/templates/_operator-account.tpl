@@ -41,7 +41,8 @@ variables:
       object.kind == 'Gateway' && has(object.spec) && object.metadata.name.endsWith('-in') &&
       object.spec.?servers.orValue([]).size() == 1 && object.spec.servers.all(s,
       s.?bind.orValue('') + '-in' == 'unix://@' + object.metadata.name &&
-      s.?port.?number.orValue(0) == 0 && s.?port.?protocol.orValue('') == 'HTTP' &&
+      s.?port.?number.orValue(0) == 0 && (s.?port.?protocol.orValue('') == 'HTTP' ||
+      (s.?port.?protocol.orValue('') == 'TLS' && s.?tls.?mode.orValue('') == 'PASSTHROUGH')) &&
       s.?hosts.orValue([]).all(h, h.matches('^[^/*]+/[*][.][^*]+$')))
   - name: leadsToInnerServer
     expression: >-
@@ -49,12 +50,32 @@ variables:
       object.spec.?endpoints.orValue([]).all(e, e.?address.orValue('') == 'unix://@' + object.metadata.name) &&
       object.spec.?hosts.orValue([]).all(h, h.startsWith(object.metadata.name + '.') &&
       h.endsWith('.egress.internal'))
+  # What finds the names of a wildcard by TLS, on the listener of that socket and nowhere else: it can
+  # ask DNS and dial port 443, for connections that a tenant's own permission has let in.
+  - name: isResolver
+    expression: >-
+      object.kind == 'EnvoyFilter' && has(object.spec) &&
+      dyn(object.spec).all(k, k in ['workloadSelector', 'configPatches']) &&
+      object.spec.?workloadSelector.?labels.orValue({}).size() > 0 &&
+      object.spec.?configPatches.orValue([]).size() == 1 && object.spec.configPatches.all(p,
+      p.?applyTo.orValue('') == 'NETWORK_FILTER' && p.?match.?context.orValue('') == 'GATEWAY' &&
+      p.?match.?listener.?name.orValue('') == 'unix://@' + object.metadata.name + '_0' &&
+      p.?patch.?operation.orValue('') == 'INSERT_BEFORE' && has(p.patch.value) &&
+      dyn(p.patch.value).all(k, k in ['name', 'typed_config']) &&
+      dyn(p.patch.value).?name.orValue('') == 'envoy.filters.network.sni_dynamic_forward_proxy') &&
+      object.spec.configPatches.map(p, dyn(p.patch.value).?typed_config.orValue({})).all(c,
+      c.all(k, k in ['@type', 'port_value', 'dns_cache_config']) &&
+      c[?'@type'].orValue('') == 'type.googleapis.com/envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig' &&
+      c.?port_value.orValue(0) == 443 && c.?dns_cache_config.orValue({}).size() == 2 &&
+      c.dns_cache_config.?dns_lookup_family.orValue('') in ['V4_ONLY', 'V6_ONLY', 'ALL'] &&
+      c.dns_cache_config.?name.orValue('').startsWith('*.' + object.metadata.name + '.') &&
+      c.dns_cache_config.name.endsWith('.egress.internal_dfp_dns_cache'))
   - name: protectedNamespaces
     expression: >-
       ['kube-system', 'kube-public', 'kube-node-lease', '{{ include "egress-operator.istioNamespace" . }}']
 validations:
   - expression: >-
-      object.kind in ['ServiceEntry', 'VirtualService', 'DestinationRule', 'Gateway', 'AuthorizationPolicy']
+      object.kind in ['ServiceEntry', 'VirtualService', 'DestinationRule', 'Gateway', 'AuthorizationPolicy', 'EnvoyFilter']
     messageExpression: >-
       'egress-operator writes no ' + object.kind
     reason: Forbidden
@@ -97,5 +118,10 @@ validations:
       object.spec.?selector.?matchLabels.orValue({}).size() > 0)
     message: >-
       egress-operator writes AuthorizationPolicies that allow, for chosen pods
+    reason: Forbidden
+  - expression: >-
+      object.kind != 'EnvoyFilter' || variables.isResolver
+    message: >-
+      egress-operator writes EnvoyFilters that find the names of a wildcard by TLS, on the socket that has their name
     reason: Forbidden
 {{- end -}}

@@ -31,7 +31,7 @@
   verbs: [patch]
 # What the operator makes of policies and gateways.
 - apiGroups: [networking.istio.io]
-  resources: [gateways]
+  resources: [envoyfilters, gateways]
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [security.istio.io]
   resources: [authorizationpolicies]

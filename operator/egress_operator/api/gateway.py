@@ -39,6 +39,8 @@ class Wildcards(StrEnum):
     """Nothing."""
     HTTP = "HTTP"
     """Requests, whose name the gateway sees."""
+    HTTP_AND_TLS = "HTTPAndTLS"
+    """Also TLS that the application opens: the operator writes EnvoyFilters for it."""
 
 
 class GatewayService(Model):
@@ -137,9 +139,10 @@ class EgressGatewaySpec(Model):
     """How much each namespace may have at the gateway; a policy that would make it more is
     refused."""
     wildcards: Annotated[Omittable[Wildcards], Field(examples=["HTTP"])] = None
-    """Whether wildcard hosts may go through the gateway: Disabled (meant when left out), or HTTP:
-    those whose ports are HTTP, HTTP2 or GRPC, while the admission policies are in force at the
-    level Strict."""
+    """Whether wildcard hosts may go through the gateway, while the admission policies are in force
+    at the level Strict: Disabled (meant when left out); HTTP: those whose ports are HTTP, HTTP2 or
+    GRPC; HTTPAndTLS: also those with TLS that the application opens, for each of which the operator
+    writes an EnvoyFilter."""
 
     height: ClassVar[int] = 4
     checks: ClassVar[tuple[Check, ...]] = (SEPARATE_EDITS,)

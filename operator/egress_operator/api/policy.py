@@ -170,18 +170,17 @@ def _find_accounts_without_gateway(spec: "EgressPolicySpec") -> Iterator[Finding
         fixes.append("remove serviceAccounts, so that workloads alone choose the pods")
     elif all(_can_choose_workloads(destination) for destination in spec.destinations):
         fixes.append("write from.workloads in its place, to choose pods by their labels")
-    else:
+    elif not fixes:
         fixes.append(
-            "move what can only be called directly (destinations without hosts, wildcards with a "
-            "TLS port, location Internal) into a policy without from, where every workload may "
-            "call it"
+            "move what can only be called directly (destinations without hosts, location Internal) "
+            "into a policy without from, where every workload may call it"
         )
     yield Finding(loc=("from", "serviceAccounts"), fix="; or ".join(fixes))
 
 
 def _can_use_gateway(destination: Destination) -> bool:
     """Whether nothing but its policy keeps a destination from a gateway."""
-    return _can_choose_workloads(destination) and destination.location is not Location.INTERNAL
+    return bool(destination.hosts) and destination.location is not Location.INTERNAL
 
 
 def _can_choose_workloads(destination: Destination) -> bool:

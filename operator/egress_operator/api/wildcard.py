@@ -169,22 +169,17 @@ def _find_traffic(destination: "Destination") -> Iterator[Finding]:
             )
 
 
-def _find_gateway(spec: "EgressPolicySpec") -> Iterator[Finding]:
-    if spec.gateway_ref is not None:
-        yield from _find_tls(spec, "which cannot go through a gateway")
-
-
 def _find_workloads(spec: "EgressPolicySpec") -> Iterator[Finding]:
-    if spec.from_ is not None and spec.from_.workloads is not None:
-        yield from _find_tls(spec, "for which from.workloads cannot hold")
-
-
-def _find_tls(spec: "EgressPolicySpec", wrong: str) -> Iterator[Finding]:
-    """Find wildcards with a TLS port, each with what is wrong with it."""
+    if spec.from_ is None or spec.from_.workloads is None:
+        return
     for index, destination in enumerate(spec.destinations):
         if host := find_tls_wildcard(destination):
             loc = ("destinations", index, "hosts", destination.hosts.index(host))
-            yield Finding(f"{host} is a wildcard with TLS on port {TLS_PORT}, {wrong}", loc)
+            yield Finding(
+                f"{host} is a wildcard with TLS on port {TLS_PORT}, for which from.workloads "
+                "cannot hold",
+                loc,
+            )
 
 
 DESTINATION_CHECKS = (
@@ -229,12 +224,6 @@ _TLS_CEL = (
     f" && (has(d.ports) ? d.ports.exists(p, p.protocol in {TLS_LIKE_CEL}) : !has(d.originateTLS))"
 )
 POLICY_CHECKS = (
-    Check(
-        "EG241",
-        f"!has(self.gatewayRef) || !self.destinations.exists(d, {_TLS_CEL})",
-        _find_gateway,
-        "destinations",
-    ),
     Check(
         "EG242",
         f"!has(self.from) || !has(self.from.workloads) || !self.destinations.exists(d, {_TLS_CEL})",

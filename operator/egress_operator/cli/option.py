@@ -30,6 +30,7 @@ COMPILE_OPTIONS = frozenset(
         "dns-capture",
         "istio-namespace",
         "gateway-objects",
+        "gateway-lookup-family",
         "istio-version",
         "max-hosts-per-namespace",
     }

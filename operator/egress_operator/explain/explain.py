@@ -138,7 +138,7 @@ def explain(world: World, call: Call) -> Explanation:
     gateway = first.way.gateway
     names, named = _name_policies(found)
     wildcard = first.host if first.is_any else ""
-    if gateway and (closed := _find_closed(world, gateway, namespace, wildcard)):
+    if gateway and (closed := _find_closed(world, first, namespace)):
         return Explanation(Fate.WITHDRAWN, f"{named}: {closed}", names, gateway)
     if not any(_is_chosen(want.source, call.caller) for want in found):
         reason = f"{named}: `from` does not choose this workload"
@@ -288,12 +288,16 @@ def _is_same(want: Want, call: Call) -> bool:
     return (want.host, want.way.payload) == (call.host, call.payload)
 
 
-def _find_closed(world: World, gateway: str, namespace: str, wildcard: str) -> str:
-    """Tell why a host may not go through a gateway, empty when it may."""
+def _find_closed(world: World, want: Want, namespace: str) -> str:
+    """Tell why a port of a host may not go through its gateway, empty when it may."""
+    gateway = want.way.gateway
     if not _is_open(world, gateway, namespace):
         return f"gateway {gateway} is not open to namespace {namespace}"
-    if wildcard and world.gateways[gateway].wildcards is not Wildcards.HTTP:
+    allowed = world.gateways[gateway].wildcards
+    if want.is_any and allowed in {None, Wildcards.DISABLED}:
         return f"gateway {gateway} lets no wildcards through"
+    if want.is_any and not want.way.is_http and allowed is not Wildcards.HTTP_AND_TLS:
+        return f"gateway {gateway} lets only HTTP of wildcards through"
     return ""
 
 

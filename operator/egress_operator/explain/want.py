@@ -286,12 +286,13 @@ def _is_inseparable(over: Want, host: str, wants: list[Want]) -> bool:
     """Whether TLS of a host cannot be told apart from that of a wildcard over it.
 
     Istio takes a route for the server name of the host to be one of the wildcard too. There is such
-    a route for all of its TLS ports as soon as one port of it is not for everyone, directly.
+    a route for all of its TLS ports as soon as one port of it is not for everyone, directly. The
+    route of a wildcard, which it has through a gateway alone, counts for all below in the same way.
     """
-    own = [want for want in wants if want.host == host and not want.is_any]
-    is_routed = any(
+    own = [want for want in wants if want.host == host]
+    is_routed = bool(over.way.gateway) or any(
         want.way.gateway
-        or want.source != EVERYONE
+        or (want.source != EVERYONE and not want.is_any)
         or want.way.is_copied
         or (len(want.place.backends) > 1 and not want.place.failover)
         for want in own

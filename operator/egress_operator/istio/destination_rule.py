@@ -63,7 +63,8 @@ def build_behind_spec(
     settings: HostIntent, route: Route, upstream: Upstream
 ) -> dict[str, Any] | None:
     """Return the spec for a synthetic name; None when there is nothing to say."""
-    policy = _build_policy(settings, upstream, _find_connection_limits(route))
+    limits = NO_POOL if route.socket else _find_connection_limits(route)
+    policy = _build_policy(settings, upstream, limits)
     if route.port.tls is not None:
         tenant = "" if route.hop is None else route.namespace
         policy["tls"] = _build_origination(route.port.tls, tenant)
@@ -74,6 +75,18 @@ def build_behind_spec(
     if not policy:
         return None
     return {"exportTo": [route.export], "host": upstream.host, "trafficPolicy": policy}
+
+
+def build_socket_spec(route: Route) -> dict[str, Any] | None:
+    """Return the spec for the name that leads to a socket; None when there is nothing to say.
+
+    The inner server of TLS sees no more of a connection than the outer one, which ends it here.
+    """
+    pool = _find_connection_limits(route).build()
+    if not pool:
+        return None
+    policy = {"connectionPool": pool}
+    return {"exportTo": [route.export], "host": route.host, "trafficPolicy": policy}
 
 
 def _find_connection_limits(route: Route) -> PoolIntent:

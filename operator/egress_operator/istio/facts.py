@@ -48,12 +48,12 @@ class Facts:
     """What else a VirtualService needs; what a DestinationRule or Gateway offers; of a ServiceEntry
     the labels of the gateways that it serves; of an AuthorizationPolicy the namespaces that it lets
     in under names of their own, `unix:` for what comes by a socket of the pod, and `*` for any
-    other rule."""
+    other rule; of an EnvoyFilter the namespace whose it is, `*` of another form than ours."""
     export_to: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     """Of a DestinationRule: which it has of `trafficPolicy` and `workloadSelector`."""
     selector: tuple[tuple[str, str], ...] = ()
-    """Of a Gateway or an AuthorizationPolicy, sorted."""
+    """Of a Gateway, an AuthorizationPolicy or an EnvoyFilter, sorted."""
     is_closed: bool = False
     """A ServiceEntry without endpoints, or an AuthorizationPolicy that lets nobody in from outside
     the pod."""

@@ -30,12 +30,19 @@ def build_host_server_spec(
     return _build_spec(place, "HTTPS" if is_http else "TLS", [f"{namespace}/{host}"])
 
 
-def build_inner_server_spec(place: Place, namespace: str, host: str, socket: str) -> dict[str, Any]:
-    """Return the spec of the server for the requests of a wildcard, behind a socket of the pod."""
+def build_inner_server_spec(
+    place: Place, namespace: str, host: str, socket: str, *, is_http: bool
+) -> dict[str, Any]:
+    """Return the spec of the server for what comes for a wildcard, behind a socket of the pod.
+
+    TLS is handed on as it is, by the server name that the client sends.
+    """
+    protocol = "HTTP" if is_http else "TLS"
     server = {
         "bind": socket,
-        "port": {"number": 0, "name": "http", "protocol": "HTTP"},
+        "port": {"number": 0, "name": protocol.lower(), "protocol": protocol},
         "hosts": [f"{namespace}/{host}"],
+        **({} if is_http else {"tls": {"mode": "PASSTHROUGH"}}),
     }
     return {"selector": dict(place[0]), "servers": [server]}
 

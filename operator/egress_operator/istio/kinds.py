@@ -7,6 +7,7 @@ from typing import Protocol
 from egress_operator.istio import (
     authorization_policy,
     destination_rule,
+    envoy_filter,
     gateway,
     service_entry,
     virtual_service,
@@ -56,6 +57,7 @@ class _KindModule(Protocol):
 KINDS: Mapping[Kind, KindRow] = {
     Kind.SERVICE_ENTRY: _build_row(service_entry),
     Kind.DESTINATION_RULE: _build_row(destination_rule),
+    Kind.ENVOY_FILTER: _build_row(envoy_filter, for_gateways=True),
     Kind.GATEWAY: _build_row(gateway, for_gateways=True),
     Kind.AUTHORIZATION_POLICY: _build_row(authorization_policy, for_gateways=True),
     Kind.VIRTUAL_SERVICE: _build_row(virtual_service),

@@ -7,6 +7,7 @@ made of, and why, is in docs/design/gateways.md.
 import hashlib
 import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 
 EGRESS_DOMAIN = "egress.internal"
@@ -89,11 +90,21 @@ def find_behind_port(name: str) -> int:
 
 def is_restricted_name(name: str, namespace: str, label: str) -> bool:
     """Whether `build_behind_name` gives this name to a port that service accounts reach there."""
-    found = _BEHIND_FULL.fullmatch(name)
-    if found is None:
-        return False
     modes = (mode for mode in MODES if mode.startswith("restricted-"))
-    return any(found[1] == _build_hash(f"{namespace} {label} {mode}") for mode in modes)
+    return _has_mode(name, namespace, label, modes)
+
+
+def is_opaque_name(name: str, namespace: str, label: str) -> bool:
+    """Whether `build_behind_name` gives this name to a port that carries bytes there."""
+    modes = (mode for mode in MODES if mode.endswith("opaque"))
+    return _has_mode(name, namespace, label, modes)
+
+
+def _has_mode(name: str, namespace: str, label: str, modes: Iterable[str]) -> bool:
+    found = _BEHIND_FULL.fullmatch(name)
+    return found is not None and any(
+        found[1] == _build_hash(f"{namespace} {label} {mode}") for mode in modes
+    )
 
 
 def build_tenant_domain(label: str, namespace: str) -> str:
@@ -142,6 +153,12 @@ def find_gateway_label(host: str) -> str:
         return ""
     # A namespace may be called `restricted`: the domain is told by how many labels are before it.
     return labels[0] if len(labels) == len(("label", "namespace")) else labels[1]
+
+
+def find_tenant(host: str) -> str:
+    """Return the namespace in a name under a tenant's domain, or the domain; else nothing."""
+    label = find_gateway_label(host)
+    return f".{host}".partition(f".{label}.")[2].partition(".")[0] if label else ""
 
 
 def is_behind_form(name: str) -> bool:

@@ -23,8 +23,8 @@ GATEWAY_ANNOTATION = f"{POLICY_GROUP}/gateway"
 """The label of the gateway, on objects that serve all hosts of a tenant, or the gateway itself; and
 on all that stand in the namespace of a gateway."""
 EGRESS_GATEWAY_ANNOTATION = f"{POLICY_GROUP}/egress-gateway"
-"""The name of the EgressGateway, on its AuthorizationPolicies: Kubernetes must not delete them with
-it, so it does not own them."""
+"""The name of the EgressGateway, on its AuthorizationPolicies and EnvoyFilters: Kubernetes must not
+delete them with it, so it does not own them."""
 NAMESPACE_ANNOTATION = f"{POLICY_GROUP}/namespace"
 """The tenant, on objects that stand in the namespace of its gateway."""
 DRY_RUN_ANNOTATION = "istio.io/dry-run"
@@ -81,9 +81,10 @@ class Desired:
     """The label of the gateway in whose namespace it stands. Empty for what stands in the namespace
     of its set."""
     tenant: str = ""
-    """Of an AuthorizationPolicy: the namespace that it lets in."""
+    """Of an AuthorizationPolicy: the namespace that it lets in; of an EnvoyFilter: whose it is."""
     host: str = ""
-    """Of an AuthorizationPolicy: the host that it is for alone; for people who read it."""
+    """Of an AuthorizationPolicy or EnvoyFilter: the host that it is for alone; for people who read
+    it."""
     after: frozenset[ObjectKey] = frozenset()
     """Objects of other sets that must be there, and have settled, first."""
     before_text: bytes = field(default=b"", compare=False, hash=False)

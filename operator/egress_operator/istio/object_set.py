@@ -9,7 +9,7 @@ from egress_operator.istio.set_key import HostSet, SetKey, build_set_name, find_
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The AuthorizationPolicies that an EgressGateway should have."""
+    """The AuthorizationPolicies and EnvoyFilters that an EgressGateway should have."""
 
     baseline: Desired | None
     """Denies what no other ALLOW allows. None where nothing is to be written: the EgressGateway is
@@ -20,13 +20,16 @@ class Access:
     """Whether the baseline stays in the end; false with authorization `None`."""
     allows: tuple[Desired, ...] = ()
     """One for each permission, sorted by key."""
+    filters: tuple[Desired, ...] = ()
+    """The EnvoyFilters of tenants, sorted by key. They let nobody in."""
     kept: frozenset[ObjectKey] = frozenset()
     """Not wanted, but left as they are, because what they guard is still there."""
     denials: frozenset[ObjectKey] = frozenset()
     """Those of `kept` that are the baselines of places that the gateway has left. They allow
     nothing, though they may have been open, while they came into force, when it left."""
     withdrawn: frozenset[ObjectKey] = frozenset()
-    """ALLOWs of namespaces that may not use the gateway (any more): these go first."""
+    """ALLOWs and EnvoyFilters of namespaces that may not use the gateway (any more), and
+    EnvoyFilters of a gateway that has no use for them: these go first."""
     in_use: bool = False
     """Whether tenants have servers at the gateway, so that requests may be under way."""
     denied: tuple[str, ...] = ()
@@ -37,7 +40,8 @@ class Access:
     @property
     def desired(self) -> tuple[Desired, ...]:
         """All that may be written."""
-        return self.allows if self.baseline is None else (self.baseline, *self.allows)
+        baseline = () if self.baseline is None else (self.baseline,)
+        return (*baseline, *self.allows, *self.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,12 @@ class ObjectSet:
     """What is not wanted goes at once: the gateway is not open to the namespace, or lets no
     wildcards through, or the policy has expired."""
     allows: tuple[Desired, ...] = ()
-    """The AuthorizationPolicies that let in who comes by these objects: the gateway has them."""
+    """The AuthorizationPolicies that let in who comes by these objects, and the EnvoyFilters of
+    their listeners: the gateway has them."""
     permits: tuple[Desired, ...] = ()
-    """All AuthorizationPolicies by which the clients of a host come in at gateways. `Desired.after`
-    names them: they have to be there as they are here."""
+    """All AuthorizationPolicies by which the clients of a host come in at gateways, and the
+    EnvoyFilters that they need there. `Desired.after` names them: they have to be there as they are
+    here."""
     access: Access | None = None
     """Of the set of a gateway: how its AuthorizationPolicies change."""
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from egress_operator.istio.authorization_policy import read_names
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio import authorization_policy, envoy_filter
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.kinds import read_facts
 from egress_operator.istio.name import find_gateway_label
 from egress_operator.istio.object import (
@@ -44,6 +44,10 @@ anew, other people's too: kube-apiserver refuses a JSON patch of more than 10,00
 (maxJSONPatchOperations in staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go)."""
 
 _FLAGS = {"true": True, "false": False}
+_READERS = {
+    Kind.AUTHORIZATION_POLICY: authorization_policy.read_names,
+    Kind.ENVOY_FILTER: envoy_filter.read_names,
+}
 _WRITTEN = {("labels", ALLOCATE_LABEL), ("annotations", DRY_RUN_ANNOTATION)}
 """What we write of Istio's labels and annotations; on other kinds they say nothing."""
 
@@ -63,7 +67,7 @@ def read_observed(obj: Mapping[str, Any]) -> Observed:
     marked = labelled and not alien
     strays = frozenset(_list_strays(metadata))
     membership = _Membership()
-    if marked or key.kind is Kind.AUTHORIZATION_POLICY:
+    if marked or key.kind in UNOWNED:
         membership = _read_membership(key, annotations, spec)
     return Observed(
         key=key,
@@ -139,10 +143,11 @@ def _list_candidates(
     host = annotations.get(HOST_ANNOTATION, "")
     label = annotations.get(GATEWAY_ANNOTATION, "")
     tenant = annotations.get(NAMESPACE_ANNOTATION, "")
-    if key.kind is Kind.AUTHORIZATION_POLICY:
+    if key.kind in UNOWNED:
+        read = _READERS[key.kind]
         set_key = GatewaySet(annotations.get(EGRESS_GATEWAY_ANNOTATION, ""), key.namespace)
         yield _Membership(set_key, label, tenant)
-        yield _Membership(set_key, *read_names(spec), by_annotations=False)
+        yield _Membership(set_key, *read(spec), by_annotations=False)
         return
     if tenant and tenant != key.namespace:
         yield _Membership(HostSet(tenant, host), label, tenant)

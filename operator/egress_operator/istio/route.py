@@ -70,10 +70,18 @@ class Route:
         """The socket of the gateway's inner server, empty without one.
 
         A server's hosts are the server names that it takes as well as those of the requests, and
-        the requests for a wildcard keep their own. So what comes under one name, known to the
+        what comes for a wildcard keeps its own. So what comes under one name, known to the
         tenant alone, is handed on to a second server as it is.
         """
         return f"{_SOCKET}{self.name}" if self.hop is not None and self.is_any else ""
+
+    @property
+    def resolves_names(self) -> bool:
+        """Whether the gateway's inner server has to ask DNS for the server name of TLS.
+
+        Istio's gateways do that with the Host of requests alone.
+        """
+        return bool(self.socket) and not self.port.is_http
 
     @property
     def is_opaque(self) -> bool:
@@ -115,7 +123,7 @@ class Route:
         Envoy refuses HTTP/2 to the names below a wildcard without TLS, and objects come and go one
         by one.
         """
-        return self.is_any and self.port.protocol != PLAIN_HTTP
+        return self.is_any and self.port.is_http and self.port.protocol != PLAIN_HTTP
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ annotations tell which set to try, and are never believed alone: every tenant ca
 
 from dataclasses import dataclass
 
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.name import (
     DIALLED,
     INNER,
@@ -15,6 +15,7 @@ from egress_operator.istio.name import (
     build_tenant_name,
     is_behind_name,
     is_label,
+    is_opaque_name,
     is_restricted_name,
 )
 from egress_operator.istio.wildcard import is_wildcard
@@ -57,7 +58,7 @@ class TenantSet:
 
 @dataclass(frozen=True, slots=True, order=True)
 class GatewaySet:
-    """The AuthorizationPolicies of an EgressGateway in one namespace.
+    """The AuthorizationPolicies and EnvoyFilters of an EgressGateway in one namespace.
 
     Those that say to be of the EgressGateway and stand elsewhere are sets of their own: what is
     written there, by whomever, holds up and shows nothing at the gateway.
@@ -115,8 +116,11 @@ def is_expected(key: SetKey, at: ObjectKey, place: str, tenant: str = "") -> boo
         case TenantSet():
             return _is_of_tenant(key, at, place)
         case GatewaySet():
-            access = at.kind is Kind.AUTHORIZATION_POLICY and at.namespace == key.namespace
-            return access and is_label(place) and _is_permission(at.name, place, tenant)
+            if at.kind not in UNOWNED or at.namespace != key.namespace or not is_label(place):
+                return False
+            if at.kind is Kind.ENVOY_FILTER:
+                return bool(tenant) and is_opaque_name(at.name, tenant, place)
+            return _is_permission(at.name, place, tenant)
 
 
 def _is_permission(name: str, label: str, tenant: str) -> bool:
@@ -131,7 +135,7 @@ def _is_of_host(key: HostSet, at: ObjectKey, place: str) -> bool:
     if place:
         away = at.kind is Kind.GATEWAY
         return away and is_behind_name(behind, name, key.namespace, place)
-    if at.namespace != key.namespace or at.kind is Kind.AUTHORIZATION_POLICY:
+    if at.namespace != key.namespace or at.kind in UNOWNED:
         return False
     shared = at.name == name and at.kind is not Kind.GATEWAY
     return shared or is_behind_name(behind, name)

@@ -98,17 +98,15 @@ def build_gateway_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
 
 
 def build_inner_spec(host: str, route: Route, gateway: str) -> dict[str, Any]:
-    """Return the spec for the requests of a wildcard, behind the socket of the gateway.
+    """Return the spec for what comes for a wildcard, behind the socket of the gateway.
 
     A request that names another port in its Host gets 404; the clients' own proxies refuse it too.
+    TLS with a server name that is not below the wildcard finds no listener's filter chain.
     """
-    guard = _build_guard(host, route.port)
-    return {
-        "exportTo": [route.export],
-        "gateways": [gateway],
-        "hosts": [host],
-        "http": _build_last(host, route, guard),
-    }
+    spec = {"exportTo": [route.export], "gateways": [gateway], "hosts": [host]}
+    if route.resolves_names:
+        return {**spec, "tls": [{"match": [{"sniHosts": [host]}], **_build_way(route)}]}
+    return {**spec, "http": _build_last(host, route, _build_guard(host, route.port))}
 
 
 def _build_last(

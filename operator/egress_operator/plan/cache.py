@@ -42,7 +42,7 @@ from egress_operator.plan.result import (
     build_idle_rows,
     has_error,
 )
-from egress_operator.plan.route import Tenants
+from egress_operator.plan.route import Tenants, find_tenant
 from egress_operator.plan.sidecar import NO_SCREEN, NO_SIDECARS, Screen, Sight
 from egress_operator.plan.source import (
     GatewaySource,
@@ -188,7 +188,7 @@ class CachedHost:
         return [claim for claim in self.results.won if not self._is_closed(claim)]
 
     def _is_closed(self, claim: Claim) -> bool:
-        return bool(claim.gateway) and self.tenants[claim.gateway] is None
+        return bool(claim.gateway) and find_tenant(claim, self.tenants) is None
 
     def build_row(self, claim: Claim) -> ClaimResult:
         """Return the fate of one of the claims."""
@@ -333,13 +333,13 @@ class CachedNamespace:
     def build_cover(self, judged: Mapping[str, Arbitration]) -> Cover:
         """Return the wildcards that have a route, or had one that is still there."""
         wildcards = {key for policy in self.policies.values() for key in policy.wildcards}
-        with_requests = {
+        routed = {
             key
             for key in wildcards
-            if any(claim.port.is_http for claim in self.withhold(judged[key]).won)
+            if any(claim.port.is_http or claim.gateway for claim in self.withhold(judged[key]).won)
         }
-        self._is_left = not self._routed <= with_requests
-        return Cover(with_requests | self._routed)
+        self._is_left = not self._routed <= routed
+        return Cover(routed | self._routed)
 
     def withhold(self, results: Arbitration) -> Arbitration:
         """Take out the claims on a host that wait for room, after `limit_policies`."""

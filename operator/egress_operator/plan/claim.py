@@ -19,7 +19,7 @@ from egress_operator.istio.traffic import (
     PortIntent,
     TlsIntent,
 )
-from egress_operator.istio.wildcard import is_wildcard
+from egress_operator.istio.wildcard import is_wildcard, list_covering
 from egress_operator.plan.address_range import AddressRange, RangeIndex, parse_range
 from egress_operator.plan.intent import Intent
 from egress_operator.plan.overlap import TlsIndex
@@ -288,11 +288,17 @@ def _build_address_conflict(place: _Place, other: _Place) -> Conflict:
 
 
 def _build_overlap_conflict(claim: Claim, winner: Claim) -> Conflict:
-    name = winner if is_wildcard(claim.key) else claim
+    is_above = claim.key in list_covering(winner.key)
+    over, below = (claim, winner) if is_above else (winner, claim)
+    why = (
+        f"{over.host} goes through a gateway, which Istio cannot tell apart from the names below"
+        if over.gateway
+        else f"{below.host} goes through a gateway, has a from or weights, or copies requests "
+        "(http.mirror), which Istio cannot tell apart from the wildcard"
+    )
     wrong = (
         f"{claim.host} cannot stand beside {winner.host}, which {_name_winner(claim, winner)}: "
-        f"both have the same TLS port, and {name.host} goes through a gateway, has a from or "
-        "weights, or copies requests (http.mirror), which Istio cannot tell apart from the wildcard"
+        f"both have the same TLS port, and {why}"
     )
     return Conflict(claim, OVERLAP_CONFLICT, build_message(OVERLAP_CONFLICT, wrong))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from egress_operator.istio.facts import Spec
-from egress_operator.istio.kind import Kind
+from egress_operator.istio.kind import UNOWNED, Kind
 from egress_operator.istio.name import INNER, is_behind_form, is_label
 from egress_operator.istio.object import Observed
 from egress_operator.istio.traffic import Labels
@@ -130,7 +130,7 @@ def _explain_server(around: Surroundings, item: Observed) -> Iterator[str]:
 
 def _list_foreign(item: Observed) -> list[str]:
     """List the namespaces beside its own that an object is exported to; `*` for all."""
-    if item.key.kind in {Kind.GATEWAY, Kind.AUTHORIZATION_POLICY}:
+    if item.key.kind in {Kind.GATEWAY, *UNOWNED}:
         return []
     listed = item.facts.export_to or (_EVERYWHERE,)
     home = {_HERE, _NOWHERE, item.key.namespace}

@@ -72,6 +72,11 @@ class Gateway:
         """Whether no wildcard may go through it."""
         return self.intent.wildcards is Wildcards.DISABLED
 
+    @property
+    def refuses_tls_wildcards(self) -> bool:
+        """Whether no wildcard may go through it with TLS that the application opens."""
+        return self.intent.wildcards is not Wildcards.HTTP_AND_TLS
+
     def build_export(self, namespace: str) -> str:
         """Return the entry of `exportTo` that shows it an object of this namespace.
 

@@ -21,11 +21,13 @@ from egress_operator.plan.intent import Authorization
 from egress_operator.plan.route import (
     Tenants,
     find_private_names,
+    find_tenant,
     resolve_routes,
 )
 from egress_operator.plan.tenant import (
     Tenant,
     build_baseline,
+    build_resolver,
     build_restricted_access,
     build_tenant_access,
 )
@@ -85,7 +87,7 @@ def compile_host(
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:
     """Return the namespace at each gateway that the claims use, by the gateway's label."""
-    found = (tenants[claim.gateway] for claim in won if claim.gateway)
+    found = (find_tenant(claim, tenants) for claim in won if claim.gateway)
     return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
 
 
@@ -132,13 +134,16 @@ class _Builder:
             self.set_key,
             tuple(ordered),
             is_closing=missing,
-            # Permissions of service accounts are the host's own.
+            # Permissions of service accounts, and what finds names, are the host's own.
             allows=tuple(item for item in permits.values() if item.host),
             permits=tuple(permits.values()),
         )
 
     def _build_permits(self) -> Iterator[Desired]:
-        """Build what lets in who comes by the routes, where a gateway looks at it."""
+        """Build what lets in who comes by the routes, where a gateway looks at it.
+
+        And what its inner servers need to find names.
+        """
         for route in self.routes.routes:
             if route.hop is None:
                 continue
@@ -150,6 +155,8 @@ class _Builder:
                 yield build_tenant_access(tenant.gateway, self.namespace)
             if route.socket and is_checked:
                 yield build_baseline(tenant.gateway)
+            if route.resolves_names:
+                yield build_resolver(tenant, self.key, route)
 
     def _build_entry(self) -> Desired:
         as_dialled = self.first.as_dialled
@@ -223,11 +230,18 @@ class _Builder:
         """Build the gateway's inner server, and what leads there."""
         entry = service_entry.build_socket_spec(route)
         yield self._build(Kind.SERVICE_ENTRY, route.name, entry, allocate=False)
+        rule = destination_rule.build_socket_spec(route)
+        if rule is not None:
+            yield self._build(Kind.DESTINATION_RULE, route.name, rule)
         name = f"{route.name}{INNER}"
         server = tenant.find_server_key(name)
         place = tenant.gateway.place
-        spec = build_inner_server_spec(place, self.namespace, self.key, route.socket)
-        yield tenant.build_server(self.set_key, server, spec, self.owners)
+        spec = build_inner_server_spec(
+            place, self.namespace, self.key, route.socket, is_http=route.port.is_http
+        )
+        resolvers = [build_resolver(tenant, self.key, route)] if route.resolves_names else []
+        after = frozenset(item.key for item in resolvers)
+        yield tenant.build_server(self.set_key, server, spec, self.owners, after)
         way = virtual_service.build_inner_spec(self.key, route, build_gateway_ref(server))
         yield self._build(Kind.VIRTUAL_SERVICE, name, way)
 

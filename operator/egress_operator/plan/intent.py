@@ -109,6 +109,17 @@ class Intent:
         hosts = (host for destination in self.destinations for host in destination.hosts)
         return next(filter(is_wildcard, hosts), "")
 
+    @property
+    def tls_wildcard(self) -> str:
+        """The first wildcard with a port that is not HTTP, empty when there is none."""
+        hosts = (
+            host
+            for destination in self.destinations
+            if not all(port.is_http for port in destination.ports)
+            for host in destination.hosts
+        )
+        return next(filter(is_wildcard, hosts), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from egress_operator.istio.envoy_filter import LookupFamily
+
 T = TypeVar("T")
 
 VERSION = re.compile(r"1\.(2[2-9]|[3-9][0-9])")
@@ -160,6 +162,13 @@ class PlanOptions:
         "of a wildcard host is not resolved: with TLS the sidecar connects to the address that the "
         "client chose, which nobody checks, and everything else is refused.",
         check=check_version,
+    )
+    gateway_lookup_family: LookupFamily = option(  # noqa: RUF009 - a field, see `option`
+        LookupFamily.V4_ONLY,
+        "Which addresses gateways ask DNS for where wildcards go through them by TLS, as istiod "
+        "has it: V4_ONLY, V6_ONLY for pods with IPv6 alone, ALL for both with ISTIO_DUAL_STACK. "
+        "With a wrong one these wildcards are closed.",
+        choices=tuple(item.value for item in LookupFamily),
     )
     max_hosts_per_namespace: int = option(
         500,

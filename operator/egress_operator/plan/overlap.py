@@ -68,12 +68,13 @@ def _has_route(host: HostStanding | None) -> bool:
 
 
 class TlsIndex:
-    """TLS ports of wildcards, and of names that have a route.
+    """TLS ports of wildcards and of names, where one of two has a route.
 
     A route of a name for a TLS port counts for the wildcards over it as well, and then takes their
     server names away (pilot/pkg/networking/core/tls.go, getConfigsForHost and hasTLSMatch; Name's
     Matches in pkg/config/host/name.go). A name has one for each of its TLS ports as soon as any of
-    its ports goes through a gateway, to several backends, or is not for everyone.
+    its ports goes through a gateway, to several backends, or is not for everyone. A wildcard has
+    one through a gateway alone, and in the same way it counts for all names, and wildcards, below.
     """
 
     def __init__(self) -> None:
@@ -82,14 +83,19 @@ class TlsIndex:
         self._routed: dict[str, Claim] = {}
         """Names that have routes, each with the first claim that makes it so."""
         self._below: dict[tuple[str, int], Claim] = {}
-        """The first name with routes below a wildcard, by that and the port, whether or not there
-        is the wildcard."""
+        """The first name or wildcard with routes below a wildcard, by that and the port, whether or
+        not there is the wildcard."""
+        self._any_below: dict[tuple[str, int], Claim] = {}
+        """The same, with routes or without."""
 
     def find(self, claim: "Claim") -> "Claim | None":
         """Return a claim that is admitted, and cannot stand beside this one."""
         key, number = claim.key, claim.port.number
+        if _is_tls(claim) and (other := self._find_routed_wildcard(claim)):
+            return other
         if is_wildcard(key):
-            return None if claim.port.is_http else self._below.get((key, number))
+            below = self._any_below if claim.gateway else self._below
+            return None if claim.port.is_http else below.get((key, number))
         if key not in self._routed and not _is_routed(claim):
             return None
         ports = self._ports.get(key, {})
@@ -106,11 +112,26 @@ class TlsIndex:
             None,
         )
 
+    def _find_routed_wildcard(self, claim: "Claim") -> "Claim | None":
+        """Return a wildcard over a TLS port of a claim, if one of the two has a route.
+
+        Of names only the wildcard's is looked at.
+        """
+        is_routed = is_wildcard(claim.key) and bool(claim.gateway)
+        above = (
+            self._ports.get(over, {}).get(claim.port.number) for over in list_covering(claim.key)
+        )
+        return next((other for other in above if other and (is_routed or other.gateway)), None)
+
     def add(self, claim: "Claim") -> None:
         """Know that a claim is admitted."""
         key, number = claim.key, claim.port.number
-        if _is_tls(claim):
-            self._ports.setdefault(key, {}).setdefault(number, claim)
+        if _is_tls(claim) and number not in self._ports.setdefault(key, {}):
+            self._ports[key][number] = claim
+            for over in list_covering(key):
+                self._any_below.setdefault((over, number), claim)
+                if is_wildcard(key) and claim.gateway:
+                    self._below.setdefault((over, number), claim)
         if is_wildcard(key):
             return
         new: Iterable[int] = (number,) if _is_tls(claim) else ()

@@ -1,4 +1,4 @@
-"""Permission at EgressGateways: which AuthorizationPolicies each of them should have.
+"""Permission at EgressGateways: which AuthorizationPolicies and EnvoyFilters each should have.
 
 It follows the EgressGateway, the labels of namespaces, and what stands at the gateway. The state of
 a tenant's policies (paused, invalid, deleted, orphaned) takes no part: a policy on hold keeps its
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.object import Desired, Observed
 from egress_operator.istio.object_set import Access, ObjectSet
 from egress_operator.istio.set_key import GatewaySet, SetKey, find_scope
@@ -25,7 +25,7 @@ class Standing:
     """What stands at one EgressGateway, in one namespace."""
 
     policies: tuple[Observed, ...] = ()
-    """Its AuthorizationPolicies."""
+    """Its AuthorizationPolicies and EnvoyFilters."""
     tenants: frozenset[tuple[str, str]] = frozenset()
     """(namespace, label of the place) of each tenant with a server there."""
     pods: frozenset[tuple[str, str, Labels]] = frozenset()
@@ -34,7 +34,7 @@ class Standing:
     """(namespace, name) of each server there; that of a single host is called as its permission."""
 
     def serves(self, item: Desired | Observed, label: str) -> bool:
-        """Whether what an ALLOW guards is there.
+        """Whether what an ALLOW guards, or an EnvoyFilter is for, is there.
 
         The server of its host at any place; at another place than that with this label, anything of
         its tenant.
@@ -47,8 +47,8 @@ class Standing:
 def build_standing(policies: Iterable[Observed], servers: Iterable[Observed]) -> Standing:
     """Gather what stands at one EgressGateway in one namespace. Pure.
 
-    `policies`: its AuthorizationPolicies; `servers`: the objects of kind Gateway at its places,
-    whoever wrote them: what is denied has to be denied to all.
+    `policies`: its AuthorizationPolicies and EnvoyFilters; `servers`: the objects of kind Gateway
+    at its places, whoever wrote them: what is denied has to be denied to all.
     """
     found = tuple(sorted(policies, key=lambda item: item.key))
     tenants, pods, names = set(), set(), set()
@@ -67,7 +67,7 @@ def find_server_namespace(server: Observed) -> str:
 
 
 def collect_allows(plans: Iterable[Plan]) -> dict[str, list[Desired]]:
-    """Return the AuthorizationPolicies that plans need, by the label of the gateway. Pure."""
+    """Return what plans need at gateways, by the label of the gateway. Pure."""
     wanted: dict[str, list[Desired]] = {}
     for plan in plans:
         for label, allows in plan.allows.items():
@@ -88,9 +88,9 @@ def plan_gateways(
     before: Plan | None = None,
     is_complete: bool = True,
 ) -> Plan:
-    """Plan the AuthorizationPolicies of all EgressGateways. Pure.
+    """Plan the AuthorizationPolicies and EnvoyFilters of all EgressGateways. Pure.
 
-    `wanted`: by the label of a gateway, the ALLOWs that the plans of namespaces ask for.
+    `wanted`: by the label of a gateway, what the plans of namespaces ask for.
     `standing`: also of gateways that are gone, and where a gateway is not. `before`: the plan so
     far, which knows how what is kept should be. `is_complete`: whether every namespace that uses a
     gateway is planned. Before that, at a start, what is not wanted stays.
@@ -115,7 +115,7 @@ def _plan_access(
     known: Mapping[ObjectKey, Desired],
     is_selected: Selection,
 ) -> Access:
-    """Return what one gateway should have; `known`: the ALLOWs that it enforced so far."""
+    """Return what one gateway should have; `known`: ALLOWs and EnvoyFilters in force so far."""
 
     @cache
     def selects(namespace: str) -> bool:
@@ -132,8 +132,13 @@ def _plan_access(
         stays = frozenset(item.key for item in standing.policies) - withdrawn
         return Access(None, kept=stays, withdrawn=withdrawn, generation=generation)
     enforces = gateway.authorization is Authorization.MANAGED
+    if gateway.refuses_tls_wildcards:
+        # Also those of policies on hold, whose servers stay.
+        withdrawn |= {item.key for item in standing.policies if _is_filter(item.key)}
+    kept = frozenset(
+        item for item in _find_kept(gateway, standing) - withdrawn if enforces or _is_filter(item)
+    )
     if key != gateway.set_key:
-        kept = _find_kept(gateway, standing) - withdrawn if enforces else frozenset[ObjectKey]()
         denials = kept & _find_served_baselines(standing)
         return Access(None, kept=kept, denials=denials, withdrawn=withdrawn)
     tenants = sorted(
@@ -141,25 +146,30 @@ def _plan_access(
         for namespace, label in standing.tenants
         if label == gateway.label and selects(namespace)
     )
+    # What is kept is restored like the rest when somebody edits it.
+    lasting = {
+        key: item
+        for key, item in known.items()
+        if selects(item.tenant) and standing.serves(item, gateway.label)
+    }
+    filters = _build_filters(gateway, wanted, lasting, selects)
+    kept -= filters.keys()
+    withdrawn -= filters.keys()
+    listed = tuple(filters[key] for key in sorted(filters))
     none = gateway.authorization is Authorization.NONE
-    if none and not standing.policies:
-        return Access(None, generation=generation)
+    if none and all(_is_filter(item.key) for item in standing.policies):
+        return Access(None, filters=listed, kept=kept, withdrawn=withdrawn, generation=generation)
     allows = {} if none else _build_allows(gateway, wanted, tenants, selects)
-    kept = frozenset[ObjectKey]()
     if enforces:
-        # What is kept is restored like the rest when somebody edits it.
-        lasting = {
-            key: item
-            for key, item in known.items()
-            if selects(item.tenant) and standing.serves(item, gateway.label)
-        }
-        allows = lasting | allows
-        kept = _find_kept(gateway, standing) - withdrawn - allows.keys()
+        allows = {key: item for key, item in lasting.items() if not _is_filter(key)} | allows
+        kept -= allows.keys()
     baseline = build_baseline(gateway)
     # Whatever somebody has written on it, what is wanted is restored.
     withdrawn -= {baseline.key, *allows}
     allowed = {(item.tenant, item.place) for item in allows.values()} | {
-        (item.tenant, item.place) for item in standing.policies if item.key in kept
+        (item.tenant, item.place)
+        for item in standing.policies
+        if item.key in kept and not _is_filter(item.key)
     }
     # Also who is left at a former place of the same pods.
     denied = {
@@ -173,6 +183,7 @@ def _plan_access(
         enforces=enforces,
         is_final=not none,
         allows=tuple(allows[key] for key in sorted(allows)),
+        filters=listed,
         kept=kept,
         denials=kept & _find_served_baselines(standing),
         withdrawn=withdrawn,
@@ -185,11 +196,16 @@ def _plan_access(
 def _find_known(plan: Plan | None, key: GatewaySet) -> dict[ObjectKey, Desired]:
     found = None if plan is None else plan.sets.get(key)
     access = None if found is None else found.access
-    return {item.key: item for item in (access.allows if access else ()) if not item.dry_run}
+    items = (*access.allows, *access.filters) if access else ()
+    return {item.key: item for item in items if not item.dry_run}
+
+
+def _is_filter(key: ObjectKey) -> bool:
+    return key.kind is Kind.ENVOY_FILTER
 
 
 def _is_sound(item: Observed, gateway: Gateway) -> bool:
-    """Whether an ALLOW that is kept, and of which no plan is known, lets in its tenant alone."""
+    """Whether what is kept, and of which no plan is known, is for its tenant alone."""
     at_place = item.facts.selector == gateway.intent.selector
     return item.facts.refs <= {item.tenant} and (at_place or item.place != gateway.label)
 
@@ -206,12 +222,25 @@ def _build_allows(
     allows = {
         item.key: item if item.dry_run is dry_run else replace(item, dry_run=dry_run)
         for item in wanted.get(gateway.label, ())
-        if selects(item.tenant)
+        if selects(item.tenant) and not _is_filter(item.key)
     }
     for namespace in tenants:
         desired = build_tenant_access(gateway, namespace)
         allows[desired.key] = desired
     return allows
+
+
+def _build_filters(
+    gateway: Gateway,
+    wanted: Mapping[str, Iterable[Desired]],
+    lasting: Mapping[ObjectKey, Desired],
+    selects: Callable[[str], bool],
+) -> dict[ObjectKey, Desired]:
+    """Return the EnvoyFilters that policies ask for, and those whose servers are still there."""
+    if gateway.refuses_tls_wildcards:
+        return {}
+    asked = {item.key: item for item in wanted.get(gateway.label, ()) if selects(item.tenant)}
+    return {key: item for key, item in ({**lasting, **asked}).items() if _is_filter(key)}
 
 
 def _find_kept(gateway: Gateway, standing: Standing) -> frozenset[ObjectKey]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
+from egress_operator.istio.envoy_filter import TLS_PORT
 from egress_operator.istio.kind import Kind
 from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization, Intent
@@ -26,6 +27,11 @@ HOLDING = frozenset({NOT_FOUND, NOT_ACCEPTED, NOT_ENFORCED, NOT_GUARDED})
 
 _DEFAULT_EXPORT = (".",)
 _PATH = "spec.gatewayRef.name"
+_FIX_TLS = (
+    "ask the platform team for wildcards: HTTPAndTLS in its spec; or leave ports out, add "
+    "originateTLS: {} and call http://..., for which wildcards: HTTP is enough; or name each host; "
+    "or move the wildcard into a policy without gatewayRef"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ def build_gateway_view(inputs: NamespaceInput, results: Mapping[str, GatewayResu
                 gateway=gateway,
                 export_to=_find_export(inputs.hand_written, gateway.host),
                 is_scoped=inputs.settings.gateway_objects is GatewayObjects.GATEWAY_NAMESPACE,
+                lookup_family=inputs.settings.gateway_lookup_family,
             )
         else:
             closed[name] = _explain_closed(gateway, inputs.labels or {})
@@ -136,7 +143,7 @@ def _find_wildcard_problem(
             f"{host} is a wildcard, and EgressGateway {name} lets none through, so it is closed; "
             "hosts that the policy names in full still work"
         )
-        return build_diagnostic(NO_WILDCARDS, _PATH, what)
+        return build_diagnostic(NO_WILDCARDS, _PATH, what, _FIX_TLS if intent.tls_wildcard else "")
     if not around.guards_sockets:
         return build_diagnostic(
             NOT_GUARDED,
@@ -148,6 +155,14 @@ def _find_wildcard_problem(
             "which tells why; or name each host; or move the wildcard into a policy without "
             "gatewayRef",
         )
+    # Not before the other one: with it, what is HTTP goes through.
+    if intent.tls_wildcard and gateway.refuses_tls_wildcards:
+        what = (
+            f"{intent.tls_wildcard} is a wildcard with TLS on port {TLS_PORT}, and EgressGateway "
+            f"{name} lets only HTTP of wildcards through, so that port is closed; what else the "
+            "policy names still works"
+        )
+        return build_diagnostic(NO_WILDCARDS, _PATH, what, _FIX_TLS)
     return None
 
 

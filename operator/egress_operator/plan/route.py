@@ -30,7 +30,7 @@ def resolve_routes(
     As soon as one port is not open, none is: the host's ServiceEntry has endpoints for all of its
     ports or for none, and without endpoints a lost route lets nothing out. What is HTTP of a
     wildcard has a route in any case, which sees to it that the client names no other port, and TLS
-    has none: Istio resolves a server name only where no route matches it
+    has none but to a gateway: a sidecar resolves a server name only where no route matches it
     (pilot/pkg/networking/core/tls.go).
     """
     claims: dict[int, list[Claim]] = {}
@@ -42,7 +42,7 @@ def resolve_routes(
     is_any = is_wildcard(host)
     is_open = all(_is_open(found) for _, found in ordered)
     if is_any:
-        is_open = any(not port.is_http for port in ports)
+        is_open = any(not found[0].port.is_http and not found[0].gateway for _, found in ordered)
     routes = tuple(
         route
         for _, found in ordered
@@ -50,6 +50,14 @@ def resolve_routes(
         and (route := _resolve(namespace, host, found, tenants)) is not None
     )
     return HostRoutes(ports, routes, is_open, policies, is_covered)
+
+
+def find_tenant(claim: Claim, tenants: Tenants) -> Tenant | None:
+    """Return the namespace at the gateway that a claim names; None: it may not go through. Pure."""
+    tenant = tenants[claim.gateway]
+    if tenant is None or not is_wildcard(claim.key) or claim.port.is_http:
+        return tenant
+    return None if tenant.gateway.refuses_tls_wildcards else tenant
 
 
 def find_private_names(routes: HostRoutes) -> PrivateNames:
@@ -69,7 +77,7 @@ def _resolve(namespace: str, host: str, claims: list[Claim], tenants: Tenants) -
     hop, label, mode = None, "direct", "http" if port.is_http else "opaque"
     domain, end = build_private_domain(namespace), ""
     if claims[0].gateway:
-        tenant = tenants[claims[0].gateway]
+        tenant = find_tenant(claims[0], tenants)
         if tenant is None:
             return None
         hop, label, domain = tenant.hop, tenant.gateway.label, tenant.domain

@@ -9,6 +9,7 @@ from egress_operator.istio.authorization_policy import (
     build_tenant_access_spec,
 )
 from egress_operator.istio.destination_rule import build_subset_spec
+from egress_operator.istio.envoy_filter import LookupFamily, build_resolver_spec
 from egress_operator.istio.facts import Spec
 from egress_operator.istio.gateway import build_tenant_server_spec
 from egress_operator.istio.kind import Kind, ObjectKey
@@ -36,6 +37,8 @@ class Tenant:
     """`exportTo` of DestinationRules for the gateway's Service in this namespace; () for none."""
     is_scoped: bool
     """Whether objects of kind Gateway stand in the gateway's namespace."""
+    lookup_family: LookupFamily = LookupFamily.V4_ONLY
+    """Which addresses the gateway's proxies ask DNS for."""
 
     @property
     def domain(self) -> str:
@@ -66,16 +69,24 @@ class Tenant:
         return ObjectKey(Kind.GATEWAY, namespace, name)
 
     def build_server(
-        self, set_key: SetKey, key: ObjectKey, spec: Spec, owner: tuple[Owner, ...]
+        self,
+        set_key: SetKey,
+        key: ObjectKey,
+        spec: Spec,
+        owner: tuple[Owner, ...],
+        after: frozenset[ObjectKey] = frozenset(),
     ) -> Desired:
-        """Build a Gateway. In another namespace the EgressGateway alone can own it."""
+        """Build a Gateway. In another namespace the EgressGateway alone can own it.
+
+        `after`: what has to be there first, beside what denies strangers.
+        """
         return build_desired(
             key,
             set_key,
             (self.gateway.owner,) if self.is_scoped else owner,
             spec,
             place=self.gateway.label if key.namespace != self.namespace else "",
-            after=self._list_guards(),
+            after=self._list_guards() | after,
         )
 
     def build_subset(
@@ -158,6 +169,24 @@ def build_restricted_access(tenant: Tenant, host: str, route: Route) -> Desired:
         gateway.intent.selector, tenant.namespace, route.host, route.accounts
     )
     return _build_access(gateway, key, spec, tenant.namespace, host)
+
+
+def build_resolver(tenant: Tenant, host: str, route: Route) -> Desired:
+    """Build the EnvoyFilter that finds the names of a wildcard by the server name of TLS. Pure."""
+    gateway = tenant.gateway
+    (upstream,) = route.upstreams
+    spec = build_resolver_spec(
+        gateway.intent.selector, route.socket, upstream.host, tenant.lookup_family
+    )
+    return build_desired(
+        ObjectKey(Kind.ENVOY_FILTER, gateway.namespace, route.name),
+        gateway.set_key,
+        (),
+        spec,
+        place=gateway.label,
+        tenant=tenant.namespace,
+        host=host,
+    )
 
 
 def _build_access(

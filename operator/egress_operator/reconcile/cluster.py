@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from egress_operator.engine.sink import CacheSink, UnreadableHook
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.manifest import build_manifest
 from egress_operator.istio.name import is_behind_form, is_label
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed, Owner
@@ -172,7 +172,7 @@ class Cluster:
     def plan_gateways(
         self, wanted: Mapping[str, Iterable[Desired]], *, before: Plan | None, is_complete: bool
     ) -> Plan:
-        """Plan the AuthorizationPolicies of the gateways; the arguments are as of the function."""
+        """Plan what the gateways have for tenants; the arguments are as of the function."""
         return plan_gateways(
             self.judge_gateways(),
             wanted,
@@ -249,7 +249,9 @@ class Cluster:
         result = self.judge_gateways().get(key.gateway) if isinstance(key, GatewaySet) else None
         if result is None or result.gateway is None or result.set_key != key:
             return self.objects.select_set(key)
-        found = self.objects.select_kind(Kind.AUTHORIZATION_POLICY, key.namespace)
+        found = chain.from_iterable(
+            self.objects.select_kind(kind, key.namespace) for kind in sorted(UNOWNED)
+        )
         return (item for item in found if item.set_key == key)
 
     def _is_selected(self, result: GatewayResult, namespace: str) -> bool:
@@ -361,12 +363,12 @@ class Cluster:
     def _recognize(self, observed: Observed) -> Observed:
         """Return an object as it is to be taken, whatever it says of itself.
 
-        What says to stand at a gateway, and does not, is somebody else's. An AuthorizationPolicy at
-        a gateway that has one of our names, and is for its pods, is ours although it does not tell
-        of which EgressGateway: nobody owns it, so nothing else would tell.
+        What says to stand at a gateway, and does not, is somebody else's. An AuthorizationPolicy or
+        EnvoyFilter at a gateway that has one of our names, and is for its pods, is ours although it
+        does not tell of which EgressGateway: nobody owns it, so nothing else would tell.
         """
-        if observed.key.kind is Kind.AUTHORIZATION_POLICY and not _names_gateway(observed):
-            return self._recognize_policy(observed)
+        if observed.key.kind in UNOWNED and not _names_gateway(observed):
+            return self._recognize_unowned(observed)
         if not observed.place or self._is_believed(observed):
             return observed
         return observed.disown()
@@ -376,12 +378,12 @@ class Cluster:
 
         Of a gateway that was never accepted since the start the place is not known: what says to be
         of a host there would hold up its tenant. So the tenant's own DestinationRule has to lead
-        there. An AuthorizationPolicy is of a set that concerns nobody else.
+        there. What nobody owns is of a set that concerns nobody else.
         """
         place = self._places.get(observed.place)
         if place is not None:
             return place == observed.key.namespace
-        return observed.key.kind is Kind.AUTHORIZATION_POLICY or self._is_led_to(observed)
+        return observed.key.kind in UNOWNED or self._is_led_to(observed)
 
     def _is_led_to(self, observed: Observed) -> bool:
         """Whether the tenant of an object has a way to its namespace, under its label."""
@@ -391,10 +393,11 @@ class Cluster:
             return False
         return any(host.split(".")[1:2] == [observed.key.namespace] for host in rule.facts.hosts)
 
-    def _recognize_policy(self, observed: Observed) -> Observed:
-        """Return an AuthorizationPolicy as that of a gateway, if name and pods tell it."""
+    def _recognize_unowned(self, observed: Observed) -> Observed:
+        """Return what nobody owns as that of a gateway, if name and pods tell it."""
         key, selector = observed.key, observed.facts.selector
-        if not (is_label(key.name) or is_behind_form(key.name)):
+        is_policy = key.kind is Kind.AUTHORIZATION_POLICY
+        if not (is_behind_form(key.name) or (is_policy and is_label(key.name))):
             return observed
         for result in self.judge_gateways().values():
             gateway = result.gateway

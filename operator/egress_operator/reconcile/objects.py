@@ -12,7 +12,7 @@ from egress_operator.engine.cache import Cache
 from egress_operator.engine.sink import CacheSink, UnreadableHook
 from egress_operator.engine.transport import JsonObject
 from egress_operator.istio.facts import Facts
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.kinds import KINDS
 from egress_operator.istio.name import build_host_name
 from egress_operator.istio.object import GATEWAY_KIND, Desired, Observed
@@ -167,7 +167,7 @@ class _Index:
         return {*self._of_gateways, *self._guests}
 
     def find_policy_namespaces(self) -> set[str]:
-        """Return the namespaces with an AuthorizationPolicy that says to be ours."""
+        """Return the namespaces with something that says to be of a gateway."""
         return {key.namespace for key in self._of_gateways.get(None, {})}
 
     def find_guests(self, scope: Scope) -> Iterable[ObjectKey]:
@@ -286,11 +286,15 @@ class ObjectCache:
         return self._index.find_gateway_sets(scope)
 
     def select_policies(self, namespaces: Iterable[str]) -> Iterator[Observed]:
-        """Give our AuthorizationPolicies; `namespaces` are those of the gateways."""
+        """Give our AuthorizationPolicies and EnvoyFilters at gateways, in `namespaces`.
+
+        And wherever there are some that say to be.
+        """
         for namespace in sorted({*namespaces, *self._index.find_policy_namespaces()}):
-            for item in self.select_kind(Kind.AUTHORIZATION_POLICY, namespace):
-                if item.ours:
-                    yield item
+            for kind in sorted(UNOWNED):
+                for item in self.select_kind(kind, namespace):
+                    if item.ours:
+                        yield item
 
     def select_servers(self, label: str) -> Iterator[Observed]:
         """Give the objects of kind Gateway at the gateway with this label, ours or not."""
@@ -457,9 +461,9 @@ class ObjectCache:
         if not observed.ours and before is not None and before.uid == observed.uid:
             was_ours = before.ours or before.is_damaged
             observed = replace(observed, is_damaged=observed.is_damaged or was_ours)
-        # Nobody owns an AuthorizationPolicy of ours, so more than the object tells that it is.
-        is_policy = observed.key.kind is Kind.AUTHORIZATION_POLICY
-        if not (observed.ours or observed.is_damaged or is_policy):
+        # Nobody owns some of ours, so more than the object tells that it is.
+        is_unowned = observed.key.kind in UNOWNED
+        if not (observed.ours or observed.is_damaged or is_unowned):
             observed = replace(observed, strays=frozenset())
         spec = obj.get("spec") or {}
         return self._pool.share_values(note_reserved_name(observed, spec, self._domains))

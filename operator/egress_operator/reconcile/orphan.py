@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from egress_operator.engine.failure import ApiError
 from egress_operator.engine.transport import Transport
-from egress_operator.istio.kind import Kind
+from egress_operator.istio.kind import UNOWNED
 from egress_operator.istio.object import Observed, Owner
 from egress_operator.istio.set_key import SetKey
 from egress_operator.reconcile.cluster import Cluster
@@ -77,8 +77,8 @@ class OrphanCollector:
         return {set_key for set_key, item in left if item.owners <= gone}
 
     def _is_suspect(self, item: Observed) -> bool:
-        """Whether an object has no owner that is there; AuthorizationPolicies never have one."""
-        if item.key.kind is Kind.AUTHORIZATION_POLICY:
+        """Whether an object has no owner that is there; those of gateways never have one."""
+        if item.key.kind in UNOWNED:
             return False
         return not any(self._is_known(item, owner) for owner in item.owners)
 

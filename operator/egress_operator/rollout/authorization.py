@@ -1,16 +1,18 @@
-"""The order in which the AuthorizationPolicies of one EgressGateway change.
+"""The order in which the AuthorizationPolicies and EnvoyFilters of one EgressGateway change.
 
 A gateway that enforces has a *baseline*, an ALLOW without rules, and one ALLOW for each permission.
 As soon as one ALLOW is enforced, Istio denies what none of them allows. All are of one kind, so
 istiod takes them over in the order of their writes, and a proxy gets all of them in one listener
-(pilot/pkg/security/authz/builder): between two of these writes nothing has to settle.
+(pilot/pkg/security/authz/builder): between two of these writes nothing has to settle. EnvoyFilters
+let nobody in: they are there before the listeners that need them, and go after these, or with the
+permission.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from egress_operator.istio.authorization_policy import SOCKETS, build_baseline_spec, open_spec
-from egress_operator.istio.kind import ObjectKey
+from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.kinds import build_desired, replace_spec
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed
@@ -32,7 +34,7 @@ def order_access(
     clock: Clock,
     refused: Collection[Write] = (),
 ) -> Step:
-    """Compute the next writes of a gateway's AuthorizationPolicies, or the wait for them. Pure.
+    """Compute the next writes of a gateway's own objects, or the wait for them. Pure.
 
     `observed`: what stands under the keys of `access`, ours or not, and all others of this
     EgressGateway. From every mixture of old and new the steps converge. A tenant that has its
@@ -75,6 +77,7 @@ class _State:
         yield build_step(*self._delete(self.access.withdrawn))
         yield build_step(*self._disarm())
         yield build_step(*self._shut())
+        yield build_step(*self._write(*self.access.filters))
         baseline = self.access.baseline
         if baseline is None:
             yield build_step(*self._delete_stale())
@@ -101,7 +104,7 @@ class _State:
         """
         baseline = self.access.baseline
         found = []
-        for key in sorted(keys & self.there.keys()):
+        for key in sorted(filter(_is_policy, keys & self.there.keys())):
             item = self.there[key]
             told = baseline if baseline is not None and item.place == baseline.place else item
             selector = told.facts.selector
@@ -127,7 +130,7 @@ class _State:
 
     def _is_opening(self) -> bool:
         """Whether tenants are let in because nothing is enforced yet."""
-        keys = {item.key for item in self.access.desired} - self.squatted
+        keys = {item.key for item in self.access.desired if _is_policy(item.key)} - self.squatted
         enforced = {key for key in keys & self.there.keys() if not self.there[key].dry_run}
         return self.access.in_use and len(keys) > 1 and not enforced
 
@@ -140,7 +143,7 @@ class _State:
         denies = any(
             not item.dry_run and item.facts.selector == baseline.facts.selector
             for key, item in self.there.items()
-            if key != baseline.key
+            if key != baseline.key and _is_policy(key)
         )
         if denies and (have is None or not _is_open(have)):
             yield build_step(*self._write(_open(baseline)))
@@ -175,6 +178,11 @@ class _State:
         """Return the deletions of what is neither wanted nor kept."""
         wanted = {item.key for item in self.access.desired}
         return self._delete(self.there.keys() - wanted - self.access.kept)
+
+
+def _is_policy(key: ObjectKey) -> bool:
+    """Whether an object lets in or denies: an AuthorizationPolicy."""
+    return key.kind is Kind.AUTHORIZATION_POLICY
 
 
 def _open(baseline: Desired) -> Desired:

@@ -49,6 +49,8 @@ PAYLOADS = {
     "GRPC": Payload.HTTP,
     "TLS": Payload.TLS,
 }
+ALL = "HTTPAndTLS"
+"""What of wildcards goes through gateways."""
 SITES = 2
 """Hosts of a set."""
 WIDTH = 25
@@ -288,8 +290,8 @@ def _add_sites(mesh: Mesh, index: int) -> tuple[Site, ...]:
 
 
 def _build_gateways(gateway: Gateway) -> Iterator[Object]:
-    yield build_egress_gateway(gateway, wildcards="HTTP")
-    yield build_egress_gateway(gateway, CLOSED, selector={"istio": CLOSED}, wildcards="HTTP")
+    yield build_egress_gateway(gateway, wildcards=ALL)
+    yield build_egress_gateway(gateway, CLOSED, selector={"istio": CLOSED}, wildcards=ALL)
     yield build_egress_gateway(
         gateway,
         DOWN,
