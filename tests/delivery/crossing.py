@@ -117,6 +117,7 @@ def list_crossings() -> list[Crossing]:
         *_list_destination_rules(),
         *_list_files(),
         *_list_headers(),
+        *_list_unusable(),
         *_list_routes(),
         *_list_gateways(),
         *_list_workloads(),
@@ -424,6 +425,65 @@ def _list_headers() -> Iterator[Crossing]:
         item = _service([OWN_SERVICE], http=[rule])
         words = (f"headers.remove names {header.lower()}: Envoy refuses",)
         yield Crossing(f"VirtualService without {header}", item, words, STRICT)
+
+
+BREAK = "a\nb"
+
+
+def _list_unusable() -> Iterator[Crossing]:
+    """List what sidecars refuse with all routes of a port, though istiod's webhook takes it."""
+    route = {"route": [{"destination": {"host": OWN_SERVICE}}]}
+    heavy = {"destination": {"host": OWN_SERVICE}, "weight": 2147483647}
+    fields = {
+        "rewrite.uri": {**route, "rewrite": {"uri": f"/{BREAK}"}},
+        "rewrite.authority": {**route, "rewrite": {"authority": BREAK}},
+        "rewrite.uriRegexRewrite.rewrite": {
+            **route,
+            "rewrite": {"uriRegexRewrite": {"match": "/a", "rewrite": BREAK}},
+        },
+        "redirect.uri": {"redirect": {"uri": f"/{BREAK}"}},
+        "redirect.authority": {"redirect": {"authority": BREAK}},
+        "directResponse.status": {"directResponse": {"status": 600}},
+        "fault.abort.httpStatus": {
+            **route,
+            "fault": {"abort": {"httpStatus": 600, "percentage": {"value": 1}}},
+        },
+        "the weights": {"route": [heavy, heavy, heavy]},
+        "match.queryParams": {**route, "match": [{"queryParams": {"": {"exact": "a"}}}]},
+        "headers.remove": {**route, "headers": {"request": {"remove": [BREAK]}}},
+    }
+    for direction in ("request", "response"):
+        for operation in ("set", "add"):
+            headers = {direction: {operation: {BREAK: "a"}}}
+            name = f"headers.{direction}.{operation}"
+            fields[name] = {**route, "headers": headers}
+            inner = {"destination": {"host": OWN_SERVICE}, "headers": headers}
+            item = _service([], http=[{"route": [inner]}])
+            yield Crossing(f"{name} of a delegate with a line break", item, (name,), STRICT)
+    for name, rule in fields.items():
+        item = _service([OWN_SERVICE], http=[rule])
+        words = (f"pay/attempt: {name}", "Envoy refuses that for the routes of every namespace")
+        yield Crossing(f"{name} with what Envoy refuses", item, words, STRICT)
+    for name in ("httpHeaderName", "httpQueryParameterName"):
+        for value in ("", BREAK):
+            policy = {"loadBalancer": {"consistentHash": {name: value}}}
+            by_port = {"portLevelSettings": [{"port": {"number": 80}, **policy}]}
+            specs: dict[str, Object] = {
+                "": {"trafficPolicy": policy},
+                "portLevelSettings": {"trafficPolicy": by_port},
+                "subsets": {"subsets": [{"name": "a", "trafficPolicy": policy}]},
+            }
+            for place, spec in specs.items():
+                title = f"{name} {place} {value!r}"
+                words = (f"consistentHash.{name} is empty or has a control character",)
+                yield Crossing(title, _rule(OWN_SERVICE, **spec), words, STRICT)
+    parents = [{"group": "", "kind": "Service", "name": "a"}]
+    for path in ("replaceFullPath", "replacePrefixMatch"):
+        filters = [{"type": "URLRewrite", "urlRewrite": {"path": {path: f"/{BREAK}"}}}]
+        spec = {"parentRefs": parents, "rules": [{"filters": filters}]}
+        item = build_object(GATEWAY_API, "HTTPRoute", spec)
+        words = (f"urlRewrite.path.{path} has a control character",)
+        yield Crossing(f"HTTPRoute with a line break in {path}", item, words, STRICT)
 
 
 def _list_routes() -> Iterator[Crossing]:

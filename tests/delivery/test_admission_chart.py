@@ -54,7 +54,7 @@ def test_names_and_actions_are_those_that_the_operator_looks_for(
             annotations = dict(item["metadata"]["annotations"])
             assert re.fullmatch("[0-9a-f]{64}", annotations.pop("egress-operator.io/digest"))
             assert annotations == {
-                "egress-operator.io/version-of-rules": "2",
+                "egress-operator.io/version-of-rules": "3",
                 "egress-operator.io/level": level,
             }
             if kind == "Binding":

@@ -1,10 +1,13 @@
 """What is read of the mesh's ConfigMap."""
 
+from typing import Any
+
 import pytest
 
+from egress_operator.engine.failure import ApiError
 from egress_operator.plan.source import OutboundMode
 from egress_operator.plan.visibility import UNCAPPED, Visibility
-from egress_operator.runtime.mesh import Mesh, build_compiler_settings, parse_mesh
+from egress_operator.runtime.mesh import Mesh, build_compiler_settings, parse_mesh, read_mesh
 from egress_operator.runtime.settings import Settings
 
 
@@ -46,7 +49,25 @@ def test_modes_and_capture_are_read(text: str, expected: Mesh) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "- a list", "text", "[" * 5000, "!!python/object:os.x {}"]
+    "text",
+    [
+        "a: [",
+        "- a list",
+        "text",
+        "[" * 5000,
+        "[" * 100_000,
+        f"{'[' * 50_000}{']' * 50_000}",
+        f"{'{a: ' * 50_000}1{'}' * 50_000}",
+        "\n".join(" " * level + "a:" for level in range(100)),
+        "!!python/object:os.x {}",
+        "x: !!bool x",
+        "x: !!timestamp x",
+        "x: !!int x",
+        "x: !!float 1e",
+        "x: !!binary é",
+        "? [a]\n: b",
+        "a: &a [*b]",
+    ],
 )
 def test_what_is_no_mesh_configuration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not"):
@@ -122,3 +143,41 @@ def test_who_sees_services_by_default_is_read() -> None:
     settings = build_compiler_settings(Settings(), mesh)
     assert (mesh.service_export, settings.service_export) == ((".",), (".",))
     assert parse_mesh("defaultServiceExportTo: no").service_export == ()
+
+
+def test_aliases_that_stand_for_more_than_memory_holds_are_no_text() -> None:
+    lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]" for n in range(12)]
+    for field in ("rootNamespace: *a12", "outboundTrafficPolicy: {mode: *a12}"):
+        mesh = parse_mesh("\n".join([*lines, field]))
+        assert mesh.root_namespace == ""
+        assert mesh.outbound_mode is OutboundMode.ALLOW_ANY
+
+
+class ConfigMap:
+    """Stands for the transport: answers with a text, or fails."""
+
+    def __init__(self, answer: str | ApiError) -> None:
+        self._answer = answer
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        """Answer."""
+        if isinstance(self._answer, ApiError):
+            raise self._answer
+        return {"data": {"mesh": self._answer}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "x: [",
+        "x: !!bool x",
+        ApiError(404, "NotFound"),
+        ApiError(403, "Forbidden"),
+        ApiError(503, "ServiceUnavailable"),
+    ],
+)
+async def test_what_cannot_be_read_changes_nothing(answer: str | ApiError) -> None:
+    """Else another namespace would be the root, in which the operator writes nothing."""
+    transport: Any = ConfigMap(answer)
+    assert await read_mesh(transport, Settings()) is None

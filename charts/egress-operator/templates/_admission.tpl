@@ -64,7 +64,7 @@ name: {{ index . 1 }}.egress-operator.io
 labels:
   {{- include "egress-operator.labels" $root | nindent 2 }}
 annotations:
-  egress-operator.io/version-of-rules: "2"
+  egress-operator.io/version-of-rules: "3"
   egress-operator.io/digest: {{ index . 2 | toJson | sha256sum }}
   egress-operator.io/level: {{ include "egress-operator.levelInForce" $root }}
 {{- end -}}
@@ -299,6 +299,65 @@ variables.exportTo.size() > 0 && variables.exportTo.all(n, n in ['.', '~', reque
 {{- range $index, $field := list "requestHeaderModifier.?set" "requestHeaderModifier.?add" "responseHeaderModifier.?set" "responseHeaderModifier.?add" -}}
 {{- if $index }} +{{ end }}
 f.?{{ $field }}.orValue([]).map(h, h.value.contains('%'), h.name + ' has the value ' + h.value + '\n').join('')
+{{- end -}}
+).join('')
+{{- end -}}
+
+{{- /* CEL: whether a text has a character that Envoy refuses in a header or a path. */ -}}
+{{- define "egress-operator.isUnusable" -}}
+{{ . }}.matches('[[:cntrl:]]')
+{{- end -}}
+
+{{- /* CEL: what Envoy cannot take in a rule of a VirtualService, each as `field; `. */ -}}
+{{- define "egress-operator.unusableRule" -}}
+{{- $rule := . -}}
+{{- range list "rewrite.?uri" "rewrite.?authority" "rewrite.?uriRegexRewrite.?rewrite" "redirect.?uri" "redirect.?authority" "redirect.?prefixRewrite" -}}
+({{ include "egress-operator.isUnusable" (printf "%s.?%s.orValue('')" $rule .) }} ? '{{ replace "?" "" . }} has a control character; ' : '') +
+{{ end -}}
+({{ $rule }}.?directResponse.?status.orValue(200) < 200 || {{ $rule }}.?directResponse.?status.orValue(200) > 599 ? 'directResponse.status is not between 200 and 599; ' : '') +
+({{ $rule }}.?fault.?abort.?httpStatus.orValue(200) > 599 ? 'fault.abort.httpStatus is above 599; ' : '') +
+({{ $rule }}.?route.orValue([]).map(d, d.?weight.orValue(0)).sum() > 4294967295 ? 'the weights add up to more than 4294967295; ' : '') +
+{{ $rule }}.?match.orValue([]).map(m,
+(m.?queryParams.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.queryParams has a name that is empty or has a control character; ' : '') +
+(m.?headers.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.headers has a name that is empty or has a control character; ' : '') +
+(m.?withoutHeaders.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.withoutHeaders has a name that is empty or has a control character; ' : '')).join('')
+{{- end -}}
+
+{{- /* CEL: headers with a control character that a rule or destination of a VirtualService changes, each
+       as `field; `. */ -}}
+{{- define "egress-operator.unusableHeaders" -}}
+{{- $item := . -}}
+{{- range $index, $field := list "request.?set" "request.?add" "response.?set" "response.?add" -}}
+{{- $map := printf "%s.?headers.?%s.orValue({})" $item $field -}}
+({{ $map }}.exists(k, k == '' || {{ include "egress-operator.isUnusable" (printf "(k + %s[k])" $map) }}) ? 'headers.{{ replace "?" "" $field }} has a control character; ' : '') +
+{{ end -}}
+({{ $item }}.?headers.?request.?remove.orValue([]).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ||
+{{ $item }}.?headers.?response.?remove.orValue([]).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'headers.remove has a name that is empty or has a control character; ' : '')
+{{- end -}}
+
+{{- /* CEL: what Envoy cannot take in the hashes of a DestinationRule or a subset, each as `field; `. */ -}}
+{{- define "egress-operator.unusableHash" -}}
+{{- $policy := printf "%s.?trafficPolicy" . -}}
+{{ include "egress-operator.unusableHashOf" (printf "%s.?loadBalancer" $policy) }} +
+{{ $policy }}.?portLevelSettings.orValue([]).map(p,
+{{ include "egress-operator.unusableHashOf" "p.?loadBalancer" }}).join('')
+{{- end -}}
+
+{{- define "egress-operator.unusableHashOf" -}}
+{{- $hash := printf "%s.?consistentHash" . -}}
+{{- range $index, $field := list "httpHeaderName" "httpQueryParameterName" -}}
+{{- if $index }} +
+{{ end }}
+{{- $hash }}.?{{ $field }}.optMap(n, n == '' || {{ include "egress-operator.isUnusable" "n" }} ? 'consistentHash.{{ $field }} is empty or has a control character; ' : '').orValue('')
+{{- end -}}
+{{- end -}}
+
+{{- /* CEL: what Envoy cannot take in the filters of a route of the Gateway API, each as `field; `. */ -}}
+{{- define "egress-operator.unusableFilters" -}}
+{{ . }}.?filters.orValue([]).map(f,
+{{- range $index, $field := list "urlRewrite.?hostname" "urlRewrite.?path.?replaceFullPath" "urlRewrite.?path.?replacePrefixMatch" "requestRedirect.?hostname" "requestRedirect.?path.?replaceFullPath" "requestRedirect.?path.?replacePrefixMatch" -}}
+{{- if $index }} +{{ end }}
+({{ include "egress-operator.isUnusable" (printf "f.?%s.orValue('')" $field) }} ? '{{ replace "?" "" $field }} has a control character; ' : '')
 {{- end -}}
 ).join('')
 {{- end -}}

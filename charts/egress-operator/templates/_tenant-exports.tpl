@@ -115,6 +115,22 @@ variables:
       {{- include "egress-operator.removedHeaders" "r" | nindent 6 }} + ' ' +
       r.?route.orValue([]).map(d,
       {{- include "egress-operator.removedHeaders" "d" | nindent 6 }}).join(' ')).join(' ').lowerAscii() + ' '
+  # The same for what Envoy cannot take: a line break in a path or in the name of a header, a name that is
+  # empty, a status that is none, too large a sum of weights.
+  - name: unusable
+    expression: >-
+      object.kind != 'VirtualService' || variables.staysAtHome || variables.ownGateways ? '' :
+      object.spec.?http.orValue([]).map(r,
+      {{- include "egress-operator.unusableRule" "r" | nindent 6 }} +
+      {{ include "egress-operator.unusableHeaders" "r" | nindent 6 | trim }} +
+      r.?route.orValue([]).map(d,
+      {{- include "egress-operator.unusableHeaders" "d" | nindent 6 }}).join('')).join('')
+  - name: unusableHashes
+    expression: >-
+      object.kind != 'DestinationRule' || variables.staysAtHome ? '' :
+      {{ include "egress-operator.unusableHash" "object.spec" | nindent 6 | trim }} +
+      object.spec.?subsets.orValue([]).map(s,
+      {{- include "egress-operator.unusableHash" "s" | nindent 6 }}).join('')
   # A route of the Gateway API on anything but a Gateway acts on calls inside the mesh. Those for TCP
   # and TLS act in every namespace.
   - name: isMeshRoute
@@ -127,6 +143,12 @@ variables:
       {{- include "egress-operator.modifiedCommands" "r" | nindent 6 }} +
       r.?backendRefs.orValue([]).map(b,
       {{- include "egress-operator.modifiedCommands" "b" | nindent 6 }}).join('')).join('')
+  - name: unusableFilters
+    expression: >-
+      !variables.isMeshRoute ? '' : object.spec.?rules.orValue([]).map(r,
+      {{- include "egress-operator.unusableFilters" "r" | nindent 6 }} +
+      r.?backendRefs.orValue([]).map(b,
+      {{- include "egress-operator.unusableFilters" "b" | nindent 6 }}).join('')).join('')
   {{- include "egress-operator.endpoints" . | nindent 2 }}
   # istiod takes a WorkloadEntry with the address of a pod for the pod, whatever its namespace: the
   # ports of its Services are then lost (GetInstanceForProxy). istiod itself registers machines.
@@ -198,6 +220,30 @@ validations:
     messageExpression: >-
       {{ include "egress-operator.named" . }} 'the header ' + variables.routeCommands.split('\n')[0] +
       {{ include "egress-operator.mayHoldUp" . }}'
+    reason: Forbidden
+  - expression: >-
+      variables.unusable == ''
+    message: >-
+      it has what Envoy refuses for the routes of every namespace: a control character in a path, a host or a header, an empty name, a status that is none, or too large a sum of weights; leave it out
+    messageExpression: >-
+      {{ include "egress-operator.named" . }} variables.unusable.split('; ')[0] +
+      ': Envoy refuses that for the routes of every namespace; leave it out'
+    reason: Forbidden
+  - expression: >-
+      variables.unusableHashes == ''
+    message: >-
+      it has what Envoy refuses for the routes of every namespace: a control character in a path, a host or a header, an empty name, a status that is none, or too large a sum of weights; leave it out
+    messageExpression: >-
+      {{ include "egress-operator.named" . }} variables.unusableHashes.split('; ')[0] +
+      ': Envoy refuses that for the routes of every namespace; leave it out'
+    reason: Forbidden
+  - expression: >-
+      variables.unusableFilters == ''
+    message: >-
+      it has what Envoy refuses for the routes of every namespace: a control character in a path, a host or a header, an empty name, a status that is none, or too large a sum of weights; leave it out
+    messageExpression: >-
+      {{ include "egress-operator.named" . }} variables.unusableFilters.split('; ')[0] +
+      ': Envoy refuses that for the routes of every namespace; leave it out'
     reason: Forbidden
   - expression: >-
       !variables.removedHeaders.matches('[ ](host|:[^ ]*)[ ]')

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from egress_operator.engine.ready import ReadySet, Share
 from egress_operator.engine.shares import Holding, Shares
+from egress_operator.engine.timing import TICK
 
 K = TypeVar("K", bound=Hashable)
 
@@ -19,9 +20,6 @@ exception: back-off; one with a `retry_after` attribute (ApiError) waits at leas
 FailureHook = Callable[[K, Exception, float], None]
 """(key, exception, seconds until the next try): log and count here."""
 
-CLOCK_S = 0.001
-"""The resolution of the loop's clock, in seconds: a shorter wait may end when it begins, and then
-begin again."""
 _COMPACT = 64
 """Timers beyond twice the waiting keys that are tolerated before the dead ones are swept."""
 
@@ -165,7 +163,7 @@ class Queue(Generic[K]):
         item = self._items.setdefault(key, _Item())
         if key in self._ready or (item.failures and item.due is not None):
             return
-        due = max(self._now() + max(delay, CLOCK_S), item.floor)
+        due = max(self._now() + max(delay, TICK), item.floor)
         if item.due is None or due < item.due:
             self._wait(key, item, due)
 

@@ -240,7 +240,7 @@ class Reflector:
             if awaited is not None and loop.time() - awaited[1] >= self._timing.lost - TICK:
                 text = f"version {awaited[0]} has not come after {self._timing.lost:g} s"
                 raise Restart(RestartReason.LOST, text) from error
-            text = f"no event for {self._timing.inactivity:g} s"
+            text = f"no event for {self._timing.inactivity:g} s, so the watch is opened again"
             raise Restart(RestartReason.INACTIVE, text) from error
         finally:
             self._limit = None
@@ -322,7 +322,9 @@ class Reflector:
             self._enter(ReflectorState.FORBIDDEN)
             await self._pause(self._compute_delay(self._timing.forbidden, self._refusals))
         else:
-            self._enter(ReflectorState.RETRYING)
+            # The API server sends nothing for a kind of which it has seen no event since its start.
+            is_quiet = restart.reason is RestartReason.INACTIVE
+            self._enter(ReflectorState.RETRYING, logging.INFO if is_quiet else logging.WARNING)
             await self._back_off(restart)
 
     async def _back_off(self, restart: Restart) -> None:
@@ -358,7 +360,7 @@ class Reflector:
             self._highest = 0
         self.synced.set()
 
-    def _enter(self, state: ReflectorState) -> None:
+    def _enter(self, state: ReflectorState, level: int = logging.WARNING) -> None:
         if state is self.state:
             return
         before, self.state = self.state, state
@@ -368,7 +370,7 @@ class Reflector:
             if before is ReflectorState.RETRYING:
                 self._peers.report_success()
         else:
-            _LOG.warning("%s: %s (%s)", self.resource.label, state, self.last_error)
+            _LOG.log(level, "%s: %s (%s)", self.resource.label, state, self.last_error)
 
     def _tell(self, reason: RestartReason) -> None:
         if self._on_restart is not None:

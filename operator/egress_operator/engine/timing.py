@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TICK = 0.001
-"""Seconds by which a wait may end too soon: some event loops count in milliseconds."""
+"""Seconds by which a wait may end too soon, because some event loops count in milliseconds. A wait
+that is shorter may end when it begins, and then begin again."""
 
 
 class ReflectorState(StrEnum):
@@ -34,7 +35,8 @@ class ReflectorTiming:
     lost: float = 5.0
     """What somebody else has seen, and the watch does not bring for this long, it has lost."""
     inactivity: float = 90.0
-    """A watch without any event is cut after this. The API server sends a bookmark each minute."""
+    """A watch without any event is cut after this. The API server sends a bookmark each minute,
+    once it has seen an event of the kind."""
     retry_min: float = 0.2
     retry_max: float = 10.0
     retry_after_max: float = 30.0

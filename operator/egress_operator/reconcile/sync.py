@@ -9,8 +9,8 @@ from itertools import islice
 from typing import cast
 
 from egress_operator.engine.failure import ApiError
-from egress_operator.engine.queue import CLOCK_S
 from egress_operator.engine.ready import Share
+from egress_operator.engine.timing import TICK
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.manifest import is_as_desired
 from egress_operator.istio.object import Desired, Observed, Owner
@@ -532,7 +532,7 @@ class SetWorker:
         try:
             while waiting:
                 timeout = None if patience is None else answered_at + patience - loop.time()
-                if timeout is not None and (timeout < CLOCK_S or not wish.is_current()):
+                if timeout is not None and (timeout < TICK or not wish.is_current()):
                     break
                 _, waiting = await asyncio.wait(waiting, timeout=timeout)
         except asyncio.CancelledError:

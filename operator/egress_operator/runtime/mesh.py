@@ -2,12 +2,14 @@
 
 A few facts decide what is compiled and said: whether undeclared hosts are blocked, whether proxies
 resolve names through Istio and normalize paths, and who sees ServiceEntries and Services.
-Everything here is optional: without the right, or without Istio, the settings' defaults hold.
+Everything here is optional: without the right, or without Istio, the settings' defaults hold. What
+has been read once holds until something else is read: a text that somebody has broken, or a
+ConfigMap that is gone, must not make another namespace the root of the mesh.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import yaml
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 120.0
 CONFIG_MAPS = Resource("", "v1", "configmaps")
+_MOST_LEVELS = 64
+"""Of maps and lists in each other: the loader crashes the process at some ten thousand."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TRUE = frozenset({"1", "t", "true"})
 """What Go's strconv.ParseBool takes for true, in lower case: Istio's pkg/env reads it so."""
@@ -48,16 +52,13 @@ def parse_mesh(text: str) -> Mesh:
     Istio's defaults hold for what is absent: ALLOW_ANY (mesh/v1alpha1 MeshConfig, pkg/config/mesh),
     no capture of names. An `outboundTrafficPolicy` without mode is REGISTRY_ONLY, its zero value.
     """
-    try:
-        document = yaml.load(text, _LOADER)  # noqa: S506 - one of the two safe loaders
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"not YAML: {type(error).__name__}") from error
+    document = _load(text)
     if document is None:
         document = {}
     policy = _get_map(document, "outboundTrafficPolicy")
     mode = OutboundMode.ALLOW_ANY
     if policy is not None:
-        name = str(policy.get("mode", OutboundMode.REGISTRY_ONLY))
+        name = _get_text(policy, "mode") if "mode" in policy else OutboundMode.REGISTRY_ONLY
         # ALLOW_ANY_DYNAMIC_DNS (Istio 1.31) blocks nothing either.
         mode = (
             OutboundMode.REGISTRY_ONLY
@@ -65,17 +66,41 @@ def parse_mesh(text: str) -> Mesh:
             else OutboundMode.ALLOW_ANY
         )
     metadata = _get_map(_get_map(document, "defaultConfig") or {}, "proxyMetadata") or {}
-    capture = str(metadata.get("ISTIO_META_DNS_CAPTURE", "")).lower() in _TRUE
+    capture = _get_text(metadata, "ISTIO_META_DNS_CAPTURE").lower() in _TRUE
     normalization = _get_map(document, "pathNormalization") or {}
     return Mesh(
         mode,
         capture,
-        str(document.get("rootNamespace") or ""),
+        _get_text(document, "rootNamespace"),
         # DEFAULT is BASE (pilot/pkg/networking/util/util.go), and the others do more.
         normalizes_paths=normalization.get("normalization") != "NONE",
         entry_visibility=_read_visibility(_get_map(document, "serviceEntryVisibility") or {}),
-        service_export=tuple(map(str, _get_list(document, "defaultServiceExportTo"))),
+        service_export=_get_texts(document, "defaultServiceExportTo"),
     )
+
+
+def _load(text: str) -> Any:  # noqa: ANN401 - whatever stands there
+    """Read a text as YAML. Raises ValueError."""
+    try:
+        is_deep = any(level > _MOST_LEVELS for level in _list_levels(text))
+        document = None if is_deep else yaml.load(text, _LOADER)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
+        # A value that does not fit its tag has an error of Python's own, such as KeyError.
+        raise ValueError(f"not YAML: {type(error).__name__}") from error
+    if is_deep:
+        raise ValueError(f"not such a text: it has more than {_MOST_LEVELS} levels")
+    return document
+
+
+def _list_levels(text: str) -> Iterator[int]:
+    """Give the level after each event of the parser, which uses no stack of its own."""
+    level = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+        yield level
 
 
 def _read_visibility(document: dict[str, Any]) -> EntryVisibility:
@@ -102,19 +127,31 @@ def _read_selector(rule: object) -> Selector | None:
     if selector is None:
         return None
     wanted = [
-        Requirement(str(key), "In", (str(value),))
+        Requirement(str(key), "In", (value,))
         for key, value in (_get_map(selector, "matchLabels") or {}).items()
+        if isinstance(value, str)
     ]
     wanted += [
         Requirement(
-            str(entry.get("key")),
-            str(entry.get("operator")),
-            tuple(map(str, _get_list(entry, "values"))),
+            _get_text(entry, "key"), _get_text(entry, "operator"), _get_texts(entry, "values")
         )
         for entry in _get_list(selector, "matchExpressions")
         if isinstance(entry, dict)
     ]
     return Selector(tuple(wanted))
+
+
+def _get_text(document: dict[str, Any], name: str) -> str:
+    """Return a text, or a number or truth value as text; nothing for what has parts.
+
+    Few aliases can stand for more parts than memory holds.
+    """
+    value = document.get(name)
+    return str(value) if isinstance(value, str | bool | int) else ""
+
+
+def _get_texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(value for value in _get_list(document, name) if isinstance(value, str))
 
 
 def _get_list(document: dict[str, Any], name: str) -> list[Any]:
@@ -130,19 +167,16 @@ def _get_map(document: object, name: str) -> dict[str, Any] | None:
 
 
 async def read_mesh(transport: Transport, settings: Settings) -> Mesh | None:
-    """Read the mesh's configuration; None: the API server did not answer, keep what is known."""
+    """Read the mesh's configuration; None: it cannot be read now, keep what is known."""
     where = f"{settings.istio_namespace}/{settings.mesh_config_map}"
     try:
         body = await transport.get(CONFIG_MAPS, settings.istio_namespace, settings.mesh_config_map)
         return parse_mesh((body.get("data") or {}).get("mesh", ""))
     except ApiError as error:
-        if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
-            logger.debug("ConfigMap %s is not read: %s", where, error)
-            return Mesh()
-        return None
+        logger.debug("ConfigMap %s is not read: %s", where, error)
     except ValueError as error:
-        logger.warning("ConfigMap %s: data.mesh is %s; it is left out", where, error)
-        return Mesh()
+        logger.warning("ConfigMap %s: data.mesh is %s; what was read before holds", where, error)
+    return None
 
 
 def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
