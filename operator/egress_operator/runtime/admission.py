@@ -16,7 +16,7 @@ from egress_operator.status.gateway import Admission
 _GROUP, _VERSION = "admissionregistration.k8s.io", "v1"
 POLICIES = Resource(_GROUP, _VERSION, "validatingadmissionpolicies")
 BINDINGS = Resource(_GROUP, _VERSION, "validatingadmissionpolicybindings")
-RULES = "2"
+RULES = "3"
 """The version of the rules that this operator was released with."""
 _RULES_ANNOTATION = "egress-operator.io/version-of-rules"
 _DIGEST_ANNOTATION = "egress-operator.io/digest"
