@@ -7,6 +7,9 @@ own.
 
 import asyncio
 import os
+import signal
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NoReturn
@@ -135,6 +138,20 @@ def needing_programs() -> Iterator[None]:
         yield
     except MissingProgramError as error:
         _give_up(str(error))
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as it is taken in a terminal: a shell lets jobs in the background ignore it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was left out, and why: a run that skips all of it looks as if it had passed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in skipped).items():
+        terminalreporter.write_line(f"{count} not run: {reason.removeprefix('Skipped: ')}")
 
 
 def _give_up(reason: str) -> NoReturn:

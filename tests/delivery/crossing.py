@@ -475,15 +475,15 @@ def _list_unusable() -> Iterator[Crossing]:
             }
             for place, spec in specs.items():
                 title = f"{name} {place} {value!r}"
-                words = (f"consistentHash.{name} is empty or has a control character",)
-                yield Crossing(title, _rule(OWN_SERVICE, **spec), words, STRICT)
+                found = (f"consistentHash.{name} is empty or has a control character",)
+                yield Crossing(title, _rule(OWN_SERVICE, **spec), found, STRICT)
     parents = [{"group": "", "kind": "Service", "name": "a"}]
     for path in ("replaceFullPath", "replacePrefixMatch"):
         filters = [{"type": "URLRewrite", "urlRewrite": {"path": {path: f"/{BREAK}"}}}]
         spec = {"parentRefs": parents, "rules": [{"filters": filters}]}
         item = build_object(GATEWAY_API, "HTTPRoute", spec)
-        words = (f"urlRewrite.path.{path} has a control character",)
-        yield Crossing(f"HTTPRoute with a line break in {path}", item, words, STRICT)
+        reasons = (f"urlRewrite.path.{path} has a control character",)
+        yield Crossing(f"HTTPRoute with a line break in {path}", item, reasons, STRICT)
 
 
 def _list_routes() -> Iterator[Crossing]:

@@ -194,7 +194,7 @@ async def test_another_version_and_somebody_else_s_policy_are_told_apart() -> No
     annotations["egress-operator.io/version-of-rules"] = "1"
     found = await Server(objects).read()
     assert found is not None
-    assert "has version 1 of the rules, this operator needs 2" in found[0]
+    assert "has version 1 of the rules, this operator needs 3" in found[0]
     annotations.clear()
     found = await Server(objects).read()
     assert found is not None

@@ -148,7 +148,9 @@ def _find_dangerous(text: str) -> Iterator[Finding]:
     if why := find_refused(text):
         network = ip_network(text)
         single = network.num_addresses == 1
-        fix = explain_metadata_service(str(network)) if single and "metadata" in why else ""
+        fix = "use the address of a host outside; no policy can allow these"
+        if "metadata" in why or "link-local" in why:
+            fix = explain_metadata_service(str(network)) if single else ""
         yield Finding(f"{quote(text)} is {why}", fix=fix)
 
 

@@ -82,6 +82,6 @@ def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> N
 def program() -> None:
     """Say which outside hosts a namespace may call, and see what becomes of it.
 
-    Data goes to standard output, findings and notes to standard error. Nothing is cut or coloured
-    when the output is not a terminal.
+    Data and the findings of lint go to standard output, notes, errors and the findings of render
+    to standard error. Nothing is cut or coloured when the output is not a terminal.
     """
