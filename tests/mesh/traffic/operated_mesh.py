@@ -35,7 +35,8 @@ MARKER = "pay/marker"
 TIMEOUT_S = 20.0
 COLLECTED_S = 45.0
 """The garbage collector learns of kinds that are new to it every 30 s."""
-_TROUBLE = re.compile(r"Traceback|Warning:|was never retrieved|never awaited")
+_TROUBLE = re.compile(r"Traceback|[A-Z]\w+Warning:|was never retrieved|never awaited")
+"""Also a warning of Python, such as ResourceWarning; one of a status is no trouble."""
 
 
 class OperatedMesh:

@@ -107,7 +107,7 @@ def test_for_older_proxies_tls_goes_where_the_client_has_dialled(
         mesh.expect(CHECKOUT, f"GET http://{ONE}/", BLOCKED)
         mesh.expect(CHECKOUT, call(f"TLS {ONE}:443", server_name=THIEF), BLOCKED)
         # What it cannot check, as the docs tell: the name and the address belong together.
-        forged = call(f"TLS {ONE}:443", address=thief)
+        forged = call(f"GET https://{ONE}/", address=thief)
         mesh.expect(CHECKOUT, forged, DIRECT, server=THIEF)
 
     operated.wait_idle()
