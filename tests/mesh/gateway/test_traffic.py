@@ -195,12 +195,16 @@ def check_connections(limited: Host, plain: Host) -> None:
 
 
 def check_pending(limited: Host, plain: Host) -> None:
-    """Let one request be on its way and one wait; the others are answered with 503."""
+    """Let one request be on its way and one wait; the others are answered with 503.
+
+    While its connection is being opened, the one on its way waits as well.
+    """
     for host, is_refused in ((limited, True), (plain, False)):
         with ThreadPoolExecutor(5) as hands:
-            verdicts = list(
-                hands.map(lambda _, host=host: host.ask("/slow?seconds=1").verdict, range(5))
-            )
+            calls = [hands.submit(host.ask, "/slow?seconds=2")]
+            time.sleep(1.0)
+            calls += [hands.submit(host.ask, "/slow?seconds=1") for _ in range(4)]
+            verdicts = [call.result().verdict for call in calls]
         assert (UNAVAILABLE_503 in verdicts) is is_refused, verdicts
         assert verdicts.count(host.way.verdict) >= 2
 

@@ -28,6 +28,7 @@ from mesh.traffic.policy import (
 from mesh.traffic.stream import Load
 from testbed.caller import Order
 from testbed.client import Client, Object
+from testbed.deadline import wait_until
 from testbed.gateway import Gateway, build_secret
 from testbed.mesh import Mesh
 from testbed.origin import Answer
@@ -287,8 +288,12 @@ def test_http2_to_a_server_that_knows_nothing_else(
     with Http2Server(host, mesh.addresses.host, port=443, context=context) as server:
         wild.apply(build_wild({**SEALED, "ports": ports}))
 
-        outcome = mesh.request(CHECKOUT, f"GET http://{host}/")
-        assert outcome.status == 200, outcome
+        def answers() -> bool:
+            outcome = mesh.request(CHECKOUT, f"GET http://{host}/")
+            assert outcome.status == 200, outcome
+            return True
+
+        wait_until(answers, 15, "the server does not answer")
         assert server.requests > 0
         assert server.strangers == []
 
