@@ -183,6 +183,30 @@ def check_history(data: st.DataObject) -> None:
     finish(checker, last)
 
 
+def test_a_wildcard_that_is_closed_in_part_waits_for_the_routes_below_it() -> None:
+    """The gateway lets its HTTP through and not its TLS; the route of a name below is not there."""
+    checker = WildcardChecker(FakeCluster())
+    wide = build_route("wide", HTTP, TLS, gateway=SHARED, hosts=[WILDCARD])
+    policy_set = PolicySet(
+        (wide, build_route("own", SECURE)),
+        gateways=(build_gateway(wildcards="HTTP"),),
+        selected=frozenset(NAMESPACES),
+    )
+    checker.begin(policy_set)
+    missing = ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(HOST))
+    for _ in range(8):
+        checker.plans = policy_set.plan(checker.cluster)
+        for step in list_steps(checker):
+            for write in step.writes:
+                if write.key != missing:
+                    checker.send(write)
+        checker.pass_time(SETTLE)
+    keys = checker.cluster.objects.keys()
+    assert ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD)) not in keys
+    finish(checker, policy_set)
+    assert ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD)) in keys
+
+
 def test_a_port_of_requests_goes_before_the_route_that_guards_it() -> None:
     """The route was edited a moment before, so the ServiceEntry is older."""
     checker = InvariantChecker(FakeCluster())
