@@ -190,7 +190,7 @@ UNSEEN = {
     "EG055": "one way is a setting of the mesh",
     "EG075": "one way is a setting of the operator",
     "EG076": "the version of Istio is a setting; plan/test_version.py applies each fix",
-    "EG077": "the same; it goes with the host alone, and stays where that is meant",
+    "EG077": "the same; the second way out keeps the wildcard, and so the warning",
     "EG126": "files do not tell which admission policies are in force",
 }
 """Rules with a way out that is not in the files, and which it is."""

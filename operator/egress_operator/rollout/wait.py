@@ -64,7 +64,7 @@ def compute_route_wait(rollout: Rollout) -> float | None:
     waits = []
     if wanted - before and route.desired is not None:
         missing = compute_wait_after(rollout, route.desired, rollout.around.outside)
-        # What closes does not wait for what opens; where no route is, none closes.
+        # A route that closes does not wait for what opens; a new one has nothing to close.
         closes = rollout.object_set.is_closing and route.observed is not None
         waits.append(0.0 if missing is None or closes else missing)
         waits.append(clock.compute_wait(pair.key for pair in rollout.others if pair.desired))

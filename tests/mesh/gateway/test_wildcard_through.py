@@ -15,6 +15,7 @@ from mesh.gateway.tenant import (
     build_egress_gateway,
     build_gateway_policy,
 )
+from mesh.gateway.wildcard import DEEP, NAMES, ONE, OTHER, THIEF, WILDCARD, add_hosts, open_gateway
 from mesh.traffic.http2_server import Http2Server
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import (
@@ -47,10 +48,6 @@ from testbed.request import (
 
 pytestmark = pytest.mark.mesh
 
-WILDCARD = "*.wild.example"
-ONE, OTHER, DEEP = "one.wild.example", "other.wild.example", "a.deep.wild.example"
-THIEF = "thief.example"
-NAMES = (ONE, OTHER, DEEP)
 SEALED = {"hosts": [WILDCARD], "originateTLS": {}}
 OPEN = build_destination(WILDCARD)
 
@@ -64,8 +61,7 @@ def tenant(mesh: Mesh) -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def _hosts(mesh: Mesh) -> None:
-    for host in (*NAMES, THIEF):
-        mesh.outside.add(host)
+    add_hosts(mesh)
 
 
 @pytest.fixture
@@ -74,9 +70,7 @@ def wild(
 ) -> OperatedMesh:
     """Give an EgressGateway that lets wildcards through, for both tenants."""
     del labelled, tenant
-    mesh.apply(build_egress_gateway(gateway, wildcards="HTTP"))
-    operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
-    operated.wait_gateway(SHARED, "Ready", "True")
+    open_gateway(operated, mesh, gateway, "HTTP")
     return operated
 
 

@@ -13,6 +13,7 @@ from delivery.admission import STRICT, find_refusal
 from mesh.gateway.guard import SERVICE, guard
 from mesh.gateway.handmade import build_item
 from mesh.gateway.tenant import SHARED, build_egress_gateway, build_gateway_policy
+from mesh.gateway.wildcard import NAMES, ONE, OTHER, THIEF, WILDCARD, add_hosts, open_gateway
 from mesh.traffic.operated_mesh import OperatedMesh
 from mesh.traffic.policy import (
     APP,
@@ -34,10 +35,6 @@ from testbed.request import BLOCKED, DIRECT, REACHED, UNTRUSTED, VIA_GATEWAY, ca
 
 pytestmark = pytest.mark.mesh
 
-WILDCARD = "*.wild.example"
-ONE, OTHER, DEEP = "one.wild.example", "other.wild.example", "a.deep.wild.example"
-THIEF = "thief.example"
-NAMES = (ONE, OTHER, DEEP)
 FILTER = ("networking.istio.io/v1alpha3", "EnvoyFilter")
 ALLOWED = "HTTPAndTLS"
 TIMEOUT_S = 20.0
@@ -53,8 +50,7 @@ def tenant(mesh: Mesh) -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def _hosts(mesh: Mesh) -> None:
-    for host in (*NAMES, THIEF):
-        mesh.outside.add(host)
+    add_hosts(mesh)
 
 
 @pytest.fixture
@@ -63,9 +59,7 @@ def wild(
 ) -> OperatedMesh:
     """Give an EgressGateway that lets wildcards through, also by TLS, for both tenants."""
     del labelled, tenant
-    mesh.apply(build_egress_gateway(gateway, wildcards=ALLOWED))
-    operated.wait_gateway(SHARED, "Isolated", "True", "Isolated")
-    operated.wait_gateway(SHARED, "Ready", "True")
+    open_gateway(operated, mesh, gateway, ALLOWED)
     return operated
 
 
