@@ -255,11 +255,7 @@ class Truncate:
 
 @dataclass(frozen=True)
 class Lose:
-    """A watch of this agent and resource that loses edits; others lose nothing."""
-
-    agent: str
-    """How the User-Agent begins."""
-    plural: str
+    """A watch that loses edits."""
 
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
         async def lose(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -267,11 +263,7 @@ class Lose:
                 if b'"type":"MODIFIED"' not in line:
                     yield line
 
-        request = exchange.request
-        is_meant = request.path.endswith(f"/{self.plural}") and request.headers.get(
-            "User-Agent", ""
-        ).startswith(self.agent)
-        return await exchange.relay(lose if is_meant else None)
+        return await exchange.relay(lose)
 
 
 @dataclass(frozen=True)
@@ -286,6 +278,27 @@ class Replay:
         return await exchange.relay(repeat)
 
 
+def is_within(namespace: str) -> Callable[[web.BaseRequest], bool]:
+    """Match requests about what is in a namespace, and not what other tests have left."""
+    return lambda request: f"/namespaces/{namespace}/" in request.path
+
+
+def is_about(agent: str, plural: str) -> Callable[[web.BaseRequest], bool]:
+    """Match requests for all of a resource, from clients whose User-Agent begins like this."""
+    return lambda request: (
+        request.path.endswith(f"/{plural}")
+        and request.headers.get("User-Agent", "").startswith(agent)
+    )
+
+
+@dataclass(slots=True)
+class _Injection:
+    fault: Fault
+    left: int
+    """Requests that it is still for; negative: all."""
+    where: Callable[[web.BaseRequest], bool]
+
+
 class FaultProxy:
     """`async with FaultProxy(url, ca_file) as proxy`: clients use `proxy.url`."""
 
@@ -297,15 +310,24 @@ class FaultProxy:
         """Requests that a fault was applied to."""
         self._upstream = upstream
         self._tls = ssl.create_default_context(cafile=str(ca_file))
-        self._faults: dict[Call, tuple[Fault, int]] = {}
+        self._faults: dict[Call, _Injection] = {}
         self._open: list[Exchange] = []
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.ServerRunner | None = None
 
-    def inject(self, fault: Fault, *calls: Call, times: int = 1) -> None:
-        """Apply `fault` to the next `times` requests of these kinds; -1: until `clear`."""
+    def inject(
+        self,
+        fault: Fault,
+        *calls: Call,
+        times: int = 1,
+        where: Callable[[web.BaseRequest], bool] = lambda _: True,
+    ) -> None:
+        """Apply `fault` to the next `times` requests of these kinds; -1: until `clear`.
+
+        Requests that `where` leaves out pass, and are not counted as hit.
+        """
         for call in calls:
-            self._faults[call] = (fault, times)
+            self._faults[call] = _Injection(fault, times, where)
 
     def clear(self) -> None:
         """Pass everything on again."""
@@ -347,17 +369,16 @@ class FaultProxy:
         call = parse_call(request)
         self.seen[call] += 1
         exchange = self._build_exchange(request, await request.read())
-        fault, left = self._faults.get(call, (None, 0))
+        injection = self._faults.get(call)
         self._open.append(exchange)
         try:
-            if fault is None:
+            if injection is None or not injection.where(request):
                 return await exchange.relay()
             self.hit[call] += 1
-            if left == 1:
+            injection.left -= 1
+            if injection.left == 0:
                 del self._faults[call]
-            else:
-                self._faults[call] = (fault, left - 1)
-            return await fault(exchange)
+            return await injection.fault(exchange)
         except (aiohttp.ClientError, ConnectionError):
             # Either side went away: the other one must notice.
             exchange.reset()

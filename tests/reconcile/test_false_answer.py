@@ -8,7 +8,16 @@ import asyncio
 import pytest
 
 from testbed.controlplane import ControlPlane
-from testbed.faultproxy import Answer, Call, DeniesObject, Fault, FaultProxy, build_refusal
+from testbed.faultproxy import (
+    Answer,
+    Call,
+    Delay,
+    DeniesObject,
+    Fault,
+    FaultProxy,
+    build_refusal,
+    is_within,
+)
 from testbed.operator import Operator
 
 from .tenant import COLLECTED_S, TenantNamespace, hosts
@@ -42,11 +51,11 @@ async def test_everything_is_made_up_for(
     tenant: TenantNamespace, proxy: FaultProxy, fault: Fault
 ) -> None:
     """Creations, changes and deletions, each with false answers."""
-    proxy.inject(fault, *WRITES, times=2)
+    proxy.inject(fault, *WRITES, times=2, where=is_within(tenant.namespace))
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
     await asyncio.to_thread(tenant.wait_hosts, "a.example.com", "b.example.com")
-    proxy.inject(fault, *WRITES, times=2)
+    proxy.inject(fault, *WRITES, times=2, where=is_within(tenant.namespace))
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", ports=[PLAIN]))
     await asyncio.to_thread(tenant.wait_hosts, "a.example.com", timeout_s=READY_S)
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
@@ -62,7 +71,7 @@ async def test_an_object_that_is_said_to_be_gone_and_is_not_goes(
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
     proxy.hit.clear()
-    proxy.inject(DeniesObject(), Call.DELETE)
+    proxy.inject(DeniesObject(), Call.DELETE, where=is_within(tenant.namespace))
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com"))
     await asyncio.to_thread(tenant.wait_hosts, "a.example.com", timeout_s=READY_S)
     assert proxy.hit[Call.DELETE] == 1
@@ -75,8 +84,7 @@ async def test_nobody_writes_without_a_budget(
     """All writes get false answers for a while."""
     await asyncio.to_thread(tenant.apply, "payments", hosts("a.example.com", "b.example.com"))
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
-    proxy.inject(FALSE[name], *WRITES, times=-1)
-    proxy.hit.clear()
+    proxy.inject(FALSE[name], *WRITES, times=-1, where=is_within(tenant.namespace))
     await asyncio.to_thread(tenant.apply, "payments", hosts("b.example.com", "c.example.com"))
     await asyncio.sleep(WATCHED_S)
     assert 0 < proxy.hit.total() <= MOST, proxy.hit
@@ -93,8 +101,9 @@ async def test_a_namespace_that_is_being_deleted_is_not_written_to_without_end(
     await asyncio.to_thread(tenant.wait_ready, "payments", timeout_s=READY_S)
     with control_plane.suspend_controller_manager():
         await asyncio.to_thread(tenant.client.delete, "v1", "Namespace", tenant.namespace)
-        proxy.seen.clear()
+        # It counts the writes and delays none of them.
+        proxy.inject(Delay(0), *WRITES, times=-1, where=is_within(tenant.namespace))
         await asyncio.to_thread(tenant.apply, "payments", hosts("b.example.com", "c.example.com"))
         await asyncio.sleep(WATCHED_S)
-        assert sum(proxy.seen[call] for call in WRITES) <= MOST, proxy.seen
+        assert proxy.hit.total() <= MOST, proxy.hit
     await asyncio.to_thread(tenant.wait_hosts, timeout_s=COLLECTED_S)
