@@ -4,15 +4,26 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from testbed.client import ApiError, Client, Object
 from testbed.deadline import wait_until
 
 from .gateway import TIMEOUT_S, Gateway
-from .standing import AUTHORIZATION, find_denials, find_permissions
+from .standing import AUTHORIZATION, FILTER, find_denials, find_permissions
 from .tenant import Tenant
 
+
+class Resource(NamedTuple):
+    """A kind whose objects cannot be written or deleted."""
+
+    version: str
+    kind: str
+    plural: str
+
+
+POLICIES = Resource(*AUTHORIZATION, "authorizationpolicies")
+FILTERS = Resource(*FILTER, "envoyfilters")
 ADMISSION = "admissionregistration.k8s.io/v1"
 KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 NAMESPACE = "egress-operator.io/namespace"
@@ -49,7 +60,7 @@ def hold(obstacle: Obstacle, gateway: Gateway, tenant: Tenant) -> Iterator[None]
             yield
         return
     operations = ["DELETE"] if obstacle is Obstacle.DELETE_REFUSED else ["DELETE", "UPDATE"]
-    with _refuse(gateway.client, item, operations, theirs):
+    with refuse(gateway.client, item, operations, theirs):
         yield
 
 
@@ -62,7 +73,7 @@ def take_denial(gateway: Gateway) -> Iterator[str]:
         if NAMESPACE not in each["metadata"]["annotations"]
     ]
     name = item["metadata"]["name"]
-    with _refuse(gateway.client, item, ["CREATE"], f"object.metadata.name == '{name}'"):
+    with refuse(gateway.client, item, ["CREATE"], f"object.metadata.name == '{name}'"):
         gateway.client.delete(*AUTHORIZATION, name, gateway.namespace)
         yield name
 
@@ -82,10 +93,16 @@ def find_theirs(gateway: Gateway, tenant: Tenant) -> list[Object]:
 
 
 @contextmanager
-def _refuse(client: Client, item: Object, operations: list[str], which: str) -> Iterator[None]:
+def refuse(
+    client: Client,
+    item: Object,
+    operations: list[str],
+    which: str,
+    resource: Resource = POLICIES,
+) -> Iterator[None]:
     """Refuse operations on objects of which a CEL expression is true; `item` is one of them."""
     name = "hold"
-    rule = _build_rule(*operations)
+    rule = _build_rule(resource, *operations)
     specs: dict[str, dict[str, Any]] = {
         KINDS[0]: {
             "failurePolicy": "Fail",
@@ -99,12 +116,12 @@ def _refuse(client: Client, item: Object, operations: list[str], which: str) -> 
         client.apply(body)
 
     try:
-        _wait_refused(client, item, operations, WORDS)
+        _wait_refused(client, item, operations, WORDS, resource)
         yield
     finally:
         for kind in reversed(KINDS):
             client.delete(ADMISSION, kind, name)
-        _wait_refused(client, item, operations, WORDS, expected=False)
+        _wait_refused(client, item, operations, WORDS, resource, expected=False)
 
 
 @contextmanager
@@ -115,7 +132,7 @@ def _leave_unanswered(client: Client, item: Object, which: str) -> Iterator[None
         webhook = {
             "name": WEBHOOK,
             "clientConfig": {"url": f"https://127.0.0.1:{server.getsockname()[1]}/"},
-            "rules": [_build_rule("DELETE")],
+            "rules": [_build_rule(POLICIES, "DELETE")],
             "matchConditions": [{"name": "theirs", "expression": which}],
             "failurePolicy": "Fail",
             "timeoutSeconds": HANG_S,
@@ -126,32 +143,45 @@ def _leave_unanswered(client: Client, item: Object, which: str) -> Iterator[None
         body = {"apiVersion": ADMISSION, "kind": kind, "metadata": metadata, "webhooks": [webhook]}
         client.apply(body)
         try:
-            _wait_refused(client, item, ["DELETE"], WEBHOOK)
+            _wait_refused(client, item, ["DELETE"], WEBHOOK, POLICIES)
             yield
         finally:
             client.delete(ADMISSION, kind, name)
 
 
-def _build_rule(*operations: str) -> dict[str, Any]:
+def _build_rule(resource: Resource, *operations: str) -> dict[str, Any]:
     return {
-        "apiGroups": ["security.istio.io"],
+        "apiGroups": [resource.version.split("/")[0]],
         "apiVersions": ["*"],
         "operations": list(operations),
-        "resources": ["authorizationpolicies"],
+        "resources": [resource.plural],
     }
 
 
 def _wait_refused(
-    client: Client, item: Object, operations: list[str], words: str, *, expected: bool = True
+    client: Client,
+    item: Object,
+    operations: list[str],
+    words: str,
+    resource: Resource,
+    *,
+    expected: bool = True,
 ) -> None:
     """Wait until the API server refuses an operation on `item` in these words, or no longer."""
+    kind = resource.version, resource.kind
+    name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
 
     def is_refused() -> bool:
         try:
             if "CREATE" in operations:
-                _create(client, item)
+                metadata = {"name": name, "namespace": namespace}
+                body = {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata}
+                path = client.path(*kind, namespace=namespace)
+                body = {**body, "spec": item["spec"]}
+                client.request("POST", path, body=body, query={"dryRun": "All"})
             else:
-                _delete(client, item)
+                path = client.path(*kind, name, namespace)
+                client.request("DELETE", path, query={"dryRun": "All"})
         except ApiError as error:
             return words in str(error)
         return False
@@ -159,15 +189,3 @@ def _wait_refused(
     wait_until(
         lambda: is_refused() is expected, TIMEOUT_S, f"refused with {words!r}: not {expected}"
     )
-
-
-def _create(client: Client, item: Object) -> None:
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
-    path = client.path(*AUTHORIZATION, namespace=metadata["namespace"])
-    body = {"apiVersion": AUTHORIZATION[0], "kind": AUTHORIZATION[1], "spec": item["spec"]}
-    client.request("POST", path, body={**body, "metadata": metadata}, query={"dryRun": "All"})
-
-
-def _delete(client: Client, item: Object) -> None:
-    path = client.path(*AUTHORIZATION, item["metadata"]["name"], item["metadata"]["namespace"])
-    client.request("DELETE", path, query={"dryRun": "All"})

@@ -6,12 +6,13 @@ from testbed.client import Client, Object
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
 AUTHORIZATION = (SECURITY, "AuthorizationPolicy")
+FILTER = (f"{NETWORKING}alpha3", "EnvoyFilter")
 KINDS = (
     (NETWORKING, "ServiceEntry"),
     (NETWORKING, "VirtualService"),
     (NETWORKING, "DestinationRule"),
     (NETWORKING, "Gateway"),
-    (f"{NETWORKING}alpha3", "EnvoyFilter"),
+    FILTER,
     AUTHORIZATION,
 )
 LABEL, ACCOUNT = "app.kubernetes.io/managed-by", "egress-operator"

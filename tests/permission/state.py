@@ -1,6 +1,6 @@
 """What may have become of a namespace's policies by the time its permission is withdrawn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -82,15 +82,15 @@ def let_in(client: Client, namespace: str, gateway: Gateway) -> Tenant:
     return tenant
 
 
-def enter(tenant: Tenant, state: State) -> None:
-    """Bring both policies into a state, as their owner would."""
-    for name in POLICIES:
+def enter(tenant: Tenant, state: State, names: Iterable[str] = POLICIES) -> None:
+    """Bring policies into a state, as their owner would."""
+    for name in names:
         _ENTER[state](tenant, name)
 
 
-def wait_entered(tenant: Tenant, state: State) -> None:
+def wait_entered(tenant: Tenant, state: State, names: Iterable[str] = POLICIES) -> None:
     """Wait until the operator shows that it knows the state, where it shows that."""
-    for name in POLICIES if state in SIGNS else ():
+    for name in names if state in SIGNS else ():
         tenant.wait_condition(name, *SIGNS[state])
 
 

@@ -174,14 +174,14 @@ def build_stuck(count: int, *, deletes: bool = True) -> tuple[StuckPermission, .
         (
             build_stuck(1, deletes=False),
             (
-                f"{DENIAL}-0, the permission of namespace team-0000, cannot be changed: "
+                f"{DENIAL}-0, part of the permission of namespace team-0000, cannot be changed: "
                 "403 Forbidden: no"
             ),
         ),
         (
             build_stuck(1000),
             (
-                f"{DENIAL}-0, the permission of namespace team-0000, cannot be deleted: "
+                f"{DENIAL}-0, part of the permission of namespace team-0000, cannot be deleted: "
                 "403 Forbidden: no; so it is for namespaces team-0001, team-0002, team-0003, "
                 "team-0004, team-0005 and 994 more"
             ),

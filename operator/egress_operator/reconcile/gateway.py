@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from egress_operator.istio.kind import Kind
 from egress_operator.istio.object import Desired
 from egress_operator.istio.object_set import Access
 from egress_operator.istio.set_key import GatewaySet, Scope
@@ -93,7 +92,7 @@ def _list_stuck(view: View, name: str) -> Iterator[StuckPermission]:
     outcome, _ = view.worker.get_outcome(_find_set(view, name))
     for refusal in outcome.refused:
         item = view.cluster.objects.get(refusal.write.key)
-        if item is not None and item.tenant and item.key.kind is Kind.AUTHORIZATION_POLICY:
+        if item is not None and item.tenant:
             deletes = isinstance(refusal.write, Delete)
             yield StuckPermission(str(item.key), item.tenant, refusal.words, deletes=deletes)
 

@@ -72,9 +72,9 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class StuckPermission:
-    """An AuthorizationPolicy that the API server does not let the operator change or delete."""
+    """An AuthorizationPolicy or EnvoyFilter of a tenant that cannot be changed or deleted."""
 
-    policy: str
+    object: str
     """Kind, namespace and name."""
     namespace: str
     """The tenant."""
@@ -243,7 +243,7 @@ def _explain_stuck(stuck: tuple[StuckPermission, ...]) -> str:
     others = sorted({item.namespace for item in stuck} - {first.namespace})
     also = f"; so it is for namespaces {name_some(others)}" if others else ""
     return (
-        f"{first.policy}, the permission of namespace {first.namespace}, cannot be {what}: "
+        f"{first.object}, part of the permission of namespace {first.namespace}, cannot be {what}: "
         f"{first.words}{also}"
     )
 
