@@ -460,7 +460,8 @@ def _list_unusable() -> Iterator[Crossing]:
             inner = {"destination": {"host": OWN_SERVICE}, "headers": headers}
             item = _service([], http=[{"route": [inner]}])
             yield Crossing(f"{name} of a delegate with a line break", item, (name,), STRICT)
-    for name, rule in fields.items():
+    low = {"directResponse": {"status": 199}}
+    for name, rule in (*fields.items(), ("directResponse.status", low)):
         item = _service([OWN_SERVICE], http=[rule])
         words = (f"pay/attempt: {name}", "Envoy refuses that for the routes of every namespace")
         yield Crossing(f"{name} with what Envoy refuses", item, words, STRICT)

@@ -66,7 +66,7 @@ NARROW = {
 
 def _keep(host: str, owner: str, *ports: int) -> HostStanding:
     pairs = frozenset(("", port, 0) for port in ports)
-    return HostStanding(host, frozenset({Owner(owner, owner)}), has_route=True, pairs=pairs)
+    return HostStanding(host, frozenset({Owner(owner, owner)}), routes=("http",), pairs=pairs)
 
 
 @pytest.mark.parametrize(("ports", "lifted"), [((80, 443), False), ((80,), True), ((), True)])

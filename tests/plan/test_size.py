@@ -272,8 +272,10 @@ def store(text: bytes) -> str:
     return found
 
 
-@pytest.mark.parametrize("sign", ["&", "<", '"', "\\", "a"])
-def test_signs_count_as_they_are_stored(sign: str) -> None:
+@pytest.mark.parametrize(
+    ("sign", "is_refused"), [("&", True), ("<", True), ('"', True), ("\\", True), ("a", False)]
+)
+def test_signs_count_as_they_are_stored(sign: str, *, is_refused: bool) -> None:
     """A policy that fits by its own text, and whose objects etcd would refuse, is refused first."""
     values = [{"name": f"x-{number}", "value": sign * 500} for number in range(16)]
     spec = {
@@ -295,4 +297,4 @@ def test_signs_count_as_they_are_stored(sign: str) -> None:
     assert result.accepted, result.diagnostics
     texts = [store(item.spec_text) for group in plan.sets.values() for item in group.objects]
     assert max(map(len, texts)) < ETCD / 2
-    assert any(row.code for row in result.claims) or sign in '"\\a'
+    assert any(row.code for row in result.claims) is is_refused

@@ -15,7 +15,7 @@ import pytest
 from bench.permission import Crowd
 from egress_operator.engine.ready import Share
 from egress_operator.engine.resource import Resource
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.set_key import GatewaySet, HostSet
 from egress_operator.plan.gateway import GatewayResult
 from egress_operator.plan.source import Settings
@@ -93,10 +93,11 @@ def test_a_gateway_has_a_lane_of_its_own_where_one_is_or_was(
     ],
     ids=str,
 )
+@pytest.mark.parametrize("kind", sorted(UNOWNED))
 def test_a_write_takes_the_turn_of_the_tenant_that_it_is_about(
-    key: GatewaySet, share: Share
+    key: GatewaySet, share: Share, kind: Kind
 ) -> None:
-    write = Delete(ObjectKey(Kind.AUTHORIZATION_POLICY, key.namespace, "x"), "uid")
+    write = Delete(ObjectKey(kind, key.namespace, "x"), "uid")
     assert build_lanes().find_write_share(key, write, "shop") == share
 
 

@@ -5,15 +5,34 @@ from dataclasses import dataclass, field
 
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner
+from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, find_scope
 from egress_operator.plan.plan import Plan
 from egress_operator.rollout.write import Delete, Replace, Write
 from rollout.fake_cluster import DR, EPSILON, SETTLE, VS, FakeCluster
 from rollout.policy_set import PolicySet
-from rollout.snapshot import Need, Snapshot, find_broken, find_broken_tenants, find_tenant
+from rollout.snapshot import (
+    Need,
+    Snapshot,
+    find_broken,
+    find_broken_tenants,
+    find_tenant,
+    list_rules,
+)
 
 NEVER = float("-inf")
+
+
+def _list_ruled(group: ObjectSet) -> set[int]:
+    """List the ports for which the clients' route of a host has a rule, as it is wanted."""
+    return {
+        match["port"]
+        for desired in group.objects
+        if desired.key == group.virtual_service_key
+        for rule in list_rules(desired.spec)
+        for match in rule["match"]
+    }
 
 
 @dataclass
@@ -83,7 +102,10 @@ class InvariantChecker:
         return self._has_expired(key) or self._may_miss(key)
 
     def find_wanted_ports(self, key: ObjectKey) -> set[int]:
-        """Return the ports of a ServiceEntry that is wanted; none while permission is withdrawn."""
+        """Return the ports of a ServiceEntry that are wanted; none while permission is withdrawn.
+
+        Of a wildcard a gateway may refuse one port alone: it has no rule, and is closed.
+        """
         return {
             port.number
             for plan in self.plans
@@ -92,6 +114,7 @@ class InvariantChecker:
             for desired in group.objects
             if desired.key == key
             for port in desired.facts.ports
+            if not desired.facts.is_closed or port.number in _list_ruled(group)
         }
 
     def send(self, write: Write) -> None:

@@ -233,21 +233,39 @@ def test_the_listener_waits_for_what_finds_names() -> None:
     assert held < written
 
 
-@pytest.mark.parametrize(
-    "paused",
-    [False, True],
-)
+@pytest.mark.parametrize("authorization", ["Managed", "DryRun", "None"])
+@pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("wildcards", ["HTTP", "Disabled"])
 def test_what_finds_names_goes_first_when_the_gateway_does_not_want_it(
-    wildcards: str, *, paused: bool
+    wildcards: str, authorization: str, *, paused: bool
 ) -> None:
     """A policy on hold keeps its listener."""
     wild = replace(WILD, paused=paused)
-    checker = build_checker(build_wild(WILD))
-    writes = converge(checker, build_wild(wild, wildcards=wildcards))
-    assert name_writes(writes)[0] == f"Delete {EF}" or not paused
-    assert find_first(writes, f"Delete {EF}") >= 0
+    checker = build_checker(build_wild(WILD, authorization=authorization))
+    wanted = build_wild(wild, wildcards=wildcards, authorization=authorization)
+    writes = converge(checker, wanted)
+    if paused:
+        assert name_writes(writes)[0] == f"Delete {EF}"
+    assert f"Delete {EF}" in name_writes(writes)
     assert count_filters(checker) == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [(HTTP,), pytest.param((HTTP, TLS), id="one-port-refused")],
+)
+def test_requests_of_a_wildcard_lose_nothing_when_the_gateway_moves(
+    asked: tuple[dict[str, Any], ...],
+) -> None:
+    """Also where the gateway refuses its TLS: only that port has no way, and is closed."""
+    wild = build_route("a", *asked, hosts=[WILDCARD], gateway=SHARED)
+    checker = build_checker(build_wild(wild, wildcards="HTTP"))
+    start = checker.cluster.now
+    moved = {"name": "egress", "port": 8443}
+    writes = converge(checker, build_wild(wild, wildcards="HTTP", service=moved))
+    switch = find_first(writes, f"Replace {VS}", build_host_name(WILDCARD))
+    assert checker.changed_at[writes[switch].key] >= start + SETTLE
+    assert switch < find_first(writes, f"Delete {GW}")
 
 
 @pytest.mark.parametrize("paused", [False, True])

@@ -7,7 +7,7 @@ the wildcard's that belong to a gateway, or to TLS of the mesh.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 
 from egress_operator.istio.kind import Kind, ObjectKey
 from egress_operator.istio.name import build_host_name
+from egress_operator.istio.object import Owner
 from egress_operator.istio.observed import read_observed
+from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HTTP_LIKE
 from egress_operator.plan.source import PolicySource
-from egress_operator.rollout.write import Create, Delete, Write
+from egress_operator.rollout.write import Create, Delete, Replace, Write
 from rollout.convergence import converge, finish, list_steps
 from rollout.example import FEW, MANY
 from rollout.fake_cluster import SETTLE, FakeCluster
 from rollout.invariant import InvariantChecker
 from rollout.policy_set import NAMESPACES, SHARED, PolicySet, build_gateway, build_route
-
-if TYPE_CHECKING:
-    from egress_operator.istio.object import Owner
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -49,6 +48,7 @@ OWN: tuple[tuple[tuple[Any, ...], str, Any], ...] = (
     ((HTTP,), SHARED, None),
     ((HTTP, TLS), SHARED, None),
     ((TIMED,), "", None),
+    ((TLS,), "", None),
 )
 
 
@@ -97,9 +97,14 @@ def build_policy_sets(draw: st.DrawFn, generation: int) -> PolicySet:
 class WildcardChecker(InvariantChecker):
     """Looks at the wildcards after each write as well."""
 
+    has_tls: bool = False
+    """Whether the wildcard had a route of TLS before the last write."""
+
     def send(self, write: Write) -> None:
         """Check a write and the state after it."""
         self._check_filter(write)
+        route = self._find(Kind.VIRTUAL_SERVICE, WILDCARD)
+        self.has_tls = bool(route and route["spec"].get("tls"))
         super().send(write)
         for wildcard in BELOW:
             self._check_guard(wildcard)
@@ -107,6 +112,8 @@ class WildcardChecker(InvariantChecker):
             return
         if isinstance(write, Create) and write.key.name == build_host_name(WILDCARD):
             self._check_below(*BELOW[WILDCARD])
+        if isinstance(write, Create | Replace) and write.key.name == build_host_name(WILDCARD):
+            self._check_held(write)
         if isinstance(write, Delete):
             own = (host for host in BELOW[WILDCARD] if write.key.name == build_host_name(host))
             self._check_below(*own)
@@ -136,6 +143,25 @@ class WildcardChecker(InvariantChecker):
         if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
             assert self._find(Kind.VIRTUAL_SERVICE, wildcard), f"{wildcard} has no route"
 
+    def _check_held(self, write: Create | Replace) -> None:
+        """No route of TLS is made over a port that stands and that no plan changes."""
+        planned = {key for plan in self.plans for key in plan.sets}
+        for host in BELOW[WILDCARD] if write.desired.spec.get("tls") and not self.has_tls else ():
+            entry = self._find(Kind.SERVICE_ENTRY, host)
+            if entry is None or HostSet("shop", host) in planned:
+                continue
+            ports = {port["number"] for port in entry["spec"]["ports"]}
+            is_dead = read_observed(entry).owners.isdisjoint(self.living)
+            assert is_dead or 443 not in ports, f"TLS of {host} goes by the wildcard"
+
+    def _find_dropped(self, host: str) -> set[int]:
+        """Return the ports of a host that stand, and that its plan does not have; none on hold."""
+        key = ObjectKey(Kind.SERVICE_ENTRY, "shop", build_host_name(host))
+        if not any(HostSet("shop", host) in plan.sets for plan in self.plans):
+            return set()
+        there = {port["number"] for port in self.cluster.objects[key]["spec"]["ports"]}
+        return there - self.find_wanted_ports(key)
+
     def _check_below(self, *hosts: str) -> None:
         if self._find(Kind.VIRTUAL_SERVICE, WILDCARD) is None:
             return
@@ -143,7 +169,10 @@ class WildcardChecker(InvariantChecker):
             entry = self._find(Kind.SERVICE_ENTRY, host)
             if entry is None or read_observed(entry).owners.isdisjoint(self.living):
                 continue
-            if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
+            # What a policy does not ask for any more goes by the wildcard from now on.
+            dropped = self._find_dropped(host)
+            ports = [port for port in entry["spec"]["ports"] if port["number"] not in dropped]
+            if any(port["protocol"] in HTTP_LIKE for port in ports):
                 assert self._find(Kind.VIRTUAL_SERVICE, host), f"{host} has no route of its own"
 
 
@@ -205,6 +234,32 @@ def test_a_wildcard_that_is_closed_in_part_waits_for_the_routes_below_it() -> No
     assert ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD)) not in keys
     finish(checker, policy_set)
     assert ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD)) in keys
+
+
+@pytest.mark.parametrize(
+    ("before", "asked"),
+    [
+        pytest.param(((TLS,), ""), ((TLS,), SHARED), id="direct-before"),
+        pytest.param(((SECURE,), SHARED), ((HTTP, TLS), SHARED), id="requests-alone-before"),
+    ],
+)
+def test_tls_of_a_wildcard_waits_for_what_is_on_hold_below_it(
+    before: tuple[tuple[Any, ...], str], asked: tuple[tuple[Any, ...], str]
+) -> None:
+    """Its route through a gateway would take the server name of the paused host as well."""
+    own = build_route("own", TLS)
+    gateways, selected = (build_gateway(wildcards="HTTPAndTLS"),), frozenset(NAMESPACES)
+    checker = WildcardChecker(FakeCluster())
+    for (ports, gateway), state in ((before, own), (asked, replace(own, paused=True))):
+        wide = build_route("wide", *ports, gateway=gateway, hosts=[WILDCARD])
+        if state.paused:
+            wide = replace(wide, generation=2)
+        converge(checker, PolicySet((wide, state), gateways, selected))
+    route = ObjectKey(Kind.VIRTUAL_SERVICE, "shop", build_host_name(WILDCARD))
+    assert "tls" not in checker.cluster.objects.get(route, {"spec": {}})["spec"]
+    checker.cluster.remove_owners({Owner(own.name, own.uid)})
+    converge(checker, PolicySet((wide,), gateways, selected))
+    assert checker.cluster.objects[route]["spec"]["tls"]
 
 
 def test_a_port_of_requests_goes_before_the_route_that_guards_it() -> None:

@@ -131,7 +131,6 @@ def test_the_visibility_of_service_entries_is_read(
         ("{applyToSidecars: true, defaultVisibility: VISIBILITY_UNSPECIFIED}", Visibility.PUBLIC),
         ("{applyToSidecars: true, defaultVisibility: NONE}", Visibility.NONE),
         ("{applyToSidecars: true, policies: [{visibility: NONE}]}", Visibility.NONE),
-        ("{applyToSidecars: true, policies: 7, defaultVisibility: [x]}", Visibility.PUBLIC),
     ],
 )
 def test_a_visibility_that_is_not_written_out(text: str, expected: Visibility) -> None:
@@ -142,29 +141,64 @@ def test_who_sees_services_by_default_is_read() -> None:
     mesh = parse_mesh("defaultServiceExportTo: ['.']")
     settings = build_compiler_settings(Settings(), mesh)
     assert (mesh.service_export, settings.service_export) == ((".",), (".",))
-    assert parse_mesh("defaultServiceExportTo: no").service_export == ()
+    assert parse_mesh("defaultServiceExportTo: null").service_export == ()
 
 
 def test_aliases_that_stand_for_more_than_memory_holds_are_no_text() -> None:
     lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]" for n in range(12)]
     for field in ("rootNamespace: *a12", "outboundTrafficPolicy: {mode: *a12}"):
-        mesh = parse_mesh("\n".join([*lines, field]))
-        assert mesh.root_namespace == ""
-        assert mesh.outbound_mode is OutboundMode.ALLOW_ANY
+        with pytest.raises(ValueError, match="is not a text"):
+            parse_mesh("\n".join([*lines, field]))
+
+
+def test_maps_that_double_with_each_line_are_not_read() -> None:
+    lines = ["a0: &a0 {k: v}"]
+    lines += [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 64)]
+    with pytest.raises(ValueError, match="merge key"):
+        parse_mesh("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rootNamespace: [platform]",
+        "rootNamespace: {a: b}",
+        "defaultServiceExportTo: [{}]",
+        "defaultServiceExportTo: no",
+        "defaultConfig: [a]",
+        "pathNormalization: NONE",
+        "serviceEntryVisibility: {applyToSidecars: true, policies: 7}",
+        "serviceEntryVisibility: {applyToSidecars: true, policies: [7]}",
+        "{VISIBILITY: {matchLabels: {a: [1]}}}",
+        "{VISIBILITY: {matchLabels: {a: {}}}}",
+        "{VISIBILITY: {matchExpressions: [{key: a, operator: NotIn, values: [1]}]}}",
+    ],
+)
+def test_a_value_of_another_type_is_not_left_out(text: str) -> None:
+    """Else the root namespace would be another one, and a selector would hold for all."""
+    before, _, selector = text.partition("VISIBILITY: ")
+    if selector:
+        rule = f"{{namespaceSelector: {selector[:-1]}}}"
+        policies = f"[{{visibility: NONE, matchingRules: [{rule}]}}]"
+        text = f"serviceEntryVisibility: {{applyToSidecars: true, policies: {policies}}}"
+    else:
+        text = before
+    with pytest.raises(ValueError, match="not readable"):
+        parse_mesh(text)
 
 
 class ConfigMap:
-    """Stands for the transport: answers with a text, or fails."""
+    """Stands for the transport: answers with a text, or without one, or fails."""
 
-    def __init__(self, answer: str | ApiError) -> None:
+    def __init__(self, answer: str | ApiError | None) -> None:
         self._answer = answer
 
     async def get(self, *_: object) -> dict[str, Any]:
         """Answer."""
         if isinstance(self._answer, ApiError):
             raise self._answer
-        return {"data": {"mesh": self._answer}}
+        return {"data": {} if self._answer is None else {"mesh": self._answer}}
 
 
 @pytest.mark.parametrize(
@@ -172,12 +206,14 @@ class ConfigMap:
     [
         "x: [",
         "x: !!bool x",
+        "rootNamespace: [platform]",
+        None,
         ApiError(404, "NotFound"),
         ApiError(403, "Forbidden"),
         ApiError(503, "ServiceUnavailable"),
     ],
 )
-async def test_what_cannot_be_read_changes_nothing(answer: str | ApiError) -> None:
+async def test_what_cannot_be_read_changes_nothing(answer: str | ApiError | None) -> None:
     """Else another namespace would be the root, in which the operator writes nothing."""
     transport: Any = ConfigMap(answer)
     assert await read_mesh(transport, Settings()) is None

@@ -51,7 +51,8 @@ class Facts:
     other rule; of an EnvoyFilter the namespace whose it is, `*` of another form than ours."""
     export_to: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    """Of a DestinationRule: which it has of `trafficPolicy` and `workloadSelector`."""
+    """Of a DestinationRule: which it has of `trafficPolicy` and `workloadSelector`; of a
+    VirtualService: which of `http`, `tls` and `tcp`."""
     selector: tuple[tuple[str, str], ...] = ()
     """Of a Gateway, an AuthorizationPolicy or an EnvoyFilter, sorted."""
     is_closed: bool = False

@@ -62,7 +62,7 @@ class ObjectSet:
     EnvoyFilters that they need there. `Desired.after` names them: they have to be there as they are
     here."""
     access: Access | None = None
-    """Of the set of a gateway: how its AuthorizationPolicies change."""
+    """Of the set of a gateway: how its AuthorizationPolicies and EnvoyFilters change."""
 
     @property
     def name(self) -> str:

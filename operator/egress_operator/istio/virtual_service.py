@@ -22,6 +22,9 @@ FORBIDDEN, UNAVAILABLE = 403, 503
 NO_RETRIES = {"attempts": 0}
 """Written, because an absent one means Istio's default of two, on each hop."""
 HTTP_PORT, HTTPS_PORT = 80, 443
+HTTP, TLS, TCP = "http", "tls", "tcp"
+_PARTS = (HTTP, TLS, TCP)
+"""The lists of rules of a VirtualService."""
 
 REMOVED_HEADERS = (
     "x-envoy-attempt-count",
@@ -156,6 +159,7 @@ def read_facts(key: ObjectKey, spec: Spec) -> Facts:
         needs=frozenset(needs),
         refs=frozenset(refs),
         export_to=read_export(spec),
+        parts=tuple(part for part in _PARTS if spec.get(part)),
     )
 
 
@@ -173,8 +177,8 @@ def _resolve_gateway(name: str, namespace: str) -> str:
 
 def _list_destinations(spec: Spec) -> Iterator[Mapping[str, Any]]:
     """List everything that a VirtualService sends requests to."""
-    for rules in (spec.get("http"), spec.get("tls"), spec.get("tcp")):
-        for rule in rules or ():
+    for part in _PARTS:
+        for rule in spec.get(part) or ():
             for route in (*(rule.get("route") or ()), *(rule.get("mirrors") or ())):
                 yield route.get("destination") or {}
 

@@ -42,7 +42,7 @@ from egress_operator.plan.result import (
     build_idle_rows,
     has_error,
 )
-from egress_operator.plan.route import Tenants, find_tenant
+from egress_operator.plan.route import Tenants, find_open_tenant
 from egress_operator.plan.sidecar import NO_SCREEN, NO_SIDECARS, Screen, Sight
 from egress_operator.plan.source import (
     GatewaySource,
@@ -83,6 +83,7 @@ class CachedPolicy:
         "sight",
         "sight_made_from",
         "source",
+        "tls_wildcards",
         "wildcards",
     )
 
@@ -158,6 +159,11 @@ class CachedPolicy:
         expired = self.claims if self.is_expired else ()
         self.expired_keys = tuple(sorted({claim.key for claim in expired}))
         self.wildcards = tuple(filter(is_wildcard, self.live_keys))
+        self.tls_wildcards = frozenset(
+            claim.key
+            for claim in (self.live_claims if self.wildcards else ())
+            if is_wildcard(claim.key) and claim.gateway and not claim.port.is_http
+        )
         found_ranges = {(claim.key, claim.ranges) for claim in self.live_claims if claim.ranges}
         self.places = [(place, key) for key, ranges in sorted(found_ranges) for place in ranges]
         self.result = None
@@ -188,7 +194,7 @@ class CachedHost:
         return [claim for claim in self.results.won if not self._is_closed(claim)]
 
     def _is_closed(self, claim: Claim) -> bool:
-        return bool(claim.gateway) and find_tenant(claim, self.tenants) is None
+        return bool(claim.gateway) and find_open_tenant(claim, self.tenants) is None
 
     def build_row(self, claim: Claim) -> ClaimResult:
         """Return the fate of one of the claims."""
@@ -325,10 +331,12 @@ class CachedNamespace:
         if not (inputs.standing and any(policy.wildcards for policy in self.policies.values())):
             return
         keys = {key for policy in self.policies.values() for key in policy.live_keys}
-        unsettled = find_unsettled(keys, inputs.standing)
+        through = {key for policy in self.policies.values() for key in policy.tls_wildcards}
+        unsettled = find_unsettled(keys, through, inputs.standing)
         for name, policy in self.policies.items():
-            if found := dict(unsettled[key] for key in policy.live_keys if key in unsettled):
-                self._waiting[name] = {**self._waiting.get(name, {}), **found}
+            for key in policy.wildcards:
+                if key in unsettled:
+                    self._waiting[name] = {**self._waiting.get(name, {}), **unsettled[key]}
 
     def build_cover(self, judged: Mapping[str, Arbitration]) -> Cover:
         """Return the wildcards that have a route, or had one that is still there."""

@@ -54,7 +54,7 @@ class Gateway:
 
     @property
     def set_key(self) -> GatewaySet:
-        """The set of its AuthorizationPolicies."""
+        """The set of its AuthorizationPolicies and EnvoyFilters."""
         return GatewaySet(self.name, self.namespace)
 
     @property
@@ -100,7 +100,7 @@ class GatewayResult:
 
     @property
     def set_key(self) -> GatewaySet:
-        """The set of its AuthorizationPolicies, at the place that it names if that can be read."""
+        """The set of its own objects, at the place that it names if that can be read."""
         return GatewaySet(self.source.name, self.source.place)
 
     def is_open_to(self, labels: Mapping[str, str]) -> bool:

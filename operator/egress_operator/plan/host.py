@@ -20,8 +20,8 @@ from egress_operator.plan.claim import Arbitration, Claim, find_lifted
 from egress_operator.plan.intent import Authorization
 from egress_operator.plan.route import (
     Tenants,
+    find_open_tenant,
     find_private_names,
-    find_tenant,
     resolve_routes,
 )
 from egress_operator.plan.tenant import (
@@ -77,8 +77,9 @@ def compile_host(
     builder = _Builder(
         set_key, tuple(sorted(owners)), first, routes, used, below, resolves_wildcards
     )
+    is_withdrawn = any(claim.gateway and tenants[claim.gateway] is None for claim in results.won)
     return CompiledHost(
-        builder.build(),
+        builder.build(is_withdrawn=is_withdrawn),
         tuple(used.values()),
         find_lifted(results.won),
         find_private_names(routes),
@@ -87,7 +88,7 @@ def compile_host(
 
 def _select_tenants(won: Iterable[Claim], tenants: Tenants) -> Mapping[str, Tenant]:
     """Return the namespace at each gateway that the claims use, by the gateway's label."""
-    found = (find_tenant(claim, tenants) for claim in won if claim.gateway)
+    found = (find_open_tenant(claim, tenants) for claim in won if claim.gateway)
     return {tenant.gateway.label: tenant for tenant in found if tenant is not None}
 
 
@@ -120,30 +121,30 @@ class _Builder:
     def settings(self) -> HostIntent:
         return self.first.settings
 
-    def build(self) -> ObjectSet:
-        """Build the set, its objects in the order of `Kind`."""
+    def build(self, *, is_withdrawn: bool) -> ObjectSet:
+        """Build the set, its objects in the order of `Kind`.
+
+        `is_withdrawn`: whether a gateway of a port is not open to the namespace. Where one only
+        refuses the wildcard's TLS, its EnvoyFilter goes at once, and requests lose nothing.
+        """
         permits = {item.key: item for item in self._build_permits()}
         objects = [self._build_entry(), *self._build_rule(), *self._build_route(permits)]
         for route in self.routes.routes:
             objects += self._build_behind(route)
             objects += self._build_way(route)
         ordered = sorted(objects, key=lambda item: (_ORDER[item.key.kind], item.key.name))
-        closed = not self.routes.is_open
-        missing = closed and len(self.routes.routes) < len(self.routes.ports)
+        has_lost = is_withdrawn or not self.routes.routes
         return ObjectSet(
             self.set_key,
             tuple(ordered),
-            is_closing=missing,
+            is_closing=not self.routes.is_open and has_lost,
             # Permissions of service accounts, and what finds names, are the host's own.
             allows=tuple(item for item in permits.values() if item.host),
             permits=tuple(permits.values()),
         )
 
     def _build_permits(self) -> Iterator[Desired]:
-        """Build what lets in who comes by the routes, where a gateway looks at it.
-
-        And what its inner servers need to find names.
-        """
+        """Build what clients need at gateways: what lets them in, and what finds names there."""
         for route in self.routes.routes:
             if route.hop is None:
                 continue

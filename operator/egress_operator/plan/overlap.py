@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from egress_operator.istio.traffic import EVERYONE
-from egress_operator.istio.virtual_service import HTTP_PORT
+from egress_operator.istio.virtual_service import HTTP, HTTP_PORT, HTTPS_PORT, TLS
 from egress_operator.istio.wildcard import find_narrowest, is_wildcard, list_covering
 from egress_operator.plan.standing import HostStanding
 
@@ -37,34 +37,44 @@ def find_routed(standing: Iterable[HostStanding]) -> frozenset[str]:
 
     Linear.
     """
-    return frozenset(host.host for host in standing if host.has_route and is_wildcard(host.host))
+    return frozenset(host.host for host in standing if host.routes and is_wildcard(host.host))
 
 
 def find_unsettled(
-    asked: Collection[str], standing: Collection[HostStanding]
-) -> dict[str, tuple[Item, str]]:
-    """Find the wildcards that have to wait: each with what waits, and the reason in one line. Pure.
+    asked: Collection[str], through: Collection[str], standing: Collection[HostStanding]
+) -> dict[str, dict[Item, str]]:
+    """Find the wildcards that have to wait: each with what waits, and why in one line. Pure.
 
-    `asked`: the hosts that are asked for. What stands and is not among them, as that of a policy on
-    hold, is not changed, so it may lack the route that keeps it from going by the wildcard's. Of a
-    wildcard that has no route yet its requests wait, and all of one that is new.
+    `asked`: the hosts that are asked for; `through`: the wildcards among them whose TLS is to go
+    through a gateway. What stands and is not among them, as that of a policy on hold, is not
+    changed, so it may lack the route that keeps it from going by the wildcard's. Of a wildcard that
+    is new all waits; else its requests and its TLS, each until its route is there.
     """
     there = {host.host: host for host in standing}
-    new = {key for key in asked if is_wildcard(key) and not _has_route(there.get(key))}
-    found: dict[str, tuple[Item, str]] = {}
-    for host in sorted(there.keys() - set(asked)) if new else ():
+    new = {key: _list_new(key, key in through, there.get(key)) for key in asked if is_wildcard(key)}
+    found: dict[str, dict[Item, str]] = {}
+    for host in sorted(there.keys() - set(asked)) if any(new.values()) else ():
         reason = (
             f"pending until {host}, which stands below it, is gone, or asked for again by a policy "
             "that is accepted and not paused"
         )
         for over in list_covering(host):
-            if over in new:
-                found.setdefault(over, ((over, HTTP_PORT) if over in there else over, reason))
+            for item in new.get(over, ()):
+                if item != (over, HTTPS_PORT) or _has_port(there[host], HTTPS_PORT):
+                    found.setdefault(over, {}).setdefault(item, reason)
     return found
 
 
-def _has_route(host: HostStanding | None) -> bool:
-    return host is not None and host.has_route
+def _list_new(key: str, is_through: bool, standing: HostStanding | None) -> tuple[Item, ...]:  # noqa: FBT001
+    """List what of a wildcard has no route yet, of what may get one."""
+    if standing is None:
+        return (key,)
+    requests = [] if HTTP in standing.routes else [(key, HTTP_PORT)]
+    return (*requests, *([(key, HTTPS_PORT)] if is_through and TLS not in standing.routes else []))
+
+
+def _has_port(standing: HostStanding, number: int) -> bool:
+    return any(port == number for _, port, _ in standing.pairs)
 
 
 class TlsIndex:

@@ -29,7 +29,7 @@ from egress_operator.plan.sight import find_policy_sight, look_around
 from egress_operator.plan.source import NamespaceInput
 from egress_operator.plan.standing import find_kept
 from egress_operator.plan.tenant import Tenant, build_tenant_set
-from egress_operator.plan.version import WILDCARDS
+from egress_operator.plan.version import WILDCARDS_SINCE
 
 __all__ = [
     "ClaimResult",
@@ -62,7 +62,7 @@ class Plan:
     """Policies that may change things: what they alone own and no longer claim is pruned. Those
     that have expired are among them, and claim nothing. And EgressGateways that are accepted."""
     allows: Mapping[str, tuple[Desired, ...]] = field(default_factory=dict)
-    """The AuthorizationPolicies that the sets need, by the label of the gateway."""
+    """The AuthorizationPolicies and EnvoyFilters that the sets need, by their gateway."""
     is_limited: bool = False
     """Whether a policy exceeds a limit or waits for room: it may fit when something goes."""
     rivals: frozenset[ObjectKey] = frozenset()
@@ -149,7 +149,7 @@ def plan_in_pieces(inputs: NamespaceInput, memo: PlanCache) -> Pieces[Plan]:
 
 
 def collect_set_allows(sets: Iterable[ObjectSet]) -> dict[str, tuple[Desired, ...]]:
-    """Return the AuthorizationPolicies that sets need, by the label of the gateway. Pure."""
+    """Return the AuthorizationPolicies and EnvoyFilters that sets need, by their gateway. Pure."""
     found: dict[str, list[Desired]] = {}
     for object_set in sets:
         for desired in object_set.allows:
@@ -247,7 +247,7 @@ def _compile(
         tenants,
         is_covered=is_covered,
         below=below,
-        resolves_wildcards=part.facts.istio_minor >= WILDCARDS,
+        resolves_wildcards=part.facts.istio_minor >= WILDCARDS_SINCE,
     )
     return CachedHost(results, tenants, compiled, is_covered, below)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from egress_operator.diagnostic import Diagnostic, build_diagnostic
-from egress_operator.istio.envoy_filter import TLS_PORT
 from egress_operator.istio.kind import Kind
+from egress_operator.istio.virtual_service import HTTPS_PORT
 from egress_operator.plan.gateway import Gateway, GatewayResult
 from egress_operator.plan.intent import Authorization, Intent
 from egress_operator.plan.limit import GatewayRoom
@@ -158,7 +158,7 @@ def _find_wildcard_problem(
     # Not before the other one: with it, what is HTTP goes through.
     if intent.tls_wildcard and gateway.refuses_tls_wildcards:
         what = (
-            f"{intent.tls_wildcard} is a wildcard with TLS on port {TLS_PORT}, and EgressGateway "
+            f"{intent.tls_wildcard} is a wildcard with TLS on port {HTTPS_PORT}, and EgressGateway "
             f"{name} lets only HTTP of wildcards through, so that port is closed; what else the "
             "policy names still works"
         )

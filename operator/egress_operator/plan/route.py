@@ -52,7 +52,7 @@ def resolve_routes(
     return HostRoutes(ports, routes, is_open, policies, is_covered)
 
 
-def find_tenant(claim: Claim, tenants: Tenants) -> Tenant | None:
+def find_open_tenant(claim: Claim, tenants: Tenants) -> Tenant | None:
     """Return the namespace at the gateway that a claim names; None: it may not go through. Pure."""
     tenant = tenants[claim.gateway]
     if tenant is None or not is_wildcard(claim.key) or claim.port.is_http:
@@ -77,7 +77,7 @@ def _resolve(namespace: str, host: str, claims: list[Claim], tenants: Tenants) -
     hop, label, mode = None, "direct", "http" if port.is_http else "opaque"
     domain, end = build_private_domain(namespace), ""
     if claims[0].gateway:
-        tenant = find_tenant(claims[0], tenants)
+        tenant = find_open_tenant(claims[0], tenants)
         if tenant is None:
             return None
         hop, label, domain = tenant.hop, tenant.gateway.label, tenant.domain

@@ -21,8 +21,9 @@ class HostStanding:
     """The labels of the gateways that know the host."""
     servers: frozenset[tuple[str, int]] = frozenset()
     """(label of the gateway, port) of each server that it has for itself there."""
-    has_route: bool = False
-    """Whether the VirtualService of its clients is there."""
+    routes: tuple[str, ...] = ()
+    """What the VirtualService of its clients has rules for: `http`, `tls`, `tcp`; none: it is not
+    there."""
     pairs: frozenset[tuple[str, int, int]] = frozenset()
     """(label of the gateway, port, place among the upstreams of the port) of each upstream that is
     known there, with an empty label of every one wherever it is."""
@@ -45,7 +46,7 @@ def build_host_standings(
     servers: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
     ports: defaultdict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
     """By host: how many upstreams each (label of a gateway, port) has; an empty label: directly."""
-    routed: set[str] = set()
+    routes: dict[str, tuple[str, ...]] = {}
     for item in observed:
         if not isinstance(item.set_key, HostSet):
             continue
@@ -56,7 +57,7 @@ def build_host_standings(
             ports[host].update(_list_ports(item))
         elif item.key.kind is Kind.VIRTUAL_SERVICE:
             if item.key.name == build_host_name(host):
-                routed.add(host)
+                routes[host] = item.facts.parts
         elif item.label and is_behind_form(item.key.name):
             servers[host].add((item.label, find_behind_port(item.key.name)))
     return tuple(
@@ -65,7 +66,7 @@ def build_host_standings(
             frozenset(found.intersection(policies)),
             frozenset(gateways[host]),
             frozenset(servers[host]),
-            host in routed,
+            routes.get(host, ()),
             frozenset(_list_pairs(ports[host])),
         )
         for host, found in owners.items()

@@ -12,12 +12,12 @@ from egress_operator.plan.network import parse_address
 ISTIO_TOO_OLD = "EG076"
 ADDRESS_NOT_CHECKED = "EG077"
 
-WILDCARDS = 30
+WILDCARDS_SINCE = 30
 """The minor version from which on sidecars resolve names of wildcards (DYNAMIC_DNS).
 
 Source: se-wildcard-host-sidecar.yaml in the release notes of Istio 1.30.
 """
-FAILOVER = 30
+FAILOVER_SINCE = 30
 """The one from which on endpoints that are names have an order of failover.
 
 Source: dns-failover-priority.yaml in the release notes of Istio 1.30.
@@ -36,9 +36,9 @@ def parse_minor(text: str) -> int:
 def check_needs(intent: Intent, minor: int) -> Iterator[Diagnostic]:
     """Find what a policy asks for, and proxies of Istio 1.`minor` do not have. Pure."""
     for destination in intent.destinations:
-        if minor < WILDCARDS:
+        if minor < WILDCARDS_SINCE:
             yield from _check_wildcards(destination, intent)
-        if minor < FAILOVER:
+        if minor < FAILOVER_SINCE:
             yield from _check_failover(destination)
 
 
@@ -59,7 +59,7 @@ def _check_wildcards(destination: DestinationIntent, intent: Intent) -> Iterator
             if not intent.gateway and _may_be_tls(destination, intent):
                 fix += "or leave ports and originateTLS out, and call https://...; "
             yield build_diagnostic(
-                ISTIO_TOO_OLD, path, f"{what} {_build_need(WILDCARDS)}", fix + _SETTING
+                ISTIO_TOO_OLD, path, f"{what} {_build_need(WILDCARDS_SINCE)}", fix + _SETTING
             )
         else:
             yield build_diagnostic(ADDRESS_NOT_CHECKED, path, subject=host)
@@ -79,7 +79,7 @@ def _check_failover(destination: DestinationIntent) -> Iterator[Diagnostic]:
     yield build_diagnostic(
         ISTIO_TOO_OLD,
         f"spec.destinations[{destination.index}].failover",
-        f"failover between endpoints that are names {_build_need(FAILOVER)}",
+        f"failover between endpoints that are names {_build_need(FAILOVER_SINCE)}",
         f"write the addresses of the endpoints; or remove failover and give weights; {_SETTING}",
     )
 

@@ -17,8 +17,8 @@ def compute_wait_after(
     """Return how long an object waits for those that it comes after to be there and to settle.
 
     What lets clients in has to be as it should be: an AuthorizationPolicy from before may turn them
-    away. One that only reports need not be there. When something is not there at all, its set may
-    wake this one before the wait is over, but that of a host does not. It is never 0.
+    away. One that only reports need not be there. A set of a gateway or tenant wakes those that
+    wait for it; a set of a host does not, so they look again after this time. It is never 0.
     """
     found = {item.key: item for item in there}
     permits = {item.key: item for item in rollout.object_set.permits}

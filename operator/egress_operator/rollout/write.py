@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from egress_operator.istio.kind import Kind, ObjectKey
+from egress_operator.istio.kind import UNOWNED, Kind, ObjectKey
 from egress_operator.istio.object import Desired, Owner, Stray
 
 
@@ -54,11 +54,12 @@ Write = Create | Replace | Delete
 def takes_permission(write: Write) -> bool:
     """Whether a write closes a way through a gateway: it goes before all others. Pure.
 
-    That is the deletion of an AuthorizationPolicy, and one that allows nothing from then on.
+    That is the deletion of an AuthorizationPolicy or an EnvoyFilter, and an AuthorizationPolicy
+    that allows nothing from then on.
     """
-    if write.key.kind is not Kind.AUTHORIZATION_POLICY:
-        return False
-    return isinstance(write, Delete) or write.desired.facts.is_closed
+    if isinstance(write, Delete):
+        return write.key.kind in UNOWNED
+    return write.key.kind is Kind.AUTHORIZATION_POLICY and write.desired.facts.is_closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ ConfigMap that is gone, must not make another namespace the root of the mesh.
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +48,8 @@ class Mesh:
 def parse_mesh(text: str) -> Mesh:
     """Read `data.mesh` of Istio's ConfigMap. Pure. Raises ValueError when it is not such a text.
 
+    A value of another type is such an error: Istio refuses the whole text for it, and what is left
+    out may mean the opposite.
     Istio's defaults hold for what is absent: ALLOW_ANY (mesh/v1alpha1 MeshConfig, pkg/config/mesh),
     no capture of names. An `outboundTrafficPolicy` without mode is REGISTRY_ONLY, its zero value.
     """
@@ -82,25 +83,32 @@ def parse_mesh(text: str) -> Mesh:
 def _load(text: str) -> Any:  # noqa: ANN401 - whatever stands there
     """Read a text as YAML. Raises ValueError."""
     try:
-        is_deep = any(level > _MOST_LEVELS for level in _list_levels(text))
-        document = None if is_deep else yaml.load(text, _LOADER)  # noqa: S506 - a safe loader
+        fault = _find_excess(text)
+        document = None if fault else yaml.load(text, _LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
         # A value that does not fit its tag has an error of Python's own, such as KeyError.
         raise ValueError(f"not YAML: {type(error).__name__}") from error
-    if is_deep:
-        raise ValueError(f"not such a text: it has more than {_MOST_LEVELS} levels")
+    if fault:
+        raise ValueError(f"not readable: {fault}")
     return document
 
 
-def _list_levels(text: str) -> Iterator[int]:
-    """Give the level after each event of the parser, which uses no stack of its own."""
+def _find_excess(text: str) -> str:
+    """Name what a loader may need too much stack or memory for; empty where there is nothing.
+
+    The parser uses no stack of its own. A merge key may double a map with each line.
+    """
     level = 0
     for event in yaml.parse(text, _LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             level -= 1
-        yield level
+        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+            return "the merge key << is not supported"
+        if level > _MOST_LEVELS:
+            return f"it has more than {_MOST_LEVELS} levels"
+    return ""
 
 
 def _read_visibility(document: dict[str, Any]) -> EntryVisibility:
@@ -112,8 +120,7 @@ def _read_visibility(document: dict[str, Any]) -> EntryVisibility:
             _read_level(policy.get("visibility")),
             tuple(map(_read_selector, _get_list(policy, "matchingRules"))),
         )
-        for policy in _get_list(document, "policies")
-        if isinstance(policy, dict)
+        for policy in _get_maps(document, "policies")
     )
     return EntryVisibility(_read_level(document.get("defaultVisibility")), rules)
 
@@ -123,47 +130,61 @@ def _read_level(text: object) -> Visibility:
 
 
 def _read_selector(rule: object) -> Selector | None:
-    selector = _get_map(rule, "namespaceSelector") if isinstance(rule, dict) else None
+    selector = _get_map(rule, "namespaceSelector")
     if selector is None:
         return None
-    wanted = [
-        Requirement(str(key), "In", (value,))
-        for key, value in (_get_map(selector, "matchLabels") or {}).items()
-        if isinstance(value, str)
-    ]
+    labels = _get_map(selector, "matchLabels") or {}
+    wanted = [Requirement(str(key), "In", (_get_text(labels, key),)) for key in labels]
     wanted += [
         Requirement(
             _get_text(entry, "key"), _get_text(entry, "operator"), _get_texts(entry, "values")
         )
-        for entry in _get_list(selector, "matchExpressions")
-        if isinstance(entry, dict)
+        for entry in _get_maps(selector, "matchExpressions")
     ]
     return Selector(tuple(wanted))
 
 
 def _get_text(document: dict[str, Any], name: str) -> str:
-    """Return a text, or a number or truth value as text; nothing for what has parts.
+    """Return a text, or a number or truth value as text; empty for nothing.
 
-    Few aliases can stand for more parts than memory holds.
+    Raises ValueError for what has parts, as Istio does; few aliases can stand for more of them than
+    memory holds.
     """
     value = document.get(name)
-    return str(value) if isinstance(value, str | bool | int) else ""
+    if not isinstance(value, str | bool | int | float | None):
+        raise ValueError(f"not readable: {name} is not a text")  # noqa: TRY004 - see _get_map
+    return "" if value is None else str(value)
 
 
 def _get_texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(value for value in _get_list(document, name) if isinstance(value, str))
+    values = _get_list(document, name)
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"not readable: {name} has entries that are not text")
+    return tuple(values)
 
 
 def _get_list(document: dict[str, Any], name: str) -> list[Any]:
     value = document.get(name)
-    return value if isinstance(value, list) else []
+    if not isinstance(value, list | None):
+        raise ValueError(f"not readable: {name} is not a list")  # noqa: TRY004 - see _get_map
+    return value or []
+
+
+def _get_maps(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    values = _get_list(document, name)
+    if not all(isinstance(value, dict) for value in values):
+        raise ValueError(f"not readable: {name} has entries that are not maps")
+    return values
 
 
 def _get_map(document: object, name: str) -> dict[str, Any] | None:
+    """Return a map, or None where there is nothing. Raises ValueError for anything else."""
     if not isinstance(document, dict):
         raise ValueError("not a map")  # noqa: TRY004 - one class of errors for the caller
     value = document.get(name)
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict | None):
+        raise ValueError(f"not readable: {name} is not a map")  # noqa: TRY004 - as above
+    return value
 
 
 async def read_mesh(transport: Transport, settings: Settings) -> Mesh | None:
@@ -171,7 +192,10 @@ async def read_mesh(transport: Transport, settings: Settings) -> Mesh | None:
     where = f"{settings.istio_namespace}/{settings.mesh_config_map}"
     try:
         body = await transport.get(CONFIG_MAPS, settings.istio_namespace, settings.mesh_config_map)
-        return parse_mesh((body.get("data") or {}).get("mesh", ""))
+        data = body.get("data") or {}
+        if "mesh" not in data:
+            raise ValueError("missing")  # noqa: TRY301 - one log line for all
+        return parse_mesh(data["mesh"])
     except ApiError as error:
         logger.debug("ConfigMap %s is not read: %s", where, error)
     except ValueError as error:
