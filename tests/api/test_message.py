@@ -304,6 +304,7 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     ("place", "word", "fix"),
     [
         ("", "workloadSelector", "write from.workloads.matchLabels beside destinations"),
+        ("", "selector", "write from.workloads.matchLabels beside destinations"),
         ("", "egress", "write destinations"),
         ("", "outboundTrafficPolicy", "for the whole mesh, or a Sidecar for the namespace"),
         ("", "gateways", "write gatewayRef beside destinations"),
@@ -344,6 +345,11 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
         ("destinations.ports", "endPort", "there are no ranges of ports"),
         ("destinations.backends.endpoints", "weight", "it belongs to destinations.backends.weight"),
         ("destinations.backends.endpoints", "ports", "write targetPort for the port"),
+        ("destinations.backends.endpoints", "host", "write address, with a host name or an IP"),
+        ("destinations.backends", "host", "write endpoints, with the address of each server"),
+        ("destinations.backends", "hosts", "write endpoints, with the address of each server"),
+        ("destinations.backends", "address", "write endpoints, with the address of each server"),
+        ("destinations.backends", "port", "write targetPort for the port, in ports"),
         ("destinations.ports", "portRange", "there are no ranges of ports"),
         ("destinations.http", "rateLimit", "remove it: requests in a time are not limited here"),
         ("destinations.backends", "healthCheck", "remove it: Istio makes no health checks"),
@@ -367,6 +373,15 @@ def test_a_word_of_another_api_is_told_what_to_write(place: str, word: str, fix:
     assert finding.what == f"there is no field {word} here"
     assert fix in finding.fix
     assert find_meant(EgressPolicySpec, loc) is None
+
+
+def test_a_selector_beside_spec_is_told_its_place() -> None:
+    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "sample"}}
+    (found,) = check_policy(document | {"spec": {"destinations": [HOST]}, "selector": {}})[1]
+    assert (found.code, found.path) == ("EG001", "selector")
+    assert found.message == (
+        "there is no field selector here; write spec.from.workloads.matchLabels"
+    )
 
 
 def list_names(model: type[Model]) -> set[str]:
