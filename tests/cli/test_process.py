@@ -90,6 +90,7 @@ def test_exit_code_of_the_process(text: str, code: int) -> None:
     ("arguments", "words"),
     [
         (("frob",), "No such command 'frob'; see egressctl --help"),
+        (("rendr",), "No such command 'rendr' (did you mean render?); see egressctl --help"),
         (("render", "--frob"), "No such option '--frob'"),
         (("lint", "--debug"), "--debug stands before the command: egressctl --debug lint"),
         (("render", "-o", "toml"), "see egressctl render --help"),
