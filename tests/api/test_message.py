@@ -20,7 +20,7 @@ from egress_operator.api.policy import API_VERSION, KIND, EgressPolicySpec
 from egress_operator.api.port import Port
 from egress_operator.api.scalar import PROXY_PORTS, Protocol
 from egress_operator.api.word import PROTOCOL_WORDS
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, find_rule
 
 HTTP = [{"number": 80, "protocol": "HTTP"}]
 HOST = {"hosts": ["a.example.com"]}
@@ -102,6 +102,23 @@ def test_a_bad_host_is_explained(host: str, words: list[str]) -> None:
     assert diagnostic.code == "EG010"
     assert diagnostic.path == "spec.destinations[0].hosts[1]"
     assert [word for word in words if word not in diagnostic.message] == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "fix"),
+    [
+        ({"hosts": ["API.example.com"]}, "write api.example.com"),
+        ({"host": ["a.example.com"], "hosts": ["a.example.com"]}, "did you mean hosts?"),
+        ({"hosts": ["a.b"], "ports": []}, "give at least 1 entry"),
+        ({"hosts": ["a.b", "a.b"]}, ""),
+    ],
+)
+def test_a_fix_that_knows_more_than_the_rule_is_told_by_itself(
+    destination: object, fix: str
+) -> None:
+    diagnostic = find_one(destination)
+    assert diagnostic.fix == fix
+    assert diagnostic.message.endswith(f"; {fix or find_rule(diagnostic.code).fix}")
 
 
 @pytest.mark.parametrize(

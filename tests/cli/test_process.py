@@ -184,8 +184,8 @@ def test_lint_json(tmp_path: Path) -> None:
     }
     assert finding["path"] == "spec.destinations[0].hosts[0]"
     assert finding["object"] == "shop/payments"
-    assert finding["message"]
-    assert finding["fix"]
+    assert finding["message"] == "'API.stripe.com' has upper-case letters; write api.stripe.com"
+    assert finding["fix"] == "write api.stripe.com"
 
 
 def test_unquoted_wildcard_says_the_fix() -> None:
