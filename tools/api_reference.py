@@ -65,7 +65,8 @@ _RULES_HEAD = f"""{_NOTE}
 # Rules
 
 Codes are stable. `EG0xx` is the policy's own text, `EG1xx` conflicts, `EG2xx` combinations that are
-not supported, `EG3xx` the cluster around the policy.
+not supported, `EG3xx` the cluster around the policy. `EG9xx` is about the files that `egressctl`
+reads, in [its own reference](cli.md#rules-about-files).
 
 The API server names a rule by its code (`EG010: ...`) where the CRD says it in CEL. EG001 to EG008
 are refused by the schema and by the API server itself, which say it in their own words and name the
