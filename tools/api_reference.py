@@ -65,12 +65,15 @@ _RULES_HEAD = f"""{_NOTE}
 # Rules
 
 Codes are stable. `EG0xx` is the policy's own text, `EG1xx` conflicts, `EG2xx` combinations that are
-not supported, `EG3xx` the cluster around the policy.
+not supported, `EG3xx` the cluster around the policy. `EG9xx` is about the files that `egressctl`
+reads, in [its own reference](cli.md#rules-about-files).
 
-The API server names a rule by its code (`EG010: ...`) where the CRD says it in CEL. EG001 to EG008
-are refused by the schema and by the API server itself, which say it in their own words and name the
-field. Unknown fields (EG001) are refused with strict field validation, the default of `kubectl`;
-other clients drop them with a warning.
+The API server names a rule by its code (`EG010: ...`) where the CRD says it in CEL, with the field
+and the words of these tables. `egressctl lint` judges in the same way, and its words go by the
+value: what to write in its place, where that is known. EG001 to EG008 are refused by the schema and
+by the API server itself, which say it in their own words and name the field. Unknown fields (EG001)
+are refused with strict field validation, the default of `kubectl`; other clients
+drop them with a warning.
 """
 
 

@@ -6,7 +6,7 @@ may read them; this module imports none of the layers.
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -60,6 +60,8 @@ class Diagnostic:
     path: str
     message: str
     """What is wrong with this value and how to fix it, in one line."""
+    fix: str = field(default="", compare=False)
+    """The end of the message, if it knows more than the fix of the rule."""
 
 
 RETIRED = frozenset({"EG052", "EG201", "EG241"})
@@ -102,7 +104,7 @@ def build_diagnostic(
     code: str, path: str, what: str = "", fix: str = "", subject: str = "this"
 ) -> Diagnostic:
     """Build the finding whose message is that of `build_message`. Pure."""
-    return Diagnostic(code, path, build_message(code, what, fix, subject))
+    return Diagnostic(code, path, build_message(code, what, fix, subject), fix)
 
 
 def name_some(names: Sequence[str], most: int = MOST_NAMED) -> str:

@@ -20,7 +20,7 @@ from egress_operator.api.policy import API_VERSION, KIND, EgressPolicySpec
 from egress_operator.api.port import Port
 from egress_operator.api.scalar import PROXY_PORTS, Protocol
 from egress_operator.api.word import PROTOCOL_WORDS
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, find_rule
 
 HTTP = [{"number": 80, "protocol": "HTTP"}]
 HOST = {"hosts": ["a.example.com"]}
@@ -102,6 +102,23 @@ def test_a_bad_host_is_explained(host: str, words: list[str]) -> None:
     assert diagnostic.code == "EG010"
     assert diagnostic.path == "spec.destinations[0].hosts[1]"
     assert [word for word in words if word not in diagnostic.message] == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "fix"),
+    [
+        ({"hosts": ["API.example.com"]}, "write api.example.com"),
+        ({"host": ["a.example.com"], "hosts": ["a.example.com"]}, "did you mean hosts?"),
+        ({"hosts": ["a.b"], "ports": []}, "give at least 1 entry"),
+        ({"hosts": ["a.b", "a.b"]}, ""),
+    ],
+)
+def test_a_fix_that_knows_more_than_the_rule_is_told_by_itself(
+    destination: object, fix: str
+) -> None:
+    diagnostic = find_one(destination)
+    assert diagnostic.fix == fix
+    assert diagnostic.message.endswith(f"; {fix or find_rule(diagnostic.code).fix}")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +321,7 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
     ("place", "word", "fix"),
     [
         ("", "workloadSelector", "write from.workloads.matchLabels beside destinations"),
+        ("", "selector", "write from.workloads.matchLabels beside destinations"),
         ("", "egress", "write destinations"),
         ("", "outboundTrafficPolicy", "for the whole mesh, or a Sidecar for the namespace"),
         ("", "gateways", "write gatewayRef beside destinations"),
@@ -344,6 +362,11 @@ def test_an_unknown_field_gets_a_hint(destination: object, path: str, words: str
         ("destinations.ports", "endPort", "there are no ranges of ports"),
         ("destinations.backends.endpoints", "weight", "it belongs to destinations.backends.weight"),
         ("destinations.backends.endpoints", "ports", "write targetPort for the port"),
+        ("destinations.backends.endpoints", "host", "write address, with a host name or an IP"),
+        ("destinations.backends", "host", "write endpoints, with the address of each server"),
+        ("destinations.backends", "hosts", "write endpoints, with the address of each server"),
+        ("destinations.backends", "address", "write endpoints, with the address of each server"),
+        ("destinations.backends", "port", "write targetPort for the port, in ports"),
         ("destinations.ports", "portRange", "there are no ranges of ports"),
         ("destinations.http", "rateLimit", "remove it: requests in a time are not limited here"),
         ("destinations.backends", "healthCheck", "remove it: Istio makes no health checks"),
@@ -367,6 +390,15 @@ def test_a_word_of_another_api_is_told_what_to_write(place: str, word: str, fix:
     assert finding.what == f"there is no field {word} here"
     assert fix in finding.fix
     assert find_meant(EgressPolicySpec, loc) is None
+
+
+def test_a_selector_beside_spec_is_told_its_place() -> None:
+    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "sample"}}
+    (found,) = check_policy(document | {"spec": {"destinations": [HOST]}, "selector": {}})[1]
+    assert (found.code, found.path) == ("EG001", "selector")
+    assert found.message == (
+        "there is no field selector here; write spec.from.workloads.matchLabels"
+    )
 
 
 def list_names(model: type[Model]) -> set[str]:

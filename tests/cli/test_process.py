@@ -90,6 +90,7 @@ def test_exit_code_of_the_process(text: str, code: int) -> None:
     ("arguments", "words"),
     [
         (("frob",), "No such command 'frob'; see egressctl --help"),
+        (("rendr",), "No such command 'rendr' (did you mean render?); see egressctl --help"),
         (("render", "--frob"), "No such option '--frob'"),
         (("lint", "--debug"), "--debug stands before the command: egressctl --debug lint"),
         (("render", "-o", "toml"), "see egressctl render --help"),
@@ -183,8 +184,8 @@ def test_lint_json(tmp_path: Path) -> None:
     }
     assert finding["path"] == "spec.destinations[0].hosts[0]"
     assert finding["object"] == "shop/payments"
-    assert finding["message"]
-    assert finding["fix"]
+    assert finding["message"] == "'API.stripe.com' has upper-case letters; write api.stripe.com"
+    assert finding["fix"] == "write api.stripe.com"
 
 
 def test_unquoted_wildcard_says_the_fix() -> None:

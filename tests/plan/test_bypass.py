@@ -29,9 +29,9 @@ def test_the_sentence_about_a_wildcard_does_not_grow_with_the_hosts_below_it() -
     plan = plan_namespace(
         NamespaceInput("shop", (_build("wild", wildcard), _build("narrow", restricted)))
     )
-    (sentence,) = plan.results["wild"].lifted
-    assert f"and {HOSTS - 3} more" in sentence
-    assert len(sentence) < MOST_LETTERS
+    (found,) = plan.results["wild"].lifted
+    assert f"and {HOSTS - 3} more" in found.message
+    assert len(found.message) < MOST_LETTERS
     assert len(plan.results["narrow"].lifted) == HOSTS
 
 
@@ -97,6 +97,27 @@ def test_the_same_allow_is_kept() -> None:
     assert [plan.results[name].lifted for name in ("wild", "narrow")] == [(), ()]
 
 
+def test_it_is_told_once_at_the_host_that_it_is_about() -> None:
+    http: dict[str, object] = {**WILDCARD, "ports": [{"number": 80, "protocol": "HTTP"}]}
+    tls: dict[str, object] = {**WILDCARD, "ports": [{"number": 443, "protocol": "TLS"}]}
+    restricted: dict[str, object] = {
+        "hosts": ["b.other.example", "a.example.com"],
+        "http": {"allow": [{"methods": ["GET"]}]},
+    }
+    ports = ([{"number": number, "protocol": "HTTP"}] for number in (80, 8080))
+    narrow = _build("narrow", *({**restricted, "ports": own} for own in ports))
+    plan = plan_namespace(
+        NamespaceInput("shop", (_build("wild", http), _build("tls", tls), narrow))
+    )
+    assert {
+        name: [found.path for found in result.lifted] for name, result in plan.results.items()
+    } == {
+        "wild": [],
+        "tls": ["spec.destinations[0].hosts[0]"],
+        "narrow": ["spec.destinations[0].hosts[1]"],
+    }
+
+
 def test_many_policies_with_equal_restrictions_take_time_in_proportion() -> None:
     def count(number: int) -> int:
         compared = 0
@@ -126,6 +147,6 @@ def test_many_policies_with_equal_restrictions_take_time_in_proportion() -> None
     assert count(400) <= 5 * count(100)
 
 
-def _build(name: str, destination: dict[str, object], *, paused: bool = False) -> PolicySource:
-    spec = {"justification": "tested", "destinations": [destination]}
+def _build(name: str, *destinations: dict[str, object], paused: bool = False) -> PolicySource:
+    spec = {"justification": "tested", "destinations": [*destinations]}
     return PolicySource("shop", name, name, 1, CREATED, spec, paused=paused)

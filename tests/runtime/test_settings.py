@@ -45,6 +45,8 @@ def test_a_repeated_flag_makes_a_list_without_doubles() -> None:
         ({"EGRESS_METRICS_PORT": "70000"}, "EGRESS_METRICS_PORT: 70000 is not between"),
         ({"EGRESS_DNS_CAPTURE": "yes"}, "EGRESS_DNS_CAPTURE: 'yes' is not one of auto, on, off"),
         ({"EGRESS_ALLOWED_CIDRS": "10.0.0.1/8"}, "has host bits; write 10.0.0.0/8"),
+        ({"EGRESS_ALLOWED_CIDRS": "10.0.0.0"}, "has no prefix length; for this address alone,"),
+        ({"EGRESS_CLUSTER_CIDRS": "fd00::"}, "write fd00::/128"),
         ({"EGRESS_NAMESPACES": "Shop"}, "EGRESS_NAMESPACES: 'Shop' is not a namespace"),
         ({"EGRESS_CLUSTER_DOMAIN": "cluster.local."}, "EGRESS_CLUSTER_DOMAIN"),
         ({"EGRESS_BIND": "localhost"}, "EGRESS_BIND: 'localhost' is not an IP address"),

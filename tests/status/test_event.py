@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from egress_operator.diagnostic import Diagnostic
+from egress_operator.plan.claim import LIFTED
 from egress_operator.plan.life import EXPIRED, EXPIRES_SOON
 from egress_operator.plan.sidecar import Sight
 from egress_operator.status.event import diff_policy_events
@@ -84,7 +85,8 @@ def test_the_message_is_that_of_the_condition() -> None:
 
 def test_each_change_of_a_lifted_restriction_is_an_event() -> None:
     def tell(previous: Status, *sentences: str) -> Status:
-        verdict = replace(judge(), lifted=sentences)
+        lifted = tuple(Diagnostic(LIFTED, "spec", sentence) for sentence in sentences)
+        verdict = replace(judge(), lifted=lifted)
         return compute_status(verdict, build_progress(verdict), previous, LATER)
 
     applied = report()

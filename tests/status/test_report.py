@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_operator.api.state import EgressPolicyStatus
+from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.kind import Kind
 from egress_operator.istio.set_key import HostSet, SetKey, TenantSet
+from egress_operator.plan.claim import LIFTED
 from egress_operator.plan.piece import finish
 from egress_operator.plan.plan import PolicyResult
 from egress_operator.plan.sidecar import Opening, Screen, Sight, find_sight
@@ -151,7 +153,8 @@ def test_sidecars_that_are_not_looked_at_are_named() -> None:
 
 
 def test_what_others_write_for_a_host_is_named_once_in_the_message_of_ready() -> None:
-    verdict = replace(judge(), shadowed=("ServiceEntry x",), lifted=("policy y", "policy z"))
+    lifted = tuple(Diagnostic(LIFTED, "spec", f"policy {name}") for name in "zy")
+    verdict = replace(judge(), shadowed=("ServiceEntry x",), lifted=lifted)
     applied = find(report(judge()), "Ready")["message"]
     status = report(verdict)
     message = f"{applied}; Shadowed: ServiceEntry x; RestrictionLifted: policy y. And 1 more"

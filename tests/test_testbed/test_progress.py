@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from testbed.build import Schedule, compute_progress
-from testbed.program import ProgramSet
+from testbed.program import ROOT, SETS, ProgramSet
 from testbed.progress import (
     Progress,
     ProgressLine,
@@ -71,6 +71,13 @@ def test_times_read_well() -> None:
         "about 2 min",
         "about 14 min",
     ]
+
+
+def test_docs_and_screen_tell_the_same_time_of_a_first_build() -> None:
+    minutes = format_minutes(sum(owner.build_s for owner in SETS)).removesuffix("min") + "minutes"
+    for name in ("README.md", "CONTRIBUTING.md", "testbed/program.py"):
+        assert minutes in (ROOT / name).read_text(), name
+    assert f"({minutes.removeprefix('about ')} the first time)" in (ROOT / "Makefile").read_text()
 
 
 def test_the_estimate_goes_from_what_is_expected_to_what_is_measured() -> None:

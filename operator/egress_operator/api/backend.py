@@ -12,14 +12,19 @@ from egress_operator.api.word import Words
 MOST_BACKENDS = 8
 MOST_ENDPOINTS = 32
 MOST_WEIGHT = 1000
+_NAMES = ("host", "hosts", "hostname", "hostnames", "fqdn", "ip", "ips")
+"""Where other APIs write the address of a server."""
 
 
 class Endpoint(Model):
     """A machine or a name that answers for the host."""
 
-    absent_fields: ClassVar[Words] = dict.fromkeys(
-        ("port", "ports"), "write targetPort for the port, in ports of the destination"
-    )
+    absent_fields: ClassVar[Words] = {
+        **dict.fromkeys(
+            ("port", "ports"), "write targetPort for the port, in ports of the destination"
+        ),
+        **dict.fromkeys(_NAMES, "write address, with a host name or an IP address"),
+    }
     address: Annotated[EndpointAddress, Field(examples=["203.0.113.10"])]
     """An IP address or a host name, without a port."""
     locality: Annotated[Omittable[Locality], Field(examples=["eu-west/a"])] = None
@@ -34,6 +39,16 @@ class Endpoint(Model):
 class Backend(Model):
     """A group of endpoints under a name."""
 
+    absent_fields: ClassVar[Words] = {
+        **dict.fromkeys(
+            (*_NAMES, "address", "addresses"),
+            "write endpoints, with the address of each server, such as endpoints: "
+            "[{address: v1.example.com}]",
+        ),
+        **dict.fromkeys(
+            ("port", "ports"), "write targetPort for the port, in ports of the destination"
+        ),
+    }
     name: Annotated[Label, Field(examples=["v1"])]
     """The name of the backend, a DNS label, unique in the destination."""
     weight: Annotated[Omittable[StrictInt], Field(ge=0, le=MOST_WEIGHT, examples=[75])] = None

@@ -21,9 +21,9 @@ from egress_operator.api.hint import (
 )
 from egress_operator.api.model import Model
 from egress_operator.api.policy import EgressPolicy, EgressPolicySpec
-from egress_operator.api.rule import FLOOR, NULL, Finding, quote, say
+from egress_operator.api.rule import FLOOR, NULL, Finding, quote
 from egress_operator.api.selector import LabelSelector
-from egress_operator.diagnostic import Diagnostic, read_rules
+from egress_operator.diagnostic import Diagnostic, build_diagnostic, read_rules
 
 Checked = TypeVar("Checked", bound=Model)
 
@@ -105,10 +105,11 @@ def _translate(
             continue
         path = build_path(root + detail["loc"])
         if detail["type"] == "extra_forbidden" and (hints := hints - 1) < 0:
-            yield Diagnostic("EG001", path, say("EG001", refuse_unknown_field(detail["loc"])))
+            yield _build("EG001", refuse_unknown_field(detail["loc"]), path)
+        elif detail["type"] in read_rules():
+            yield Diagnostic(detail["type"], path, detail["msg"], detail["ctx"]["fix"])
         else:
-            code, message = _explain(detail, model)
-            yield Diagnostic(code, path, message)
+            yield _build(*_explain(detail, model), path)
 
 
 def _is_false_alarm(detail: ErrorDetails) -> bool:
@@ -130,13 +131,15 @@ def build_path(loc: Loc) -> str:
     return path
 
 
-def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
-    """Rule and message of one of pydantic's errors; its own words never reach the user."""
+def _build(code: str, finding: Finding, path: str) -> Diagnostic:
+    return build_diagnostic(code, path, finding.what, finding.fix, finding.subject)
+
+
+def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, Finding]:
+    """Rule and finding of one of pydantic's own errors; its words never reach the user."""
     kind, loc, value = detail["type"], detail["loc"], detail["input"]
-    if kind in read_rules():
-        return kind, detail["msg"]
     if value is None and isinstance(loc[-1] if loc else None, str):
-        return NULL, say(NULL, explain_null(loc))
+        return NULL, explain_null(loc)
     code, finding = "EG003", explain_type(model, loc, kind, value)
     if kind == "extra_forbidden":
         code, finding = "EG001", explain_unknown_field(model, loc)
@@ -151,7 +154,7 @@ def _explain(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     elif kind == "literal_error":
         expected = detail["ctx"]["expected"].strip("'")
         code, finding = "EG007", Finding(f"{loc[-1]} is {quote(value)}", fix=f"write {expected}")
-    return code, say(code, finding)
+    return code, finding
 
 
 _NEXT: Mapping[int | str, str] = {

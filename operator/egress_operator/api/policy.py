@@ -391,6 +391,9 @@ class EgressPolicySpec(Model):
 class EgressPolicy(Model):
     """EgressPolicy allows the workloads of its namespace to call the outside hosts it names."""
 
+    absent_fields: ClassVar[Words] = dict.fromkeys(
+        ("selector", "podSelector", "workloadSelector"), "write spec.from.workloads.matchLabels"
+    )
     api_version: Literal["egress-operator.io/v1alpha1"]
     kind: Literal["EgressPolicy"]
     metadata: ObjectMeta

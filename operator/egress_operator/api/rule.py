@@ -77,7 +77,9 @@ def build_errors(code: str, found: Iterable[Finding], value: object) -> list[Ini
     """Build the findings of one rule for pydantic, which puts the outer path before each `loc`."""
     return [
         InitErrorDetails(
-            type=PydanticCustomError(code, "{text}", {"text": say(code, finding)}),
+            type=PydanticCustomError(
+                code, "{text}", {"text": say(code, finding), "fix": finding.fix}
+            ),
             loc=finding.loc,
             input=value,
         )

@@ -69,7 +69,7 @@ POLICY_WORDS: Words = {
     "to": "write destinations",
     "outboundTrafficPolicy": "remove it: the platform team sets it for the whole mesh, or a "
     "Sidecar for the namespace",
-    "podSelector": _CALLERS,
+    **dict.fromkeys(("podSelector", "selector"), _CALLERS),
     "namespaceSelector": _OWN_NAMESPACE,
     "ipBlock": "write addresses of a destination",
     "cidr": "write addresses of a destination",

@@ -71,7 +71,7 @@ FILE_RULES: dict[FileRule, tuple[str, str]] = {
         "Keep one of the two documents, or give one of them another name.",
     ),
     FileRule.NO_GATEWAY: (
-        "The policy names a gateway, but no EgressGateway is in the input (for lint a warning)",
+        "The policy names a gateway, but no EgressGateway is in the input (lint only warns)",
         "Add the gateway's file with -f.",
     ),
     FileRule.NOTHING: (

@@ -178,7 +178,7 @@ def _build_finding(source: Source, diagnostic: Diagnostic) -> Finding:
         rule=diagnostic.code,
         message=diagnostic.message,
         level=find_rule(diagnostic.code).level,
-        fix=find_rule(diagnostic.code).fix,
+        fix=diagnostic.fix or find_rule(diagnostic.code).fix,
         object=source.label,
         path=diagnostic.path,
     )

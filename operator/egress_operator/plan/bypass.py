@@ -9,13 +9,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from egress_operator.diagnostic import name_some
+from egress_operator.diagnostic import Diagnostic, name_some
 from egress_operator.istio.http import AllowIntent
 from egress_operator.istio.traffic import EVERYONE
 from egress_operator.istio.wildcard import is_wildcard, list_covering
-from egress_operator.plan.claim import MOST_NAMED, Claim
+from egress_operator.plan.claim import MOST_NAMED, NOT_LIFTED, Claim, Lifted
 
-NOT_BYPASSED: Mapping[str, tuple[str, ...]] = {}
 _ADD = "add the port to it, or remove it from the wildcard"
 _REMOVE = (
     "remove the port from the wildcard, or give the wildcard originateTLS in its place, with which "
@@ -30,6 +29,10 @@ class _Way:
 
     def __init__(self, claims: list[Claim]) -> None:
         self.claims = claims
+        self.paths: dict[str, str] = {}
+        for claim in claims:
+            path = self.paths.get(claim.owner.name, claim.path)
+            self.paths[claim.owner.name] = min(path, claim.path)
         self.named = f"{claims[0].host} of policy {claims[0].owner.name}"
         self.is_http = claims[0].port.is_http
         self.gateways = {claim.gateway for claim in claims}
@@ -44,16 +47,18 @@ class _Names(NamedTuple):
     """Those that it opens although a policy restricts the name."""
     opening: dict[str, None]
     """Those that a policy opens although the wildcard is restricted."""
+    ways: dict[int, _Way]
+    """The ports of the wildcard that are meant."""
 
 
 def find_bypassed(
     claims: Iterable[Claim], won: Mapping[str, Iterable[Claim]], kept: Mapping[str, Collection[int]]
-) -> Mapping[str, tuple[str, ...]]:
+) -> Mapping[str, tuple[Diagnostic, ...]]:
     """Find names and wildcards of which one lifts the restriction of the other. Pure.
 
     `claims`: those of all policies that have not expired, also of policies on hold. `won`: those
     that hold and lead somewhere, by host. `kept`: the ports that stand of hosts that policies on
-    hold keep. By policy name: sentences that name the other policy, sorted. Linear in the claims
+    hold keep. By policy name: findings that name the other policy, sorted. Linear in the claims
     and their labels.
     """
     by_name: defaultdict[str, list[Claim]] = defaultdict(list)
@@ -70,9 +75,9 @@ def find_bypassed(
         if is_wildcard(key)
     }
     if not wildcards:
-        return NOT_BYPASSED
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    named: defaultdict[str, _Names] = defaultdict(lambda: _Names({}, {}))
+        return NOT_LIFTED
+    found = Lifted()
+    named: defaultdict[str, _Names] = defaultdict(lambda: _Names({}, {}, {}))
     for key, asked_for in by_name.items():
         here = in_force.get(key, {})
         for over, number in _list_open(key, wildcards):
@@ -82,11 +87,9 @@ def find_bypassed(
             else:
                 _note_opened(asked_for, above, number, found, named[over])
     for over, names in named.items():
-        sentences = set(_describe(over, names))
-        owners = {claim.owner.name for way in wildcards[over].values() for claim in way.claims}
-        for owner in owners if sentences else ():
-            found[owner] |= sentences
-    return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_BYPASSED
+        for what, fix in _describe(over, names):
+            _tell(names, what, fix, found)
+    return found.build()
 
 
 def _list_ports(claims: Iterable[Claim]) -> Ports:
@@ -109,7 +112,7 @@ def _note_opened(
     asked: Collection[Claim],
     above: _Way,
     number: int,
-    found: defaultdict[str, set[str]],
+    found: Lifted,
     names: _Names,
 ) -> None:
     """Note a port of a wildcard that is open for a name although the name is restricted."""
@@ -119,21 +122,24 @@ def _note_opened(
             continue
         what = f"{claim.host}:{number}"
         names.opened.setdefault(f"{what} (policy {claim.owner.name} has {field})")
+        names.ways[number] = above
         why, fix = (
             ("is not in force for that port", "make it ready, or remove the port from the wildcard")
             if number in numbers
             else ("does not have that port", _ADD if above.is_http else _REMOVE)
         )
-        found[claim.owner.name].add(
-            f"calls for {what} go by {above.named}, past the {field} of this policy, which {why}; "
-            f"{fix}"
+        found.add(
+            claim.owner.name,
+            claim.path,
+            f"calls for {what} go by {above.named}, past the {field} of this policy, which {why}",
+            fix,
         )
 
 
 def _note_opening(
     own: list[Claim],
     above: _Way,
-    found: defaultdict[str, set[str]],
+    found: Lifted,
     names: _Names,
 ) -> None:
     """Note a port that a name opens to everyone although the wildcard is restricted."""
@@ -143,10 +149,13 @@ def _note_opening(
         if claim.source == EVERYONE:
             what = f"{claim.host}:{claim.port.number}"
             names.opening.setdefault(f"{what} (policy {claim.owner.name})")
-            found[claim.owner.name].add(
+            names.ways[claim.port.number] = above
+            found.add(
+                claim.owner.name,
+                claim.path,
                 f"this policy has no from, so it opens {what} to every workload of the namespace, "
-                f"although {above.named} has one; give this policy a from, or remove the host from "
-                "it"
+                f"although {above.named} has one",
+                "give this policy a from, or remove the host from it",
             )
 
 
@@ -164,18 +173,31 @@ def _read_allow(claim: Claim) -> frozenset[AllowIntent]:
     return frozenset(() if claim.port.http is None else claim.port.http.allow)
 
 
-def _describe(over: str, names: _Names) -> Iterator[str]:
-    """Describe what a wildcard and the names below it lift, in a text that does not grow."""
+def _describe(over: str, names: _Names) -> Iterator[tuple[str, str]]:
+    """Describe what a wildcard and the names below it lift, in a text that does not grow.
+
+    Each time what is wrong, and the fix.
+    """
     if names.opened:
         yield (
-            f"{over} of this policy opens {_name_some(names.opened)}, past what restricts them; "
-            "remove the port from the wildcard, or, unless it is TLS, give it to those hosts too"
+            f"{over} of this policy opens {_name_some(names.opened)}, past what restricts them",
+            "remove the port from the wildcard, or, unless it is TLS, give it to those hosts too",
         )
     if names.opening:
         yield (
-            f"{over} of this policy has a from, but hosts below it are open to every workload of "
-            f"the namespace: {_name_some(names.opening)}; give those policies a from"
+            (
+                f"{over} of this policy has a from, but hosts below it are open to every workload "
+                f"of the namespace: {_name_some(names.opening)}"
+            ),
+            "give those policies a from",
         )
+
+
+def _tell(names: _Names, what: str, fix: str, found: Lifted) -> None:
+    """Take a sentence on each policy that has one of these ports of the wildcard."""
+    for way in names.ways.values():
+        for owner, path in way.paths.items():
+            found.add(owner, path, what, fix)
 
 
 def _name_some(names: Collection[str]) -> str:

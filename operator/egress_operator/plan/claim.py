@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from egress_operator.diagnostic import build_message, name_some
+from egress_operator.diagnostic import Diagnostic, build_diagnostic, build_message, name_some
 from egress_operator.istio.difference import find_difference
 from egress_operator.istio.name import build_synthetic_host
 from egress_operator.istio.object import Owner
@@ -32,6 +32,7 @@ PORT_CONFLICT = "EG102"
 ADDRESS_CONFLICT = "EG103"
 OVERLAP_CONFLICT = "EG130"
 TEXT_CONFLICT = "EG134"
+LIFTED = "EG106"
 
 MOST_NAMED = 3
 """Policies that a sentence names; the rest is counted."""
@@ -96,7 +97,7 @@ class Conflict:
 
 NONE_LOST: Mapping[Claim, Conflict] = {}
 NONE_WAITING: Mapping[Claim, str] = {}
-NOT_LIFTED: Mapping[str, tuple[str, ...]] = {}
+NOT_LIFTED: Mapping[str, tuple[Diagnostic, ...]] = {}
 """One of each for all: there is one for each host."""
 
 
@@ -353,16 +354,39 @@ def unite_sources(claims: Iterable[Claim]) -> tuple[FromIntent, ...]:
     return (FromIntent(workloads, tuple(sorted(accounts))),)
 
 
-def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[str, ...]]:
+class Lifted:
+    """What is said of restrictions that are lifted, by policy: each sentence once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[tuple[str, str], str]] = {}
+
+    def add(self, policy: str, path: str, what: str, fix: str) -> None:
+        """Take a sentence on a policy; of several fields that it is about, the first counts."""
+        paths = self._found.setdefault(policy, {})
+        paths[what, fix] = min(path, paths.get((what, fix), path))
+
+    def build(self) -> Mapping[str, tuple[Diagnostic, ...]]:
+        """Return them by policy name, sorted."""
+        return {
+            policy: tuple(
+                sorted(
+                    build_diagnostic(LIFTED, path, what, fix) for (what, fix), path in paths.items()
+                )
+            )
+            for policy, paths in self._found.items()
+        } or NOT_LIFTED
+
+
+def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[Diagnostic, ...]]:
     """Find restrictions to some workloads that another policy lifts. Pure.
 
-    `claims`: those that hold on one host. By policy name, for both policies: sentences that name
+    `claims`: those that hold on one host. By policy name, for both policies: findings that name
     the other one, sorted. Linear.
     """
     ports: dict[int, list[Claim]] = {}
     for claim in claims:
         ports.setdefault(claim.port.number, []).append(claim)
-    found: dict[str, set[str]] = {}
+    found = Lifted()
     for own in ports.values():
         opened = [claim for claim in own if claim.source == EVERYONE]
         limited = [claim for claim in own if claim.source != EVERYONE]
@@ -370,17 +394,23 @@ def find_lifted(claims: Iterable[Claim]) -> Mapping[str, tuple[str, ...]]:
             continue
         what = f"{own[0].host}:{own[0].port.number}"
         for claim in limited:
-            found.setdefault(claim.owner.name, set()).add(
+            found.add(
+                claim.owner.name,
+                claim.path,
                 f"policy {opened[0].owner.name} opens {what} to every workload of the namespace, "
-                "because it has no from; give it a from, or remove the host from it"
+                "because it has no from",
+                "give it a from, or remove the host from it",
             )
         named = _name_some(limited)
         for claim in opened:
-            found.setdefault(claim.owner.name, set()).add(
+            found.add(
+                claim.owner.name,
+                claim.path,
                 f"this policy has no from, so it opens {what} to every workload of the namespace, "
-                f"although {named} it; give this policy a from, or remove the host from it"
+                f"although {named} it",
+                "give this policy a from, or remove the host from it",
             )
-    return {name: tuple(sorted(sentences)) for name, sentences in found.items()} or NOT_LIFTED
+    return found.build()
 
 
 def _name_some(limited: Iterable[Claim]) -> str:

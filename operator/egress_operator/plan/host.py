@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio import destination_rule, service_entry, virtual_service
 from egress_operator.istio.facts import Spec, build_gateway_ref
 from egress_operator.istio.gateway import build_host_server_spec, build_inner_server_spec
@@ -43,7 +44,7 @@ class CompiledHost:
     """None when no claim on it holds."""
     tenants: tuple[Tenant, ...] = ()
     """The tenants whose objects it needs."""
-    lifted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lifted: Mapping[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
     """`find_lifted` of its claims."""
     private: PrivateNames = field(default_factory=lambda: NO_NAMES)
     """`find_private_names` of its routes."""

@@ -72,12 +72,14 @@ def check_version(text: str) -> str | None:
 
 
 def check_cidr(text: str) -> str | None:
-    """Say why `text` is no address range."""
+    """Say why `text` is no address range. An address alone is none, as in the chart's values."""
     try:
-        ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError:
         return _explain_cidr(text)
-    return None
+    if "/" in text:
+        return None
+    return f"has no prefix length; for this address alone, write {network}"
 
 
 def _explain_cidr(text: str) -> str:

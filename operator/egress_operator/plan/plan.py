@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from egress_operator.diagnostic import Diagnostic
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Desired, Owner
 from egress_operator.istio.object_set import ObjectSet
 from egress_operator.istio.set_key import HostSet, Scope, SetKey, TenantSet
 from egress_operator.istio.wildcard import is_wildcard
-from egress_operator.plan.bypass import NOT_BYPASSED, find_bypassed
+from egress_operator.plan.bypass import find_bypassed
 from egress_operator.plan.cache import CachedHost, CachedNamespace, CachedPolicy, PlanCache
-from egress_operator.plan.claim import Arbitration
+from egress_operator.plan.claim import NOT_LIFTED, Arbitration
 from egress_operator.plan.cover import NONE_BELOW, Cover
 from egress_operator.plan.host import compile_host
 from egress_operator.plan.life import ALWAYS, Expiry, Span, find_span
@@ -256,7 +257,7 @@ def _find_result(
     policy: CachedPolicy,
     hosts: Mapping[str, CachedHost],
     shadows: Shadows,
-    bypassed: tuple[str, ...],
+    bypassed: tuple[Diagnostic, ...],
     kept: frozenset[SetKey],
     ending: frozenset[SetKey],
     sight: Sight,
@@ -299,7 +300,7 @@ def _find_result(
             overridden=overriding,
             lifted=(
                 *bypassed,
-                *(line for host in compiled for line in host.lifted.get(policy.source.name, ())),
+                *(item for host in compiled for item in host.lifted.get(policy.source.name, ())),
             ),
             sight=sight,
             ending=ending,
@@ -313,10 +314,10 @@ def _find_result(
 
 def _find_bypassed(
     policies: list[CachedPolicy], hosts: Mapping[str, CachedHost], inputs: NamespaceInput
-) -> Mapping[str, tuple[str, ...]]:
+) -> Mapping[str, tuple[Diagnostic, ...]]:
     """Find what wildcards and the hosts below them open for each other."""
     if not any(policy.names_wildcard for policy in policies):
-        return NOT_BYPASSED
+        return NOT_LIFTED
     held = frozenset(policy.owner for policy in policies if not policy.is_live)
     return find_bypassed(
         (claim for policy in policies if not policy.is_expired for claim in policy.claims),

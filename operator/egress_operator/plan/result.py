@@ -13,7 +13,6 @@ from egress_operator.plan.sidecar import NO_SIDECARS, Sight
 from egress_operator.plan.source import PolicySource
 
 SHADOWED = "EG105"
-LIFTED = "EG106"
 OVERRIDDEN = "EG107"
 HIDDEN = "EG120"
 PARTLY_HIDDEN = "EG121"
@@ -93,8 +92,8 @@ class PolicyResult:
     """Sentences that name hand-written objects for the same host, sorted."""
     overridden: tuple[str, ...] = ()
     """Sentences that name DestinationRules that count in place of ours, sorted."""
-    lifted: tuple[str, ...] = ()
-    """Sentences that name policies of which one restricts a host and the other one lifts that,
+    lifted: tuple[Diagnostic, ...] = ()
+    """Findings that name policies of which one restricts a host and the other one lifts that,
     sorted."""
     sight: Sight = NO_SIDECARS
     """What Sidecars do to it."""
@@ -119,7 +118,7 @@ class Notes(NamedTuple):
     expiry: Diagnostic | None = None
     shadowed: Iterable[str] = ()
     overridden: Iterable[str] = ()
-    lifted: Iterable[str] = ()
+    lifted: Iterable[Diagnostic] = ()
     sight: Sight = NO_SIDECARS
     ending: Iterable[SetKey] = ()
 
@@ -213,12 +212,11 @@ def build_findings(result: PolicyResult) -> tuple[Diagnostic, ...]:
     conflicts = [Diagnostic(row.code, row.path, row.message) for row in result.claims if row.code]
     shadows = [Diagnostic(SHADOWED, "", sentence) for sentence in result.shadowed]
     overridden = [Diagnostic(OVERRIDDEN, "", sentence) for sentence in result.overridden]
-    lifted = [Diagnostic(LIFTED, "", sentence) for sentence in result.lifted]
     hidden = [Diagnostic(HIDDEN, "", sentence) for sentence in result.sight.hidden]
     partly = [Diagnostic(PARTLY_HIDDEN, "", sentence) for sentence in result.sight.partly_hidden]
     capped = [Diagnostic(CAPPED, "", sentence) for sentence in result.sight.capped]
     references = [item for item in (result.reference, result.expiry) if item]
-    company = (*capped, *shadows, *overridden, *lifted, *hidden, *partly)
+    company = (*capped, *shadows, *overridden, *result.lifted, *hidden, *partly)
     found = {*result.diagnostics, *references, *conflicts, *company}
     return tuple(sorted(found, key=_severity))
 

@@ -395,7 +395,8 @@ def _list_company(result: PolicyResult) -> Iterator[tuple[Type, str, tuple[str, 
     if result.shadowed:
         yield Type.SHADOWED, Reason.SHADOWED, result.shadowed
     if result.lifted:
-        yield Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, result.lifted
+        sentences = tuple(sorted(item.message for item in result.lifted))
+        yield Type.RESTRICTION_LIFTED, Reason.RESTRICTION_LIFTED, sentences
     if result.expiry is not None:
         message = _explain_diagnostics([replace(result.expiry, path="")])
         yield Type.EXPIRING, find_rule(result.expiry.code).reason, (message,)

@@ -46,6 +46,9 @@ def command(
     A policy without a creationTimestamp is younger than one that has it; among policies without
     one, the first by name comes first.
 
+    An AuthorizationPolicy with the action ALLOW and no rules lets nobody through: no request
+    matches it, and what matches none is refused.
+
     Nothing is printed for a policy that is paused, and a warning says so.
 
     What is refused goes to standard error; the objects of the other policies are still printed.
