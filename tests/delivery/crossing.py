@@ -460,11 +460,14 @@ def _list_unusable() -> Iterator[Crossing]:
             inner = {"destination": {"host": OWN_SERVICE}, "headers": headers}
             item = _service([], http=[{"route": [inner]}])
             yield Crossing(f"{name} of a delegate with a line break", item, (name,), STRICT)
-    low = {"directResponse": {"status": 199}}
-    for name, rule in (*fields.items(), ("directResponse.status", low)):
+    refused = "Envoy refuses that for the routes of every namespace"
+    for name, rule in fields.items():
         item = _service([OWN_SERVICE], http=[rule])
-        words = (f"pay/attempt: {name}", "Envoy refuses that for the routes of every namespace")
+        words = (f"pay/attempt: {name}", refused)
         yield Crossing(f"{name} with what Envoy refuses", item, words, STRICT)
+    item = _service([OWN_SERVICE], http=[{"directResponse": {"status": 199}}])
+    words = ("pay/attempt: directResponse.status", refused)
+    yield Crossing("directResponse.status below what Envoy takes", item, words, STRICT)
     for name in ("httpHeaderName", "httpQueryParameterName"):
         for value in ("", BREAK):
             policy = {"loadBalancer": {"consistentHash": {name: value}}}
