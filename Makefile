@@ -41,7 +41,9 @@ $(ENV): requirements/dev.lock pyproject.toml
 	  echo "environment: uv cannot reach the package index; pip tries, which takes about two minutes" >&2; \
 	  $$pip --require-hashes -r requirements/dev.lock; }; } && \
 	$$uv --no-deps --no-build-isolation -e . && \
-	rm -rf $(VENV)/tmp && touch $@ && echo "environment: ready after $$((SECONDS - start)) s"
+	rm -rf $(VENV)/tmp && touch $@ && \
+	{ [ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" $(VENV); } && \
+	echo "environment: ready after $$((SECONDS - start)) s"
 
 env: $(ENV) ## Create the Python environment from the lock
 

@@ -219,7 +219,7 @@ def find_missing() -> list[str]:
     if sys.platform != "linux":
         return ["the mesh needs Linux: network namespaces carry its workloads"]
     if os.geteuid() != 0:
-        return ["network namespaces need root: with sudo, there are a mesh and real requests"]
+        return ["network namespaces need root; with sudo, there are a mesh and real requests"]
     try:
         choose_range()
         with _explaining("the kernel refuses a namespace with a bridge and packet rules"):

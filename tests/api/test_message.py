@@ -490,7 +490,7 @@ def test_a_misspelt_required_field_is_one_finding() -> None:
             "EG003",
             (
                 "expected a list, got the text 'https://a.b'; write it such as "
-                'hosts: ["api.stripe.com", "files.stripe.com"]'
+                'hosts: ["api.stripe.com"]'
             ),
         ),
         (

@@ -20,7 +20,7 @@ from egress_operator.istio.observed import read_observed
 from egress_operator.istio.set_key import HostSet
 from egress_operator.istio.traffic import HTTP_LIKE
 from egress_operator.plan.source import PolicySource
-from egress_operator.rollout.write import Create, Delete, Replace, Write
+from egress_operator.rollout.write import Create, Delete, Write
 from rollout.convergence import converge, finish, list_steps
 from rollout.example import FEW, MANY
 from rollout.fake_cluster import SETTLE, FakeCluster
@@ -97,23 +97,20 @@ def build_policy_sets(draw: st.DrawFn, generation: int) -> PolicySet:
 class WildcardChecker(InvariantChecker):
     """Looks at the wildcards after each write as well."""
 
-    has_tls: bool = False
-    """Whether the wildcard had a route of TLS before the last write."""
-
     def send(self, write: Write) -> None:
         """Check a write and the state after it."""
         self._check_filter(write)
-        route = self._find(Kind.VIRTUAL_SERVICE, WILDCARD)
-        self.has_tls = bool(route and route["spec"].get("tls"))
+        before = self._list_parts()
         super().send(write)
         for wildcard in BELOW:
             self._check_guard(wildcard)
         if write.key.kind is not Kind.VIRTUAL_SERVICE:
             return
-        if isinstance(write, Create) and write.key.name == build_host_name(WILDCARD):
+        new = self._list_parts() - before
+        if "http" in new:
             self._check_below(*BELOW[WILDCARD])
-        if isinstance(write, Create | Replace) and write.key.name == build_host_name(WILDCARD):
-            self._check_held(write)
+        if "tls" in new:
+            self._check_held()
         if isinstance(write, Delete):
             own = (host for host in BELOW[WILDCARD] if write.key.name == build_host_name(host))
             self._check_below(*own)
@@ -143,10 +140,15 @@ class WildcardChecker(InvariantChecker):
         if any(port["protocol"] in HTTP_LIKE for port in entry["spec"]["ports"]):
             assert self._find(Kind.VIRTUAL_SERVICE, wildcard), f"{wildcard} has no route"
 
-    def _check_held(self, write: Create | Replace) -> None:
+    def _list_parts(self) -> set[str]:
+        """List what the route of the wildcard has rules for."""
+        route = self._find(Kind.VIRTUAL_SERVICE, WILDCARD)
+        return {part for part in ("http", "tls", "tcp") if route and route["spec"].get(part)}
+
+    def _check_held(self) -> None:
         """No route of TLS is made over a port that stands and that no plan changes."""
         planned = {key for plan in self.plans for key in plan.sets}
-        for host in BELOW[WILDCARD] if write.desired.spec.get("tls") and not self.has_tls else ():
+        for host in BELOW[WILDCARD]:
             entry = self._find(Kind.SERVICE_ENTRY, host)
             if entry is None or HostSet("shop", host) in planned:
                 continue
@@ -163,7 +165,7 @@ class WildcardChecker(InvariantChecker):
         return there - self.find_wanted_ports(key)
 
     def _check_below(self, *hosts: str) -> None:
-        if self._find(Kind.VIRTUAL_SERVICE, WILDCARD) is None:
+        if "http" not in self._list_parts():
             return
         for host in hosts:
             entry = self._find(Kind.SERVICE_ENTRY, host)
@@ -260,6 +262,25 @@ def test_tls_of_a_wildcard_waits_for_what_is_on_hold_below_it(
     checker.cluster.remove_owners({Owner(own.name, own.uid)})
     converge(checker, PolicySet((wide,), gateways, selected))
     assert checker.cluster.objects[route]["spec"]["tls"]
+
+
+@pytest.mark.parametrize("before", [(HTTP, TLS), (TLS,)], ids=["both", "tls-alone"])
+def test_a_wildcard_that_leaves_its_gateway_is_open_before_its_route_leaves_tls_to_it(
+    before: tuple[dict[str, Any], ...],
+) -> None:
+    """Its requests have a route in any case, so it has one before and after."""
+    gateways = (build_gateway(wildcards="HTTPAndTLS"),)
+    through = build_route("wide", *before, gateway=SHARED, hosts=[WILDCARD])
+    direct = build_route("wide", TIMED, TLS, hosts=[WILDCARD], generation=2)
+    checker = WildcardChecker(FakeCluster())
+    converge(checker, PolicySet((through,), gateways, frozenset(NAMESPACES)))
+    start = checker.cluster.now
+    writes = converge(checker, PolicySet((direct,), gateways, frozenset(NAMESPACES)))
+    name = build_host_name(WILDCARD)
+    own = [write for write in writes if write.key.name == name]
+    kinds = [write.key.kind for write in own]
+    assert kinds[:2] == [Kind.SERVICE_ENTRY, Kind.VIRTUAL_SERVICE]
+    assert checker.changed_at[own[1].key] >= start + SETTLE
 
 
 def test_a_port_of_requests_goes_before_the_route_that_guards_it() -> None:

@@ -246,7 +246,7 @@ class Destination(Model):
     """A name for status and messages, a DNS label, unique in the policy."""
     hosts: Annotated[
         tuple[Host, ...],
-        Field(max_length=MOST_OF_EACH, examples=[["api.stripe.com", "files.stripe.com"]]),
+        Field(max_length=MOST_OF_EACH, examples=[["api.stripe.com"]]),
         ListType("set"),
     ] = ()
     """The outside hosts by their full names in lower case, at most 16; international names as

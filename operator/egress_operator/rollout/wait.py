@@ -55,7 +55,7 @@ def compute_upstream_wait(rollout: Rollout, route: ObjectPair) -> float | None:
 def compute_route_wait(rollout: Rollout) -> float | None:
     """Return how long the route of the host waits for what it leads to.
 
-    What it leads to already has nothing to wait for. A route that goes, or leads to nothing but the
+    What it leads to already has nothing to wait for. A route that goes, or leaves a port to the
     host itself from now on, waits for the ServiceEntry.
     """
     route, entry, clock = rollout.virtual_service, rollout.service_entry, rollout.clock
@@ -68,7 +68,8 @@ def compute_route_wait(rollout: Rollout) -> float | None:
         closes = rollout.object_set.is_closing and route.observed is not None
         waits.append(0.0 if missing is None or closes else missing)
         waits.append(clock.compute_wait(pair.key for pair in rollout.others if pair.desired))
-    if before and not wanted and entry.desired is not None:
+    is_left = entry.desired is not None and not entry.desired.facts.is_closed
+    if before - wanted and is_left:
         waits.append(clock.compute_wait((entry.key,)))
     wait = max(waits, default=0.0)
     return wait if wait > 0 else None
