@@ -273,6 +273,7 @@ def test_nothing_is_lost_while_the_way_changes(wild: OperatedMesh, mesh: Mesh) -
         for policy in (
             build_wild(),
             build_wild(destination=both),
+            build_policy("wild", both),
             build_wild(source={"serviceAccounts": ["checkout"]}),
             build_wild(),
             direct,
