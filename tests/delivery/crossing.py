@@ -428,6 +428,7 @@ def _list_headers() -> Iterator[Crossing]:
 
 
 BREAK = "a\nb"
+LONG_NAME, LONG_VALUE = "a" * 257, "a" * 4097
 
 
 def _list_unusable() -> Iterator[Crossing]:
@@ -463,8 +464,18 @@ def _list_unusable() -> Iterator[Crossing]:
     refused = "Envoy refuses that for the routes of every namespace"
     for name, rule in fields.items():
         item = _service([OWN_SERVICE], http=[rule])
-        words = (f"pay/attempt: {name}", refused)
-        yield Crossing(f"{name} with what Envoy refuses", item, words, STRICT)
+        yield Crossing(f"{name} with what Envoy refuses", item, (name, refused), STRICT)
+    long: dict[str, Object] = {
+        "a value in headers.request.set": {"headers": {"request": {"set": {"a": LONG_VALUE}}}},
+        "a value in headers.response.add": {"headers": {"response": {"add": {"a": LONG_VALUE}}}},
+        "a name in headers.request.set": {"headers": {"request": {"set": {LONG_NAME: "a"}}}},
+        "a name in match.queryParams": {"match": [{"queryParams": {LONG_NAME: {"exact": "a"}}}]},
+        "redirect.redirectCode": {"redirect": {"redirectCode": 309}},
+    }
+    for name, rule in long.items():
+        base = {} if "redirect" in rule else route
+        item = _service([OWN_SERVICE], http=[{**base, **rule}])
+        yield Crossing(f"{name} beyond what Envoy takes", item, (name, refused), STRICT)
     item = _service([OWN_SERVICE], http=[{"directResponse": {"status": 199}}])
     words = ("pay/attempt: directResponse.status", refused)
     yield Crossing("directResponse.status below what Envoy takes", item, words, STRICT)
@@ -479,8 +490,24 @@ def _list_unusable() -> Iterator[Crossing]:
             }
             for place, spec in specs.items():
                 title = f"{name} {place} {value!r}"
-                found = (f"consistentHash.{name} is empty or has a control character",)
+                found = (f"consistentHash.{name} is empty, has a control character",)
                 yield Crossing(title, _rule(OWN_SERVICE, **spec), found, STRICT)
+    cookies: dict[str, Object] = {
+        "name": {"name": BREAK, "ttl": "0s"},
+        "path": {"name": "a", "path": BREAK, "ttl": "0s"},
+        "ttl": {"name": "a", "ttl": "-5s"},
+        "attributes": {"name": "a", "ttl": "0s", "attributes": [{"name": BREAK, "value": "a"}]},
+        "attributes, a value": {
+            "name": "a",
+            "ttl": "0s",
+            "attributes": [{"name": "a", "value": BREAK}],
+        },
+    }
+    for name, cookie in cookies.items():
+        hashed: Object = {"loadBalancer": {"consistentHash": {"httpCookie": cookie}}}
+        item = _rule(OWN_SERVICE, trafficPolicy=hashed)
+        found = (f"consistentHash.httpCookie.{name.partition(',')[0]} ",)
+        yield Crossing(f"DestinationRule with a cookie's {name}", item, found, STRICT)
     parents = [{"group": "", "kind": "Service", "name": "a"}]
     for path in ("replaceFullPath", "replacePrefixMatch"):
         filters = [{"type": "URLRewrite", "urlRewrite": {"path": {path: f"/{BREAK}"}}}]

@@ -308,31 +308,52 @@ f.?{{ $field }}.orValue([]).map(h, h.value.contains('%'), h.name + ' has the val
 {{ . }}.matches('[[:cntrl:]]')
 {{- end -}}
 
+{{- /* CEL: whether Envoy refuses a value of a header: it takes 16384 bytes, and a character has four at
+       most. */ -}}
+{{- define "egress-operator.isUnusableValue" -}}
+({{ . }}.size() > 4096 || {{ include "egress-operator.isUnusable" . }})
+{{- end -}}
+
+{{- /* CEL: whether Envoy refuses a name of a header, a query parameter (1024 bytes) or a part of a
+       cookie. */ -}}
+{{- define "egress-operator.isUnusableName" -}}
+({{ . }}.size() < 1 || {{ . }}.size() > 256 || {{ include "egress-operator.isUnusable" . }})
+{{- end -}}
+
+{{- define "egress-operator.unusableNameWords" -}}
+is empty, has a control character, or more than 256 characters; {{ end -}}
+
+{{- define "egress-operator.unusableValueWords" -}}
+has a control character, or more than 4096 characters; {{ end -}}
+
 {{- /* CEL: what Envoy cannot take in a rule of a VirtualService, each as `field; `. */ -}}
 {{- define "egress-operator.unusableRule" -}}
 {{- $rule := . -}}
 {{- range list "rewrite.?uri" "rewrite.?authority" "rewrite.?uriRegexRewrite.?rewrite" "redirect.?uri" "redirect.?authority" "redirect.?prefixRewrite" -}}
 ({{ include "egress-operator.isUnusable" (printf "%s.?%s.orValue('')" $rule .) }} ? '{{ replace "?" "" . }} has a control character; ' : '') +
 {{ end -}}
+({{ $rule }}.?redirect.?redirectCode.orValue(301) in [0, 301, 302, 303, 307, 308] ? '' : 'redirect.redirectCode is none of 301, 302, 303, 307 and 308; ') +
 ({{ $rule }}.?directResponse.?status.orValue(200) < 200 || {{ $rule }}.?directResponse.?status.orValue(200) > 599 ? 'directResponse.status is not between 200 and 599; ' : '') +
 ({{ $rule }}.?fault.?abort.?httpStatus.orValue(200) > 599 ? 'fault.abort.httpStatus is above 599; ' : '') +
 ({{ $rule }}.?route.orValue([]).map(d, d.?weight.orValue(0)).sum() > 4294967295 ? 'the weights add up to more than 4294967295; ' : '') +
 {{ $rule }}.?match.orValue([]).map(m,
-(m.?queryParams.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.queryParams has a name that is empty or has a control character; ' : '') +
-(m.?headers.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.headers has a name that is empty or has a control character; ' : '') +
-(m.?withoutHeaders.orValue({}).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'match.withoutHeaders has a name that is empty or has a control character; ' : '')).join('')
+{{- range $index, $field := list "queryParams" "headers" "withoutHeaders" -}}
+{{- if $index }} +{{ end }}
+(m.?{{ $field }}.orValue({}).exists(k, {{ include "egress-operator.isUnusableName" "k" }}) ? 'a name in match.{{ $field }} {{ include "egress-operator.unusableNameWords" . }}' : '')
+{{- end }}).join('')
 {{- end -}}
 
-{{- /* CEL: headers with a control character that a rule or destination of a VirtualService changes, each
-       as `field; `. */ -}}
+{{- /* CEL: headers that a rule or destination of a VirtualService changes and Envoy refuses, each as
+       `field; `. */ -}}
 {{- define "egress-operator.unusableHeaders" -}}
 {{- $item := . -}}
 {{- range $index, $field := list "request.?set" "request.?add" "response.?set" "response.?add" -}}
 {{- $map := printf "%s.?headers.?%s.orValue({})" $item $field -}}
-({{ $map }}.exists(k, k == '' || {{ include "egress-operator.isUnusable" (printf "(k + %s[k])" $map) }}) ? 'headers.{{ replace "?" "" $field }} has a control character; ' : '') +
+({{ $map }}.exists(k, {{ include "egress-operator.isUnusableName" "k" }}) ? 'a name in headers.{{ replace "?" "" $field }} {{ include "egress-operator.unusableNameWords" . }}' : '') +
+({{ $map }}.exists(k, {{ include "egress-operator.isUnusableValue" (printf "%s[k]" $map) }}) ? 'a value in headers.{{ replace "?" "" $field }} {{ include "egress-operator.unusableValueWords" . }}' : '') +
 {{ end -}}
-({{ $item }}.?headers.?request.?remove.orValue([]).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ||
-{{ $item }}.?headers.?response.?remove.orValue([]).exists(k, k == '' || {{ include "egress-operator.isUnusable" "k" }}) ? 'headers.remove has a name that is empty or has a control character; ' : '')
+({{ $item }}.?headers.?request.?remove.orValue([]).exists(k, {{ include "egress-operator.isUnusableName" "k" }}) ||
+{{ $item }}.?headers.?response.?remove.orValue([]).exists(k, {{ include "egress-operator.isUnusableName" "k" }}) ? 'a name in headers.remove {{ include "egress-operator.unusableNameWords" . }}' : '')
 {{- end -}}
 
 {{- /* CEL: what Envoy cannot take in the hashes of a DestinationRule or a subset, each as `field; `. */ -}}
@@ -345,11 +366,12 @@ f.?{{ $field }}.orValue([]).map(h, h.value.contains('%'), h.name + ' has the val
 
 {{- define "egress-operator.unusableHashOf" -}}
 {{- $hash := printf "%s.?consistentHash" . -}}
-{{- range $index, $field := list "httpHeaderName" "httpQueryParameterName" -}}
-{{- if $index }} +
-{{ end }}
-{{- $hash }}.?{{ $field }}.optMap(n, n == '' || {{ include "egress-operator.isUnusable" "n" }} ? 'consistentHash.{{ $field }} is empty or has a control character; ' : '').orValue('')
-{{- end -}}
+{{- range list "httpHeaderName" "httpQueryParameterName" "httpCookie.?name" -}}
+{{ $hash }}.?{{ . }}.optMap(n, {{ include "egress-operator.isUnusableName" "n" }} ? 'consistentHash.{{ replace "?" "" . }} {{ include "egress-operator.unusableNameWords" . }}' : '').orValue('') +
+{{ end -}}
+({{ include "egress-operator.isUnusableValue" (printf "%s.?httpCookie.?path.orValue('')" $hash) }} ? 'consistentHash.httpCookie.path {{ include "egress-operator.unusableValueWords" . }}' : '') +
+({{ $hash }}.?httpCookie.?ttl.orValue('').contains('-') ? 'consistentHash.httpCookie.ttl is negative; ' : '') +
+({{ $hash }}.?httpCookie.?attributes.orValue([]).exists(a, {{ include "egress-operator.isUnusableName" "a.?name.orValue('')" }} || {{ include "egress-operator.isUnusableValue" "a.?value.orValue('')" }}) ? 'consistentHash.httpCookie.attributes has a name or value that is empty or too long, or has a control character; ' : '')
 {{- end -}}
 
 {{- /* CEL: what Envoy cannot take in the filters of a route of the Gateway API, each as `field; `. */ -}}

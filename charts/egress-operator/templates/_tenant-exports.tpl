@@ -116,7 +116,7 @@ variables:
       r.?route.orValue([]).map(d,
       {{- include "egress-operator.removedHeaders" "d" | nindent 6 }}).join(' ')).join(' ').lowerAscii() + ' '
   # The same for what Envoy cannot take: a line break in a path or in the name of a header, a name that is
-  # empty, a status that is none, too large a sum of weights.
+  # empty or too long, a status that is none, too large a sum of weights.
   - name: unusable
     expression: >-
       object.kind != 'VirtualService' || variables.staysAtHome || variables.ownGateways ? '' :

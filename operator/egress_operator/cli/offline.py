@@ -34,7 +34,7 @@ def run_offline(paths: Sequence[str], namespace: str, flags: Mapping[str, Any]) 
     # Offline nobody can ask the mesh: the cautious answer, which refuses more.
     capture = settings.dns_capture == "on"
     plan_settings = build_settings(
-        settings, dns_capture=capture, root_namespace=settings.istio_namespace
+        settings, dns_capture=capture, istio_namespace=settings.istio_namespace
     )
     outcome = build_outcome(inventory, plan_settings, time.time())
     _write_notes(inventory)

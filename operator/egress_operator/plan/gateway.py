@@ -138,7 +138,7 @@ def _check(
 ) -> Iterable[Diagnostic]:
     # With authorization None too: the admission policy `operator-account` lets the operator neither
     # write into Istio's own namespace nor export to it.
-    if intent.namespace == settings.root_namespace:
+    if intent.namespace in {settings.root_namespace, settings.istio_namespace}:
         yield build_diagnostic(ROOT_NAMESPACE, "spec.namespace")
     for other in older:
         if other.namespace == intent.namespace and _may_share_pods(other.intent, intent):

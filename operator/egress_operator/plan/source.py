@@ -30,6 +30,8 @@ class Settings(PlanOptions):
     dns_capture: bool = False
     """Whether proxies resolve names through Istio (ISTIO_META_DNS_CAPTURE)."""
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN
+    istio_namespace: str = "istio-system"
+    """Where istiod runs: the admission policies keep the operator out of it."""
     root_namespace: str = "istio-system"
     """The mesh's: an AuthorizationPolicy there selects pods of every namespace."""
     normalizes_paths: bool = True
@@ -43,18 +45,23 @@ def build_settings(
     options: PlanOptions,
     *,
     dns_capture: bool,
-    root_namespace: str,
+    istio_namespace: str,
+    root_namespace: str = "",
     outbound_mode: OutboundMode = OutboundMode.UNKNOWN,
     normalizes_paths: bool = True,
     entry_visibility: EntryVisibility = UNCAPPED,
     service_export: tuple[str, ...] = (),
 ) -> Settings:
-    """Join what the user has set with what is known of the mesh. Pure."""
+    """Join what the user has set with what is known of the mesh. Pure.
+
+    Istio's own namespace is the root where the mesh names no other one.
+    """
     given = {row.name: getattr(options, row.name) for row in fields(PlanOptions)}
     return Settings(
         **given,
         dns_capture=dns_capture,
-        root_namespace=root_namespace,
+        istio_namespace=istio_namespace,
+        root_namespace=root_namespace or istio_namespace,
         outbound_mode=outbound_mode,
         normalizes_paths=normalizes_paths,
         entry_visibility=entry_visibility,

@@ -8,8 +8,9 @@ ConfigMap that is gone, must not make another namespace the root of the mesh.
 """
 
 import logging
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,6 +24,8 @@ from egress_operator.plan.visibility import UNCAPPED, EntryVisibility, Visibilit
 from egress_operator.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 INTERVAL_S = 120.0
 CONFIG_MAPS = Resource("", "v1", "configmaps")
@@ -53,13 +56,11 @@ def parse_mesh(text: str) -> Mesh:
     Istio's defaults hold for what is absent: ALLOW_ANY (mesh/v1alpha1 MeshConfig, pkg/config/mesh),
     no capture of names. An `outboundTrafficPolicy` without mode is REGISTRY_ONLY, its zero value.
     """
-    document = _load(text)
-    if document is None:
-        document = {}
+    document = _check(_load(text) or {}, "the text", dict)
     policy = _get_map(document, "outboundTrafficPolicy")
     mode = OutboundMode.ALLOW_ANY
     if policy is not None:
-        name = _get_text(policy, "mode") if "mode" in policy else OutboundMode.REGISTRY_ONLY
+        name = _get_text(policy, "mode") or OutboundMode.REGISTRY_ONLY
         # ALLOW_ANY_DYNAMIC_DNS (Istio 1.31) blocks nothing either.
         mode = (
             OutboundMode.REGISTRY_ONLY
@@ -74,7 +75,7 @@ def parse_mesh(text: str) -> Mesh:
         capture,
         _get_text(document, "rootNamespace"),
         # DEFAULT is BASE (pilot/pkg/networking/util/util.go), and the others do more.
-        normalizes_paths=normalization.get("normalization") != "NONE",
+        normalizes_paths=_get_text(normalization, "normalization") != "NONE",
         entry_visibility=_read_visibility(_get_map(document, "serviceEntryVisibility") or {}),
         service_export=_get_texts(document, "defaultServiceExportTo"),
     )
@@ -96,7 +97,8 @@ def _load(text: str) -> Any:  # noqa: ANN401 - whatever stands there
 def _find_excess(text: str) -> str:
     """Name what a loader may need too much stack or memory for; empty where there is nothing.
 
-    The parser uses no stack of its own. A merge key may double a map with each line.
+    The parser uses no stack of its own. With aliases few lines may stand for more values than
+    memory holds.
     """
     level = 0
     for event in yaml.parse(text, _LOADER):
@@ -104,8 +106,8 @@ def _find_excess(text: str) -> str:
             level += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             level -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<":
-            return "the merge key << is not supported"
+        elif isinstance(event, yaml.AliasEvent):
+            return "an alias is not supported: write out what it stands for"
         if level > _MOST_LEVELS:
             return f"it has more than {_MOST_LEVELS} levels"
     return ""
@@ -113,23 +115,23 @@ def _find_excess(text: str) -> str:
 
 def _read_visibility(document: dict[str, Any]) -> EntryVisibility:
     """Read what sidecars and gateways heed; where they do not, all is as ServiceEntries say."""
-    if document.get("applyToSidecars") is not True:
+    if not _get(document, "applyToSidecars", bool):
         return UNCAPPED
     rules = tuple(
         VisibilityRule(
-            _read_level(policy.get("visibility")),
-            tuple(map(_read_selector, _get_list(policy, "matchingRules"))),
+            _read_level(_get_text(policy, "visibility")),
+            tuple(map(_read_selector, _get_maps(policy, "matchingRules"))),
         )
         for policy in _get_maps(document, "policies")
     )
-    return EntryVisibility(_read_level(document.get("defaultVisibility")), rules)
+    return EntryVisibility(_read_level(_get_text(document, "defaultVisibility")), rules)
 
 
-def _read_level(text: object) -> Visibility:
+def _read_level(text: str) -> Visibility:
     return next((item for item in Visibility if item == text), Visibility.PUBLIC)
 
 
-def _read_selector(rule: object) -> Selector | None:
+def _read_selector(rule: dict[str, Any]) -> Selector | None:
     selector = _get_map(rule, "namespaceSelector")
     if selector is None:
         return None
@@ -145,45 +147,36 @@ def _read_selector(rule: object) -> Selector | None:
 
 
 def _get_text(document: dict[str, Any], name: str) -> str:
-    """Return a text, or a number or truth value as text; empty for nothing.
-
-    Raises ValueError for what has parts, as Istio does; few aliases can stand for more of them than
-    memory holds.
-    """
-    value = document.get(name)
-    if not isinstance(value, str | bool | int | float | None):
-        raise ValueError(f"not readable: {name} is not a text")  # noqa: TRY004 - see _get_map
-    return "" if value is None else str(value)
+    return _get(document, name, str) or ""
 
 
 def _get_texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
-    values = _get_list(document, name)
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(f"not readable: {name} has entries that are not text")
-    return tuple(values)
-
-
-def _get_list(document: dict[str, Any], name: str) -> list[Any]:
-    value = document.get(name)
-    if not isinstance(value, list | None):
-        raise ValueError(f"not readable: {name} is not a list")  # noqa: TRY004 - see _get_map
-    return value or []
+    return tuple(_check(value, name, str) for value in _get(document, name, list) or ())
 
 
 def _get_maps(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    values = _get_list(document, name)
-    if not all(isinstance(value, dict) for value in values):
-        raise ValueError(f"not readable: {name} has entries that are not maps")
-    return values
+    return [_check(value, name, dict) for value in _get(document, name, list) or ()]
 
 
-def _get_map(document: object, name: str) -> dict[str, Any] | None:
-    """Return a map, or None where there is nothing. Raises ValueError for anything else."""
-    if not isinstance(document, dict):
-        raise ValueError("not a map")  # noqa: TRY004 - one class of errors for the caller
-    value = document.get(name)
-    if not isinstance(value, dict | None):
-        raise ValueError(f"not readable: {name} is not a map")  # noqa: TRY004 - as above
+def _get_map(document: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return _get(document, name, dict)
+
+
+def _get(document: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    """Return a field, None where there is nothing. Raises ValueError for another type.
+
+    Its name may also be written as in Istio's protocol buffers, as Istio takes both.
+    """
+    snake = re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
+    value = document.get(name, document.get(snake))
+    return None if value is None else _check(value, name, kind)
+
+
+def _check(value: object, name: str, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        expected = {str: "text", list: "a list", dict: "a map", bool: "true or false"}[kind]
+        # One class of errors for the caller.
+        raise ValueError(f"not readable: {name} is not {expected}")  # noqa: TRY004
     return value
 
 
@@ -209,7 +202,8 @@ def build_compiler_settings(settings: Settings, mesh: Mesh) -> CompilerSettings:
     return build_settings(
         settings,
         dns_capture=capture,
-        root_namespace=mesh.root_namespace or settings.istio_namespace,
+        istio_namespace=settings.istio_namespace,
+        root_namespace=mesh.root_namespace,
         outbound_mode=mesh.outbound_mode,
         normalizes_paths=mesh.normalizes_paths,
         entry_visibility=mesh.entry_visibility,
