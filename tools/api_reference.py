@@ -28,7 +28,8 @@ The CRDs hold no defaults: what a left-out field means stands in its description
 behind it is refused (EG033), by the API server too, on create, update and server-side apply. A
 merge patch removes the field instead, before the API server checks the object: that is what
 client-side `kubectl apply` and `helm upgrade` (Helm 3) send for a null when the object exists.
-`kubectl apply` of 1.31 and later leaves it out of a new object too.
+`kubectl apply` of 1.31 and later leaves it out of a new object too. The operator refuses a policy
+whose annotation `kubectl.kubernetes.io/last-applied-configuration` has such a key.
 """
 
 _SMALLEST_POLICY = f"""

@@ -17,6 +17,7 @@ from egress_operator.api.duration import parse_duration
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.moment import parse_moment
 from egress_operator.api.request import AllowedRequest, Fault, HeaderChange, Mirror
+from egress_operator.api.rule import NULL
 from egress_operator.api.selector import LabelSelector
 from egress_operator.api.source import From
 from egress_operator.api.tls import OriginateTLS
@@ -27,7 +28,7 @@ from egress_operator.api.traffic import (
     TcpKeepalive,
     Traffic,
 )
-from egress_operator.diagnostic import Diagnostic
+from egress_operator.diagnostic import Diagnostic, build_diagnostic
 from egress_operator.istio.http import (
     NO_HEADERS,
     AllowIntent,
@@ -154,7 +155,8 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
     The intent is None when the policy has a shape error; the diagnostics say which.
     """
     spec, diagnostics = check_spec(source.read_spec())
-    if spec is None:
+    diagnostics = (*diagnostics, *map(_refuse_null, source.nulls))
+    if spec is None or source.nulls:
         return None, diagnostics
     destinations = tuple(
         _build_destination(index, destination)
@@ -168,6 +170,16 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
             source=EVERYONE if spec.from_ is None else _build_source(spec.from_),
         ),
         diagnostics,
+    )
+
+
+def _refuse_null(path: str) -> Diagnostic:
+    key = path.rpartition(".")[2]
+    return build_diagnostic(
+        NULL,
+        path,
+        f"{key} has no value in what was applied, and kubectl apply left the key out",
+        "give it a value, or remove the key, and apply again",
     )
 
 

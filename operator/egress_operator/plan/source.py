@@ -127,6 +127,8 @@ class PolicySource:
     """The token of the last request to look at it again, see `read_request`."""
     revision: int = 0
     """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
+    nulls: tuple[str, ...] = ()
+    """See `find_nulls`."""
 
     @property
     def names_gateway(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from egress_operator.istio.kind import ObjectKey
 from egress_operator.istio.object import Owner, pack_spec
 from egress_operator.istio.set_key import Scope, SetKey
+from egress_operator.plan.applied import find_nulls
 from egress_operator.plan.result import PolicyResult
 from egress_operator.plan.source import PackedSpec, PolicySource, is_paused, read_request
 from egress_operator.reconcile.cluster import Cluster
@@ -37,6 +38,7 @@ def read_policy(body: Mapping[str, Any]) -> PolicySource:
         spec=PackedSpec(pack_spec(body.get("spec", {}))),
         paused=is_paused(metadata),
         requested=read_request(metadata),
+        nulls=find_nulls(metadata, body.get("spec")),
     )
 
 
