@@ -101,6 +101,15 @@ def test_a_write_takes_the_turn_of_the_tenant_that_it_is_about(
     assert build_lanes().find_write_share(key, write, "shop") == share
 
 
+def test_after_the_start_nothing_elsewhere_is_urgent() -> None:
+    """Anybody may go on to write what says that it was left behind."""
+    lanes = build_lanes()
+    lanes.end_start()
+    assert lanes.find_set_share(GatewaySet("shared", "evil")) == Share("evil", urgent=False)
+    for key in (PRESENT, FORMER, FORGOTTEN):
+        assert lanes.find_set_share(key) == Share(key, urgent=True)
+
+
 def test_where_a_gateway_is_stays_known_when_it_moves() -> None:
     crowd = Crowd(1, 1)
     (before,) = (result.set_key for result in crowd.cluster.judge_gateways().values())

@@ -27,9 +27,13 @@ class Started:
         self.planned: list[Scope] = []
         self.queue = Queue[Scope](self._note, lane=lambda scope: scope, workers=1)
         planner: Any = self
-        self.startup = Startup(planner, self.queue)
+        self.opened = 0
+        self.startup = Startup(planner, self.queue, self._note_open)
         self.startup.begin({"shop", "gone"})
         self.queue.start()
+
+    def _note_open(self) -> None:
+        self.opened += 1
 
     async def _note(self, scope: Scope) -> None:
         self.planned.append(scope)
@@ -69,8 +73,10 @@ async def test_namespaces_wait_for_every_withdrawn_permission(started: Started) 
     started.startup.mark("shop")
     started.startup.note_sync(SHARED)
     assert await started.take() == []
+    assert started.opened == 0
     started.startup.note_sync(OTHER)
     assert await started.take() == ["gone", "pay", "shop"]
+    assert started.opened == 1
     started.startup.mark("shop")
     assert await started.take() == ["shop"]
 

@@ -102,7 +102,7 @@ class Controller:
             workers=workers,
         )
         self._reporter = Reporter(view, outside, slots, self._queues.note_status)
-        self._startup = Startup(self.planner, self._queues.scopes)
+        self._startup = Startup(self.planner, self._queues.scopes, self.cluster.lanes.end_start)
         self._expiry = ExpiryTimer(self.planner, self._startup)
         self._changes = ChangeHandler(view, self._reporter, self._queues, self._startup)
         self._orphans = OrphanCollector(outside.transport, self.cluster)

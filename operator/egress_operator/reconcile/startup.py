@@ -1,6 +1,7 @@
 """The start: permissions withdrawn in the meantime go before anything is written for anybody."""
 
 import asyncio
+from collections.abc import Callable
 
 from egress_operator.engine.queue import Queue
 from egress_operator.istio.set_key import Scope, SetKey
@@ -17,9 +18,11 @@ class Startup:
     Needs a running loop.
     """
 
-    def __init__(self, planner: Planner, scopes: Queue[Scope]) -> None:
+    def __init__(self, planner: Planner, scopes: Queue[Scope], on_open: Callable[[], None]) -> None:
+        """`on_open` is called once, when namespaces begin to be planned."""
         self._planner = planner
         self._scopes = scopes
+        self._on_open = on_open
         self._is_open = False
         """Whether namespaces are planned."""
         self._withdrawals: set[SetKey] = set()
@@ -74,6 +77,7 @@ class Startup:
         if self._is_open or self._withdrawals:
             return
         self._is_open = True
+        self._on_open()
         for scope in (self._planner.find_scopes() | self._unplanned) - {None}:
             self.mark(scope, background=True)
 
