@@ -42,7 +42,7 @@ $(ENV): requirements/dev.lock pyproject.toml
 	  $$pip --require-hashes -r requirements/dev.lock; }; } && \
 	$$uv --no-deps --no-build-isolation -e . && \
 	rm -rf $(VENV)/tmp && touch $@ && \
-	{ [ -z "$${SUDO_UID:-}" ] || chown -R "$$SUDO_UID:$$SUDO_GID" $(VENV); } && \
+	{ [ $$(id -u) != 0 ] || [ -z "$${SUDO_UID:-}" ] || chown -R "$$SUDO_UID:$$SUDO_GID" $(VENV); } && \
 	echo "environment: ready after $$((SECONDS - start)) s"
 
 env: $(ENV) ## Create the Python environment from the lock
