@@ -6,6 +6,7 @@ the file into an annotation all the same, as tools that are built on it do.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -13,11 +14,16 @@ import orjson
 APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 MOST_NULLS = 16
 """So many are told of."""
+MOST_CHARACTERS = 317
+"""Of a key: a label has no more. A longer one is no field, and the API server drops it."""
 _NULL = ":null"
 
+Place = tuple[str | int, ...]
+"""The keys and indexes that lead to a value, from `spec` on."""
 
-def find_nulls(metadata: Mapping[str, Any], spec: object) -> tuple[str, ...]:
-    """Return the paths in `spec` of keys that were applied without a value. Pure; linear.
+
+def find_nulls(metadata: Mapping[str, Any], spec: object) -> tuple[Place, ...]:
+    """Return the places in `spec` of keys that were applied without a value. Pure; linear.
 
     Those that the object has now, by another client, are left out.
     """
@@ -30,23 +36,21 @@ def find_nulls(metadata: Mapping[str, Any], spec: object) -> tuple[str, ...]:
     except orjson.JSONDecodeError:
         return ()
     found = _list_nulls(applied.get("spec"), spec) if isinstance(applied, dict) else ()
-    return tuple(sorted(found)[:MOST_NULLS])
+    return tuple(islice(found, MOST_NULLS))
 
 
-def _list_nulls(applied: object, there: object) -> Iterator[str]:
-    """Give the paths of nulls in `applied` for which nothing is in `there`, in any order."""
-    pairs: list[tuple[str, object, object]] = [("spec", applied, there)]
+def _list_nulls(applied: object, there: object) -> Iterator[Place]:
+    """Give the places of nulls in `applied` for which nothing is in `there`."""
+    pairs: list[tuple[Place, object, object]] = [((), applied, there)]
     while pairs:
-        path, one, other = pairs.pop()
+        place, one, other = pairs.pop()
         if isinstance(one, dict):
             held = other if isinstance(other, dict) else {}
             for key, value in one.items():
-                if value is None and key not in held:
-                    yield f"{path}.{key}"
-                elif key in held:
-                    pairs.append((f"{path}.{key}", value, held[key]))
+                if key in held:
+                    pairs.append(((*place, key), value, held[key]))
+                elif value is None and len(key) <= MOST_CHARACTERS:
+                    yield (*place, key)
         elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-            pairs += (
-                (f"{path}[{index}]", *pair)
-                for index, pair in enumerate(zip(one, other, strict=True))
-            )
+            both = enumerate(zip(one, other, strict=True))
+            pairs += (((*place, index), *pair) for index, pair in both)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from egress_operator.api import gateway as api
 from egress_operator.api.backend import Backend
-from egress_operator.api.check import check_gateway_spec, check_spec, read_selector
+from egress_operator.api.check import build_path, check_gateway_spec, check_spec, read_selector
 from egress_operator.api.destination import Destination
 from egress_operator.api.duration import parse_duration
+from egress_operator.api.hint import explain_null
 from egress_operator.api.http import Http, Retries
 from egress_operator.api.moment import parse_moment
 from egress_operator.api.request import AllowedRequest, Fault, HeaderChange, Mirror
@@ -173,14 +174,10 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
     )
 
 
-def _refuse_null(path: str) -> Diagnostic:
-    key = path.rpartition(".")[2]
-    return build_diagnostic(
-        NULL,
-        path,
-        f"{key} has no value in what was applied, and kubectl apply left the key out",
-        "give it a value, or remove the key, and apply again",
-    )
+def _refuse_null(place: tuple[str | int, ...]) -> Diagnostic:
+    what = f"{explain_null(place).what} in what was applied, and kubectl apply left the key out"
+    fix = "give it a value, or remove the key, and apply again"
+    return build_diagnostic(NULL, build_path(("spec", *place)), what, fix)
 
 
 def parse_expiry(source: PolicySource) -> Expiry | None:

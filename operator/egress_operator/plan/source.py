@@ -127,7 +127,7 @@ class PolicySource:
     """The token of the last request to look at it again, see `read_request`."""
     revision: int = 0
     """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
-    nulls: tuple[str, ...] = ()
+    nulls: tuple[tuple[str | int, ...], ...] = ()
     """See `find_nulls`."""
 
     @property
