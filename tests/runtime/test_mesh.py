@@ -53,6 +53,8 @@ def test_modes_and_capture_are_read(text: str, expected: Mesh) -> None:
     [
         "a: [",
         "- a list",
+        "[]",
+        "false",
         "text",
         "[" * 5000,
         "[" * 100_000,

@@ -93,6 +93,7 @@ async def check(number: int, first: str = SEED) -> None:
         ("1795990512", 285),
         ("1796016551", 127),
         ("1796126870", 241),
+        ("1796144287", 271),
     ],
 )
 async def test_a_history_that_has_failed_once(first: str, number: int) -> None:
@@ -107,6 +108,9 @@ async def test_a_history_that_has_failed_once(first: str, number: int) -> None:
     the status went on to count it.
 
     1796126870/241: a wait of a rounding error ended when it began, again and again.
+
+    1796144287/271: after a restart a policy was Ready until it was known again that a permission,
+    which the objects of its namespace at the gateway wait for, is refused.
     """
     await check(number, first)
 

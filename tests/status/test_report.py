@@ -174,8 +174,9 @@ def test_what_serves_all_hosts_of_a_namespace_counts_too() -> None:
             f"{key} was not made by the operator and has the name it needs: rename or delete it",
         ),
     ]
+    cases.append(({"state": SetState.PENDING}, "Pending", "some objects are still being applied"))
     for fields, reason, message in cases:
-        shared = SetProgress(SetState.FAILING, **fields)
+        shared = SetProgress(**{"state": SetState.FAILING, **fields})
         found = find(report(verdict, {**build_progress(judge()), tenant: shared}), "Ready")
         assert (found["status"], found["reason"], found["message"]) == ("False", reason, message)
     assert find(report(verdict), "Ready")["status"] == "True"

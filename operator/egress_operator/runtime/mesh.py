@@ -56,7 +56,8 @@ def parse_mesh(text: str) -> Mesh:
     Istio's defaults hold for what is absent: ALLOW_ANY (mesh/v1alpha1 MeshConfig, pkg/config/mesh),
     no capture of names. An `outboundTrafficPolicy` without mode is REGISTRY_ONLY, its zero value.
     """
-    document = _check(_load(text) or {}, "the text", dict)
+    loaded = _load(text)
+    document = {} if loaded is None else _check(loaded, "the text", dict)
     policy = _get_map(document, "outboundTrafficPolicy")
     mode = OutboundMode.ALLOW_ANY
     if policy is not None:

@@ -50,7 +50,7 @@ from egress_operator.status.destination import (
     explain_squatter,
 )
 from egress_operator.status.expiry import has_expired, judge_expired
-from egress_operator.status.progress import NOT_BEGUN, SetProgress
+from egress_operator.status.progress import NOT_BEGUN, SetProgress, SetState
 
 Status = dict[str, Any]
 
@@ -188,14 +188,15 @@ def _judge_progress(
     if pending:
         message = _explain_pending(rows, pending)
         return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
-    sets = [progress[key] for key in result.set_keys if key in progress]
+    sets = [progress.get(key, NOT_BEGUN) for key in result.set_keys]
     # A host may be applied, and what serves all hosts of the namespace at the gateway not be.
     for item in sets:
         if item.squatted:
             message = explain_squatter(item)
             return _build_unready(Type.STALLED, Reason.CONFLICTED, message, generation)
-        if item.message:
-            return _build_unready(Type.RECONCILING, Reason.PENDING, item.message, generation)
+        if item.state is not SetState.APPLIED:
+            message = item.message or "some objects are still being applied"
+            return _build_unready(Type.RECONCILING, Reason.PENDING, message, generation)
     message = _explain_applied(rows, sets) + _explain_company(result)
     programmed = Condition(Type.PROGRAMMED, Truth.TRUE, Reason.PROGRAMMED, message, generation)
     if hindrance := _find_hindrance(result):
