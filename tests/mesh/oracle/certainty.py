@@ -14,18 +14,19 @@ def is_certain(world: World, call: Call) -> bool:
     if sidecar is None:
         return True
     if call.payload is not Payload.HTTP:
-        return not _has_own_listener(world, call, sidecar)
+        return not _has_listener_beside(world, call, sidecar)
     return not any(_has_entry_below(sidecar, want) for want in _list_hidden(world, call, sidecar))
 
 
-def _has_own_listener(world: World, call: Call, sidecar: Sidecar) -> bool:
-    """Whether a host may have a listener by its address beside that of a port in a Sidecar.
+def _has_listener_beside(world: World, call: Call, sidecar: Sidecar) -> bool:
+    """Whether a host may have a listener beside that of a port in a Sidecar.
 
-    The listener of a port takes that port for all hosts, but those with addresses of their own that
-    another listener of the Sidecar shows have one by their address.
+    The listener of a port takes that port for all hosts that another listener of the Sidecar shows,
+    but not for those with addresses of their own, nor always for wildcards: their calls may go as
+    if the listener of the port were not there.
     """
     return any(port == call.port for port, _, _ in sidecar.egress) and any(
-        want.port == call.port and want.place.addresses
+        want.port == call.port and (want.place.addresses or want.is_any)
         for want in _list_kept(world, call.caller.namespace)
     )
 

@@ -6,7 +6,7 @@ from egress_operator.explain.world import Call, Caller, Payload, World, read_wor
 from mesh.oracle.certainty import is_certain, is_certain_name
 from mesh.oracle.draw import Site, draw_policies, draw_probes, list_named
 from mesh.traffic.policy import HTTP, TLS, build_destination, build_policy
-from plan.scene import build_sidecar
+from plan.scene import build_listener, build_sidecar
 from testbed.rig import ALLOW_ANY, REGISTRY_ONLY
 from testbed.seed import SEED
 
@@ -43,6 +43,13 @@ def test_an_entry_below_a_wildcard_leaves_its_http_open(
         assert is_certain(world, Call(CHECKOUT, Payload.HTTP, site.host, 80)) is is_told
         assert is_certain(world, Call(CHECKOUT, Payload.TLS, site.host, 443))
     assert is_certain(world, Call(Caller("pay"), Payload.HTTP, SITES[0].host, 80))
+
+
+@pytest.mark.parametrize(("port", "is_told"), [(443, False), (80, True)])
+def test_tls_of_a_wildcard_beside_a_listener_of_its_port(port: int, *, is_told: bool) -> None:
+    listener = build_listener(port, "TLS", "./*.svc.cluster.local")
+    world = read_world([POLICY, build_sidecar("one", "./*", listeners=(listener,))])
+    assert is_certain(world, Call(CHECKOUT, Payload.TLS, SITES[0].host, 443)) is is_told
 
 
 @pytest.mark.parametrize(
