@@ -60,7 +60,7 @@ def test_kills_at_random_points_break_no_rule(
         run.live_and_die()
     assert run.faults == kills
     run.delete_while_away()
-    run.start()
+    run.start_ready()
     evidence = run.converge()
     print(run.summarise(evidence))  # noqa: T201 - shown with -s, and when the test fails
     assert run.burst.deleted_while_away > 0
