@@ -21,13 +21,21 @@ def is_certain(world: World, call: Call) -> bool:
 def _has_listener_beside(world: World, call: Call, sidecar: Sidecar) -> bool:
     """Whether a host may have a listener beside that of a port in a Sidecar.
 
-    The listener of a port takes that port for all hosts that another listener of the Sidecar shows,
-    but not for those with addresses of their own, nor always for wildcards: their calls may go as
-    if the listener of the port were not there.
+    Those with addresses of their own that another listener of the Sidecar shows have one by their
+    address. The listener of a port takes that port for all others, if it shows one of these itself:
+    else there is none for the port alone (pilot/pkg/networking/core/listener.go,
+    buildSidecarOutboundListener: what is locked is an address with a port).
     """
-    return any(port == call.port for port, _, _ in sidecar.egress) and any(
-        want.port == call.port and (want.place.addresses or want.is_any)
-        for want in _list_kept(world, call.caller.namespace)
+    if all(port != call.port for port, _, _ in sidecar.egress):
+        return False
+    namespace = call.caller.namespace
+    own = [
+        want
+        for want in _list_kept(world, namespace)
+        if want.port == call.port and want.way.payload is not Payload.HTTP
+    ]
+    return any(want.place.addresses for want in own) or not any(
+        sidecar.shows(want.host, want.port, namespace, is_http=False) for want in own
     )
 
 

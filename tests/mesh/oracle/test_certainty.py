@@ -45,9 +45,16 @@ def test_an_entry_below_a_wildcard_leaves_its_http_open(
     assert is_certain(world, Call(Caller("pay"), Payload.HTTP, SITES[0].host, 80))
 
 
-@pytest.mark.parametrize(("port", "is_told"), [(443, False), (80, True)])
-def test_tls_of_a_wildcard_beside_a_listener_of_its_port(port: int, *, is_told: bool) -> None:
-    listener = build_listener(port, "TLS", "./*.svc.cluster.local")
+@pytest.mark.parametrize(
+    ("port", "entry", "is_told"),
+    [
+        (443, "./*.svc.cluster.local", False),
+        (443, "./*", True),
+        (80, "./*.svc.cluster.local", True),
+    ],
+)
+def test_tls_beside_a_listener_of_its_port(port: int, entry: str, *, is_told: bool) -> None:
+    listener = build_listener(port, "TLS", entry)
     world = read_world([POLICY, build_sidecar("one", "./*", listeners=(listener,))])
     assert is_certain(world, Call(CHECKOUT, Payload.TLS, SITES[0].host, 443)) is is_told
 
