@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from egress_operator.plan.applied import APPLIED_ANNOTATION, MOST_NULLS, Place, find_nulls
+from egress_operator.plan.applied import APPLIED_ANNOTATION, MOST_NULLS, find_nulls
 from egress_operator.plan.plan import plan_namespace
-from egress_operator.plan.source import NamespaceInput, PolicySource
+from egress_operator.plan.source import NamespaceInput, Place, PolicySource
 
 HOST = {"hosts": ["api.example.com"]}
 SPEC: dict[str, Any] = {"destinations": [HOST]}

@@ -1,4 +1,4 @@
-"""What a user wrote and no API server saw: keys without a value, in the notes of `kubectl apply`.
+"""Keys without a value that `kubectl apply` leaves out, found in the annotation that it writes.
 
 A key with nothing behind it is an error (EG033). But client-side `kubectl apply` sends it as
 "remove this field" when the object exists, and since 1.31 leaves it out of a new object. It writes
@@ -11,15 +11,14 @@ from typing import Any
 
 import orjson
 
+from egress_operator.plan.source import Place, read_annotation
+
 APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 MOST_NULLS = 16
-"""So many are told of."""
+"""At most so many are reported."""
 MOST_CHARACTERS = 317
 """Of a key: a label has no more. A longer one is no field, and the API server drops it."""
 _NULL = ":null"
-
-Place = tuple[str | int, ...]
-"""The keys and indexes that lead to a value, from `spec` on."""
 
 
 def find_nulls(metadata: Mapping[str, Any], spec: object) -> tuple[Place, ...]:
@@ -27,9 +26,8 @@ def find_nulls(metadata: Mapping[str, Any], spec: object) -> tuple[Place, ...]:
 
     Those that the object has now, by another client, are left out.
     """
-    annotations = metadata.get("annotations")
-    text = annotations.get(APPLIED_ANNOTATION) if isinstance(annotations, Mapping) else None
-    if not isinstance(text, str) or _NULL not in text:
+    text = read_annotation(metadata, APPLIED_ANNOTATION)
+    if _NULL not in text:
         return ()
     try:
         applied = orjson.loads(text)

@@ -65,7 +65,7 @@ from egress_operator.istio.traffic_policy import (
 from egress_operator.istio.wildcard import is_wildcard
 from egress_operator.plan.life import Expiry
 from egress_operator.plan.selector import Requirement, Selector
-from egress_operator.plan.source import GatewaySource, PolicySource
+from egress_operator.plan.source import GatewaySource, Place, PolicySource
 
 Authorization = api.Authorization
 Wildcards = api.Wildcards
@@ -174,7 +174,7 @@ def parse_intent(source: PolicySource) -> tuple[Intent | None, tuple[Diagnostic,
     )
 
 
-def _refuse_null(place: tuple[str | int, ...]) -> Diagnostic:
+def _refuse_null(place: Place) -> Diagnostic:
     what = f"{explain_null(place).what} in what was applied, and kubectl apply left the key out"
     fix = "give it a value, or remove the key, and apply again"
     return build_diagnostic(NULL, build_path(("spec", *place)), what, fix)

@@ -51,7 +51,11 @@ def find_unsettled(
     is new all waits; else its requests and its TLS, each until its route is there.
     """
     there = {host.host: host for host in standing}
-    new = {key: _list_new(key, key in through, there.get(key)) for key in asked if is_wildcard(key)}
+    new = {
+        key: _list_new(key, there.get(key), is_through=key in through)
+        for key in asked
+        if is_wildcard(key)
+    }
     found: dict[str, dict[Item, str]] = {}
     for host in sorted(there.keys() - set(asked)) if any(new.values()) else ():
         reason = (
@@ -65,8 +69,8 @@ def find_unsettled(
     return found
 
 
-def _list_new(key: str, is_through: bool, standing: HostStanding | None) -> tuple[Item, ...]:  # noqa: FBT001
-    """List what of a wildcard has no route yet, of what may get one."""
+def _list_new(key: str, standing: HostStanding | None, *, is_through: bool) -> tuple[Item, ...]:
+    """List what of a wildcard may get a route and has none yet."""
     if standing is None:
         return (key,)
     requests = [] if HTTP in standing.routes else [(key, HTTP_PORT)]

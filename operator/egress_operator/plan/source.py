@@ -72,6 +72,9 @@ def build_settings(
 SENIOR = "(older, or first by name at the same age)"
 """Why a policy or gateway comes before another one: the order is that of (`created`, `name`)."""
 
+Place = tuple[str | int, ...]
+"""The keys and indexes that lead to a value, from `spec` on."""
+
 PAUSED_ANNOTATION = "egress-operator.io/paused"
 REQUESTED_ANNOTATION = "egress-operator.io/reconcile-requested-at"
 REQUEST_LENGTH = 128
@@ -79,7 +82,7 @@ REQUEST_LENGTH = 128
 
 def is_paused(metadata: Mapping[str, Any]) -> bool:
     """Whether the annotation of an EgressPolicy with these metadata pauses it. Pure."""
-    return _read_annotation(metadata, PAUSED_ANNOTATION).lower() == "true"
+    return read_annotation(metadata, PAUSED_ANNOTATION).lower() == "true"
 
 
 def read_request(metadata: Mapping[str, Any]) -> str:
@@ -90,10 +93,11 @@ def read_request(metadata: Mapping[str, Any]) -> str:
     """
     if is_paused(metadata):
         return ""
-    return _read_annotation(metadata, REQUESTED_ANNOTATION)[:REQUEST_LENGTH]
+    return read_annotation(metadata, REQUESTED_ANNOTATION)[:REQUEST_LENGTH]
 
 
-def _read_annotation(metadata: Mapping[str, Any], name: str) -> str:
+def read_annotation(metadata: Mapping[str, Any], name: str) -> str:
+    """Return the text of an annotation, empty for none. Pure."""
     annotations = metadata.get("annotations")
     value = annotations.get(name) if isinstance(annotations, Mapping) else None
     return "" if value is None else str(value)
@@ -127,8 +131,8 @@ class PolicySource:
     """The token of the last request to look at it again, see `read_request`."""
     revision: int = 0
     """Counts the specs that came under one generation: a restored etcd counts from lower ones."""
-    nulls: tuple[tuple[str | int, ...], ...] = ()
-    """See `find_nulls`."""
+    nulls: tuple[Place, ...] = ()
+    """Of keys that `kubectl apply` left out because they had no value."""
 
     @property
     def names_gateway(self) -> bool:
